@@ -1,0 +1,248 @@
+//! Step 3, assemble: PEM texts -> a [`Bundle`] that is fit to serve, or the reason why not.
+//!
+//! Belongs here: which certificate is the leaf, which chain goes with it, and whether that can be
+//! served at all. Does not: whether it is better than what is deployed (`replace.rs`). Pure: no
+//! network, no clock; `now` is an argument.
+//!
+//! One rule for the chain: the longest path of verified signatures, leaf first, whose certificates
+//! are all valid now, self-signed roots left out; among twins (same subject, key and issuer) the one
+//! with the newest `notBefore`. The same material in any order gives the same bytes.
+
+mod chain;
+
+use std::cmp::Reverse;
+
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls_pki_types::{PrivateKeyDer, UnixTime};
+use zeroize::Zeroizing;
+
+use crate::certificate::{Certificate, rfc3339};
+use crate::error::{Error, Reason, error};
+use crate::fetch::Material;
+use crate::ibm::ids::printable;
+use crate::pem;
+use crate::report::Finding;
+use crate::secret::Secret;
+
+/// A certificate with its chain and key, fit to serve.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The name of the secret that it comes from, fit for a message.
+    pub name: String,
+    /// The certificate of the server.
+    pub leaf: Certificate,
+    /// Its chain, issuer by issuer, without the root.
+    pub intermediates: Vec<Certificate>,
+    /// Leaf and chain in PEM.
+    pub certificate_pem: String,
+    /// The private key in PEM.
+    pub key_pem: Secret,
+    /// What is worth a look.
+    pub findings: Vec<Finding>,
+}
+
+/// Makes a bundle of the material, if it is fit to serve at `now`.
+///
+/// # Errors
+/// Exit status 6, with the most specific reason.
+pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
+    let certificates = certificates(material)?;
+    let key = private_key(material)?;
+    let leaf = leaf(&certificates, &key, now)?;
+    let chain = chain::build(leaf, &certificates, now)?;
+
+    let mut findings = Vec::new();
+    let mut find = |code, message| findings.push(Finding { code, message });
+    if let Some(missing) = chain.gap {
+        find(
+            Reason::ChainGap,
+            format!(
+                "the certificate that signed {} is missing: {missing}; many clients will not trust the server",
+                leaf.subject_text
+            ),
+        );
+    }
+    if let Some((signed, issuer)) = chain.unverified {
+        find(
+            Reason::ChainUnverified,
+            format!(
+                "the signature of {} by {} uses an algorithm that is not verified here",
+                signed.subject_text, issuer.subject_text
+            ),
+        );
+    }
+    if !chain.strangers.is_empty() {
+        find(
+            Reason::ChainStranger,
+            format!(
+                "left out, since they belong to no chain of {}: {}",
+                leaf.subject_text,
+                list(chain.strangers.iter().map(|c| c.subject_text.as_str()))
+            ),
+        );
+    }
+
+    let mut certificate_pem = String::new();
+    for certificate in std::iter::once(leaf).chain(chain.path.iter().copied()) {
+        certificate_pem.push_str(&pem::write("CERTIFICATE", &certificate.der));
+    }
+    let label = pem::key_label(&key).map_err(|e| Error::new(Reason::KeyUnusable, e))?;
+    let key_pem = pem::write(label, key.secret_der());
+    Ok(Bundle {
+        name: material.name.clone(),
+        certificate_pem,
+        key_pem: Secret::from(key_pem.to_string()),
+        leaf: leaf.clone(),
+        intermediates: chain.path.into_iter().cloned().collect(),
+        findings,
+    })
+}
+
+/// All certificates of all fields, each once.
+fn certificates(material: &Material) -> Result<Vec<Certificate>, Error> {
+    let mut certificates: Vec<Certificate> = Vec::new();
+    for (field, text) in &material.certificates {
+        let unreadable = |e: anyhow::Error| {
+            Error::new(
+                Reason::PemUnreadable,
+                e.context(format!("{field} cannot be read")),
+            )
+        };
+        let blocks = pem::read(text).map_err(unreadable)?;
+        if blocks.encrypted_key && blocks.certificates.is_empty() {
+            return Err(error!(
+                Reason::PemUnreadable,
+                "{field} holds an encrypted private key instead of certificates"
+            ));
+        }
+        for (position, der) in blocks.certificates.into_iter().enumerate() {
+            if certificates.iter().any(|other| other.der == der) {
+                continue;
+            }
+            let certificate = Certificate::from_der(der).map_err(|e| {
+                unreadable(e.context(format!("certificate {} of it", position + 1)))
+            })?;
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(error!(
+            Reason::CertificateMissing,
+            "the secret is active, but holds no certificate (looked into {})",
+            list(material.certificates.iter().map(|(field, _)| *field))
+        ));
+    }
+    // whatever order the material came in, the result is the same from here on
+    certificates.sort_by_cached_key(|c| (Reverse(c.not_before), c.sha256()));
+    Ok(certificates)
+}
+
+/// The one private key.
+fn private_key(material: &Material) -> Result<Zeroizing<PrivateKeyDer<'static>>, Error> {
+    let blocks = pem::read(material.key.expose())
+        .map_err(|e| Error::new(Reason::KeyUnusable, e.context("private_key cannot be read")))?;
+    if blocks.encrypted_key {
+        return Err(error!(Reason::KeyUnusable, "the private key is encrypted")
+            .hint("import the certificate again with an unencrypted key"));
+    }
+    let mut keys: Vec<_> = blocks.keys.into_iter().map(Zeroizing::new).collect();
+    keys.dedup_by(|a, b| a.secret_der() == b.secret_der());
+    let count = keys.len();
+    match (keys.pop(), count) {
+        (Some(key), 1) => Ok(key),
+        (None, _) => Err(error!(
+            Reason::KeyUnusable,
+            "private_key holds no PEM block PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY"
+        )),
+        (Some(_), _) => Err(error!(
+            Reason::KeyUnusable,
+            "private_key holds {count} different keys, expected one"
+        )),
+    }
+}
+
+/// The `SubjectPublicKeyInfo` of a private key in DER; none, if TLS servers here cannot use the key.
+#[must_use]
+pub fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
+    let key = any_supported_type(key).ok()?;
+    Some(key.public_key()?.as_ref().to_vec())
+}
+
+/// The certificate that the key belongs to; if several are fit, the newest.
+fn leaf<'a>(
+    certificates: &'a [Certificate],
+    key: &PrivateKeyDer<'_>,
+    now: UnixTime,
+) -> Result<&'a Certificate, Error> {
+    let public_key = public_key(key).ok_or_else(|| {
+        error!(
+            Reason::KeyUnusable,
+            "the private key is damaged, or of a type or size that is not supported"
+        )
+        .hint("use RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519")
+    })?;
+    let mut candidates = certificates
+        .iter()
+        .filter(|certificate| certificate.public_key == public_key)
+        .map(|certificate| fit_to_serve(certificate, now).map(|()| certificate));
+    let Some(first) = candidates.next() else {
+        return Err(error!(
+            Reason::KeyMismatch,
+            "the private key belongs to none of the certificates: {}",
+            list(certificates.iter().map(|c| c.subject_text.as_str()))
+        )
+        .hint("import the certificate again together with its own key"));
+    };
+    // certificates are sorted: the first fit one is the newest, and so is the first reason
+    match candidates.find(Result::is_ok) {
+        Some(Ok(other)) if first.is_err() => Ok(other),
+        _ => first,
+    }
+}
+
+/// Whether a TLS client would accept this certificate as that of a server.
+fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
+    let subject = &certificate.subject_text;
+    let serial = &certificate.serial;
+    let not_for_servers = |what: &str| {
+        Err(error!(
+            Reason::NotForServers,
+            "the certificate {subject} (serial {serial}) {what}"
+        )
+        .hint("issue or import a certificate for TLS servers"))
+    };
+    if certificate.is_ca {
+        return not_for_servers("is that of a CA");
+    }
+    if !certificate.for_servers {
+        return not_for_servers("is not meant for TLS servers (extended key usage)");
+    }
+    if certificate.names.is_empty() {
+        return not_for_servers("names no server (no DNS name or IP address in subjectAltName)");
+    }
+    if now > certificate.not_after {
+        return Err(error!(
+            Reason::Expired,
+            "the certificate {subject} (serial {serial}) expired at {}",
+            rfc3339(certificate.not_after)
+        )
+        .hint("find out why Secrets Manager did not renew it, or import a new one"));
+    }
+    if now < certificate.not_before {
+        return Err(error!(
+            Reason::NotYetValid,
+            "the certificate {subject} (serial {serial}) is valid from {} on",
+            rfc3339(certificate.not_before)
+        ));
+    }
+    Ok(())
+}
+
+/// A list for a message, fit for a log line.
+fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let items: Vec<&str> = items.collect();
+    if items.is_empty() {
+        return "nothing".to_owned();
+    }
+    printable(&items.join(" | "))
+}

@@ -1,0 +1,201 @@
+//! The chain of one leaf among certificates in any order (RFC 5280 section 6 builds such paths from
+//! the other end).
+//!
+//! Belongs here: the one rule for the chain that `assemble.rs` states. Does not: whether the leaf is
+//! fit to serve.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::crypto::ring::default_provider;
+use rustls_pki_types::UnixTime;
+
+use crate::certificate::{Certificate, Signature, rfc3339};
+use crate::error::{Error, Reason, error};
+
+/// Signature checks for one secret; real material needs fewer than ten.
+const MOST_SIGNATURE_CHECKS: usize = 200;
+/// Steps of the search for the longest path; real material needs fewer than ten.
+const MOST_STEPS: usize = 2000;
+
+/// What was found.
+pub(super) struct Chain<'a> {
+    /// The issuers, from that of the leaf on, without a self-signed root.
+    pub(super) path: Vec<&'a Certificate>,
+    /// The name of the leaf's issuer, if that is missing.
+    pub(super) gap: Option<String>,
+    /// The first link, signed and issuer, that could not be verified for want of the algorithm.
+    pub(super) unverified: Option<(&'a Certificate, &'a Certificate)>,
+    /// Certificates that no path from the leaf reaches, fit or not.
+    pub(super) strangers: Vec<&'a Certificate>,
+}
+
+/// Finds the chain of `leaf` among `certificates`, which holds it too and is sorted, newest first.
+///
+/// # Errors
+/// [`Reason::IssuerUnfit`]; [`Reason::PemUnreadable`] if the material needs more work than any real
+/// one.
+pub(super) fn build<'a>(
+    leaf: &'a Certificate,
+    certificates: &'a [Certificate],
+    now: UnixTime,
+) -> Result<Chain<'a>, Error> {
+    let search = Search {
+        algorithms: default_provider().signature_verification_algorithms,
+        checked: RefCell::new(BTreeMap::new()),
+        steps: Cell::new(0),
+    };
+    let mut roots = Vec::new();
+    let mut issuers: Vec<&Certificate> = Vec::new();
+    for certificate in certificates.iter().filter(|c| c.der != leaf.der) {
+        if search.links(certificate, certificate)? {
+            roots.push(certificate);
+        } else if certificate.is_ca
+            && certificate.valid_at(now)
+            // sorted: of twins the newest comes first
+            && !issuers.iter().any(|other| twins(other, certificate))
+        {
+            issuers.push(certificate);
+        }
+    }
+
+    let path = search.longest_path(leaf, &issuers, &mut Vec::new())?;
+    let mut gap = None;
+    if path.is_empty() && !search.links(leaf, leaf)? {
+        let mut rooted = false;
+        for issuer in certificates {
+            if !search.links(leaf, issuer)? {
+                continue;
+            }
+            if !issuer.is_ca || !issuer.valid_at(now) {
+                return Err(unfit(leaf, issuer, now));
+            }
+            rooted = true;
+        }
+        gap = (!rooted).then(|| leaf.issuer_text.clone());
+    }
+
+    let unverified = std::iter::once(leaf)
+        .chain(path.iter().copied())
+        .zip(path.iter().copied())
+        .find(|(signed, issuer)| {
+            search.checked.borrow().get(&key(signed, issuer)) == Some(&Signature::Unverifiable)
+        });
+    let reached = reached(leaf, certificates);
+    let strangers = certificates
+        .iter()
+        .filter(|c| !reached.iter().any(|other| other.der == c.der))
+        .collect();
+    Ok(Chain {
+        path,
+        gap,
+        unverified,
+        strangers,
+    })
+}
+
+struct Search {
+    algorithms: WebPkiSupportedAlgorithms,
+    /// The links that were checked so far.
+    checked: RefCell<BTreeMap<(usize, usize), Signature>>,
+    steps: Cell<usize>,
+}
+
+impl Search {
+    /// The longest path of issuers from `from` on; of several the one that begins with the newest.
+    fn longest_path<'a>(
+        &self,
+        from: &Certificate,
+        issuers: &[&'a Certificate],
+        used: &mut Vec<&'a Certificate>,
+    ) -> Result<Vec<&'a Certificate>, Error> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() > MOST_STEPS {
+            return Err(error!(
+                Reason::PemUnreadable,
+                "the certificates form too many chains: more than {MOST_STEPS} steps to find the longest"
+            ));
+        }
+        let mut longest = Vec::new();
+        for issuer in issuers {
+            if used.iter().any(|other| {
+                other.subject == issuer.subject && other.public_key == issuer.public_key
+            }) || !self.links(from, issuer)?
+            {
+                continue;
+            }
+            used.push(issuer);
+            let rest = self.longest_path(issuer, issuers, used)?;
+            used.pop();
+            if rest.len() + 1 > longest.len() {
+                longest = vec![*issuer];
+                longest.extend(rest);
+            }
+        }
+        Ok(longest)
+    }
+
+    /// Whether `issuer` signed `signed`, as far as that can be told.
+    fn links(&self, signed: &Certificate, issuer: &Certificate) -> Result<bool, Error> {
+        if signed.issuer != issuer.subject {
+            return Ok(false);
+        }
+        let key = key(signed, issuer);
+        if let Some(known) = self.checked.borrow().get(&key) {
+            return Ok(*known != Signature::Foreign);
+        }
+        if self.checked.borrow().len() >= MOST_SIGNATURE_CHECKS {
+            return Err(error!(
+                Reason::PemUnreadable,
+                "the certificates need more than {MOST_SIGNATURE_CHECKS} signature checks"
+            ));
+        }
+        let signature = signed.signed_by(issuer, self.algorithms);
+        self.checked.borrow_mut().insert(key, signature);
+        Ok(signature != Signature::Foreign)
+    }
+}
+
+/// Certificates stay where they are during a search: their addresses tell them apart.
+fn key(signed: &Certificate, issuer: &Certificate) -> (usize, usize) {
+    let address = |certificate: &Certificate| std::ptr::from_ref(certificate).addr();
+    (address(signed), address(issuer))
+}
+
+/// Same subject, key and issuer: the same CA, issued twice.
+fn twins(a: &Certificate, b: &Certificate) -> bool {
+    (&a.subject, &a.public_key, &a.issuer) == (&b.subject, &b.public_key, &b.issuer)
+}
+
+/// Everything that a path of names leads to from `leaf`, fit or not.
+fn reached<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<&'a Certificate> {
+    let mut reached = vec![leaf];
+    let mut next = 0;
+    while let Some(signed) = reached.get(next).copied() {
+        next += 1;
+        for certificate in certificates {
+            if certificate.subject == signed.issuer
+                && !reached.iter().any(|other| other.der == certificate.der)
+            {
+                reached.push(certificate);
+            }
+        }
+    }
+    reached
+}
+
+fn unfit(leaf: &Certificate, issuer: &Certificate, now: UnixTime) -> Error {
+    let why = if !issuer.is_ca {
+        "is no CA".to_owned()
+    } else if now > issuer.not_after {
+        format!("expired at {}", rfc3339(issuer.not_after))
+    } else {
+        format!("is valid from {} on", rfc3339(issuer.not_before))
+    };
+    error!(
+        Reason::IssuerUnfit,
+        "the issuer of {} is {}, which {why}", leaf.subject_text, issuer.subject_text
+    )
+    .hint("import the certificate again with the current certificate of its issuer")
+}

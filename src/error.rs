@@ -1,0 +1,220 @@
+//! What went wrong: the exit statuses, the reason codes and the error that carries them.
+//!
+//! Belongs here: the only table of codes. Does not: sentences about one particular failure (they
+//! stand where it is found), nor how an error is printed (`report.rs`).
+
+use std::fmt;
+
+/// The exit statuses of the program. They are an interface: people and alerts rely on them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A defect in the program (a panic, a broken invariant).
+    Defect = 1,
+    /// The configuration is wrong.
+    Configuration = 2,
+    /// The event was rejected: unreadable, forged, or of another instance.
+    Event = 3,
+    /// IAM gave no token.
+    Iam = 4,
+    /// Secrets Manager could not be read.
+    SecretsManager = 5,
+    /// The certificate was rejected: the material is not fit to serve.
+    Certificate = 6,
+    /// Code Engine could not be read or written.
+    CodeEngine = 7,
+    /// Refused: it would be worse than what is deployed.
+    Refused = 8,
+    /// Stopped by SIGTERM or `DEADLINE` before all decisions and writes were done.
+    Stopped = 9,
+}
+
+impl Kind {
+    /// All of them, in the order of their numbers, with the line that `--help` prints.
+    pub const ALL: [(Self, &'static str); 9] = [
+        (Self::Defect, "a defect in the program"),
+        (Self::Configuration, "configuration"),
+        (
+            Self::Event,
+            "event rejected: unreadable, forged, or of another instance",
+        ),
+        (Self::Iam, "IAM: no token"),
+        (Self::SecretsManager, "Secrets Manager: could not fetch"),
+        (
+            Self::Certificate,
+            "certificate rejected: the material is not fit to serve",
+        ),
+        (Self::CodeEngine, "Code Engine: could not read or replace"),
+        (
+            Self::Refused,
+            "refused: it would be worse than what is deployed",
+        ),
+        (
+            Self::Stopped,
+            "stopped: SIGTERM or DEADLINE before all decisions and writes were done",
+        ),
+    ];
+
+    /// The number that the process exits with.
+    #[must_use]
+    #[expect(
+        clippy::as_conversions,
+        reason = "a fieldless enum of repr(u8) has no other way"
+    )]
+    pub const fn status(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Declares [`Reason`] as one table: variant, word, exit status (none: only ever a finding),
+/// whether the same run could succeed later without anybody acting, meaning.
+macro_rules! reasons {
+    ($($name:ident, $word:literal, $kind:expr, $retryable:literal, $meaning:literal;)*) => {
+        /// Why something was refused, failed or is worth a look. The words are an interface: they
+        /// stand in `reason` and `findings[].code` of the report, and each is a heading of the README.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Reason {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Reason {
+            /// All of them, with their meaning.
+            pub const ALL: &[(Self, &'static str)] = &[$((Self::$name, $meaning),)*];
+
+            /// The word in the report.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// The exit status of a failure for this reason; none, if it is only ever a finding.
+            #[must_use]
+            pub const fn kind(self) -> Option<Kind> {
+                match self { $(Self::$name => $kind,)* }
+            }
+
+            /// Could the same run succeed later without anybody acting?
+            #[must_use]
+            pub const fn retryable(self) -> bool {
+                match self { $(Self::$name => $retryable,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Defect, "defect", Some(Kind::Defect), false, "a broken invariant of the program";
+
+    Configuration, "configuration", Some(Kind::Configuration), false, "the environment of the run is wrong";
+
+    EventUnreadable, "event-unreadable", Some(Kind::Event), false, "the event is not a JSON object of an accepted form";
+    EventInvalid, "event-invalid", Some(Kind::Event), false, "the event or one of its entries has not the shape that Secrets Manager sends";
+    EventForeign, "event-foreign", Some(Kind::Event), false, "the event comes from another Secrets Manager instance";
+    EventAmbiguous, "event-ambiguous", Some(Kind::Event), false, "without `SECRET_ID` the event must name exactly one certificate";
+
+    TokenFileMissing, "token-file-missing", Some(Kind::Iam), false, "there is no compute resource token";
+    TokenFileUnreadable, "token-file-unreadable", Some(Kind::Iam), false, "the compute resource token cannot be read";
+    ProfileRefused, "profile-refused", Some(Kind::Iam), false, "IAM does not let this job assume the trusted profile";
+    ApiKeyRefused, "api-key-refused", Some(Kind::Iam), false, "IAM does not know the API key";
+    IamRefused, "iam-refused", Some(Kind::Iam), false, "IAM gave no token for another reason";
+    IamUnavailable, "iam-unavailable", Some(Kind::Iam), true, "IAM could not be reached or answered with a server error";
+
+    SecretMissing, "secret-missing", Some(Kind::SecretsManager), false, "Secrets Manager has no such secret, or hides it from the profile";
+    SecretForbidden, "secret-forbidden", Some(Kind::SecretsManager), false, "the profile may not read the secret";
+    SecretsManagerRefused, "secrets-manager-refused", Some(Kind::SecretsManager), false, "Secrets Manager answered something that we cannot use";
+    SecretsManagerUnavailable, "secrets-manager-unavailable", Some(Kind::SecretsManager), true, "Secrets Manager could not be reached or answered with a server error";
+
+    WrongType, "wrong-type", Some(Kind::Certificate), false, "the secret is not a certificate";
+    NotIssued, "not-issued", Some(Kind::Certificate), true, "the certificate is not issued yet";
+    NotActive, "not-active", Some(Kind::Certificate), false, "the secret is suspended, deactivated or destroyed";
+    Revoked, "revoked", Some(Kind::Certificate), false, "the certificate is revoked";
+    CertificateMissing, "certificate-missing", Some(Kind::Certificate), false, "the secret holds no certificate";
+    KeyMissing, "key-missing", Some(Kind::Certificate), false, "the secret holds no private key";
+    KeyUnusable, "key-unusable", Some(Kind::Certificate), false, "the private key is encrypted, unreadable, ambiguous or of an unsupported type";
+    KeyMismatch, "key-mismatch", Some(Kind::Certificate), false, "the private key belongs to none of the certificates";
+    PemUnreadable, "pem-unreadable", Some(Kind::Certificate), false, "a PEM block cannot be read";
+    Expired, "expired", Some(Kind::Certificate), false, "the certificate has expired";
+    NotYetValid, "not-yet-valid", Some(Kind::Certificate), true, "the certificate is not valid yet";
+    NotForServers, "not-for-servers", Some(Kind::Certificate), false, "the certificate is a CA, is not meant for TLS servers, or names no server";
+    IssuerUnfit, "issuer-unfit", Some(Kind::Certificate), false, "the issuer of the certificate is there, but is expired, not valid yet or no CA";
+
+    TlsSecretMissing, "tls-secret-missing", Some(Kind::CodeEngine), false, "Code Engine has no such TLS secret";
+    TlsSecretUnsuitable, "tls-secret-unsuitable", Some(Kind::CodeEngine), false, "the secret is not of format tls, is generated by the system, or shows no entity tag";
+    CodeEngineForbidden, "code-engine-forbidden", Some(Kind::CodeEngine), false, "the profile may not read or replace the TLS secret";
+    CodeEngineRefused, "code-engine-refused", Some(Kind::CodeEngine), false, "Code Engine answered something that we cannot use";
+    CodeEngineUnavailable, "code-engine-unavailable", Some(Kind::CodeEngine), true, "Code Engine could not be reached or answered with a server error";
+    WriteConflict, "write-conflict", Some(Kind::CodeEngine), true, "the TLS secret was changed by others during each of our attempts";
+
+    NamesLost, "names-lost", Some(Kind::Refused), false, "the new certificate does not cover a name that the deployed one covers";
+
+    Terminated, "terminated", Some(Kind::Stopped), true, "SIGTERM arrived before all was done";
+    DeadlineReached, "deadline-reached", Some(Kind::Stopped), true, "`DEADLINE` passed before all was done";
+
+    NotConfigured, "not-configured", None, false, "the event names a secret that no target names";
+    EventIgnored, "event-ignored", None, false, "the event is of a kind that does not concern us";
+    EventContradictory, "event-contradictory", None, false, "`type` and `data.event_type` of the event disagree";
+    IamPublic, "iam-public", None, false, "IAM's private address did not work, the public one did";
+    ChainGap, "chain-gap", None, false, "the issuer of the certificate is missing";
+    ChainStranger, "chain-stranger", None, false, "certificates that belong to no chain of this one were left out";
+    ChainUnverified, "chain-unverified", None, false, "a signature in the chain uses an algorithm that cannot be verified here";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A failure: its reason code, one sentence (what failed, for what, found versus expected), and the
+/// next step, if one is known. Neither text ever holds a key, a token or a certificate body.
+#[derive(Debug)]
+pub struct Error {
+    /// The stable code, which also gives the exit status.
+    pub reason: Reason,
+    /// What failed; joined from outside in.
+    pub cause: anyhow::Error,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl Error {
+    /// A failure for `reason`, told by `cause`.
+    pub fn new(reason: Reason, cause: impl Into<anyhow::Error>) -> Self {
+        Self {
+            reason,
+            cause: cause.into(),
+            hint: None,
+        }
+    }
+
+    /// The same, with the next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit status of this failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.reason.kind().unwrap_or(Kind::Defect)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.cause)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `Err(Error)` with a formatted sentence: `fail!(Reason::X, "…", …)`.
+macro_rules! error {
+    ($reason:expr, $($text:tt)*) => {
+        $crate::error::Error::new($reason, anyhow::anyhow!($($text)*))
+    };
+}
+pub(crate) use error;

@@ -1,0 +1,134 @@
+//! `sm-tls-sync` brings a renewed TLS certificate from IBM Cloud Secrets Manager into the TLS secret
+//! of a Code Engine project. One process per rotation; four steps in this order:
+//!
+//! ```text
+//! trigger                     job run (one process, exits)                        effect
+//! ibmendata | CE_DATA | env -> validate -> fetch -> assemble -> replace -> report -> exit status
+//!                                 |         |                     |
+//!            which secrets, which targets   |                     +-- compare with the tag and certificate
+//!                                           |                         seen first, PUT If-Match
+//!                                           +-- token (IAM), what is deployed and its tag (CE),
+//!                                               then what is true (SM)
+//! ```
+//!
+//! The event is only a hint; Secrets Manager is the truth. The entity tag is read before the
+//! certificate, so that no interleaving of runs and rotations leaves an older one behind.
+//!
+//! Where does a line live?
+//!
+//! | a line that says ... | lives in |
+//! |---|---|
+//! | `If-Match`, `"format": "tls"`, `intermediate` | [`ibm`]: one door per service, wire only |
+//! | again after 429 or a broken connection (reads only) | [`ibm::http`] |
+//! | again after 412, at most five times | [`replace`]: not a repetition, a new decision |
+//! | how long at most | the constant beside its use; waiting itself in [`stop`] |
+//! | base64 in JSON in JSON | [`validate`] |
+//! | does `*.a.example` cover `b.a.example` | [`certificate`] |
+//! | a CA must not be the leaf | [`assemble`] |
+//! | 120 s, `https://private...` | [`config`] |
+//! | exit 6, `key-mismatch` | [`error`] |
+
+// facts
+pub mod certificate;
+pub mod error;
+pub mod pem;
+pub mod secret;
+pub mod stop;
+
+// doors
+pub mod ibm;
+
+// the run's own words
+pub mod config;
+pub mod report;
+
+// steps
+pub mod assemble;
+pub mod fetch;
+pub mod replace;
+pub mod validate;
+
+mod workers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustls_pki_types::UnixTime;
+
+use crate::config::Config;
+use crate::error::{Error, Reason};
+use crate::ibm::code_engine::CodeEngine;
+use crate::ibm::http::Http;
+use crate::ibm::iam::Iam;
+use crate::ibm::ids::Uuid;
+use crate::ibm::secrets_manager::SecretsManager;
+use crate::replace::{World, look};
+use crate::report::{Action, Finding, Outcome};
+use crate::stop::Stop;
+use crate::validate::{Order, Pair};
+
+/// Does the run: what the trigger asks for, target by target.
+///
+/// # Errors
+/// What stops the run before any target is looked at.
+pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcome>, Error> {
+    let Order { pairs, settled } = validate::validate(&config)?;
+    if pairs.is_empty() {
+        return Ok(settled);
+    }
+    let http = Http::new(&config.further_roots, Arc::clone(stop), now);
+    let iam = Iam::new(&http, stop, config.iam, config.credentials);
+    let world = World {
+        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
+        code_engine: CodeEngine::new(&iam),
+        stop,
+        now,
+        dry_run: config.dry_run,
+    };
+    let mut outcomes = bring_in_line(&world, pairs);
+    if iam.used_public() {
+        for outcome in &mut outcomes {
+            outcome.findings.push(Finding {
+                code: Reason::IamPublic,
+                message: "the token came from IAM's public address: the private one did not work; give IAM_URL to settle it".to_owned(),
+            });
+        }
+    }
+    outcomes.extend(settled);
+    Ok(outcomes)
+}
+
+/// Three waves: look at all that is deployed, fetch and assemble each secret once, replace.
+fn bring_in_line(world: &World<'_>, pairs: Vec<Pair>) -> Vec<Outcome> {
+    let deployed = workers::each(pairs.iter().collect(), |pair: &Pair| {
+        look(&world.code_engine, &pair.place)
+    });
+    let mut secrets: Vec<Uuid> = Vec::new();
+    for (pair, deployed) in pairs.iter().zip(&deployed) {
+        if deployed.is_ok() && !secrets.contains(&pair.secret) {
+            secrets.push(pair.secret.clone());
+        }
+    }
+    let bundles: BTreeMap<Uuid, _> = secrets
+        .iter()
+        .cloned()
+        .zip(workers::each(secrets.iter().collect(), |secret: &Uuid| {
+            world.bundle(secret)
+        }))
+        .collect();
+    let outcomes = workers::each(pairs.iter().zip(deployed).collect(), |(pair, deployed)| {
+        Ok(replace::replace(
+            world,
+            pair,
+            deployed,
+            bundles.get(&pair.secret),
+        ))
+    });
+    pairs
+        .iter()
+        .zip(outcomes)
+        .map(|(pair, outcome)| {
+            outcome.unwrap_or_else(|error| pair.outcome(Action::Failed).failed(&error))
+        })
+        .collect()
+}

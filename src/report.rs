@@ -1,0 +1,327 @@
+//! What happened -> the report line and the exit status.
+//!
+//! Belongs here: the words and fields of the report, and the rules for what may be printed. Does
+//! not: deciding what happened.
+//!
+//! The report is an interface: alerts and scripts read it. One line of JSON on standard output,
+//! `level` and `message` first; what does not apply is absent. Text from events and services is
+//! escaped and cut ([`crate::ibm::ids::printable`]) where it enters a message.
+
+use serde::{Serialize, Serializer};
+
+use crate::certificate::{Certificate, rfc3339};
+use crate::error::{Error, Kind, Reason};
+
+/// More names than this are cut, with their count.
+const SHOWN_NAMES: usize = 20;
+
+/// What was done about one target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// The TLS secret was replaced.
+    Replaced,
+    /// It was in line already.
+    Unchanged,
+    /// It would be replaced, were this no dry run.
+    WouldReplace,
+    /// The new certificate is not good enough.
+    Refused,
+    /// It could not be done.
+    Failed,
+    /// It does not concern us.
+    Ignored,
+}
+
+/// Something worth a look that did not stop the work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The stable code.
+    pub code: Reason,
+    /// What was found.
+    pub message: String,
+}
+
+/// The facts of a leaf certificate that people compare.
+#[derive(Clone, Debug, Serialize)]
+pub struct Leaf {
+    serial: String,
+    not_after: String,
+    sha256: String,
+    names: Vec<String>,
+}
+
+impl From<&Certificate> for Leaf {
+    fn from(leaf: &Certificate) -> Self {
+        let mut names: Vec<String> = leaf
+            .names
+            .iter()
+            .take(SHOWN_NAMES)
+            .map(ToString::to_string)
+            .collect();
+        if let Some(more @ 1..) = leaf.names.len().checked_sub(SHOWN_NAMES) {
+            names.push(format!("... and {more} more"));
+        }
+        Self {
+            serial: leaf.serial.clone(),
+            not_after: rfc3339(leaf.not_after),
+            sha256: leaf.sha256(),
+            names,
+        }
+    }
+}
+
+/// What happened to one target, or to one entry of the event that has no target.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The secret in Secrets Manager.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_id: Option<String>,
+    /// Its name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+    /// The project of the TLS secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// The TLS secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_secret: Option<String>,
+    /// What was done.
+    pub action: Action,
+    /// Why not more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// One sentence for people.
+    pub message: String,
+    /// The leaf that was deployed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Leaf>,
+    /// The leaf that Secrets Manager holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Leaf>,
+    /// What is worth a look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// How often the target was looked at and decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// The exit status that this outcome asks for; none if all is well.
+    #[serde(skip)]
+    pub kind: Option<Kind>,
+}
+
+impl Outcome {
+    /// An outcome that says only what was done.
+    #[must_use]
+    pub fn new(action: Action, message: impl Into<String>) -> Self {
+        Self {
+            secret_id: None,
+            secret_name: None,
+            project_id: None,
+            tls_secret: None,
+            action,
+            reason: None,
+            message: message.into(),
+            from: None,
+            to: None,
+            findings: Vec::new(),
+            attempts: None,
+            kind: None,
+        }
+    }
+
+    /// Something that does not concern us, and why.
+    #[must_use]
+    pub fn ignored(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::new(Action::Ignored, message)
+        }
+    }
+
+    /// Turns the outcome into that of a failure.
+    #[must_use]
+    pub fn failed(self, error: &Error) -> Self {
+        let kind = error.kind();
+        Self {
+            action: match kind {
+                Kind::Certificate | Kind::Refused | Kind::Event => Action::Refused,
+                _ => Action::Failed,
+            },
+            reason: Some(error.reason),
+            message: error.to_string(),
+            kind: Some(kind),
+            ..self
+        }
+    }
+}
+
+/// What is known of the run before its outcomes.
+#[derive(Clone, Debug, Default)]
+pub struct Heading {
+    /// The word for what started the run.
+    pub trigger: Option<&'static str>,
+    /// The id of the event.
+    pub event_id: Option<String>,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+}
+
+/// The report of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    level: &'static str,
+    message: String,
+    version: &'static str,
+    status: u8,
+    retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    dry_run: bool,
+    duration_ms: u64,
+    targets: Vec<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Finding>,
+}
+
+impl Report {
+    /// Sums up a run: its outcomes, or the failure that came before any.
+    #[must_use]
+    pub fn new(heading: Heading, result: Result<Vec<Outcome>, Error>, duration_ms: u64) -> Self {
+        let (targets, error) = match result {
+            Ok(targets) => (targets, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let failures: Vec<&Outcome> = targets.iter().filter(|o| o.kind.is_some()).collect();
+        let status = match &error {
+            Some(error) => error.kind().status(),
+            None => failures
+                .first()
+                .and_then(|failure| failure.kind)
+                .map_or(0, Kind::status),
+        };
+        let retryable = match &error {
+            Some(error) => error.reason.retryable(),
+            None => failures
+                .iter()
+                .any(|failure| failure.reason.is_some_and(Reason::retryable)),
+        };
+        let level = if status != 0 {
+            "error"
+        } else if targets.iter().any(|target| !target.findings.is_empty()) {
+            "warn"
+        } else {
+            "info"
+        };
+        let message = match (&error, targets.as_slice()) {
+            (Some(error), _) => error.to_string(),
+            (None, [only]) => only.message.clone(),
+            (None, several) => summary(several),
+        };
+        Self {
+            level,
+            message,
+            version: env!("CARGO_PKG_VERSION"),
+            status,
+            retryable,
+            trigger: heading.trigger,
+            event_id: heading.event_id,
+            dry_run: heading.dry_run,
+            duration_ms,
+            targets,
+            error: error.map(|error| Finding {
+                code: error.reason,
+                message: error.to_string(),
+            }),
+        }
+    }
+
+    /// The status to exit with: that of the failure before any outcome, else that of the first
+    /// failed target in their order.
+    #[must_use]
+    pub const fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// The line for standard output, without its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        // strings, numbers and lists always serialize
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Counts the actions: `2 replaced, 1 failed`.
+fn summary(outcomes: &[Outcome]) -> String {
+    let counts: Vec<String> = [
+        (Action::Replaced, "replaced"),
+        (Action::WouldReplace, "to be replaced (dry run)"),
+        (Action::Unchanged, "unchanged"),
+        (Action::Refused, "refused"),
+        (Action::Failed, "failed"),
+        (Action::Ignored, "ignored"),
+    ]
+    .into_iter()
+    .filter_map(|(action, word)| {
+        let count = outcomes.iter().filter(|o| o.action == action).count();
+        (count > 0).then(|| format!("{count} {word}"))
+    })
+    .collect();
+    if counts.is_empty() {
+        return "nothing to do for this instance of the job run".to_owned();
+    }
+    counts.join(", ")
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::error;
+
+    fn failed(reason: Reason) -> Outcome {
+        Outcome::new(Action::Failed, "").failed(&error!(reason, "x"))
+    }
+
+    #[test]
+    fn the_status_is_that_of_the_first_failure_in_target_order() {
+        let outcomes = vec![
+            Outcome::new(Action::Replaced, "x"),
+            failed(Reason::SecretMissing),
+            failed(Reason::CodeEngineUnavailable),
+        ];
+        let report = Report::new(Heading::default(), Ok(outcomes), 7);
+        assert_eq!(report.status(), Kind::SecretsManager.status());
+        assert!(report.retryable);
+        assert_eq!(report.message, "1 replaced, 2 failed");
+        assert!(
+            report
+                .line()
+                .starts_with(r#"{"level":"error","message":"1 replaced, 2 failed","version":"#)
+        );
+    }
+
+    #[test]
+    fn a_failure_before_any_outcome_gives_the_status() {
+        let error = error!(Reason::EventForeign, "x");
+        assert_eq!(Report::new(Heading::default(), Err(error), 0).status(), 3);
+    }
+
+    #[test]
+    fn a_finding_makes_the_report_a_warning() {
+        let mut outcome = Outcome::new(Action::Unchanged, "x");
+        outcome.findings.push(Finding {
+            code: Reason::ChainGap,
+            message: "y".to_owned(),
+        });
+        let report = Report::new(Heading::default(), Ok(vec![outcome]), 0);
+        assert_eq!((report.level, report.status()), ("warn", 0));
+    }
+}

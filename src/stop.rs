@@ -1,0 +1,82 @@
+//! The end of the run: how long may I wait, may I still begin a write.
+//!
+//! Belongs here: the deadline, SIGTERM, and all waiting. Does not: how often something is tried.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Reason, error};
+
+/// How long a wait sleeps before it looks again whether SIGTERM arrived.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// When the run must end.
+#[derive(Debug)]
+pub struct Stop {
+    deadline: Instant,
+    seconds: u64,
+    terminated: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Ends the run `seconds` after `start`, or when `terminated` becomes true.
+    #[must_use]
+    pub fn new(start: Instant, seconds: u64, terminated: Arc<AtomicBool>) -> Self {
+        Self {
+            deadline: start + Duration::from_secs(seconds),
+            seconds,
+            terminated,
+        }
+    }
+
+    /// The time that is left; never longer than `at_most`.
+    #[must_use]
+    pub fn left(&self, at_most: Duration) -> Duration {
+        self.deadline
+            .saturating_duration_since(Instant::now())
+            .min(at_most)
+    }
+
+    /// Whether the run may go on.
+    ///
+    /// # Errors
+    /// [`Reason::Terminated`] after SIGTERM, [`Reason::DeadlineReached`] after the deadline.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.terminated.load(Ordering::Relaxed) {
+            return Err(error!(
+                Reason::Terminated,
+                "stopped by SIGTERM before this was done"
+            )
+            .hint(
+                "the next run, or tomorrow's reconcile, does what is left; nothing is half done",
+            ));
+        }
+        if self.left(Duration::MAX).is_zero() {
+            return Err(error!(
+                Reason::DeadlineReached,
+                "the run's {} seconds were over before this was done",
+                self.seconds
+            )
+            .hint("the next run does what is left; if it happens again, raise DEADLINE and the job's time limit"));
+        }
+        Ok(())
+    }
+
+    /// Waits for `duration`, at most until the deadline.
+    ///
+    /// # Errors
+    /// As [`Stop::check`].
+    pub fn wait(&self, duration: Duration) -> Result<(), Error> {
+        let until = Instant::now() + self.left(duration);
+        loop {
+            self.check()?;
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(());
+            }
+            #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+            std::thread::sleep(rest.min(SLICE));
+        }
+    }
+}
