@@ -1,0 +1,276 @@
+use crate::harness::{Scene, run_alone};
+
+#[test]
+fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
+    let scene = Scene::new();
+    let run = scene
+        .start()
+        .env("SECRETS_MANAGER_URL", "http://sm.example.com")
+        .env("IAM_URL", "ftp://iam")
+        .env("PROJECT_ID", "x")
+        .env("TLS_SECRET_NAME", "Shop TLS")
+        .env("SECRET_ID", "../x")
+        .env("DRY_RUN", "maybe")
+        .env("DEADLINE", "0")
+        .env("LOG_LEVEL", "loud")
+        .env("LOG_FORMAT", "xml")
+        .env("SSL_CERT_FILE", "/nowhere")
+        .env("IBMCLOUD_API_KEY", "beside a profile")
+        .env("JOB_ARRAY_SIZE", "3")
+        .env("JOB_INDEX", "7")
+        .run();
+    let message = &run.rejected(2, "configuration").message;
+    for name in [
+        "SECRETS_MANAGER_URL",
+        "IAM_URL",
+        "PROJECT_ID",
+        "TLS_SECRET_NAME",
+        "SECRET_ID",
+        "DRY_RUN",
+        "DEADLINE",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "SSL_CERT_FILE",
+        "IBMCLOUD_API_KEY",
+        "JOB_INDEX",
+    ] {
+        assert!(
+            message.contains(&format!("{name}: ")),
+            "{name} in {message}"
+        );
+    }
+    assert_eq!(scene.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn an_empty_environment_names_what_is_required() {
+    let run = run_alone(&[]);
+    let message = &run.rejected(2, "configuration").message;
+    for name in ["SECRETS_MANAGER_URL", "IAM_PROFILE_ID", "TLS_SECRET_NAME"] {
+        assert!(
+            message.contains(&format!("{name}: is missing")),
+            "{name} in {message}"
+        );
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let scene = Scene::new();
+    let targets = format!(r#"[{{"secret_id":"{}","tls_secret":"a"}}]"#, scene.secret);
+    for (name, value, told) in [
+        (
+            "TARGETS",
+            targets.as_str(),
+            "TLS_SECRET_NAME, TARGETS: give one",
+        ),
+        (
+            "IAM_PROFILE_NAME",
+            "x",
+            "IAM_PROFILE_ID, IAM_PROFILE_NAME: give one",
+        ),
+        ("CE_SECRET", "other", "CE_SECRET: is the older name"),
+        ("SECRETS_MANAGER_INSTANCE_ID", "shop", "expected a UUID"),
+        (
+            "SECRETS_MANAGER_URL",
+            "https://00000000-1111-4222-8333-444444444444.private.eu-de.secrets-manager.appdomain.cloud",
+            "is not the instance of SECRETS_MANAGER_URL",
+        ),
+    ] {
+        let run = scene.start().env(name, value).run();
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains(told), "{name}: {message}");
+    }
+    assert_eq!(scene.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn targets_are_refused_by_position() {
+    let scene = Scene::new();
+    let id = &scene.secret;
+    for (targets, told) in [
+        ("{}".to_owned(), "expected a JSON array"),
+        ("[]".to_owned(), "the array is empty"),
+        (
+            r#"[{"secret_id":"x","tls_secret":"a"}]"#.to_owned(),
+            "TARGETS[0]: secret_id",
+        ),
+        (
+            format!(r#"[{{"secret_id":"{id}","tls_secret":"A"}}]"#),
+            "TARGETS[0]: tls_secret",
+        ),
+        (
+            format!(r#"[{{"secret_id":"{id}","tls_secret":"a","project_id":"p"}}]"#),
+            "TARGETS[0]: project_id",
+        ),
+        (
+            format!(r#"[{{"secret_id":"{id}","tls_secret":"a","region":"E U"}}]"#),
+            "TARGETS[0]: region",
+        ),
+        (
+            format!(r#"[{{"secret_id":"{id}","tls_secret":"a","colour":"red"}}]"#),
+            "unknown field `colour`",
+        ),
+        (
+            format!(
+                r#"[{{"secret_id":"{id}","tls_secret":"a"}},{{"secret_id":"{id}","tls_secret":"a"}}]"#
+            ),
+            "TARGETS[1]: the TLS secret a has a target already",
+        ),
+        (
+            format!(
+                r#"[{{"secret_id":"crn:v1:bluemix:public:secrets-manager:eu-de:a/1:00000000-1111-4222-8333-444444444444:secret:{id}","tls_secret":"a"}}]"#
+            ),
+            "not to instance",
+        ),
+    ] {
+        let run = scene
+            .start()
+            .without("TLS_SECRET_NAME")
+            .env("TARGETS", targets.clone())
+            .run();
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains(told), "{targets}: {message}");
+    }
+}
+
+#[test]
+fn a_narrowing_that_matches_no_target_is_refused() {
+    let scene = Scene::new();
+    let targets = r#"[{"secret_id":"00000000-1111-4222-8333-444444444444","tls_secret":"a"}]"#;
+    let run = scene
+        .start()
+        .without("TLS_SECRET_NAME")
+        .env("TARGETS", targets)
+        .run();
+    let message = &run.rejected(2, "configuration").message;
+    assert!(message.contains("SECRET_ID: no target names"), "{message}");
+}
+
+#[test]
+fn the_names_of_the_original_work_with_a_warning() {
+    let scene = Scene::new();
+    let mut start = scene.start();
+    for (old, new) in [
+        ("SM_ENDPOINT", "SECRETS_MANAGER_URL"),
+        ("CE_SECRET", "TLS_SECRET_NAME"),
+    ] {
+        let value = start.environment.remove(new).unwrap();
+        start = start.env(old, value);
+    }
+    let run = start
+        .without("IAM_PROFILE_ID")
+        .env("TRUSTED_PROFILE_NAME", &scene.world.profile_name)
+        .run();
+    run.expect(0, "replaced");
+    for (old, new) in [
+        ("SM_ENDPOINT", "SECRETS_MANAGER_URL"),
+        ("CE_SECRET", "TLS_SECRET_NAME"),
+        ("TRUSTED_PROFILE_NAME", "IAM_PROFILE_NAME"),
+    ] {
+        assert!(
+            run.log
+                .contains(&format!("{old} works, but its name is now {new}")),
+            "{}",
+            run.log
+        );
+    }
+    let run = scene
+        .start()
+        .without("IAM_PROFILE_ID")
+        .env("IAM_API_KEY", &scene.world.api_key)
+        .run();
+    run.expect(0, "unchanged");
+}
+
+#[test]
+fn an_api_key_is_for_runs_outside_of_code_engine() {
+    let scene = Scene::new();
+    let run = scene
+        .start()
+        .without("IAM_PROFILE_ID")
+        .env("IBMCLOUD_API_KEY", &scene.world.api_key)
+        .env("CE_JOBRUN", "sm-tls-sync-x7k2p")
+        .run();
+    let message = &run.rejected(2, "configuration").message;
+    assert!(message.contains("IBMCLOUD_API_KEY"), "{message}");
+}
+
+#[test]
+fn urls_are_taken_as_people_write_them() {
+    let scene = Scene::new();
+    let base = scene.cloud.secrets_manager_url();
+    for url in [
+        format!("{base}/"),
+        format!("{base}/api"),
+        format!("{base}/api/v2"),
+        format!("{base}/api/v2/"),
+    ] {
+        scene.cloud.rotate_quietly(&[&scene.secret]);
+        let run = scene
+            .start()
+            .env("SECRETS_MANAGER_URL", url)
+            .env(
+                "IAM_URL",
+                format!("{}/identity/token", scene.cloud.iam_url()),
+            )
+            .run();
+        run.expect(0, "replaced");
+    }
+    for url in [
+        format!("{base}/other"),
+        format!("{base}?x=y"),
+        "https://user@host".to_owned(),
+        "host".to_owned(),
+    ] {
+        let run = scene.start().env("SECRETS_MANAGER_URL", url).run();
+        run.rejected(2, "configuration");
+    }
+}
+
+/// `CE_API_BASE_URL` comes without `/v2`, once came with a slash, and is the default.
+#[test]
+fn the_base_url_that_code_engine_injects_is_taken_in_every_form() {
+    let scene = Scene::new();
+    let base = scene.cloud.code_engine_url();
+    for url in [
+        base.clone(),
+        format!("{base}/"),
+        format!("{base}/v2"),
+        format!("{base}/v2/"),
+    ] {
+        scene.cloud.rotate_quietly(&[&scene.secret]);
+        let run = scene
+            .start()
+            .without("CODE_ENGINE_URL")
+            .env("CE_API_BASE_URL", url)
+            .run();
+        run.expect(0, "replaced");
+    }
+}
+
+#[test]
+fn a_file_of_roots_that_cannot_be_used_is_refused() {
+    let scene = Scene::new();
+    let directory = scene.cloud.ca_file().parent().unwrap().to_path_buf();
+    for (name, text) in [
+        ("empty.pem", ""),
+        (
+            "damaged.pem",
+            "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+        ),
+        (
+            "nonsense.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ),
+    ] {
+        let file = directory.join(name);
+        std::fs::write(&file, text).unwrap();
+        let run = scene
+            .start()
+            .env("SSL_CERT_FILE", file.display().to_string())
+            .run();
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains("SSL_CERT_FILE: "), "{message}");
+    }
+}

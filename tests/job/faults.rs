@@ -1,0 +1,271 @@
+use std::time::Duration;
+
+use local_cloud::{Fault, FaultKind, Options, Service, route};
+
+use crate::harness::{Scene, TLS_SECRET, secrets_reader, writer};
+
+#[test]
+fn a_read_is_tried_again() {
+    for kind in [
+        FaultKind::Status(500),
+        FaultKind::Status(503),
+        FaultKind::Status(429),
+        FaultKind::Status(408),
+        FaultKind::ResetBefore,
+        FaultKind::Truncated,
+        FaultKind::StatusRetryAfter(503, "1".to_owned()),
+    ] {
+        let scene = Scene::new();
+        let faults = [route::TOKEN, route::READ_TLS_SECRET, route::READ_SECRET]
+            .map(|route| scene.cloud.fault(Fault::on(route, kind.clone()).times(1)));
+        scene.run().expect(0, "replaced");
+        for fault in faults {
+            assert_eq!(fault.struck(), 1, "{kind:?}");
+        }
+        assert_eq!(scene.writes().len(), 1);
+    }
+}
+
+#[test]
+fn what_no_repetition_cures_fails_at_once_with_the_right_status() {
+    for (route, status, exit, reason) in [
+        (route::TOKEN, 400, 4, "iam-refused"),
+        (route::TOKEN, 403, 4, "iam-refused"),
+        (route::READ_SECRET, 403, 5, "secret-forbidden"),
+        (route::READ_SECRET, 404, 5, "secret-missing"),
+        (route::READ_SECRET, 400, 5, "secrets-manager-refused"),
+        (route::READ_TLS_SECRET, 403, 7, "code-engine-forbidden"),
+        (route::READ_TLS_SECRET, 404, 7, "tls-secret-missing"),
+        (route::REPLACE_TLS_SECRET, 403, 7, "code-engine-forbidden"),
+        (route::REPLACE_TLS_SECRET, 400, 7, "code-engine-refused"),
+        (route::REPLACE_TLS_SECRET, 404, 7, "tls-secret-missing"),
+    ] {
+        let scene = Scene::new();
+        let fault = scene
+            .cloud
+            .fault(Fault::on(route, FaultKind::Status(status)));
+        let run = scene.run();
+        run.refused(exit, reason);
+        assert!(!run.report.retryable, "{run:#?}");
+        assert_eq!(fault.struck(), 1, "{route} {status}");
+    }
+}
+
+#[test]
+fn a_service_that_is_down_is_a_failure_that_a_later_run_may_cure() {
+    for (route, exit, reason) in [
+        (route::TOKEN, 4, "iam-unavailable"),
+        (route::READ_SECRET, 5, "secrets-manager-unavailable"),
+        (route::READ_TLS_SECRET, 7, "code-engine-unavailable"),
+    ] {
+        let scene = Scene::new();
+        let _down = scene.cloud.fault(Fault::on(route, FaultKind::Status(503)));
+        let run = scene.start().env("DEADLINE", "2").run();
+        run.refused(exit, reason);
+        assert!(run.report.retryable, "{run:#?}");
+    }
+}
+
+#[test]
+fn answers_that_are_no_such_document_are_refused_without_being_shown() {
+    for (route, exit, reason) in [
+        (route::TOKEN, 4, "iam-refused"),
+        (route::READ_SECRET, 5, "secrets-manager-refused"),
+        (route::READ_TLS_SECRET, 7, "code-engine-refused"),
+    ] {
+        for kind in [
+            FaultKind::NotJson,
+            FaultKind::Huge(3 * 1024 * 1024),
+            FaultKind::Redirect("https://attacker.example".to_owned()),
+        ] {
+            let scene = Scene::new();
+            let _odd = scene.cloud.fault(Fault::on(route, kind));
+            scene.run().refused(exit, reason);
+        }
+    }
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_looked_at_and_not_repeated_blindly() {
+    for (kind, writes) in [
+        // done, but nobody said so
+        (FaultKind::ResetAfter, 1),
+        (FaultKind::StatusAfter(500), 1),
+        (FaultKind::StatusAfter(429), 1),
+        (FaultKind::Truncated, 1),
+        (FaultKind::NotJson, 2),
+        // not done
+        (FaultKind::ResetBefore, 2),
+        (FaultKind::Status(503), 2),
+        (FaultKind::Status(429), 2),
+    ] {
+        let scene = Scene::new();
+        let before = scene.tls_secret().writes;
+        let _fault = scene
+            .cloud
+            .fault(Fault::on(route::REPLACE_TLS_SECRET, kind.clone()).times(1));
+        let run = scene.run();
+        let target = run.expect(0, "replaced");
+        assert_eq!(target.attempts, Some(writes.max(2)), "{kind:?}: {run:#?}");
+        assert_eq!(scene.writes().len(), writes as usize, "{kind:?}");
+        assert_eq!(scene.tls_secret().writes - before, 1, "{kind:?}");
+        assert_eq!(scene.served(), scene.serial());
+    }
+}
+
+/// Somebody writes between our look and our write: whichever status says so, we look again.
+#[test]
+fn a_conflict_means_look_again_at_both() {
+    for conflict_status in [412, 409] {
+        let options = Options {
+            conflict_status,
+            ..Options::default()
+        };
+        let scene = Scene::with(options, local_cloud::CertificateSpec::default());
+        let parked = scene
+            .cloud
+            .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold).times(1));
+        let run = std::thread::scope(|scope| {
+            let run = scope.spawn(|| scene.start().run());
+            parked.wait_parked(1, Duration::from_secs(30)).unwrap();
+            // a rotation and an edit by hand, both after what the run has seen
+            scene.cloud.rotate_quietly(&[&scene.secret]);
+            scene
+                .cloud
+                .put_tls_secret(&scene.world.project_id, TLS_SECRET, "edited", "by hand");
+            parked.release();
+            run.join().unwrap()
+        });
+        let target = run.expect(0, "replaced");
+        assert_eq!(target.attempts, Some(2));
+        assert_eq!(target.to.as_ref().unwrap().serial, scene.serial());
+        assert_eq!(scene.served(), scene.serial());
+    }
+}
+
+#[test]
+fn conflicts_without_end_end_after_five_attempts() {
+    let scene = Scene::new();
+    let fault = scene
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Status(412)));
+    let run = scene.run();
+    assert_eq!(run.refused(7, "write-conflict").attempts, Some(5));
+    assert!(run.report.retryable);
+    assert_eq!(fault.struck(), 5);
+}
+
+#[test]
+fn a_refused_token_is_renewed_once() {
+    let scene = Scene::new();
+    for route in [
+        route::READ_TLS_SECRET,
+        route::READ_SECRET,
+        route::REPLACE_TLS_SECRET,
+    ] {
+        scene.cloud.rotate_quietly(&[&scene.secret]);
+        scene.cloud.clear_journal();
+        let _refused = scene
+            .cloud
+            .fault(Fault::on(route, FaultKind::Status(401)).times(1));
+        scene.run().expect(0, "replaced");
+        let tokens = scene
+            .asked()
+            .iter()
+            .filter(|asked| *asked == route::TOKEN)
+            .count();
+        assert_eq!(tokens, 2, "{route}");
+    }
+}
+
+#[test]
+fn a_token_that_no_service_takes_is_explained() {
+    let scene = Scene::new();
+    let _refused = scene
+        .cloud
+        .fault(Fault::anywhere(Service::CodeEngine, FaultKind::Status(401)));
+    let run = scene.run();
+    let target = run.refused(7, "code-engine-forbidden");
+    assert!(
+        target.message.contains("context-based restriction"),
+        "{}",
+        target.message
+    );
+}
+
+#[test]
+fn missing_rights_are_explained_with_the_command_that_grants_them() {
+    let scene = Scene::new();
+    let project = scene.world.project_id.clone();
+    let group = scene.world.secret_group_id.clone();
+    let rights = [
+        (
+            writer(&project),
+            5,
+            "secret-forbidden",
+            "--roles SecretsReader",
+        ),
+        (
+            secrets_reader(&group),
+            7,
+            "code-engine-forbidden",
+            "--roles Writer",
+        ),
+    ];
+    for (only, exit, reason, told) in rights {
+        scene.cloud.set_policies(vec![only]);
+        let run = scene.run();
+        let target = run.refused(exit, reason);
+        assert!(target.message.contains(told), "{}", target.message);
+    }
+    scene.cloud.set_links(Vec::new());
+    let run = scene.run();
+    let target = run.refused(4, "profile-refused");
+    assert!(target.message.contains("BXNIM0398E"), "{}", target.message);
+    assert!(
+        target.message.contains("trusted-profile-link-create"),
+        "{}",
+        target.message
+    );
+}
+
+#[test]
+fn an_unknown_api_key_is_explained() {
+    let scene = Scene::new();
+    let run = scene
+        .start()
+        .without("IAM_PROFILE_ID")
+        .env(
+            "IBMCLOUD_API_KEY",
+            "ApiKey-11111111-2222-3333-4444-555555555555",
+        )
+        .run();
+    let target = run.refused(4, "api-key-refused");
+    assert!(target.message.contains("not its id"), "{}", target.message);
+}
+
+/// Our HTTPS is real: a CA that is not trusted ends the run, and no repetition is tried.
+#[test]
+fn a_certificate_of_an_unknown_ca_is_not_trusted() {
+    let scene = Scene::new();
+    let run = scene.start().without("SSL_CERT_FILE").run();
+    let target = run.refused(4, "iam-refused");
+    assert!(
+        target.message.contains("no TLS connection"),
+        "{}",
+        target.message
+    );
+    assert_eq!(scene.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn the_deadline_ends_the_run_with_its_own_status() {
+    let scene = Scene::new();
+    let _slow = scene.cloud.fault(Fault::on(
+        route::READ_SECRET,
+        FaultKind::Delay(Duration::from_secs(30)),
+    ));
+    let run = scene.start().env("DEADLINE", "1").run();
+    assert!(matches!(run.status, 5 | 9), "{run:#?}");
+    assert!(run.report.retryable, "{run:#?}");
+}

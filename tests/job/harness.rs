@@ -1,0 +1,443 @@
+//! Runs of the binary, and what must hold after each of them: one report line that has only known
+//! fields, no secret in any output, and after a failure every TLS secret as it was.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use local_cloud::{
+    Attempt, CertificateSpec, Entry, JobRun, JobSettings, LocalCloud, Options, Policy, Role,
+    TlsSecret, World, route,
+};
+use serde::Deserialize;
+
+use crate::leaks;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sm-tls-sync");
+/// The job that the ready world's trusted profile is linked to.
+pub(crate) const JOB: &str = "sm-tls-sync";
+/// The TLS secret of a scene.
+pub(crate) const TLS_SECRET: &str = "shop-tls";
+/// Longer than any run may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The report line. Unknown fields are refused: the format cannot change unseen.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Report {
+    pub(crate) level: String,
+    pub(crate) message: String,
+    pub(crate) version: String,
+    pub(crate) status: i32,
+    pub(crate) retryable: bool,
+    pub(crate) trigger: Option<String>,
+    pub(crate) event_id: Option<String>,
+    pub(crate) dry_run: bool,
+    pub(crate) duration_ms: u64,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) error: Option<Finding>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Target {
+    pub(crate) secret_id: Option<String>,
+    pub(crate) secret_name: Option<String>,
+    pub(crate) project_id: Option<String>,
+    pub(crate) tls_secret: Option<String>,
+    pub(crate) action: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: String,
+    pub(crate) from: Option<Leaf>,
+    pub(crate) to: Option<Leaf>,
+    #[serde(default)]
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) attempts: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Leaf {
+    pub(crate) serial: String,
+    pub(crate) not_after: String,
+    pub(crate) sha256: String,
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Finding {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) status: i32,
+    pub(crate) report: Report,
+    pub(crate) log: String,
+}
+
+impl Run {
+    /// Checks what holds for every run, whatever it was.
+    pub(crate) fn checked(
+        status: Option<i32>,
+        stdout: &str,
+        stderr: &str,
+        secrets: &[String],
+    ) -> Self {
+        let shown = format!("status {status:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+        if let Some(leak) = leaks::find(&format!("{stdout}\n{stderr}"), secrets) {
+            panic!("a secret in the output, {leak}:\n{shown}");
+        }
+        let status = status.unwrap_or_else(|| panic!("ended by a signal: {shown}"));
+        let lines: Vec<&str> = stdout.lines().collect();
+        let [line] = lines.as_slice() else {
+            panic!("standard output is not exactly one line: {shown}")
+        };
+        assert!(line.starts_with(r#"{"level":""#), "{shown}");
+        let report: Report =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("the report: {e}: {shown}"));
+        assert_eq!(report.status, status, "{shown}");
+        assert_eq!(report.version, env!("CARGO_PKG_VERSION"));
+        let findings = report.targets.iter().any(|t| !t.findings.is_empty());
+        let level = match (status, findings) {
+            (0, false) => "info",
+            (0, true) => "warn",
+            _ => "error",
+        };
+        assert_eq!(report.level, level, "{shown}");
+        Self {
+            status,
+            report,
+            log: stderr.to_owned(),
+        }
+    }
+
+    /// The only target.
+    #[track_caller]
+    pub(crate) fn target(&self) -> &Target {
+        let [target] = self.report.targets.as_slice() else {
+            panic!("not exactly one target: {self:#?}")
+        };
+        target
+    }
+
+    /// Status and action of a run with one target.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: i32, action: &str) -> &Target {
+        let target = self.target();
+        assert_eq!(
+            (self.status, target.action.as_str()),
+            (status, action),
+            "{self:#?}"
+        );
+        target
+    }
+
+    /// Status and reason of a run that failed for its one target.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: i32, reason: &str) -> &Target {
+        let target = self.target();
+        assert_eq!(
+            (self.status, target.reason.as_deref()),
+            (status, Some(reason)),
+            "{self:#?}"
+        );
+        target
+    }
+
+    /// Status and code of a run that failed before any target was looked at.
+    #[track_caller]
+    pub(crate) fn rejected(&self, status: i32, code: &str) -> &Finding {
+        let error = self.report.error.as_ref();
+        assert_eq!(
+            (self.status, error.map(|e| e.code.as_str())),
+            (status, Some(code)),
+            "{self:#?}"
+        );
+        error.unwrap()
+    }
+}
+
+/// A run of the binary from outside of Code Engine, with nothing in its environment but what is said.
+pub(crate) struct Start<'a> {
+    scene: &'a Scene,
+    pub(crate) environment: BTreeMap<String, String>,
+    arguments: Vec<String>,
+}
+
+impl Start<'_> {
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    pub(crate) fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Runs to the end and checks what holds for every run.
+    pub(crate) fn run(self) -> Run {
+        let before = self.scene.deployed();
+        let output = Command::new(PROGRAM)
+            .env_clear()
+            .envs(&self.environment)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let run = Run::checked(
+            output.status.code(),
+            &String::from_utf8(output.stdout).unwrap(),
+            &String::from_utf8(output.stderr).unwrap(),
+            &self.scene.secrets(),
+        );
+        self.scene.untouched_by(&run, &before);
+        run
+    }
+}
+
+/// A local cloud with one certificate that was rotated after it was deployed.
+pub(crate) struct Scene {
+    pub(crate) cloud: LocalCloud,
+    pub(crate) world: World,
+    /// The secret in Secrets Manager.
+    pub(crate) secret: String,
+    /// The TLS secrets that must not change in a failing run.
+    watched: Vec<(String, String)>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self::with(Options::default(), CertificateSpec::default())
+    }
+
+    pub(crate) fn of(spec: CertificateSpec) -> Self {
+        Self::with(Options::default(), spec)
+    }
+
+    pub(crate) fn with(options: Options, spec: CertificateSpec) -> Self {
+        let options = Options {
+            job_program: Some(PROGRAM.into()),
+            ..options
+        };
+        let cloud = LocalCloud::start(options).unwrap();
+        let world = cloud.world();
+        let secret = cloud.issue(spec);
+        cloud.deploy(&secret, &world.project_id, TLS_SECRET);
+        cloud.map_domain(&world.project_id, "shop.example.com", TLS_SECRET);
+        cloud.rotate_quietly(&[&secret]);
+        cloud.clear_journal();
+        let watched = vec![(world.project_id.clone(), TLS_SECRET.to_owned())];
+        Self {
+            cloud,
+            world,
+            secret,
+            watched,
+        }
+    }
+
+    /// Watches one more TLS secret.
+    pub(crate) fn watch(&mut self, project_id: &str, name: &str) {
+        self.watched.push((project_id.to_owned(), name.to_owned()));
+    }
+
+    /// A run from outside with one target: the reconcile by hand.
+    pub(crate) fn start(&self) -> Start<'_> {
+        let mut environment = self.cloud.environment();
+        // a probe is no part of every test
+        environment.remove("PROBE_ADDRESS");
+        environment.extend(
+            [
+                ("TLS_SECRET_NAME", TLS_SECRET),
+                ("SECRET_ID", &self.secret),
+                ("LOG_LEVEL", "debug"),
+                ("DEADLINE", "50"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        Start {
+            scene: self,
+            environment,
+            arguments: Vec::new(),
+        }
+    }
+
+    pub(crate) fn run(&self) -> Run {
+        self.start().run()
+    }
+
+    /// A run that Event Notifications starts with this text.
+    pub(crate) fn run_event(&self, text: &str) -> Run {
+        self.start().env("ibmendata", text).run()
+    }
+
+    /// The environment of a job with one target.
+    pub(crate) fn job_environment(&self) -> BTreeMap<String, String> {
+        let mut environment = self.cloud.job_environment();
+        environment.remove("PROBE_ADDRESS");
+        for (name, value) in [
+            ("TLS_SECRET_NAME", TLS_SECRET),
+            ("SECRET_ID", &self.secret),
+            ("LOG_LEVEL", "debug"),
+        ] {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+        environment
+    }
+
+    /// The job as it would be installed.
+    pub(crate) fn create_job(&self, settings: &JobSettings) {
+        self.cloud.create_job(
+            &self.world.project_id,
+            JOB,
+            &self.job_environment(),
+            settings,
+        );
+    }
+
+    /// Waits for a job run, and checks each of its processes.
+    pub(crate) fn finished(&self, name: &str) -> (JobRun, Vec<Run>) {
+        let run = self
+            .cloud
+            .wait_job_run(&self.world.project_id, name, PATIENCE)
+            .unwrap();
+        let attempts = run
+            .attempts
+            .iter()
+            .map(|attempt| self.attempt(attempt))
+            .collect();
+        (run, attempts)
+    }
+
+    fn attempt(&self, attempt: &Attempt) -> Run {
+        Run::checked(
+            attempt.exit_code,
+            &attempt.stdout,
+            &attempt.stderr,
+            &self.secrets(),
+        )
+    }
+
+    pub(crate) fn tls_secret(&self) -> TlsSecret {
+        self.cloud
+            .tls_secret(&self.world.project_id, TLS_SECRET)
+            .unwrap()
+    }
+
+    /// The serial number of the leaf that Secrets Manager holds now.
+    pub(crate) fn serial(&self) -> String {
+        self.cloud.serial(&self.secret).unwrap()
+    }
+
+    /// The serial number that a TLS client sees.
+    pub(crate) fn served(&self) -> String {
+        self.cloud.served("shop.example.com").unwrap().serial
+    }
+
+    fn deployed(&self) -> Vec<Option<TlsSecret>> {
+        let read = |(project, name): &(String, String)| self.cloud.tls_secret(project, name);
+        self.watched.iter().map(read).collect()
+    }
+
+    /// After a failure with one target every TLS secret is byte for byte what it was; with several,
+    /// those of failed targets are.
+    fn untouched_by(&self, run: &Run, before: &[Option<TlsSecret>]) {
+        for ((project, name), (was, is)) in
+            self.watched.iter().zip(before.iter().zip(self.deployed()))
+        {
+            let replaced = run.report.targets.iter().any(|target| {
+                target.action == "replaced"
+                    && target.tls_secret.as_ref() == Some(name)
+                    && target.project_id.as_ref() == Some(project)
+            });
+            if !replaced {
+                assert!(*was == is, "{name} was touched: {run:#?}");
+            }
+        }
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        self.cloud.secrets_in_use()
+    }
+
+    /// The journal as "METHOD /path" lines of the routes, in order.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.cloud
+            .journal()
+            .into_iter()
+            .map(|entry| entry.route.unwrap_or(entry.path))
+            .collect()
+    }
+
+    /// The writes that were asked for.
+    pub(crate) fn writes(&self) -> Vec<Entry> {
+        let replaces = |entry: &Entry| entry.route.as_deref() == Some(route::REPLACE_TLS_SECRET);
+        self.cloud.journal().into_iter().filter(replaces).collect()
+    }
+
+    /// A payload file of `tests/payloads` as our cloud would send it: its ids in place of the
+    /// file's.
+    pub(crate) fn payload(&self, file: &str) -> String {
+        self.localized(&payload(file))
+    }
+
+    /// Puts our ids in place of those of the payload files.
+    pub(crate) fn localized(&self, text: &str) -> String {
+        text.replace("4a1f7c0de2b84935a6c07d51b9e83f24", &self.world.account_id)
+            .replace(
+                "7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31",
+                &self.world.instance_id,
+            )
+            .replace("2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852", &self.secret)
+    }
+}
+
+/// The right to write in a project.
+pub(crate) fn writer(project_id: &str) -> Policy {
+    Policy::CodeEngine {
+        role: Role::Writer,
+        project_id: project_id.to_owned(),
+    }
+}
+
+/// The right to read the secrets of a group.
+pub(crate) fn secrets_reader(group_id: &str) -> Policy {
+    Policy::SecretsManager {
+        role: Role::SecretsReader,
+        secret_group_id: Some(group_id.to_owned()),
+    }
+}
+
+/// A file of `tests/payloads`.
+pub(crate) fn payload(file: &str) -> String {
+    let path = format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// Runs the binary with this environment alone, in no cloud.
+pub(crate) fn run_alone(environment: &[(&str, &str)]) -> Run {
+    let output = Command::new(PROGRAM)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    std::io::stderr().flush().unwrap();
+    Run::checked(
+        output.status.code(),
+        &String::from_utf8(output.stdout).unwrap(),
+        &String::from_utf8(output.stderr).unwrap(),
+        &[],
+    )
+}

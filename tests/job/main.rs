@@ -1,0 +1,32 @@
+//! The real binary against the local cloud.
+//!
+//! One module per concern; a new test goes where its name would be looked for.
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a broken expectation shall stop the test, loudly"
+)]
+
+/// Certificate types, chains and keys as they come out of Secrets Manager.
+mod certificates;
+/// The environment: what is refused, all at once, and what older names mean.
+mod config;
+/// Event bodies: every accepted form, and what is rejected or ignored.
+mod events;
+/// Requests that fail, and what the run does about it.
+mod faults;
+/// From a rotation to the certificate that a TLS client sees, by each trigger.
+mod flow;
+/// Runs of the binary, and what must hold after each of them.
+mod harness;
+/// The search for secrets in output, which the harness does after each run.
+mod leaks;
+/// Several targets, several projects, job arrays.
+mod many;
+/// Things that must agree: README, `--help`, dependencies, scripts.
+mod papers;
+/// The report line and the log.
+mod report;

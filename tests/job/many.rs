@@ -1,0 +1,221 @@
+use std::collections::BTreeMap;
+
+use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
+use serde_json::json;
+
+use crate::harness::{JOB, Scene, Start, writer};
+
+/// A scene with more certificates: (secret id, TLS secret), all rotated since they were deployed.
+fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
+    let mut scene = Scene::new();
+    let project = scene.world.project_id.clone();
+    let mut pairs = vec![(scene.secret.clone(), "shop-tls".to_owned())];
+    for n in 1..count {
+        let names = vec![format!("n{n}.example.com")];
+        let secret = scene.cloud.issue(CertificateSpec {
+            names,
+            ..CertificateSpec::default()
+        });
+        let tls_secret = format!("tls-{n}");
+        scene.cloud.deploy(&secret, &project, &tls_secret);
+        scene.cloud.rotate_quietly(&[&secret]);
+        scene.watch(&project, &tls_secret);
+        pairs.push((secret, tls_secret));
+    }
+    scene.cloud.clear_journal();
+    (scene, pairs)
+}
+
+fn targets(pairs: &[(String, String)]) -> String {
+    let entries: Vec<_> = pairs
+        .iter()
+        .map(|(secret, tls)| json!({ "secret_id": secret, "tls_secret": tls }))
+        .collect();
+    json!(entries).to_string()
+}
+
+fn start<'a>(scene: &'a Scene, targets: &str) -> Start<'a> {
+    scene
+        .start()
+        .without("TLS_SECRET_NAME")
+        .without("SECRET_ID")
+        .env("TARGETS", targets)
+}
+
+#[test]
+fn a_reconcile_brings_every_target_in_line() {
+    let (scene, pairs) = scene(20);
+    let run = start(&scene, &targets(&pairs)).run();
+    assert_eq!(run.status, 0, "{run:#?}");
+    let order: Vec<_> = run
+        .report
+        .targets
+        .iter()
+        .map(|t| t.tls_secret.clone().unwrap())
+        .collect();
+    assert_eq!(
+        order,
+        pairs.iter().map(|(_, tls)| tls.clone()).collect::<Vec<_>>()
+    );
+    assert!(run.report.targets.iter().all(|t| t.action == "replaced"));
+    assert_eq!(run.report.message, "20 replaced");
+    assert_eq!(
+        scene
+            .asked()
+            .iter()
+            .filter(|asked| *asked == route::TOKEN)
+            .count(),
+        1
+    );
+    assert_eq!(scene.writes().len(), 20);
+}
+
+#[test]
+fn one_certificate_for_many_tls_secrets_is_fetched_once() {
+    let mut scene = Scene::new();
+    let project = scene.world.project_id.clone();
+    let pairs: Vec<_> = ["shop-tls", "b", "c"]
+        .map(|tls| (scene.secret.clone(), tls.to_owned()))
+        .into();
+    for (_, tls) in &pairs {
+        scene.cloud.deploy(&scene.secret, &project, tls);
+        scene.watch(&project, tls);
+    }
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.cloud.clear_journal();
+    // by event, too
+    let run = start(&scene, &targets(&pairs))
+        .env("ibmendata", scene.payload("rotated-public.json"))
+        .run();
+    assert_eq!(
+        (run.status, run.report.message.as_str()),
+        (0, "3 replaced"),
+        "{run:#?}"
+    );
+    let fetched = scene
+        .asked()
+        .iter()
+        .filter(|asked| *asked == route::READ_SECRET)
+        .count();
+    assert_eq!(fetched, 1);
+}
+
+#[test]
+fn the_failure_of_one_leaves_the_others_to_finish_and_gives_the_status() {
+    let (scene, pairs) = scene(4);
+    scene.cloud.set_state(&pairs[1].0, 3);
+    let _down = scene
+        .cloud
+        .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Status(403)).path_contains("tls-3"));
+    let run = start(&scene, &targets(&pairs)).run();
+    // the first failure in the order of the targets, whoever failed first
+    assert_eq!(run.status, 6, "{run:#?}");
+    let actions: Vec<_> = run
+        .report
+        .targets
+        .iter()
+        .map(|t| t.action.as_str())
+        .collect();
+    assert_eq!(actions, ["replaced", "refused", "replaced", "failed"]);
+    assert_eq!(run.report.message, "2 replaced, 1 refused, 1 failed");
+}
+
+#[test]
+fn secret_id_narrows_a_run_by_hand_to_one_secret() {
+    let (scene, pairs) = scene(3);
+    let run = start(&scene, &targets(&pairs))
+        .env("SECRET_ID", &pairs[2].0)
+        .run();
+    assert_eq!(
+        run.expect(0, "replaced").tls_secret.as_deref(),
+        Some("tls-2")
+    );
+}
+
+#[test]
+fn projects_of_other_regions_are_reached_through_the_pattern() {
+    let mut scene = Scene::new();
+    let other = scene.cloud.create_project("far away", "us-south");
+    scene.cloud.grant(writer(&other));
+    scene.cloud.deploy(&scene.secret, &other, "shop-tls");
+    scene.watch(&other, "shop-tls");
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    let targets = json!([
+        { "secret_id": scene.secret, "tls_secret": "shop-tls", "region": "eu-de" },
+        { "secret_id": scene.secret, "tls_secret": "shop-tls", "region": "us-south", "project_id": other },
+    ]);
+    let url = format!("{}/{{region}}", scene.cloud.code_engine_url());
+    let run = start(&scene, &targets.to_string())
+        .env("CODE_ENGINE_URL", url)
+        .run();
+    assert_eq!(
+        (run.status, run.report.message.as_str()),
+        (0, "2 replaced"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_job_array_shares_the_targets_of_a_reconcile() {
+    let (scene, pairs) = scene(7);
+    let project = &scene.world.project_id;
+    let mut environment = scene.job_environment();
+    environment.remove("TLS_SECRET_NAME");
+    environment.remove("SECRET_ID");
+    environment.insert("TARGETS".to_owned(), targets(&pairs));
+    let settings = JobSettings {
+        array_spec: "0-2".to_owned(),
+        ..JobSettings::default()
+    };
+    scene
+        .cloud
+        .create_job(project, JOB, &environment, &settings);
+
+    let name = scene
+        .cloud
+        .submit_job_run(project, JOB, &BTreeMap::new(), &[]);
+
+    let (run, processes) = scene.finished(&name);
+    assert_eq!(
+        (run.status.as_str(), processes.len()),
+        ("completed", 3),
+        "{run:#?}"
+    );
+    let mut replaced: Vec<_> = processes
+        .iter()
+        .flat_map(|process| &process.report.targets)
+        .map(|target| target.tls_secret.clone().unwrap())
+        .collect();
+    replaced.sort();
+    let mut expected: Vec<_> = pairs.into_iter().map(|(_, tls)| tls).collect();
+    expected.sort();
+    assert_eq!(replaced, expected);
+    assert_eq!(scene.writes().len(), 7);
+}
+
+/// Fewer targets than instances: who has no share says so and is content.
+#[test]
+fn an_instance_without_a_share_has_nothing_to_do() {
+    let (scene, pairs) = scene(1);
+    let run = start(&scene, &targets(&pairs))
+        .env("JOB_ARRAY_SIZE", "2")
+        .env("JOB_INDEX", "1")
+        .run();
+    assert_eq!((run.status, run.report.targets.len()), (0, 0), "{run:#?}");
+    assert!(
+        run.report.message.contains("nothing to do"),
+        "{}",
+        run.report.message
+    );
+    assert_eq!(scene.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn a_sparse_array_is_refused() {
+    let (scene, pairs) = scene(1);
+    let run = start(&scene, &targets(&pairs))
+        .env("JOB_ARRAY_SIZE", "2")
+        .env("JOB_INDEX", "7")
+        .run();
+    run.rejected(2, "configuration");
+}

@@ -1,0 +1,266 @@
+//! Management, on its own port and never mixed with the imitated APIs: the library's operations
+//! as JSON over HTTP, for shells and people.
+//!
+//! Not here: what the operations do (`library`).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::store::lock;
+use crate::{CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, TlsSecret};
+
+#[derive(Clone)]
+struct Desk {
+    cloud: CloudHandle,
+    guards: Arc<Mutex<BTreeMap<u64, FaultGuard>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    secret_ids: Vec<String>,
+    /// No event.
+    #[serde(default)]
+    quietly: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Start {
+    environment: Environment,
+    arguments: Vec<String>,
+}
+
+pub(crate) fn routes(cloud: CloudHandle) -> Router {
+    let project = Router::new()
+        .route("/tls_secrets/{name}", get(tls_secret).put(put_tls_secret))
+        .route("/domains/{domain}", put(map_domain))
+        .route("/job_runs", get(job_runs))
+        .route("/jobs/{job}/runs", post(submit))
+        .route("/jobs/{job}/cron", post(cron))
+        .route("/jobs/{job}/kafka", post(kafka))
+        .route("/jobs/{job}/notification", post(notification));
+    Router::new()
+        .route(
+            "/world",
+            get(async |State(desk): State<Desk>| Json(desk.cloud.world())),
+        )
+        .route(
+            "/environment",
+            get(async |State(desk): State<Desk>| Json(desk.cloud.environment())),
+        )
+        .route("/urls", get(urls))
+        .route("/secrets", post(issue))
+        .route("/secrets/{id}/material", get(material).put(put_material))
+        .route("/secrets/{id}/state", put(set_state))
+        .route("/rotate", post(rotate))
+        .route("/served/{domain}", get(served))
+        .route(
+            "/deliveries",
+            get(async |State(desk): State<Desk>| Json(desk.cloud.deliveries())),
+        )
+        .route("/journal", get(journal).delete(clear_journal))
+        .route("/faults", post(set_fault).delete(clear_faults))
+        .route("/faults/{id}", delete(clear_fault))
+        .nest("/projects/{project_id}", project)
+        .with_state(Desk {
+            cloud,
+            guards: Arc::default(),
+        })
+}
+
+/// Runs a blocking operation of the library. It panics on a wrong id, which is a 400 here.
+async fn blocking<R: Serialize + Send + 'static>(
+    operation: impl FnOnce() -> R + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(operation).await {
+        Ok(result) => Json(result).into_response(),
+        Err(panic) => {
+            let panic = panic.into_panic();
+            let why = panic
+                .downcast_ref::<String>()
+                .map_or("wrong id?", String::as_str);
+            (StatusCode::BAD_REQUEST, Json(json!({ "error": why }))).into_response()
+        }
+    }
+}
+
+async fn urls(State(Desk { cloud, .. }): State<Desk>) -> Response {
+    let urls = json!({
+        "iam": cloud.iam_url(),
+        "secrets_manager": cloud.secrets_manager_url(),
+        "event_notifications": cloud.event_notifications_url(),
+        "code_engine": cloud.code_engine_url(),
+        "edge": cloud.edge(),
+        "ca_file": cloud.ca_file(),
+    });
+    Json(urls).into_response()
+}
+
+async fn issue(State(desk): State<Desk>, Json(spec): Json<CertificateSpec>) -> Response {
+    blocking(move || json!({ "id": desk.cloud.issue(spec) })).await
+}
+
+async fn material(State(desk): State<Desk>, Path(id): Path<String>) -> Response {
+    blocking(move || desk.cloud.material(&id)).await
+}
+
+async fn put_material(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Json(material): Json<Material>,
+) -> Response {
+    blocking(move || desk.cloud.put_material(&id, material)).await
+}
+
+async fn set_state(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Json(state): Json<u8>,
+) -> Response {
+    blocking(move || desk.cloud.set_state(&id, state)).await
+}
+
+async fn rotate(State(desk): State<Desk>, Json(rotation): Json<Rotation>) -> Response {
+    blocking(move || {
+        let ids: Vec<_> = rotation.secret_ids.iter().map(String::as_str).collect();
+        if rotation.quietly {
+            desk.cloud.rotate_quietly(&ids)
+        } else {
+            desk.cloud.rotate(&ids)
+        }
+        let serials: BTreeMap<_, _> = ids
+            .iter()
+            .map(|id| ((*id).to_owned(), desk.cloud.serial(id)))
+            .collect();
+        json!({ "serial_numbers": serials })
+    })
+    .await
+}
+
+async fn served(State(desk): State<Desk>, Path(domain): Path<String>) -> Response {
+    blocking(move || match desk.cloud.served(&domain) {
+        Ok(served) => json!({
+            "serial": served.serial,
+            "not_after": served.not_after.to_string(),
+            "chain_len": served.chain_len,
+        }),
+        Err(error) => json!({ "error": format!("{error:#}") }),
+    })
+    .await
+}
+
+async fn journal(State(desk): State<Desk>) -> Response {
+    Json(desk.cloud.journal()).into_response()
+}
+
+async fn clear_journal(State(desk): State<Desk>) -> StatusCode {
+    desk.cloud.clear_journal();
+    StatusCode::NO_CONTENT
+}
+
+async fn set_fault(State(desk): State<Desk>, Json(fault): Json<Fault>) -> Response {
+    let guard = desk.cloud.fault(fault);
+    let mut guards = lock(&desk.guards);
+    let id = guards.last_key_value().map_or(1, |(last, _)| last + 1);
+    guards.insert(id, guard);
+    Json(json!({ "id": id })).into_response()
+}
+
+async fn clear_fault(State(desk): State<Desk>, Path(id): Path<u64>) -> StatusCode {
+    match lock(&desk.guards).remove(&id) {
+        Some(_) => StatusCode::NO_CONTENT,
+        None => StatusCode::NOT_FOUND,
+    }
+}
+
+async fn clear_faults(State(desk): State<Desk>) -> StatusCode {
+    lock(&desk.guards).clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn tls_secret(
+    State(desk): State<Desk>,
+    Path((project, name)): Path<(String, String)>,
+) -> Response {
+    match desk.cloud.tls_secret(&project, &name) {
+        Some(secret) => Json(secret).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn put_tls_secret(
+    State(desk): State<Desk>,
+    Path((project, name)): Path<(String, String)>,
+    Json(secret): Json<Value>,
+) -> Response {
+    blocking(move || {
+        let text = |field: &str| secret[field].as_str().unwrap_or_default().to_owned();
+        desk.cloud
+            .put_tls_secret(&project, &name, &text("tls_cert"), &text("tls_key"));
+        desk.cloud
+            .tls_secret(&project, &name)
+            .map(|secret: TlsSecret| secret.entity_tag)
+    })
+    .await
+}
+
+async fn map_domain(
+    State(desk): State<Desk>,
+    Path((project, domain)): Path<(String, String)>,
+    Json(tls_secret): Json<String>,
+) -> Response {
+    blocking(move || desk.cloud.map_domain(&project, &domain, &tls_secret)).await
+}
+
+async fn job_runs(State(desk): State<Desk>, Path(project): Path<String>) -> Response {
+    blocking(move || desk.cloud.job_runs(&project)).await
+}
+
+async fn submit(
+    State(desk): State<Desk>,
+    Path((project, job)): Path<(String, String)>,
+    start: Option<Json<Start>>,
+) -> Response {
+    let Json(start) = start.unwrap_or_default();
+    blocking(move || {
+        let arguments: Vec<_> = start.arguments.iter().map(String::as_str).collect();
+        let name = desk
+            .cloud
+            .submit_job_run(&project, &job, &start.environment, &arguments);
+        json!({ "name": name })
+    })
+    .await
+}
+
+async fn cron(
+    State(desk): State<Desk>,
+    Path((project, job)): Path<(String, String)>,
+    data: String,
+) -> Response {
+    blocking(move || json!({ "name": desk.cloud.fire_cron(&project, &job, &data) })).await
+}
+
+async fn kafka(
+    State(desk): State<Desk>,
+    Path((project, job)): Path<(String, String)>,
+    message: String,
+) -> Response {
+    blocking(move || json!({ "name": desk.cloud.fire_kafka(&project, &job, &message) })).await
+}
+
+async fn notification(
+    State(desk): State<Desk>,
+    Path((project, job)): Path<(String, String)>,
+    text: String,
+) -> Response {
+    blocking(move || json!({ "name": desk.cloud.fire_notification(&project, &job, &text) })).await
+}

@@ -1,0 +1,183 @@
+//! Connections: the accept loop, HTTP or HTTPS, reset on demand, the journal's and the faults'
+//! place in front of every route, and the harmless freedom that IBM has: chunked bodies now and
+//! then, header names in another case, a field that nobody knows.
+//!
+//! Not here: any route.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::body::Body as _;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use crate::Cloud;
+use crate::faults;
+use crate::journal::Service;
+
+/// How a request came in; an extension of it.
+#[derive(Clone)]
+pub(crate) struct Arrival {
+    /// Number of the connection; `None` for calls inside the cloud.
+    pub(crate) connection: Option<u64>,
+    /// The URI as sent, before Code Engine takes a region off.
+    pub(crate) uri: Uri,
+}
+
+/// An extension of a response: do not send it, reset the connection.
+#[derive(Clone)]
+pub(crate) struct Reset;
+
+/// Method and path template.
+pub(crate) fn route_of(request: &Request) -> Option<String> {
+    let path = request.extensions().get::<MatchedPath>()?;
+    Some(format!("{} {}", request.method(), path.as_str()))
+}
+
+/// Puts journal and faults in front of a service's routes.
+pub(crate) fn fronted(cloud: &Arc<Cloud>, service: Service, router: Router) -> Router {
+    let state = (cloud.clone(), service);
+    router.layer(axum::middleware::from_fn_with_state(state, front))
+}
+
+async fn front(
+    State((cloud, service)): State<(Arc<Cloud>, Service)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let sequence = cloud.journal.open(service, &request);
+    let mut response = faults::run(&cloud.faults, service, request, next).await;
+    if response.extensions().get::<Reset>().is_none() {
+        cloud.journal.close(sequence, response.status().as_u16());
+    }
+    // HTTP/1.1 leaves the framing to the server.
+    if sequence.is_multiple_of(3) && response.body().size_hint().exact().is_some_and(|n| n > 0) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response = response.map(|body| Body::from_stream(body.into_data_stream()));
+    }
+    response
+}
+
+/// Serves a router on a listener until the runtime ends.
+pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router) {
+    static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+    loop {
+        // A failed accept concerns one client, who sees it.
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed) + 1;
+        let reset = Arc::new(AtomicBool::new(false));
+        // Without this, small answers wait for the client's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let socket = Socket {
+            stream,
+            reset: reset.clone(),
+        };
+        let (tls, router) = (tls.clone(), router.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => converse(socket, number, reset, router).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(socket).await {
+                        converse(stream, number, reset, router).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn converse<S>(stream: S, number: u64, reset: Arc<AtomicBool>, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let (router, reset) = (router.clone(), reset.clone());
+        async move {
+            let mut request = request.map(Body::new);
+            let uri = request.uri().clone();
+            request.extensions_mut().insert(Arrival {
+                connection: Some(number),
+                uri,
+            });
+            crate::code_engine::take_region_off(&mut request);
+            let response = router
+                .oneshot(request)
+                .await
+                .unwrap_or_else(|never| match never {});
+            if response.extensions().get::<Reset>().is_some() {
+                reset.store(true, Ordering::Relaxed);
+                return Err(std::io::Error::other("reset by a fault"));
+            }
+            Ok(response)
+        }
+    });
+    // The client sees what went wrong; here is nobody to tell.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .title_case_headers(number.is_multiple_of(2))
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// A TCP stream that is reset instead of closed if `reset` says so.
+struct Socket {
+    stream: TcpStream,
+    reset: Arc<AtomicBool>,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::Relaxed) {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, buffer)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.reset.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

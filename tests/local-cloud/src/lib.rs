@@ -1,0 +1,403 @@
+//! A small, faithful IBM Cloud on loopback: IAM's token service, Secrets Manager v2, Event
+//! Notifications v1 and Code Engine v2 in one process, for black-box tests, the demo and
+//! benchmarks of a program that only knows their addresses.
+//!
+//! ```no_run
+//! use local_cloud::{CertificateSpec, LocalCloud, Options};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let cloud = LocalCloud::start(Options::default())?;
+//! let secret = cloud.issue(CertificateSpec::default());
+//! cloud.rotate(&[&secret]);
+//! println!("{:?}", cloud.environment());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where a line belongs: each service's paths, headers and field names in the file of its name;
+//! its refusals in `problems`; state in `store`; harm in `faults`. Nothing here knows the program
+//! under test, and no type is shared with it: else a typo would agree with itself.
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a stand-in for tests: a broken invariant shall stop the test, loudly"
+)]
+#![allow(
+    clippy::result_large_err,
+    reason = "the error of a handler is the response it sends"
+)]
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+// facts and state
+mod authority;
+mod clock;
+mod store;
+// the front of every service
+mod faults;
+mod http;
+mod journal;
+mod problems;
+// the services
+mod code_engine;
+mod delivery;
+mod domains;
+mod event_notifications;
+mod events;
+mod filters;
+mod iam;
+mod job_runs;
+mod secrets_manager;
+// edge
+mod control;
+mod library;
+pub mod route;
+mod world;
+
+pub use authority::{Authority, CertificateSpec, KeyKind, Material, SecretType};
+pub use faults::{Fault, FaultGuard, FaultKind};
+pub use job_runs::{Attempt, JobRun, Trigger};
+pub use journal::{Entry, Service};
+pub use library::{AppFate, JobSettings, Served, TlsSecret};
+pub use store::{Delivery, DeliveryOutcome, Link, Policy, Role};
+pub use world::World;
+
+/// How a cloud behaves. Each knob's default is the likelier behaviour of IBM.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// HTTPS with an own CA; `false`: HTTP.
+    pub https: bool,
+    /// The program that job runs execute; without it they fail with `ExecutableNotFound`.
+    pub job_program: Option<PathBuf>,
+    /// Events name secrets by CRN; `false`: by bare UUID.
+    pub secret_id_as_crn: bool,
+    /// Home region: of the ready world, and of paths without a region in front.
+    pub region: String,
+    /// How Code Engine prints entity tags in the `ETag` header.
+    pub entity_tags: EntityTags,
+    /// Code Engine's status for a stale entity tag: 412 or 409.
+    pub conflict_status: u16,
+    /// Code Engine's status for a missing `If-Match`: 428 or 400.
+    pub missing_if_match_status: u16,
+    /// Pause before Event Notifications' first retry; doubles with each.
+    pub delivery_retry_delay: Duration,
+    /// Pause before a job run's process is started again.
+    pub job_retry_delay: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub job_termination_grace: Duration,
+    /// Job runs per project, finished ones included; `None`: no limit.
+    pub job_run_limit: Option<usize>,
+    /// What domain mappings say in `cname_target`.
+    pub cname_target: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            https: true,
+            job_program: None,
+            secret_id_as_crn: true,
+            region: "eu-de".into(),
+            entity_tags: EntityTags::Quoted,
+            conflict_status: 412,
+            missing_if_match_status: 428,
+            delivery_retry_delay: Duration::from_millis(10),
+            job_retry_delay: Duration::ZERO,
+            job_termination_grace: Duration::from_secs(30),
+            job_run_limit: Some(100),
+            cname_target: "127.0.0.1".into(),
+        }
+    }
+}
+
+/// Form of the `ETag` header; the body's `entity_tag` is always the bare tag.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EntityTags {
+    /// `1000007926-1a2b`.
+    Bare,
+    /// `"1000007926-1a2b"`.
+    Quoted,
+    /// `W/"1000007926-1a2b"`.
+    Weak,
+}
+
+impl EntityTags {
+    fn in_header(self, tag: &str) -> String {
+        match self {
+            Self::Bare => tag.to_owned(),
+            Self::Quoted => format!("\"{tag}\""),
+            Self::Weak => format!("W/\"{tag}\""),
+        }
+    }
+}
+
+/// Where everything listens.
+struct Addresses {
+    scheme: &'static str,
+    iam: SocketAddr,
+    secrets_manager: SocketAddr,
+    event_notifications: SocketAddr,
+    code_engine: SocketAddr,
+    control: SocketAddr,
+    edge: SocketAddr,
+}
+
+impl Addresses {
+    fn iam(&self) -> String {
+        format!("{}://{}", self.scheme, self.iam)
+    }
+
+    fn secrets_manager(&self) -> String {
+        format!("{}://{}", self.scheme, self.secrets_manager)
+    }
+
+    fn event_notifications(&self) -> String {
+        format!(
+            "{}://{}/event-notifications",
+            self.scheme, self.event_notifications
+        )
+    }
+
+    fn code_engine(&self) -> String {
+        format!("{}://{}", self.scheme, self.code_engine)
+    }
+
+    fn control(&self) -> String {
+        format!("http://{}", self.control)
+    }
+}
+
+/// What all rooms of the cloud share.
+struct Cloud {
+    options: Options,
+    authority: Authority,
+    addresses: Addresses,
+    store: Mutex<store::Store>,
+    /// Something in the store changed.
+    changed: Condvar,
+    journal: journal::Journal,
+    faults: Arc<faults::Faults>,
+    /// Token files and the CA file; removed at the end.
+    directory: tempfile::TempDir,
+    runtime: Handle,
+    /// The processes of job runs.
+    tasks: Mutex<JoinSet<()>>,
+    shutdown: watch::Sender<bool>,
+    default_group: String,
+    en_token: String,
+    /// For Event Notifications' calls inside of the cloud.
+    code_engine: OnceLock<axum::Router>,
+    client_tls: Arc<rustls::ClientConfig>,
+}
+
+impl Cloud {
+    /// Does something with the state, and wakes whoever waits for a change.
+    fn update<R>(&self, change: impl FnOnce(&mut store::Store) -> R) -> R {
+        let result = change(&mut store::lock(&self.store));
+        self.changed.notify_all();
+        result
+    }
+
+    /// Blocks until `look` finds something.
+    fn wait<R>(
+        &self,
+        timeout: Duration,
+        mut look: impl FnMut(&store::Store) -> Option<R>,
+    ) -> Option<R> {
+        let deadline = std::time::Instant::now() + timeout;
+        let mut store = store::lock(&self.store);
+        loop {
+            if let Some(found) = look(&store) {
+                return Some(found);
+            }
+            let left = deadline.checked_duration_since(std::time::Instant::now())?;
+            store = match self.changed.wait_timeout(store, left) {
+                Ok((store, _)) => store,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+}
+
+/// A running cloud; ends when dropped, with its connections, job runs and files.
+pub struct LocalCloud {
+    handle: CloudHandle,
+    runtime: Option<Runtime>,
+}
+
+/// Everything that can be done with a running cloud; [`LocalCloud`] derefs to it, threads clone it.
+#[derive(Clone)]
+pub struct CloudHandle {
+    cloud: Arc<Cloud>,
+    world: World,
+}
+
+impl std::ops::Deref for LocalCloud {
+    type Target = CloudHandle;
+
+    fn deref(&self) -> &CloudHandle {
+        &self.handle
+    }
+}
+
+impl LocalCloud {
+    /// Starts all services on ports of 127.0.0.1 that the system chooses.
+    pub fn start(options: Options) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("local-cloud")
+            .enable_all()
+            .build()
+            .context("runtime")?;
+        let handle = runtime.block_on(listen(options, runtime.handle().clone()))?;
+        Ok(Self {
+            handle,
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for LocalCloud {
+    fn drop(&mut self) {
+        self.cloud.shutdown.send_replace(true);
+        let mut tasks = std::mem::take(&mut *store::lock(&self.cloud.tasks));
+        if let Some(runtime) = self.runtime.take() {
+            runtime.block_on(async { while tasks.join_next().await.is_some() {} });
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle> {
+    let authority = Authority::new()?;
+    let directory = tempfile::Builder::new().prefix("local-cloud-").tempdir()?;
+    std::fs::write(directory.path().join("ca.pem"), authority.transport())?;
+    let tls = if options.https {
+        Some(TlsAcceptor::from(server_tls(&authority)?))
+    } else {
+        None
+    };
+    let client_tls = client_tls(&authority)?;
+
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut listeners = Vec::new();
+    for _ in 0..6 {
+        listeners.push(
+            TcpListener::bind(loopback)
+                .await
+                .context("listen on 127.0.0.1")?,
+        );
+    }
+    let addresses = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<Vec<_>, _>>()?;
+    let addresses = Addresses {
+        scheme: if options.https { "https" } else { "http" },
+        iam: addresses[0],
+        secrets_manager: addresses[1],
+        event_notifications: addresses[2],
+        code_engine: addresses[3],
+        control: addresses[4],
+        edge: addresses[5],
+    };
+
+    let mut store = store::Store::default();
+    let (world, en_token) = world::found(&mut store, &options, directory.path())?;
+    let cloud = Arc::new(Cloud {
+        options,
+        authority,
+        addresses,
+        store: Mutex::new(store),
+        changed: Condvar::new(),
+        journal: journal::Journal::default(),
+        faults: Arc::default(),
+        directory,
+        runtime,
+        tasks: Mutex::default(),
+        shutdown: watch::Sender::new(false),
+        default_group: world.secret_group_id.clone(),
+        en_token,
+        code_engine: OnceLock::new(),
+        client_tls,
+    });
+
+    let handle = CloudHandle {
+        cloud: cloud.clone(),
+        world,
+    };
+    let fronted = |service, routes| http::fronted(&cloud, service, routes);
+    let code_engine = fronted(Service::CodeEngine, code_engine::routes(cloud.clone()));
+    cloud.code_engine.get_or_init(|| code_engine.clone());
+    let services = [
+        (
+            fronted(Service::Iam, iam::routes(cloud.clone())),
+            tls.clone(),
+        ),
+        (
+            fronted(
+                Service::SecretsManager,
+                secrets_manager::routes(cloud.clone()),
+            ),
+            tls.clone(),
+        ),
+        (
+            fronted(
+                Service::EventNotifications,
+                event_notifications::routes(cloud.clone()),
+            ),
+            tls.clone(),
+        ),
+        (code_engine, tls),
+        (control::routes(handle.clone()), None),
+    ];
+    let mut listeners = listeners.into_iter();
+    for ((routes, tls), listener) in services.into_iter().zip(listeners.by_ref()) {
+        tokio::spawn(http::serve(listener, tls, routes));
+    }
+    let edge = listeners.next().context("six listeners")?;
+    tokio::spawn(domains::serve(cloud, edge));
+    Ok(handle)
+}
+
+fn server_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let (chain, key) = authority.transport_identity()?;
+    let provider = rustls::crypto::ring::default_provider().into();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn client_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(
+        authority.transport().as_bytes(),
+    )?)?;
+    let provider = rustls::crypto::ring::default_provider().into();
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Variables by name.
+pub type Environment = BTreeMap<String, String>;

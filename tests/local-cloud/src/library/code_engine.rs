@@ -1,0 +1,228 @@
+//! Projects and what stands in them.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::triggers::literals;
+use crate::store::Kind;
+use crate::{CloudHandle, Environment, code_engine, world};
+
+/// A TLS secret of Code Engine as it stands.
+#[derive(Clone, Eq, PartialEq, Serialize)]
+pub struct TlsSecret {
+    /// `data.tls_cert`.
+    pub tls_cert: String,
+    /// `data.tls_key`.
+    pub tls_key: String,
+    /// The bare tag.
+    pub entity_tag: String,
+    /// `tls`, or another one by a test's wish.
+    pub format: String,
+    /// `user` or `system`.
+    pub generated_by: String,
+    /// How often it was written, creation included.
+    pub writes: u64,
+}
+
+/// How a job runs.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// `run_arguments`.
+    pub run_arguments: Vec<String>,
+    /// `run_compute_resource_token_enabled`.
+    pub token_enabled: bool,
+    /// `scale_array_spec`.
+    pub array_spec: String,
+    /// `scale_retry_limit`.
+    pub retry_limit: u32,
+    /// `scale_max_execution_time`, seconds over all retries.
+    pub max_execution_time: u64,
+    /// Name of a config map whose keys become variables.
+    pub config_map: Option<String>,
+}
+
+impl Default for JobSettings {
+    /// As the README of the job recommends: token on, one instance, no retry.
+    fn default() -> Self {
+        Self {
+            run_arguments: Vec::new(),
+            token_enabled: true,
+            array_spec: "0".into(),
+            retry_limit: 0,
+            max_execution_time: 300,
+            config_map: None,
+        }
+    }
+}
+
+/// What becomes of the next revisions of an app.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AppFate {
+    /// Deploying for ever.
+    Deploying,
+    /// Failed.
+    Failed,
+    /// Ready at once.
+    Ready,
+}
+
+/// Code Engine.
+impl CloudHandle {
+    /// A new project; the world's profile gets no policy for it (see `grant`).
+    pub fn create_project(&self, name: &str, region: &str) -> String {
+        self.cloud
+            .update(|store| world::add_project(store, name, region))
+    }
+
+    /// A TLS secret as it stands.
+    pub fn tls_secret(&self, project_id: &str, name: &str) -> Option<TlsSecret> {
+        self.cloud.update(|store| {
+            let secret = store.projects.get(project_id)?.get(Kind::Secret, name)?;
+            let data = |key| secret.data(key).unwrap_or_default().to_owned();
+            let text = |field| secret.text(field).unwrap_or_default().to_owned();
+            Some(TlsSecret {
+                tls_cert: data("tls_cert"),
+                tls_key: data("tls_key"),
+                entity_tag: secret.entity_tag.clone(),
+                format: text("format"),
+                generated_by: text("generated_by"),
+                writes: secret.writes,
+            })
+        })
+    }
+
+    /// Writes a TLS secret as somebody does by hand: created, or replaced under a new entity tag.
+    pub fn put_tls_secret(&self, project_id: &str, name: &str, cert: &str, key: &str) {
+        let data = json!({ "tls_cert": cert, "tls_key": key });
+        self.put_secret(project_id, name, "tls", "user", data);
+    }
+
+    /// Any secret, also what the API would refuse: another format, `generated_by: system`.
+    pub fn put_secret(
+        &self,
+        project_id: &str,
+        name: &str,
+        format: &str,
+        generated_by: &str,
+        data: Value,
+    ) {
+        let fields = json!({ "format": format, "generated_by": generated_by, "data": data });
+        self.put(project_id, Kind::Secret, name, fields);
+    }
+
+    /// Deploys what Secrets Manager holds into a TLS secret: leaf, then intermediates, then key.
+    pub fn deploy(&self, secret_id: &str, project_id: &str, name: &str) {
+        let material = self.material(secret_id);
+        let mut chain = material
+            .certificate
+            .expect("a certificate")
+            .trim_end()
+            .to_owned()
+            + "\n";
+        if chain.matches("BEGIN").count() == 1 {
+            let rest = material
+                .intermediate
+                .or(material.issuing_ca)
+                .unwrap_or_default();
+            chain += &rest;
+        }
+        let key = material
+            .private_key
+            .or(material.managed_csr_private_key)
+            .expect("a key");
+        self.put_tls_secret(project_id, name, &chain, &key);
+    }
+
+    /// A config map.
+    pub fn put_config_map(&self, project_id: &str, name: &str, data: &Environment) {
+        self.put(project_id, Kind::ConfigMap, name, json!({ "data": data }));
+    }
+
+    /// A domain mapping to the app `shop`.
+    pub fn map_domain(&self, project_id: &str, domain: &str, tls_secret: &str) {
+        let component = json!({ "name": "shop", "resource_type": "app_v2" });
+        let mapping = json!({ "tls_secret": tls_secret, "component": component });
+        self.put(project_id, Kind::DomainMapping, domain, mapping);
+    }
+
+    /// An app; `fields` as in the API's body: `run_env_variables`, `run_volume_mounts`, ….
+    pub fn create_app(&self, project_id: &str, name: &str, fields: Value) {
+        let mut app = json!({ "image_reference": "icr.io/local-cloud/app" });
+        if let (Value::Object(app), Value::Object(fields)) = (&mut app, fields) {
+            app.extend(fields);
+        }
+        self.put(project_id, Kind::App, name, app);
+    }
+
+    /// An app as the API shows it.
+    pub fn app(&self, project_id: &str, name: &str) -> Option<Value> {
+        self.cloud.update(|store| {
+            let app = store.projects.get(project_id)?.get(Kind::App, name)?;
+            Some(Value::Object(app.fields.clone()))
+        })
+    }
+
+    /// Decides what becomes of the app's next revisions.
+    pub fn set_app_fate(&self, project_id: &str, name: &str, fate: AppFate) {
+        let word = match fate {
+            AppFate::Deploying => "deploying",
+            AppFate::Failed => "failed",
+            AppFate::Ready => "ready",
+        };
+        self.cloud.update(|store| {
+            let project = store.projects.get_mut(project_id);
+            let app = project.and_then(|project| project.get_mut(Kind::App, name));
+            app.expect("an app of this name")
+                .fields
+                .insert("x_next_revision".into(), word.into());
+        });
+    }
+
+    /// A job whose program is the one given at start.
+    pub fn create_job(
+        &self,
+        project_id: &str,
+        name: &str,
+        environment: &Environment,
+        settings: &JobSettings,
+    ) {
+        let mut variables = literals(environment);
+        if let Some(reference) = &settings.config_map {
+            variables.push(json!({ "type": "config_map_full_reference", "reference": reference }));
+        }
+        let job = json!({
+            "image_reference": "icr.io/local-cloud/sm-tls-sync:latest",
+            "run_arguments": settings.run_arguments,
+            "run_compute_resource_token_enabled": settings.token_enabled,
+            "run_env_variables": variables,
+            "scale_array_spec": settings.array_spec,
+            "scale_cpu_limit": "0.125",
+            "scale_memory_limit": "0.25G",
+            "scale_max_execution_time": settings.max_execution_time,
+            "scale_retry_limit": settings.retry_limit,
+        });
+        self.put(project_id, Kind::Job, name, job);
+    }
+
+    /// Created, or written over with nothing asked.
+    fn put(&self, project_id: &str, kind: Kind, name: &str, fields: Value) {
+        let Value::Object(fields) = fields else {
+            panic!("fields of {name} are no object")
+        };
+        self.cloud.update(|store| {
+            let tag = store.next_tag();
+            let project = store.projects.get_mut(project_id);
+            let project = project.unwrap_or_else(|| panic!("there is no project {project_id}"));
+            match project.get_mut(kind, name) {
+                Some(found) => {
+                    found.fields.extend(fields.clone());
+                    found.entity_tag = tag;
+                    found.writes += 1;
+                    code_engine::remember(store, &fields);
+                }
+                None => code_engine::put_new(&self.cloud, store, project_id, kind, name, fields)
+                    .unwrap_or_else(|(_, _, why)| panic!("{name}: {why}")),
+            }
+        });
+    }
+}

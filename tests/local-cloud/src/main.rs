@@ -1,0 +1,113 @@
+//! The local cloud as a program: `serve` until a signal, `demo` tells the story once.
+//!
+//! Standard output: what is asked for (variables, the story). Standard error: why it did not work.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for a terminal"
+)]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "an absent field of a JSON value is null, no panic"
+)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use local_cloud::{CertificateSpec, Environment, JobSettings, LocalCloud, Options};
+
+mod demo;
+
+const HELP: &str = "\
+A small IBM Cloud on 127.0.0.1 for tests and demonstrations.
+
+  local-cloud serve [--http] [--job PATH]   print the variables to export, then run until a signal
+  local-cloud demo --job PATH               rotate a certificate and watch the job deploy it
+
+  --job PATH   the program that job runs execute
+  --http       HTTP instead of HTTPS with an own CA";
+
+/// Names in the seeded world.
+const DOMAIN: &str = "shop.example.com";
+const JOB: &str = "sm-tls-sync";
+const TLS_SECRET: &str = "shop-tls";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("local-cloud: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Vec<String>) -> anyhow::Result<()> {
+    let mut words = arguments.into_iter();
+    let mode = words.next().unwrap_or_default();
+    let mut options = Options::default();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--http" if mode == "serve" => options.https = false,
+            "--job" => {
+                let path = PathBuf::from(words.next().context("--job needs a path")?);
+                let absolute = path.canonicalize();
+                options.job_program =
+                    Some(absolute.with_context(|| format!("job program {}", path.display()))?);
+            }
+            other => bail!("unknown argument {other:?}\n\n{HELP}"),
+        }
+    }
+    match mode.as_str() {
+        "serve" => serve(options),
+        "demo" => demo::run(options),
+        "--help" | "-h" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => bail!("unknown command {other:?}\n\n{HELP}"),
+    }
+}
+
+fn serve(options: Options) -> anyhow::Result<()> {
+    let cloud = LocalCloud::start(options)?;
+    let variables = seed(&cloud);
+    for (name, value) in &variables {
+        println!("export {name}='{value}'");
+    }
+    println!("export LOCAL_CLOUD_CONTROL_URL='{}'", cloud.control_url());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (mut interrupt, mut terminate) = (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            );
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            Ok(())
+        })
+}
+
+/// One certificate, deployed, mapped, with a job that waits for its rotation; returns the
+/// variables of a run from outside.
+fn seed(cloud: &LocalCloud) -> Environment {
+    let project = cloud.world().project_id;
+    let secret = cloud.issue(CertificateSpec::default());
+    cloud.deploy(&secret, &project, TLS_SECRET);
+    cloud.map_domain(&project, DOMAIN, TLS_SECRET);
+    let with_target = |mut variables: Environment| {
+        variables.insert("SECRET_ID".into(), secret.clone());
+        variables.insert("TLS_SECRET_NAME".into(), TLS_SECRET.into());
+        variables
+    };
+    let inside = with_target(cloud.job_environment());
+    cloud.create_job(&project, JOB, &inside, &JobSettings::default());
+    cloud.subscribe_job(&project, JOB);
+    with_target(cloud.environment())
+}

@@ -1,0 +1,244 @@
+use local_cloud::{AppFate, CertificateSpec, EntityTags, LocalCloud, Options};
+use serde_json::{Value, json};
+
+use crate::client::{get, owner_token, start, start_with, token, write};
+
+fn deployed(cloud: &LocalCloud) -> String {
+    let id = cloud.issue(CertificateSpec::default());
+    let project = cloud.world().project_id;
+    cloud.deploy(&id, &project, "shop-tls");
+    format!("{}/v2/projects/{project}", cloud.code_engine_url())
+}
+
+fn tls(text: &str) -> Value {
+    json!({ "format": "tls", "data": { "tls_cert": text, "tls_key": text } })
+}
+
+#[test]
+fn replace_needs_the_tag_of_the_last_read() {
+    let cloud = start();
+    let url = format!("{}/secrets/shop-tls", deployed(&cloud));
+    let token = token(&cloud);
+    let read = get(&url, &token);
+    let (tag, body) = (read.header("etag").unwrap(), read.json());
+    assert_eq!(tag, format!("\"{}\"", body["entity_tag"].as_str().unwrap()));
+    assert_eq!(body["resource_type"], "secret_tls_v2");
+    assert!(
+        body["data"]["tls_key"]
+            .as_str()
+            .unwrap()
+            .contains("PRIVATE KEY")
+    );
+    assert_eq!(write("PUT", &url, &token, None, &tls("a")).status, 428);
+    let put = write("PUT", &url, &token, Some(&tag), &tls("a"));
+    assert_eq!(
+        (put.status, &put.json()["data"]["tls_cert"]),
+        (200, &json!("a"))
+    );
+    assert_ne!(put.header("etag").unwrap(), tag);
+    assert_eq!(
+        write("PUT", &url, &token, Some(&tag), &tls("b")).status,
+        412
+    );
+    let bare = put.json()["entity_tag"].as_str().unwrap().to_owned();
+    assert_eq!(
+        write("PUT", &url, &token, Some(&bare), &tls("b")).status,
+        200
+    );
+    assert_eq!(write("PUT", &url, &token, Some("*"), &tls("c")).status, 200);
+    let secret = cloud
+        .tls_secret(&cloud.world().project_id, "shop-tls")
+        .unwrap();
+    assert_eq!((secret.tls_key.as_str(), secret.writes), ("c", 4));
+}
+
+#[test]
+fn the_open_statuses_and_forms_are_knobs() {
+    let cloud = start_with(Options {
+        conflict_status: 409,
+        missing_if_match_status: 400,
+        entity_tags: EntityTags::Weak,
+        ..Options::default()
+    });
+    let url = format!("{}/secrets/shop-tls", deployed(&cloud));
+    let token = token(&cloud);
+    let tag = get(&url, &token).header("etag").unwrap();
+    assert!(tag.starts_with("W/\""));
+    assert_eq!(write("PUT", &url, &token, None, &tls("a")).status, 400);
+    assert_eq!(
+        write("PUT", &url, &token, Some("\"x\""), &tls("a")).status,
+        409
+    );
+    assert_eq!(
+        write("PUT", &url, &token, Some(&tag), &tls("a")).status,
+        200
+    );
+}
+
+#[test]
+fn refusals() {
+    let cloud = start();
+    let base = deployed(&cloud);
+    let token = token(&cloud);
+    let project = cloud.world().project_id;
+    let put = |name: &str, body: &Value| {
+        write(
+            "PUT",
+            &format!("{base}/secrets/{name}"),
+            &token,
+            Some("*"),
+            body,
+        )
+    };
+    let missing = put("nothing", &tls("a"));
+    assert_eq!(missing.status, 404);
+    let error = missing.json();
+    assert_eq!(error["errors"][0]["code"], "resource_not_found");
+    assert!(
+        error["trace"]
+            .as_str()
+            .unwrap()
+            .starts_with("codeengine-api-")
+    );
+    assert_eq!(
+        put("shop-tls", &json!({ "format": "generic", "data": {} })).status,
+        400
+    );
+    assert_eq!(
+        put(
+            "shop-tls",
+            &json!({ "format": "tls", "data": { "tls_cert": "a" } })
+        )
+        .status,
+        400
+    );
+    assert_eq!(put("shop-tls", &tls(&"x".repeat(600_000))).status, 400);
+    cloud.put_secret(
+        &project,
+        "own",
+        "tls",
+        "system",
+        json!({ "tls_cert": "a", "tls_key": "b" }),
+    );
+    assert_eq!(put("own", &tls("a")).status, 403);
+    let post = |body: Value| write("POST", &format!("{base}/secrets"), &token, None, &body);
+    let named = |name: &str| {
+        let mut body = tls("a");
+        body["name"] = name.into();
+        body
+    };
+    assert_eq!(post(named("Upper")).status, 400);
+    assert_eq!(post(named("new")).status, 201);
+    assert_eq!(post(named("new")).status, 409);
+    assert_eq!(
+        write(
+            "DELETE",
+            &format!("{base}/secrets/new"),
+            &token,
+            None,
+            &json!({})
+        )
+        .status,
+        202
+    );
+    assert_eq!(get(&format!("{base}/secrets/new"), "wrong").status, 401);
+    cloud.set_policies(Vec::new());
+    assert_eq!(get(&format!("{base}/secrets/shop-tls"), &token).status, 403);
+}
+
+#[test]
+fn projects_live_in_regions() {
+    let cloud = start();
+    let base = cloud.code_engine_url();
+    let token = owner_token(&cloud);
+    let far = cloud.create_project("far", "us-south");
+    let home = cloud.world().project_id;
+    for (path, status) in [
+        (format!("v2/projects/{home}/secrets"), 200),
+        (format!("eu-de/v2/projects/{home}/secrets"), 200),
+        (format!("us-south/v2/projects/{far}/secrets"), 200),
+        (format!("v2/projects/{far}/secrets"), 404),
+        (format!("eu-de/v2/projects/{far}/secrets"), 404),
+    ] {
+        assert_eq!(
+            get(&format!("{base}/{path}"), &token).status,
+            status,
+            "{path}"
+        );
+    }
+    let entry = &cloud.journal()[1];
+    assert_eq!(
+        entry.route.as_deref(),
+        Some("GET /v2/projects/{project_id}/secrets")
+    );
+}
+
+#[test]
+fn domain_mappings_in_pages() {
+    let cloud = start();
+    let base = deployed(&cloud);
+    let token = token(&cloud);
+    let project = cloud.world().project_id;
+    for domain in ["a.example.com", "b.example.com", "*.c.example.com"] {
+        cloud.map_domain(&project, domain, "shop-tls");
+    }
+    let url = format!("{base}/domain_mappings");
+    let page = get(&format!("{url}?limit=2"), &token).json();
+    let start = page["next"]["start"].as_str().unwrap();
+    let rest = get(&format!("{url}?limit=2&start={start}"), &token).json();
+    assert!(rest.get("next").is_none());
+    let names: Vec<_> = [&page, &rest]
+        .iter()
+        .flat_map(|page| page["domain_mappings"].as_array().unwrap())
+        .map(|mapping| mapping["name"].clone())
+        .collect();
+    assert_eq!(names, ["*.c.example.com", "a.example.com", "b.example.com"]);
+    let mapping = get(&format!("{url}/a.example.com"), &token);
+    assert_eq!(mapping.json()["user_managed"], true);
+    assert_eq!(mapping.json()["cname_target"], "127.0.0.1");
+    let patch = json!({ "tls_secret": "nothing" });
+    let url = format!("{url}/a.example.com");
+    assert_eq!(write("PATCH", &url, &token, Some("*"), &patch).status, 400);
+}
+
+#[test]
+fn an_app_gets_revisions() {
+    let cloud = start();
+    let project = cloud.world().project_id;
+    let variables = json!([{ "type": "secret_full_reference", "reference": "shop-tls" }]);
+    cloud.create_app(&project, "shop", json!({ "run_env_variables": variables }));
+    let url = format!(
+        "{}/v2/projects/{project}/apps/shop",
+        cloud.code_engine_url()
+    );
+    let token = token(&cloud);
+    let read = get(&url, &token);
+    let tag = read.header("etag").unwrap();
+    let created = |body: &Value| body["status_details"]["latest_created_revision"].clone();
+    assert_eq!(created(&read.json()), "shop-00001");
+    let patch = json!({ "run_env_variables": [{ "type": "literal", "name": "A", "value": "1" }] });
+    let patched = write("PATCH", &url, &token, Some(&tag), &patch);
+    assert_eq!(patched.status, 200);
+    assert_eq!(created(&patched.json()), "shop-00002");
+    assert_eq!(
+        patched.json()["run_env_variables"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(write("PATCH", &url, &token, Some(&tag), &patch).status, 412);
+    let same = write("PATCH", &url, &token, Some("*"), &patch).json();
+    assert_eq!(created(&same), "shop-00002");
+    cloud.set_app_fate(&project, "shop", AppFate::Failed);
+    let patch = json!({ "scale_min_instances": 1 });
+    let failed = write("PATCH", &url, &token, Some("*"), &patch).json();
+    assert_eq!(
+        (&failed["status"], created(&failed)),
+        (&json!("failed"), json!("shop-00003"))
+    );
+    assert_eq!(
+        failed["status_details"]["latest_ready_revision"],
+        "shop-00002"
+    );
+}

@@ -1,0 +1,24 @@
+//! The local cloud from outside: over its sockets, with a plain client that shares nothing with it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
+/// One HTTP exchange at a time, byte by byte where a fault is to be seen.
+mod client;
+/// Code Engine's rules: tags, names, sizes, pages, regions.
+mod code_engine;
+/// Every kind of fault, and that it ends with its guard.
+mod faults;
+/// A rotation's whole way: event, filter, job run, edge.
+mod flow;
+/// Tokens: who gets one, who is refused how.
+mod iam;
+/// Environment, retries, arrays, time limit, stop.
+mod job_runs;
+/// Secrets, versions, states, shapes.
+mod secrets_manager;

@@ -1,0 +1,269 @@
+use local_cloud::{CertificateSpec, LocalCloud, Policy, Role, SecretType};
+use serde_json::{Value, json};
+
+use crate::client::{Answer, get, owner_token, start, token, write};
+
+fn read(cloud: &LocalCloud, path: &str) -> Answer {
+    get(
+        &format!("{}/api/v2/{path}", cloud.secrets_manager_url()),
+        &token(cloud),
+    )
+}
+
+fn secret(cloud: &LocalCloud, spec: CertificateSpec) -> Value {
+    let id = cloud.issue(spec);
+    let answer = read(cloud, &format!("secrets/{id}"));
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    answer.json()
+}
+
+fn has(body: &Value, fields: &[&str]) {
+    for field in fields {
+        assert!(!body[field].is_null(), "{field} is missing in {body}");
+    }
+}
+
+fn lacks(body: &Value, fields: &[&str]) {
+    for field in fields {
+        assert!(body.get(field).is_none(), "{field} in {body}");
+    }
+}
+
+#[test]
+fn a_public_certificate() {
+    let cloud = start();
+    let body = secret(&cloud, CertificateSpec::default());
+    has(
+        &body,
+        &[
+            "crn",
+            "certificate",
+            "intermediate",
+            "private_key",
+            "validity",
+            "serial_number",
+        ],
+    );
+    has(
+        &body,
+        &[
+            "bundle_certs",
+            "ca",
+            "dns",
+            "issuance_info",
+            "rotation",
+            "signing_algorithm",
+        ],
+    );
+    lacks(&body, &["issuing_ca", "ca_chain", "private_key_included"]);
+    assert_eq!(body["secret_type"], "public_cert");
+    assert_eq!(body["state"], 1);
+    assert_eq!(
+        body["certificate"]
+            .as_str()
+            .unwrap()
+            .matches("BEGIN")
+            .count(),
+        2
+    );
+    let bare = CertificateSpec {
+        bundle_certs: false,
+        name: "bare".into(),
+        ..Default::default()
+    };
+    let body = secret(&cloud, bare);
+    assert_eq!(
+        body["certificate"]
+            .as_str()
+            .unwrap()
+            .matches("BEGIN")
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn imported_and_private_certificates() {
+    let cloud = start();
+    let imported = CertificateSpec {
+        secret_type: SecretType::ImportedCert,
+        ..Default::default()
+    };
+    let body = secret(&cloud, imported.clone());
+    has(&body, &["certificate", "intermediate", "private_key"]);
+    assert_eq!(body["private_key_included"], true);
+    let poor = CertificateSpec {
+        name: "poor".into(),
+        with_private_key: false,
+        with_intermediate: false,
+        ..imported.clone()
+    };
+    let body = secret(&cloud, poor);
+    lacks(&body, &["intermediate", "private_key", "managed_csr"]);
+    assert_eq!(body["private_key_included"], false);
+    let managed = CertificateSpec {
+        name: "managed".into(),
+        managed_csr: true,
+        ..imported
+    };
+    let body = secret(&cloud, managed);
+    lacks(&body, &["private_key"]);
+    assert!(body["managed_csr"]["private_key"].is_string());
+    let private = CertificateSpec {
+        secret_type: SecretType::PrivateCert,
+        ..Default::default()
+    };
+    let body = secret(&cloud, private);
+    has(
+        &body,
+        &[
+            "issuing_ca",
+            "ca_chain",
+            "private_key",
+            "certificate_template",
+        ],
+    );
+    lacks(&body, &["intermediate", "bundle_certs"]);
+    let arbitrary = CertificateSpec {
+        secret_type: SecretType::Arbitrary,
+        ..Default::default()
+    };
+    let body = secret(&cloud, arbitrary);
+    has(&body, &["payload"]);
+    lacks(&body, &["certificate", "private_key"]);
+}
+
+#[test]
+fn states() {
+    let cloud = start();
+    let id = cloud.issue(CertificateSpec::default());
+    for (state, word, payload) in [
+        (0, "pre_activation", false),
+        (2, "suspended", true),
+        (3, "deactivated", true),
+        (5, "destroyed", false),
+        (1, "active", true),
+    ] {
+        cloud.set_state(&id, state);
+        let body = read(&cloud, &format!("secrets/{id}")).json();
+        assert_eq!(
+            (&body["state"], &body["state_description"]),
+            (&json!(state), &json!(word))
+        );
+        for field in ["certificate", "private_key", "serial_number", "validity"] {
+            assert_eq!(
+                body.get(field).is_some(),
+                payload,
+                "{field} in state {state}"
+            );
+        }
+    }
+}
+
+#[test]
+fn versions_keep_two_payloads() {
+    let cloud = start();
+    let id = cloud.issue(CertificateSpec::default());
+    let first = cloud.serial(&id).unwrap();
+    cloud.rotate_quietly(&[&id]);
+    let second = cloud.serial(&id).unwrap();
+    let previous = read(&cloud, &format!("secrets/{id}/versions/previous")).json();
+    assert_eq!(previous["serial_number"], first);
+    assert_eq!(previous["alias"], "previous");
+    has(&previous, &["certificate", "private_key"]);
+    let current = read(&cloud, &format!("secrets/{id}/versions/current/metadata")).json();
+    assert_eq!(current["serial_number"], second);
+    assert_eq!(current["downloaded"], false);
+    lacks(&current, &["certificate", "private_key"]);
+    assert_eq!(
+        read(&cloud, &format!("secrets/{id}")).json()["downloaded"],
+        true
+    );
+    cloud.rotate_quietly(&[&id]);
+    let all = read(&cloud, &format!("secrets/{id}/versions")).json();
+    let available: Vec<_> = all["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v["payload_available"].clone())
+        .collect();
+    assert_eq!(available, [false, true, true]);
+    assert_eq!(
+        read(&cloud, &format!("secrets/{id}/versions/{id}")).status,
+        404
+    );
+}
+
+#[test]
+fn lists_names_and_groups() {
+    let cloud = start();
+    for name in ["a", "b", "c"] {
+        cloud.issue(CertificateSpec {
+            name: name.into(),
+            ..Default::default()
+        });
+    }
+    let foreign = cloud.issue(CertificateSpec {
+        name: "foreign".into(),
+        secret_group_id: Some(cloud.world().foreign_secret_group_id),
+        ..Default::default()
+    });
+    let page = read(&cloud, "secrets?limit=2").json();
+    assert_eq!(page["total_count"], 3);
+    has(&page, &["first", "next", "last"]);
+    lacks(&page, &["previous"]);
+    lacks(&page["secrets"][0], &["certificate", "private_key"]);
+    let page = read(&cloud, "secrets?limit=2&offset=2").json();
+    has(&page, &["previous"]);
+    lacks(&page, &["next"]);
+    let by_name = "secret_groups/certificates/secret_types/public_cert/secrets/b";
+    assert_eq!(read(&cloud, by_name).json()["name"], "b");
+    assert_eq!(read(&cloud, &format!("secrets/{foreign}")).status, 403);
+    assert_eq!(
+        read(&cloud, "secrets/00000000-1111-4222-8333-444444444444").status,
+        404
+    );
+    assert_eq!(read(&cloud, "secrets/x").status, 400);
+    cloud.set_policies(vec![Policy::SecretsManager {
+        role: Role::Reader,
+        secret_group_id: None,
+    }]);
+    assert_eq!(read(&cloud, &format!("secrets/{foreign}")).status, 403);
+    assert_eq!(
+        read(&cloud, &format!("secrets/{foreign}/metadata")).status,
+        200
+    );
+}
+
+#[test]
+fn the_owner_creates_and_rotates_over_the_api() {
+    let cloud = start();
+    let base = format!("{}/api/v2/secrets", cloud.secrets_manager_url());
+    let owner = owner_token(&cloud);
+    let wanted = json!({
+        "name": "www", "secret_type": "private_cert", "certificate_template": "web",
+        "common_name": "www.example.com", "secret_group_id": cloud.world().secret_group_id,
+    });
+    let created = write("POST", &base, &owner, None, &wanted);
+    assert_eq!(created.status, 201, "{}", created.json());
+    assert_eq!(write("POST", &base, &owner, None, &wanted).status, 409);
+    assert_eq!(
+        write("POST", &base, &token(&cloud), None, &wanted).status,
+        403
+    );
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let before = cloud.serial(&id);
+    let rotated = write(
+        "POST",
+        &format!("{base}/{id}/versions"),
+        &owner,
+        None,
+        &json!({}),
+    );
+    assert_eq!(rotated.status, 201);
+    assert_ne!(cloud.serial(&id), before);
+    assert_eq!(
+        write("DELETE", &format!("{base}/{id}"), &owner, None, &json!({})).status,
+        204
+    );
+}
