@@ -149,7 +149,7 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 /// Seconds for the whole run, unless said otherwise.
-const DEADLINE: u64 = 120;
+pub const DEADLINE: u64 = 120;
 /// The token service inside IBM's network.
 const PRIVATE_IAM: &str = "https://private.iam.cloud.ibm.com";
 const PUBLIC_IAM: &str = "https://iam.cloud.ibm.com";
