@@ -15,11 +15,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
-use crate::Cloud;
 use crate::clock::{millis, now};
 use crate::iam;
 use crate::problems::code_engine as problem;
 use crate::store::{Identity, Kind, Project, Resource, Store, Wish};
+use crate::{Cloud, EntityTags};
 
 mod rules;
 mod runs;
@@ -501,7 +501,9 @@ fn one(
     let mut response =
         (status, Json(document(cloud, project, kind, name, resource))).into_response();
     let tag = cloud.options.entity_tags.in_header(&resource.entity_tag);
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(&tag)
+        && cloud.options.entity_tags != EntityTags::BodyOnly
+    {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
@@ -541,6 +543,9 @@ fn document(
     });
     if let Value::Object(own) = own {
         body.extend(own);
+    }
+    if cloud.options.entity_tags == EntityTags::HeaderOnly {
+        body.remove("entity_tag");
     }
     Value::Object(body)
 }

@@ -14,6 +14,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::clock::seconds;
 use crate::store::lock;
 use crate::{CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, TlsSecret};
 
@@ -150,7 +151,7 @@ async fn served(State(desk): State<Desk>, Path(domain): Path<String>) -> Respons
     blocking(move || match desk.cloud.served(&domain) {
         Ok(served) => json!({
             "serial": served.serial,
-            "not_after": served.not_after.to_string(),
+            "not_after": seconds(served.not_after),
             "chain_len": served.chain_len,
         }),
         Err(error) => json!({ "error": format!("{error:#}") }),

@@ -117,11 +117,8 @@ async fn to_job(
         .body(Body::from(body.to_string()))
         .map_err(|error| Failure::new(error.to_string()))?;
     crate::code_engine::take_region_off(&mut request);
-    let routes = cloud
-        .code_engine
-        .get()
-        .expect("set before anything listens")
-        .clone();
+    let routes = crate::store::lock(&cloud.code_engine).clone();
+    let routes = routes.ok_or_else(|| Failure::new("the cloud is ending"))?;
     let response = routes
         .oneshot(request)
         .await

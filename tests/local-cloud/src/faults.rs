@@ -291,15 +291,7 @@ async fn strike(active: &Active, service: Service, request: Request, next: Next)
                 .into_response()
         }
         FaultKind::Delay(_) => next.run(request).await,
-        FaultKind::Drip { bytes, every } => {
-            let (parts, pieces) = pieces(next.run(request).await, *bytes).await;
-            let every = *every;
-            let slow = futures_util::stream::iter(pieces).then(move |piece| async move {
-                tokio::time::sleep(every).await;
-                Ok::<_, std::io::Error>(piece)
-            });
-            Response::from_parts(parts, Body::from_stream(slow))
-        }
+        FaultKind::Drip { bytes, every } => drip(next.run(request).await, *bytes, *every).await,
         FaultKind::Hold => {
             park(active).await;
             next.run(request).await
@@ -358,6 +350,16 @@ async fn strike(active: &Active, service: Service, request: Request, next: Next)
         }
         FaultKind::Without(names) => without(next.run(request).await, names).await,
     }
+}
+
+/// The answer in pieces, with a pause before each.
+pub(crate) async fn drip(response: Response, bytes: usize, every: Duration) -> Response {
+    let (parts, pieces) = pieces(response, bytes).await;
+    let slow = futures_util::stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(every).await;
+        Ok::<_, std::io::Error>(piece)
+    });
+    Response::from_parts(parts, Body::from_stream(slow))
 }
 
 async fn park(active: &Active) {

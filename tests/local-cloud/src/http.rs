@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,6 +26,7 @@ use tower::ServiceExt as _;
 use crate::Cloud;
 use crate::faults;
 use crate::journal::Service;
+use crate::problems;
 
 /// How a request came in; an extension of it.
 #[derive(Clone)]
@@ -48,7 +50,22 @@ pub(crate) fn route_of(request: &Request) -> Option<String> {
 /// Puts journal and faults in front of a service's routes.
 pub(crate) fn fronted(cloud: &Arc<Cloud>, service: Service, router: Router) -> Router {
     let state = (cloud.clone(), service);
-    router.layer(axum::middleware::from_fn_with_state(state, front))
+    router
+        .layer(axum::middleware::map_response(move |response| {
+            std::future::ready(in_shape(service, response))
+        }))
+        .layer(axum::middleware::from_fn_with_state(state, front))
+}
+
+/// A refusal of axum's own (a body that is no JSON, say) in the service's error shape.
+fn in_shape(service: Service, response: Response) -> Response {
+    let text = response.headers().get(header::CONTENT_TYPE);
+    let own = text.is_some_and(|text| text.as_bytes().starts_with(b"text/plain"));
+    if response.status().is_client_error() && own {
+        // IBM knows 400 only: 415 and 422 are axum's.
+        return problems::of(service, 400);
+    }
+    response
 }
 
 async fn front(
@@ -65,6 +82,9 @@ async fn front(
     if sequence.is_multiple_of(3) && response.body().size_hint().exact().is_some_and(|n| n > 0) {
         response.headers_mut().remove(header::CONTENT_LENGTH);
         response = response.map(|body| Body::from_stream(body.into_data_stream()));
+    }
+    if cloud.options.slow_bodies {
+        response = faults::drip(response, 512, Duration::from_millis(5)).await;
     }
     response
 }

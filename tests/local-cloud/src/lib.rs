@@ -33,7 +33,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -87,7 +87,7 @@ pub struct Options {
     pub secret_id_as_crn: bool,
     /// Home region: of the ready world, and of paths without a region in front.
     pub region: String,
-    /// How Code Engine prints entity tags in the `ETag` header.
+    /// How Code Engine tells entity tags.
     pub entity_tags: EntityTags,
     /// Code Engine's status for a stale entity tag: 412 or 409.
     pub conflict_status: u16,
@@ -103,6 +103,10 @@ pub struct Options {
     pub job_run_limit: Option<usize>,
     /// What domain mappings say in `cname_target`.
     pub cname_target: String,
+    /// Secrets Manager sends the fields that its SDK marks optional and that carry no payload.
+    pub optional_fields: bool,
+    /// Every answer comes in pieces with pauses.
+    pub slow_bodies: bool,
 }
 
 impl Default for Options {
@@ -120,26 +124,57 @@ impl Default for Options {
             job_termination_grace: Duration::from_secs(30),
             job_run_limit: Some(100),
             cname_target: "127.0.0.1".into(),
+            optional_fields: true,
+            slow_bodies: false,
         }
     }
 }
 
-/// Form of the `ETag` header; the body's `entity_tag` is always the bare tag.
+impl Options {
+    /// The freedom that IBM's documents leave, used: the same seed gives the same choices. What no
+    /// document allows needs a [`Fault`].
+    pub fn hostile(seed: u64) -> Self {
+        let bit = |n: u32| (seed >> n) & 1 == 1;
+        let tags = [
+            EntityTags::Bare,
+            EntityTags::Quoted,
+            EntityTags::Weak,
+            EntityTags::BodyOnly,
+            EntityTags::HeaderOnly,
+        ];
+        let choice = usize::try_from((seed >> 8) % 5).unwrap_or_default();
+        Self {
+            entity_tags: tags[choice],
+            conflict_status: if bit(0) { 409 } else { 412 },
+            missing_if_match_status: if bit(1) { 400 } else { 428 },
+            secret_id_as_crn: bit(2),
+            optional_fields: bit(3),
+            slow_bodies: bit(4),
+            ..Self::default()
+        }
+    }
+}
+
+/// How Code Engine tells the entity tag of a resource.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EntityTags {
-    /// `1000007926-1a2b`.
+    /// Header `1000007926-1a2b`, the same in the body.
     Bare,
-    /// `"1000007926-1a2b"`.
+    /// No header, only `entity_tag` in the body.
+    BodyOnly,
+    /// A quoted header, no `entity_tag` in the body.
+    HeaderOnly,
+    /// Header `"1000007926-1a2b"`, bare in the body.
     Quoted,
-    /// `W/"1000007926-1a2b"`.
+    /// Header `W/"1000007926-1a2b"`, bare in the body.
     Weak,
 }
 
 impl EntityTags {
     fn in_header(self, tag: &str) -> String {
         match self {
-            Self::Bare => tag.to_owned(),
-            Self::Quoted => format!("\"{tag}\""),
+            Self::Bare | Self::BodyOnly => tag.to_owned(),
+            Self::HeaderOnly | Self::Quoted => format!("\"{tag}\""),
             Self::Weak => format!("W/\"{tag}\""),
         }
     }
@@ -199,8 +234,8 @@ struct Cloud {
     shutdown: watch::Sender<bool>,
     default_group: String,
     en_token: String,
-    /// For Event Notifications' calls inside of the cloud.
-    code_engine: OnceLock<axum::Router>,
+    /// For Event Notifications' calls inside of the cloud; taken out at the end, since it holds us.
+    code_engine: Mutex<Option<axum::Router>>,
     client_tls: Arc<rustls::ClientConfig>,
 }
 
@@ -279,13 +314,18 @@ impl Drop for LocalCloud {
             runtime.block_on(async { while tasks.join_next().await.is_some() {} });
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
+        *store::lock(&self.cloud.code_engine) = None;
+        // Not left to the last clone of the handle: tokens lie there.
+        let _ = std::fs::remove_dir_all(self.cloud.directory.path());
     }
 }
 
 async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle> {
     let authority = Authority::new()?;
     let directory = tempfile::Builder::new().prefix("local-cloud-").tempdir()?;
-    std::fs::write(directory.path().join("ca.pem"), authority.transport())?;
+    // the public-like root too: to a client of this cloud it is one of the roots of the world
+    let roots = format!("{}{}", authority.transport(), authority.public_root());
+    std::fs::write(directory.path().join("ca.pem"), roots)?;
     let tls = if options.https {
         Some(TlsAcceptor::from(server_tls(&authority)?))
     } else {
@@ -332,7 +372,7 @@ async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle
         shutdown: watch::Sender::new(false),
         default_group: world.secret_group_id.clone(),
         en_token,
-        code_engine: OnceLock::new(),
+        code_engine: Mutex::default(),
         client_tls,
     });
 
@@ -342,7 +382,7 @@ async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle
     };
     let fronted = |service, routes| http::fronted(&cloud, service, routes);
     let code_engine = fronted(Service::CodeEngine, code_engine::routes(cloud.clone()));
-    cloud.code_engine.get_or_init(|| code_engine.clone());
+    *store::lock(&cloud.code_engine) = Some(code_engine.clone());
     let services = [
         (
             fronted(Service::Iam, iam::routes(cloud.clone())),

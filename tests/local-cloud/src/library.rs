@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::clock::now;
 use crate::journal::Entry;
-use crate::store::{Claims, Link, Policy, Profile, new_id};
+use crate::store::{Claims, Link, Policy, Profile, Role, new_id};
 use crate::{Authority, CloudHandle, Environment, Fault, FaultGuard, World, iam};
 
 mod code_engine;
@@ -48,7 +48,7 @@ impl CloudHandle {
         self.cloud.addresses.edge
     }
 
-    /// PEM file of the CA behind our HTTPS.
+    /// PEM file of the roots of this world: the CA behind our HTTPS, and the public-like root.
     pub fn ca_file(&self) -> PathBuf {
         self.cloud.directory.path().join("ca.pem")
     }
@@ -135,6 +135,20 @@ impl CloudHandle {
     /// Adds a policy to the world's profile.
     pub fn grant(&self, policy: Policy) {
         self.profile(|profile| profile.policies.push(policy));
+    }
+
+    /// Lets a job of any project assume the world's profile, and the profile write that project.
+    pub fn trust_job(&self, project_id: &str, job: &str) {
+        let link = Link {
+            crn: self.project_crn(project_id),
+            component_type: "job".into(),
+            component_name: job.to_owned(),
+        };
+        self.profile(|profile| profile.links.push(link));
+        self.grant(Policy::CodeEngine {
+            role: Role::Writer,
+            project_id: project_id.to_owned(),
+        });
     }
 
     /// A file with a compute resource token of any component; `lifetime` may be negative.

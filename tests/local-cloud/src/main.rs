@@ -22,11 +22,14 @@ mod demo;
 const HELP: &str = "\
 A small IBM Cloud on 127.0.0.1 for tests and demonstrations.
 
-  local-cloud serve [--http] [--job PATH]   print the variables to export, then run until a signal
-  local-cloud demo --job PATH               rotate a certificate and watch the job deploy it
+  local-cloud serve [--http] [--job PATH] [--hostile SEED]
+                               print the variables to export, then run until a signal
+  local-cloud demo --job PATH [--hostile SEED]
+                               rotate a certificate and watch the job deploy it
 
-  --job PATH   the program that job runs execute
-  --http       HTTP instead of HTTPS with an own CA";
+  --job PATH       the program that job runs execute
+  --http           HTTP instead of HTTPS with an own CA
+  --hostile SEED   use the freedom that IBM's documents leave; a number";
 
 /// Names in the seeded world.
 const DOMAIN: &str = "shop.example.com";
@@ -50,6 +53,18 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--http" if mode == "serve" => options.https = false,
+            "--hostile" => {
+                let seed = words.next().context("--hostile needs a number")?;
+                let seed = seed.parse().with_context(|| format!("--hostile {seed}"))?;
+                let Options {
+                    https, job_program, ..
+                } = options;
+                options = Options {
+                    https,
+                    job_program,
+                    ..Options::hostile(seed)
+                };
+            }
             "--job" => {
                 let path = PathBuf::from(words.next().context("--job needs a path")?);
                 let absolute = path.canonicalize();

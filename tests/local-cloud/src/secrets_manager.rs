@@ -137,7 +137,7 @@ async fn read(
 ) -> Response {
     answered(cloud.update(|store| {
         find(store, &headers, &id, Part::Payload)?;
-        payload(store, &id)
+        payload(&cloud, store, &id)
     }))
 }
 
@@ -157,12 +157,12 @@ async fn read_by_name(
             return Err(problem(404, "not_found", "Secret was not found"));
         };
         find(store, &headers, &id, Part::Payload)?;
-        payload(store, &id)
+        payload(&cloud, store, &id)
     }))
 }
 
 /// Marks the current version as read and hands it out.
-fn payload(store: &mut Store, id: &str) -> Answer {
+fn payload(cloud: &Cloud, store: &mut Store, id: &str) -> Answer {
     let secret = store
         .secrets
         .get_mut(id)
@@ -172,7 +172,7 @@ fn payload(store: &mut Store, id: &str) -> Answer {
         current.downloaded = true;
     }
     let secret = &store.secrets[id];
-    let mut body = described(store, secret);
+    let mut body = described(cloud, store, secret);
     if let Some(material) = shown(secret).and_then(|version| version.material.as_ref()) {
         body.extend(material_fields(secret.secret_type, material));
     }
@@ -186,7 +186,7 @@ async fn metadata(
 ) -> Response {
     answered(cloud.update(|store| {
         let secret = find(store, &headers, &id, Part::Metadata)?;
-        Ok(Json(described(store, secret)).into_response())
+        Ok(Json(described(&cloud, store, secret)).into_response())
     }))
 }
 
@@ -220,7 +220,7 @@ async fn list(
             .filter(|s| [&s.id, &s.name, &s.description].iter().any(|t| t.contains(search)))
             .collect();
         let page: Vec<_> =
-            found.iter().skip(offset).take(limit).map(|s| described(store, s)).collect();
+            found.iter().skip(offset).take(limit).map(|s| described(&cloud, store, s)).collect();
         let base = cloud.addresses.secrets_manager();
         let href = |offset: usize| {
             json!({ "href": format!("{base}/api/v2/secrets?limit={limit}&offset={offset}") })
@@ -381,7 +381,7 @@ async fn create(
         Err(problem) => problem,
         Ok(id) => {
             events::send_later(&cloud, Happened::Created, &[&id]);
-            let body = cloud.update(|store| described(store, &store.secrets[&id]));
+            let body = cloud.update(|store| described(&cloud, store, &store.secrets[&id]));
             (StatusCode::CREATED, Json(body)).into_response()
         }
     }

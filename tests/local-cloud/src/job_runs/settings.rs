@@ -78,17 +78,17 @@ impl Settings {
         let indices = indices(&array_spec)?;
         let mut environment = resolved(project, job.get("run_env_variables"));
         environment.extend(resolved(project, body.get("run_env_variables")));
-        let own = ["run_arguments", "run_commands", "run_env_variables"];
-        let length = |from: &Map<String, Value>, field: &str| {
+        let length = |field: &str, from: &Map<String, Value>| {
             from.get(field).map_or(0, |value| value.to_string().len())
         };
-        // Our guess at IBM's count: the variables of both, the rest once, a little for the frame.
+        // Our guess at IBM's count: the variables of both, arguments and commands once, a little
+        // for the frame.
         let size = 256
-            + length(job, "run_env_variables")
-            + length(body, "run_env_variables")
-            + own[..2]
+            + length("run_env_variables", job)
+            + length("run_env_variables", body)
+            + ["run_arguments", "run_commands"]
+                .map(|field| value(field).map_or(0, |value| value.to_string().len()))
                 .iter()
-                .map(|f| length(body, f).max(length(job, f)))
                 .sum::<usize>();
         let listed = value("run_arguments").and_then(Value::as_array);
         let settings = Self {

@@ -74,6 +74,12 @@ impl CloudHandle {
             .update(|store| world::add_project(store, name, region))
     }
 
+    /// CRN of a project, as links name it.
+    pub fn project_crn(&self, project_id: &str) -> String {
+        self.cloud
+            .update(|store| store.project_crn(&store.projects[project_id]))
+    }
+
     /// A TLS secret as it stands.
     pub fn tls_secret(&self, project_id: &str, name: &str) -> Option<TlsSecret> {
         self.cloud.update(|store| {

@@ -168,6 +168,21 @@ impl CloudHandle {
         found.with_context(|| format!("job run {name} did not end within {timeout:?}"))
     }
 
+    /// Waits until no run of a project is under way; all of them, by name.
+    pub fn wait_job_runs(
+        &self,
+        project_id: &str,
+        timeout: Duration,
+    ) -> anyhow::Result<Vec<JobRun>> {
+        let found = self.cloud.wait(timeout, |store| {
+            let runs = &store.projects.get(project_id)?.job_runs;
+            runs.values()
+                .all(job_runs::Run::ended)
+                .then(|| runs.values().map(job_runs::Run::public).collect())
+        });
+        found.with_context(|| format!("job runs are under way after {timeout:?}"))
+    }
+
     /// All runs of a project, by name.
     pub fn job_runs(&self, project_id: &str) -> Vec<JobRun> {
         self.cloud.update(|store| {

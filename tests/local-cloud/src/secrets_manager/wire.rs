@@ -2,9 +2,27 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::Cloud;
 use crate::authority::{Material, SecretType};
 use crate::clock::seconds;
 use crate::store::{Secret, Store, Version};
+
+/// What the SDK marks optional in every certificate type, or what no type of certificate needs.
+const OPTIONAL: [&str; 13] = [
+    "custom_metadata",
+    "description",
+    "downloaded",
+    "expiration_date",
+    "issuance_info",
+    "labels",
+    "locks_total",
+    "name",
+    "next_rotation_date",
+    "referenced_by",
+    "retrieved_at",
+    "state_description",
+    "x_not_in_the_documents",
+];
 
 /// The version whose fields the secret shows: none while an order is pending.
 pub(super) fn shown(secret: &Secret) -> Option<&Version> {
@@ -18,7 +36,7 @@ pub(super) fn shown(secret: &Secret) -> Option<&Version> {
 }
 
 /// Metadata; of certificates with everything but the PEM texts.
-pub(super) fn described(store: &Store, secret: &Secret) -> Map<String, Value> {
+pub(super) fn described(cloud: &Cloud, store: &Store, secret: &Secret) -> Map<String, Value> {
     let epoch = "1970-01-01T00:00:00Z".to_owned();
     let mut body = object(json!({
         "created_at": seconds(secret.created_at),
@@ -82,6 +100,9 @@ pub(super) fn described(store: &Store, secret: &Secret) -> Map<String, Value> {
     body.extend(object(more));
     if let Some(version) = version {
         body.extend(fact_fields(version));
+    }
+    if !cloud.options.optional_fields {
+        body.retain(|name, _| !OPTIONAL.contains(&name.as_str()));
     }
     body
 }

@@ -1,7 +1,7 @@
 use local_cloud::{AppFate, CertificateSpec, EntityTags, LocalCloud, Options};
 use serde_json::{Value, json};
 
-use crate::client::{get, owner_token, start, start_with, token, write};
+use crate::client::{get, owner_token, send, start, start_with, token, write};
 
 fn deployed(cloud: &LocalCloud) -> String {
     let id = cloud.issue(CertificateSpec::default());
@@ -241,4 +241,45 @@ fn an_app_gets_revisions() {
         failed["status_details"]["latest_ready_revision"],
         "shop-00002"
     );
+}
+
+/// Also what axum refuses before a handler sees it.
+#[test]
+fn every_refusal_has_ibms_shape() {
+    let cloud = start();
+    let base = deployed(&cloud);
+    let bearer = format!("Bearer {}", token(&cloud));
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+        ("If-Match", "*"),
+    ];
+    let url = format!("{base}/secrets/shop-tls");
+    for (method, url, body, status) in [
+        ("PUT", url.as_str(), "{", 400),
+        ("PUT", url.as_str(), "[]", 400),
+        ("PATCH", url.as_str(), "{}", 405),
+        ("GET", &format!("{base}/nothing"), "", 404),
+    ] {
+        let answer = send(method, url, &headers, body);
+        assert_eq!(
+            (answer.status, &answer.json()["status_code"]),
+            (status, &json!(status))
+        );
+    }
+}
+
+#[test]
+fn hostile_choices_come_from_the_seed() {
+    for seed in [0x000, 0x100, 0x200, 0x31f, 0x40b] {
+        let cloud = start_with(Options::hostile(seed));
+        let url = format!("{}/secrets/shop-tls", deployed(&cloud));
+        let read = get(&url, &token(&cloud));
+        let body = read.json();
+        let tag = read
+            .header("etag")
+            .or_else(|| Some(body["entity_tag"].as_str()?.to_owned()));
+        let put = write("PUT", &url, &token(&cloud), tag.as_deref(), &tls("a"));
+        assert_eq!(put.status, 200, "seed {seed:x}");
+    }
 }

@@ -222,3 +222,12 @@ fn the_edge_serves_what_the_secret_holds_now() {
     assert_eq!(serial("shop.example.com"), cloud.serial(&id));
     assert_eq!(cloud.served("shop.example.com").unwrap().chain_len, 2);
 }
+
+#[test]
+fn nothing_is_left_at_the_end() {
+    let cloud = start();
+    let files = [cloud.ca_file(), cloud.world().cr_token_file];
+    let _clone = std::ops::Deref::deref(&cloud).clone();
+    drop(cloud);
+    assert!(files.iter().all(|file| !file.exists()));
+}

@@ -105,3 +105,23 @@ fn revoked_and_expired_tokens_are_401() {
     cloud.set_token_lifetime(0);
     assert_eq!(get(&url, &token(&cloud)).status, 401);
 }
+
+#[test]
+fn another_projects_job_can_be_trusted() {
+    let cloud = start();
+    let far = cloud.create_project("far", "us-south");
+    let file = cloud.cr_token_file(&far, "job", "sync", time::Duration::HOUR);
+    let cr_token = std::fs::read_to_string(file).unwrap();
+    let form = format!("{CR}&cr_token={cr_token}&profile_name=sm-tls-sync");
+    assert_eq!(ask_token(&cloud, &form).status, 400);
+    cloud.trust_job(&far, "sync");
+    let token = ask_token(&cloud, &form).json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let url = format!(
+        "{}/us-south/v2/projects/{far}/secrets",
+        cloud.code_engine_url()
+    );
+    assert_eq!(get(&url, &token).status, 200);
+}
