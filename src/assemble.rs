@@ -16,11 +16,12 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, UnixTime};
 use zeroize::Zeroizing;
 
+use crate::assemble::chain::Chain;
 use crate::certificate::{Certificate, rfc3339};
 use crate::error::{Error, Reason, error};
 use crate::fetch::Material;
-use crate::ibm::ids::printable;
 use crate::pem;
+use crate::printable::printable;
 use crate::report::Finding;
 use crate::secret::Secret;
 
@@ -33,6 +34,8 @@ pub struct Bundle {
     pub leaf: Certificate,
     /// Its chain, issuer by issuer, without the root.
     pub intermediates: Vec<Certificate>,
+    /// Whether every signature of the chain could be verified.
+    pub verified: bool,
     /// Leaf and chain in PEM.
     pub certificate_pem: String,
     /// The private key in PEM.
@@ -53,12 +56,11 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
 
     let mut findings = Vec::new();
     let mut find = |code, message| findings.push(Finding { code, message });
-    if let Some(missing) = chain.gap {
+    if let Some(tree) = &chain.gap {
         find(
             Reason::ChainGap,
             format!(
-                "the certificate that signed {} is missing: {missing}; many clients will not trust the server",
-                leaf.subject_text
+                "the issuer of the certificate is missing, many clients will not trust the server:\n{tree}"
             ),
         );
     }
@@ -81,21 +83,72 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
             ),
         );
     }
-
-    let mut certificate_pem = String::new();
-    for certificate in std::iter::once(leaf).chain(chain.path.iter().copied()) {
-        certificate_pem.push_str(&pem::write("CERTIFICATE", &certificate.der));
-    }
     let label = pem::key_label(&key).map_err(|e| Error::new(Reason::KeyUnusable, e))?;
-    let key_pem = pem::write(label, key.secret_der());
-    Ok(Bundle {
-        name: material.name.clone(),
-        certificate_pem,
-        key_pem: Secret::from(key_pem.to_string()),
-        leaf: leaf.clone(),
-        intermediates: chain.path.into_iter().cloned().collect(),
-        findings,
-    })
+    let key_pem = Secret::from(pem::write(label, key.secret_der()).to_string());
+    Ok(Bundle::new(&material.name, leaf, chain, key_pem, findings))
+}
+
+impl Bundle {
+    fn new(
+        name: &str,
+        leaf: &Certificate,
+        chain: Chain<'_>,
+        key_pem: Secret,
+        findings: Vec<Finding>,
+    ) -> Self {
+        let certificate_pem = std::iter::once(leaf)
+            .chain(chain.path.iter().copied())
+            .map(|certificate| pem::write("CERTIFICATE", &certificate.der).to_string())
+            .collect();
+        Self {
+            name: name.to_owned(),
+            leaf: leaf.clone(),
+            verified: chain.unverified.is_none(),
+            intermediates: chain.path.into_iter().cloned().collect(),
+            certificate_pem,
+            key_pem,
+            findings,
+        }
+    }
+
+    /// The same with its missing issuers taken from `certificates`, if their signatures verify and
+    /// they are valid at `now`; none, if nothing is missing or nothing fits.
+    #[must_use]
+    pub fn completed(&self, certificates: &[Certificate], now: UnixTime) -> Option<Self> {
+        if !self.findings.iter().any(|f| f.code == Reason::ChainGap) {
+            return None;
+        }
+        let mut issuers: Vec<Certificate> =
+            certificates.iter().filter(|c| c.is_ca).cloned().collect();
+        issuers.sort_by_cached_key(newest_first);
+        let chain = chain::build(&self.leaf, &issuers, now).ok()?;
+        let first = chain.path.first()?;
+        if chain.unverified.is_some() {
+            return None;
+        }
+        let mut findings = self.findings.clone();
+        findings.retain(|finding| finding.code != Reason::ChainGap);
+        findings.push(Finding {
+            code: Reason::ChainCompleted,
+            message: format!(
+                "Secrets Manager gives no issuer: {} was taken over from the deployed chain",
+                first.subject_text
+            ),
+        });
+        let key_pem = Secret::from(self.key_pem.expose().to_owned());
+        Some(Self::new(&self.name, &self.leaf, chain, key_pem, findings))
+    }
+
+    /// The last certificate that is sent.
+    #[must_use]
+    pub fn top(&self) -> &Certificate {
+        self.intermediates.last().unwrap_or(&self.leaf)
+    }
+}
+
+/// The order that makes the result independent of that of the material.
+fn newest_first(certificate: &Certificate) -> (Reverse<UnixTime>, String) {
+    (Reverse(certificate.not_before), certificate.sha256())
 }
 
 /// All certificates of all fields, each once.
@@ -132,8 +185,7 @@ fn certificates(material: &Material) -> Result<Vec<Certificate>, Error> {
             list(material.certificates.iter().map(|(field, _)| *field))
         ));
     }
-    // whatever order the material came in, the result is the same from here on
-    certificates.sort_by_cached_key(|c| (Reverse(c.not_before), c.sha256()));
+    certificates.sort_by_cached_key(newest_first);
     Ok(certificates)
 }
 
@@ -177,7 +229,8 @@ fn leaf<'a>(
     let public_key = public_key(key).ok_or_else(|| {
         error!(
             Reason::KeyUnusable,
-            "the private key is damaged, or of a type or size that is not supported"
+            "the private key is damaged, or of a type or size that is not supported (the certificates are for {})",
+            list(certificates.iter().map(|c| format!("{}: {}", c.subject_text, c.key_kind())))
         )
         .hint("use RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519")
     })?;
@@ -189,7 +242,11 @@ fn leaf<'a>(
         return Err(error!(
             Reason::KeyMismatch,
             "the private key belongs to none of the certificates: {}",
-            list(certificates.iter().map(|c| c.subject_text.as_str()))
+            list(
+                certificates
+                    .iter()
+                    .map(|c| format!("{} (serial {})", c.subject_text, c.serial))
+            )
         )
         .hint("import the certificate again together with its own key"));
     };
@@ -239,8 +296,8 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
 }
 
 /// A list for a message, fit for a log line.
-fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
-    let items: Vec<&str> = items.collect();
+fn list(items: impl Iterator<Item = impl Into<String>>) -> String {
+    let items: Vec<String> = items.map(Into::into).collect();
     if items.is_empty() {
         return "nothing".to_owned();
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use ring::digest::{SHA256, digest};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
+use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
 use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::{DateTime, Decode, Encode, Reader, SliceReader};
 use x509_cert::ext::pkix::name::GeneralName;
@@ -20,10 +20,15 @@ use x509_cert::ext::pkix::{
     SubjectKeyIdentifier,
 };
 
+use crate::printable::printable;
+
 /// `id-kp-serverAuth` (RFC 5280 section 4.2.1.12).
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 /// `anyExtendedKeyUsage` (RFC 5280 section 4.2.1.12).
 const ANY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
+
+/// The extension of embedded certificate-transparency stamps (RFC 6962 section 3.3).
+const STAMPS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 
 /// One certificate: its bytes and what they say.
 #[derive(Clone, Debug)]
@@ -34,9 +39,9 @@ pub struct Certificate {
     pub subject: Vec<u8>,
     /// The issuer, DER of the `Name`.
     pub issuer: Vec<u8>,
-    /// The subject as text (RFC 4514).
+    /// The subject as text (RFC 4514), fit for a message.
     pub subject_text: String,
-    /// The issuer as text (RFC 4514).
+    /// The issuer as text (RFC 4514), fit for a message.
     pub issuer_text: String,
     /// The serial number: lower-case hex bytes joined by colons, as Secrets Manager prints it.
     pub serial: String,
@@ -50,6 +55,9 @@ pub struct Certificate {
     pub is_ca: bool,
     /// Whether the extended key usage, if there is one, permits TLS servers.
     pub for_servers: bool,
+    /// Whether certificate-transparency stamps are embedded (RFC 6962 section 3.3): only publicly
+    /// trusted CAs have a reason to.
+    pub has_stamps: bool,
     /// The `SubjectPublicKeyInfo`, DER.
     pub public_key: Vec<u8>,
     subject_key_id: Option<Vec<u8>>,
@@ -83,7 +91,7 @@ impl ServerName {
 impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) => f.write_str(name),
+            Self::Dns(name) => f.write_str(&printable(name)),
             Self::Ip(address) => address.fmt(f),
         }
     }
@@ -119,14 +127,19 @@ impl Certificate {
         Ok(Self {
             subject: tbs.subject().to_der().context("subject")?,
             issuer: tbs.issuer().to_der().context("issuer")?,
-            subject_text: tbs.subject().to_string(),
-            issuer_text: tbs.issuer().to_string(),
+            subject_text: printable(&tbs.subject().to_string()),
+            issuer_text: printable(&tbs.issuer().to_string()),
             serial: hex(tbs.serial_number().as_bytes(), ":"),
             not_before: seconds(&tbs.validity().not_before),
             not_after: seconds(&tbs.validity().not_after),
             names: names
                 .map(|names| server_names(&names.0))
                 .unwrap_or_default(),
+            has_stamps: tbs
+                .extensions()
+                .into_iter()
+                .flatten()
+                .any(|extension| extension.extn_id == STAMPS),
             is_ca: basic_constraints.is_some_and(|constraints| constraints.ca),
             for_servers: usage.is_none_or(|usage| {
                 usage
@@ -162,6 +175,41 @@ impl Certificate {
     #[must_use]
     pub fn self_issued(&self) -> bool {
         self.subject == self.issuer
+    }
+
+    /// The kind of its key, in words: `RSA 2048`, `ECDSA P-256`; an OID for what is not known here.
+    #[must_use]
+    pub fn key_kind(&self) -> String {
+        self.read_key_kind()
+            .unwrap_or_else(|_| "unreadable key".to_owned())
+    }
+
+    fn read_key_kind(&self) -> x509_cert::der::Result<String> {
+        let (algorithm, key) = self.key_parts()?;
+        let mut identifier = SliceReader::new(algorithm)?;
+        let oid: ObjectIdentifier = ObjectIdentifier::decode(&mut identifier)?;
+        Ok(match oid.to_string().as_str() {
+            "1.2.840.113549.1.1.1" => {
+                // RSAPublicKey ::= SEQUENCE { modulus INTEGER, ... } (RFC 8017 appendix A.1.1)
+                let mut numbers = SliceReader::new(AnyRef::from_der(key)?.value())?;
+                let modulus = UintRef::decode(&mut numbers)?;
+                format!("RSA {}", modulus.as_bytes().len() * 8)
+            }
+            "1.2.840.10045.2.1" => {
+                let curve: ObjectIdentifier = ObjectIdentifier::decode(&mut identifier)?;
+                let curve = curve.to_string();
+                let curve = match curve.as_str() {
+                    "1.2.840.10045.3.1.7" => "P-256",
+                    "1.3.132.0.34" => "P-384",
+                    "1.3.132.0.35" => "P-521",
+                    other => other,
+                };
+                format!("ECDSA {curve}")
+            }
+            "1.3.101.112" => "Ed25519".to_owned(),
+            "1.3.101.113" => "Ed448".to_owned(),
+            other => format!("key of algorithm {other}"),
+        })
     }
 
     /// Whether this certificate carries a name that covers `name`.
@@ -276,6 +324,29 @@ fn hex(bytes: &[u8], separator: &str) -> String {
         .join(separator)
 }
 
+/// Whether two serial numbers in colon-separated hex are the same number: IBM's texts differ in
+/// case and in leading zeros.
+#[must_use]
+pub fn same_serial(a: &str, b: &str) -> bool {
+    let digits = |text: &str| {
+        text.split(':')
+            .map(|byte| format!("{:0>2}", byte.to_ascii_lowercase()))
+            .collect::<String>()
+            .trim_start_matches('0')
+            .to_owned()
+    };
+    digits(a) == digits(b)
+}
+
+/// The time of an RFC 3339 text in UTC, to the second.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
+    let whole = text.split(['.', 'Z']).next()?;
+    let time: DateTime = format!("{whole}Z").parse().ok()?;
+    text.ends_with('Z')
+        .then(|| UnixTime::since_unix_epoch(time.unix_duration()))
+}
+
 /// A point in time as RFC 3339 text in UTC.
 #[must_use]
 pub fn rfc3339(time: UnixTime) -> String {
@@ -320,8 +391,20 @@ mod tests {
     }
 
     #[test]
+    fn serial_numbers_are_compared_as_numbers() {
+        assert!(same_serial("04:1a:2b", "4:1A:2b"));
+        assert!(same_serial("00:04:1a", "04:1a"));
+        assert!(!same_serial("04:1a", "41:a0"));
+        assert!(!same_serial("41:0a", "04:10:0a"));
+    }
+
+    #[test]
     fn a_time_prints_as_rfc_3339() {
         let time = UnixTime::since_unix_epoch(Duration::from_secs(1_785_153_600));
         assert_eq!(rfc3339(time), "2026-07-27T12:00:00Z");
+        assert_eq!(parse_rfc3339("2026-07-27T12:00:00Z"), Some(time));
+        assert_eq!(parse_rfc3339("2026-07-27T12:00:00.123Z"), Some(time));
+        assert_eq!(parse_rfc3339("2026-07-27T12:00:00+02:00"), None);
+        assert_eq!(parse_rfc3339("soon"), None);
     }
 }

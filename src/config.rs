@@ -21,7 +21,9 @@ use crate::error::{Error, Kind, Reason, error};
 use crate::ibm::code_engine::Place;
 use crate::ibm::http::read_roots;
 use crate::ibm::iam::{Credentials, Endpoint};
-use crate::ibm::ids::{Crn, Region, SecretId, TlsSecretName, Uuid, printable};
+use crate::ibm::ids::{Crn, Region, SecretId, TlsSecretName, Uuid};
+use crate::ibm::rights::Rights;
+use crate::printable::printable;
 use crate::secret::Secret;
 
 /// A variable of the environment, as people know it.
@@ -123,6 +125,12 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "decide and report, write nothing; exit as the real run would (as --dry-run)",
     },
     Variable {
+        name: "FORCE",
+        aliases: &[],
+        default: "none",
+        meaning: "reasons of refusal to overrule, comma-separated: names-lost, less-trusted, chain-shorter, older; by hand only, with SECRET_ID; elsewhere ignored with a finding",
+    },
+    Variable {
         name: "DEADLINE",
         aliases: &[],
         default: "120",
@@ -160,6 +168,13 @@ const TOKEN_FILES: [&str; 3] = [
     "/var/run/secrets/tokens/vault-token",
     "/var/run/secrets/tokens/sa-token",
 ];
+/// The reasons that `FORCE` overrules.
+const OVERRULABLE: [Reason; 4] = [
+    Reason::NamesLost,
+    Reason::LessTrusted,
+    Reason::ChainShorter,
+    Reason::Older,
+];
 /// Code Engine's longest run (Code Engine limits).
 const LONGEST_DEADLINE: u64 = 86_400;
 
@@ -176,14 +191,20 @@ pub struct Config {
     pub iam: Endpoint,
     /// What proves who we are.
     pub credentials: Credentials,
+    /// Whose rights to name when one is missing.
+    pub rights: Rights,
     /// The targets, in their order.
     pub targets: Vec<Target>,
-    /// The only secret that this run is about.
+    /// The only secret that this run is about, among many targets.
     pub narrowed: Option<Uuid>,
+    /// Whether `SECRET_ID` is given.
+    pub one_secret: bool,
     /// The share of this instance in the job run's array.
     pub share: Share,
     /// Decide and report, write nothing.
     pub dry_run: bool,
+    /// The rules to overrule.
+    pub force: Vec<Reason>,
     /// Seconds for the whole run.
     pub deadline: u64,
     /// Roots to trust beside the built-in ones.
@@ -282,8 +303,10 @@ impl Config {
             );
         let credentials = reader.credentials();
         let secret = reader.value("SECRET_ID", |text| secret_id(text, instance.as_ref()));
+        let one_secret = secret.is_some();
         let (targets, narrowed) = reader.targets(secret, instance.as_ref());
         let dry_run = reader.value("DRY_RUN", boolean).unwrap_or(false);
+        let force = reader.value("FORCE", force).unwrap_or_default();
         let deadline = reader.value("DEADLINE", deadline).unwrap_or(DEADLINE);
         reader.value("LOG_LEVEL", log_level);
         reader.value("LOG_FORMAT", log_format);
@@ -296,6 +319,15 @@ impl Config {
 
         match (secrets_manager, credentials) {
             (Some(secrets_manager), Some(credentials)) if reader.problems.is_empty() => Ok(Self {
+                rights: Rights {
+                    profile: match &credentials {
+                        Credentials::Profile { profile, .. } => Some(profile.clone()),
+                        Credentials::ApiKey(_) => None,
+                    },
+                    instance: instance.clone(),
+                    region: injected(environment, "CE_REGION")
+                        .and_then(|text| Region::parse(text).ok()),
+                },
                 trigger: Trigger::of(environment),
                 secrets_manager,
                 instance,
@@ -303,8 +335,10 @@ impl Config {
                 credentials,
                 targets,
                 narrowed,
+                one_secret,
                 share,
                 dry_run,
+                force,
                 deadline,
                 further_roots,
                 warnings: reader.warnings,
@@ -319,7 +353,16 @@ impl Config {
     }
 }
 
+/// `CE_TYPE` of a cron subscription (Code Engine, subscription-cron).
+const CRON: &str = "dev.knative.sources.ping";
+
 impl Trigger {
+    /// Whether a schedule started the run.
+    #[must_use]
+    pub fn is_cron(&self) -> bool {
+        matches!(self, Self::Subscription { event_type, .. } if event_type.as_deref() == Some(CRON))
+    }
+
     /// The first that is present wins.
     fn of(environment: &BTreeMap<String, String>) -> Self {
         // Event Notifications writes it in lower case; nothing says that it always will
@@ -714,6 +757,25 @@ fn boolean(text: &str) -> anyhow::Result<bool> {
         "false" | "0" => Ok(false),
         _ => bail!("expected true or false, found {}", printable(text)),
     }
+}
+
+/// Only what compares with the deployed certificate can be overruled, never what is unfit.
+fn force(text: &str) -> anyhow::Result<Vec<Reason>> {
+    let words = text
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            OVERRULABLE
+                .into_iter()
+                .find(|reason| reason.word() == word)
+                .ok_or_else(|| {
+                    let known = OVERRULABLE.map(Reason::word).join(", ");
+                    anyhow!("expected some of {known}, found {}", printable(word))
+                })
+        })
+        .collect()
 }
 
 fn deadline(text: &str) -> anyhow::Result<u64> {

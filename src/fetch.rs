@@ -3,11 +3,16 @@
 //! Belongs here: whether the secret is a certificate that can be had, with its key. Does not:
 //! whether the certificate is any good (`assemble.rs`).
 
+use rustls_pki_types::UnixTime;
+
+use crate::certificate::parse_rfc3339;
 use crate::error::{Error, Reason, error};
 use crate::ibm::http::Failure;
 use crate::ibm::iam::CallFailure;
-use crate::ibm::ids::{Uuid, printable};
+use crate::ibm::ids::Uuid;
+use crate::ibm::rights::Rights;
 use crate::ibm::secrets_manager::{CertificateSecret, SecretsManager};
+use crate::printable::printable;
 use crate::secret::Secret;
 use crate::validate::CERTIFICATE_TYPES;
 
@@ -22,16 +27,33 @@ pub struct Material {
     pub key: Secret,
 }
 
+/// What Secrets Manager holds now.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What the certificate is made of.
+    pub material: Material,
+    /// When the secret was last changed.
+    pub updated_at: Option<UnixTime>,
+}
+
 /// Reads the secret, and what a certificate is made of.
 ///
 /// # Errors
 /// Exit statuses 4 (no token), 5 (not to be had) and 6 (no certificate, or one without its key).
-pub fn fetch(secrets_manager: &SecretsManager<'_>, id: &Uuid) -> Result<Material, Error> {
+pub fn fetch(
+    secrets_manager: &SecretsManager<'_>,
+    id: &Uuid,
+    rights: &Rights,
+) -> Result<Fetched, Error> {
     let secret = secrets_manager
         .secret(id)
-        .map_err(|failure| explain(failure, id))?;
+        .map_err(|failure| explain(failure, id, rights))?;
     let name = printable(&secret.name);
-    material(secret, id, &name)
+    let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
+    Ok(Fetched {
+        material: material(secret, id, &name)?,
+        updated_at,
+    })
 }
 
 fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material, Error> {
@@ -119,7 +141,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
     })
 }
 
-fn explain(failure: CallFailure, id: &Uuid) -> Error {
+fn explain(failure: CallFailure, id: &Uuid, rights: &Rights) -> Error {
     let failure = match failure {
         CallFailure::NoToken(error) | CallFailure::Service(Failure::Stopped(error)) => {
             return error;
@@ -147,10 +169,7 @@ fn explain(failure: CallFailure, id: &Uuid) -> Error {
             Reason::SecretForbidden,
             "the secret {id} may not be read: {failure}"
         )
-        .hint(
-            "give the trusted profile SecretsReader on its secret group: ibmcloud iam trusted-profile-policy-create PROFILE \
-             --roles SecretsReader --service-name secrets-manager --service-instance INSTANCE --resource-type secret-group --resource GROUP",
-        ),
+        .hint(rights.read_secret(id)),
         _ if failure.temporary() => error!(
             Reason::SecretsManagerUnavailable,
             "secret {id} cannot be read: {failure}"

@@ -6,4 +6,5 @@ pub mod event_notifications;
 pub mod http;
 pub mod iam;
 pub mod ids;
+pub mod rights;
 pub mod secrets_manager;

@@ -32,6 +32,8 @@
 pub mod certificate;
 pub mod error;
 pub mod pem;
+pub mod printable;
+pub mod roots;
 pub mod secret;
 pub mod stop;
 
@@ -45,6 +47,7 @@ pub mod report;
 // steps
 pub mod assemble;
 pub mod fetch;
+pub mod rehearse;
 pub mod replace;
 pub mod validate;
 
@@ -55,15 +58,16 @@ use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
 
-use crate::config::Config;
+use crate::config::{Config, Trigger};
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::http::Http;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
-use crate::replace::{World, look};
+use crate::replace::World;
 use crate::report::{Action, Finding, Outcome};
+use crate::roots::Roots;
 use crate::stop::Stop;
 use crate::validate::{Order, Pair};
 
@@ -76,22 +80,46 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcom
     if pairs.is_empty() {
         return Ok(settled);
     }
+    let by_hand = matches!(config.trigger, Trigger::Manual) && config.one_secret;
+    let force_ignored = !config.force.is_empty() && !by_hand;
     let http = Http::new(&config.further_roots, Arc::clone(stop), now);
-    let iam = Iam::new(&http, stop, config.iam, config.credentials);
+    let iam = Iam::new(
+        &http,
+        stop,
+        config.iam,
+        config.credentials,
+        config.rights.clone(),
+    );
     let world = World {
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
+        rights: &config.rights,
+        roots: &Roots::new(config.further_roots),
         stop,
         now,
         dry_run: config.dry_run,
+        force: if by_hand { &config.force } else { &[] },
+        by_cron: config.trigger.is_cron(),
     };
     let mut outcomes = bring_in_line(&world, pairs);
-    if iam.used_public() {
-        for outcome in &mut outcomes {
+    for outcome in &mut outcomes {
+        let mut find = |code, message: &str| {
             outcome.findings.push(Finding {
-                code: Reason::IamPublic,
-                message: "the token came from IAM's public address: the private one did not work; give IAM_URL to settle it".to_owned(),
+                code,
+                message: message.to_owned(),
             });
+        };
+        if iam.used_public() {
+            find(
+                Reason::IamPublic,
+                "the token came from IAM's public address: the private one did not work; give IAM_URL to settle it",
+            );
+        }
+        if force_ignored {
+            find(
+                Reason::ForceIgnored,
+                "FORCE counts only in a run by hand with SECRET_ID: it was ignored",
+            );
         }
     }
     outcomes.extend(settled);
@@ -101,7 +129,7 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcom
 /// Three waves: look at all that is deployed, fetch and assemble each secret once, replace.
 fn bring_in_line(world: &World<'_>, pairs: Vec<Pair>) -> Vec<Outcome> {
     let deployed = workers::each(pairs.iter().collect(), |pair: &Pair| {
-        look(&world.code_engine, &pair.place)
+        world.look(&pair.place)
     });
     let mut secrets: Vec<Uuid> = Vec::new();
     for (pair, deployed) in pairs.iter().zip(&deployed) {
@@ -109,11 +137,11 @@ fn bring_in_line(world: &World<'_>, pairs: Vec<Pair>) -> Vec<Outcome> {
             secrets.push(pair.secret.clone());
         }
     }
-    let bundles: BTreeMap<Uuid, _> = secrets
+    let certificates: BTreeMap<Uuid, _> = secrets
         .iter()
         .cloned()
         .zip(workers::each(secrets.iter().collect(), |secret: &Uuid| {
-            world.bundle(secret)
+            world.current(secret)
         }))
         .collect();
     let outcomes = workers::each(pairs.iter().zip(deployed).collect(), |(pair, deployed)| {
@@ -121,7 +149,7 @@ fn bring_in_line(world: &World<'_>, pairs: Vec<Pair>) -> Vec<Outcome> {
             world,
             pair,
             deployed,
-            bundles.get(&pair.secret),
+            certificates.get(&pair.secret),
         ))
     });
     pairs

@@ -1,29 +1,35 @@
-//! Step 4, replace: compare with what is deployed, decide, write, confirm.
+//! Step 4, replace: compare with what is deployed, decide, rehearse, write, confirm.
 //!
 //! Belongs here: whether the TLS secret is written, and what an answer that leaves it open means.
-//! Does not: how the request looks (`ibm/code_engine.rs`).
+//! Does not: how the request looks (`ibm/code_engine.rs`), nor the rules of the comparison
+//! (`replace/decide.rs`).
 //!
 //! The entity tag is always read before the certificate. If anybody writes in between, the write
 //! fails and both are looked at again: so no interleaving of runs and rotations leaves an older
 //! certificate behind.
 
+mod decide;
+mod deployed;
+
 use std::time::Duration;
 
-use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::UnixTime;
-use zeroize::Zeroizing;
 
-use crate::assemble::{Bundle, assemble, public_key};
-use crate::certificate::{Certificate, ServerName, rfc3339};
+use crate::assemble::{Bundle, assemble};
+use crate::certificate::{Certificate, rfc3339};
 use crate::error::{Error, Reason, error};
-use crate::fetch::fetch;
-use crate::ibm::code_engine::{CodeEngine, Place, TlsSecret};
+use crate::fetch::{Fetched, fetch};
+use crate::ibm::code_engine::{CodeEngine, Place};
 use crate::ibm::http::Failure;
 use crate::ibm::iam::CallFailure;
-use crate::ibm::ids::{Uuid, printable};
+use crate::ibm::ids::Uuid;
+use crate::ibm::rights::Rights;
 use crate::ibm::secrets_manager::SecretsManager;
-use crate::pem;
+use crate::rehearse::rehearse;
+use crate::replace::decide::{Case, Decision, Evidence, Question, decide, standing};
+use crate::replace::deployed::Deployed;
 use crate::report::{Action, Finding, Leaf, Outcome};
+use crate::roots::Roots;
 use crate::stop::Stop;
 use crate::validate::Pair;
 
@@ -31,8 +37,8 @@ use crate::validate::Pair;
 const MOST_ATTEMPTS: u32 = 5;
 /// The wait after a write whose fate is unknown, times the number of the attempt.
 const AFTER_DOUBT: Duration = Duration::from_secs(1);
-/// Names in a message.
-const SHOWN_NAMES: usize = 20;
+/// An event brings a rotation within minutes: what a cron run finds older than this was missed.
+const MISSED: u64 = 10 * 60;
 
 /// What the steps need of the world.
 pub struct World<'a> {
@@ -40,167 +46,85 @@ pub struct World<'a> {
     pub secrets_manager: SecretsManager<'a>,
     /// Where they go.
     pub code_engine: CodeEngine<'a>,
+    /// What to grant where a right is missing.
+    pub rights: &'a Rights,
+    /// The roots that clients know.
+    pub roots: &'a Roots,
     /// How long it may take.
     pub stop: &'a Stop,
     /// The time at which certificates are judged.
     pub now: UnixTime,
     /// Decide, but do not write.
     pub dry_run: bool,
+    /// The rules to overrule.
+    pub force: &'a [Reason],
+    /// Whether a schedule started this run.
+    pub by_cron: bool,
+}
+
+/// The certificate as Secrets Manager holds it now.
+#[derive(Debug)]
+pub struct Current {
+    bundle: Bundle,
+    updated_at: Option<UnixTime>,
 }
 
 impl World<'_> {
+    /// What is deployed.
+    ///
+    /// # Errors
+    /// Exit status 7; 4, if there is no token.
+    pub fn look(&self, place: &Place) -> Result<Deployed, Error> {
+        deployed::look(&self.code_engine, place, self.rights)
+    }
+
     /// Steps 2 and 3: the certificate as it is now, fit to serve.
     ///
     /// # Errors
     /// Those of [`fetch`] and [`assemble`].
-    pub fn bundle(&self, secret: &Uuid) -> Result<Bundle, Error> {
-        let material = fetch(&self.secrets_manager, secret)?;
-        assemble(&material, self.now).map_err(|mut error| {
+    pub fn current(&self, secret: &Uuid) -> Result<Current, Error> {
+        let Fetched {
+            material,
+            updated_at,
+        } = fetch(&self.secrets_manager, secret, self.rights)?;
+        let bundle = assemble(&material, self.now).map_err(|mut error| {
             error.cause = error.cause.context(format!(
                 "the certificate {} ({secret}) is not fit to serve",
                 material.name
             ));
             error
-        })
+        })?;
+        Ok(Current { bundle, updated_at })
     }
-}
 
-/// What a TLS secret holds now.
-#[derive(Debug)]
-pub struct Deployed {
-    entity_tag: String,
-    /// The certificates in their order; empty if they cannot be read.
-    certificates: Vec<Certificate>,
-    /// The public key of the private key, if that can be read.
-    public_key: Option<Vec<u8>>,
-}
-
-/// What is to be done about a target.
-#[derive(Debug)]
-enum Decision {
-    Keep,
-    Write,
-    Refuse(Error),
-}
-
-/// Looks at the TLS secret.
-///
-/// # Errors
-/// Exit status 7; 4, if there is no token.
-pub fn look(code_engine: &CodeEngine<'_>, place: &Place) -> Result<Deployed, Error> {
-    let secret = code_engine
-        .tls_secret(place)
-        .map_err(|failure| explain("read", failure, place))?;
-    let unsuitable = |what: String| {
-        error!(
-            Reason::TlsSecretUnsuitable,
-            "the secret {} of project {} {what}", place.name, place.project_id
-        )
-    };
-    if secret.format != "tls" {
-        return Err(unsuitable(format!(
-            "is of format {}, expected tls",
-            printable(&secret.format)
-        ))
-        .hint("name a TLS secret, or create one under another name"));
-    }
-    if secret.generated_by.as_deref() == Some("system") {
-        return Err(unsuitable(
-            "is generated by the system: it is not ours to replace".to_owned(),
-        ));
-    }
-    let Some(entity_tag) = secret.entity_tag.clone() else {
-        return Err(unsuitable(
-            "shows no entity tag: it cannot be replaced safely".to_owned(),
-        ));
-    };
-    Ok(Deployed::of(&secret, entity_tag))
-}
-
-impl Deployed {
-    /// What cannot be read is no bar for what comes: it serves nobody.
-    fn of(secret: &TlsSecret, entity_tag: String) -> Self {
-        let certificates = pem::read(&secret.certificate).ok().and_then(|blocks| {
-            let certificates = blocks.certificates.into_iter().map(Certificate::from_der);
-            certificates.collect::<Result<_, _>>().ok()
-        });
-        let key: Option<Zeroizing<PrivateKeyDer<'static>>> = pem::read(secret.key.expose())
-            .ok()
-            .and_then(|mut blocks| blocks.keys.pop())
-            .map(Zeroizing::new);
-        Self {
-            entity_tag,
-            certificates: certificates.unwrap_or_default(),
-            public_key: key.and_then(|key| public_key(&key)),
+    /// Decides, and asks for what the decision needs: nothing in the usual case.
+    fn decide(&self, pair: &Pair, deployed: &Deployed, bundle: &Bundle) -> Decision {
+        let case = Case {
+            deployed,
+            bundle,
+            named_by_event: pair.named_by_event,
+            force: self.force,
+            roots: self.roots,
+            now: self.now,
+        };
+        let mut evidence = Evidence::default();
+        loop {
+            match decide(&case, &evidence) {
+                Decision::Ask(Question::Domains) if evidence.domains.is_none() => {
+                    let mappings = self.code_engine.domain_mappings(&pair.place);
+                    evidence.domains = Some(
+                        mappings
+                            .map(|mappings| mappings.into_iter().map(|m| m.name).collect())
+                            .map_err(|failure| failure.to_string()),
+                    );
+                }
+                Decision::Ask(Question::PreviousSerial) if evidence.previous_serial.is_none() => {
+                    let serial = self.secrets_manager.previous_serial(&pair.secret);
+                    evidence.previous_serial = Some(serial.map_err(|failure| failure.to_string()));
+                }
+                decision => return decision,
+            }
         }
-    }
-
-    /// The certificate that is served.
-    #[must_use]
-    pub fn leaf(&self) -> Option<&Certificate> {
-        self.certificates.first()
-    }
-
-    /// Whether it holds the same chain, all of it, and the key that belongs to it.
-    fn holds(&self, bundle: &Bundle) -> bool {
-        let deployed = self.certificates.iter().map(|c| &c.der);
-        let wanted = std::iter::once(&bundle.leaf)
-            .chain(&bundle.intermediates)
-            .map(|c| &c.der);
-        deployed.eq(wanted) && self.public_key.as_ref() == Some(&bundle.leaf.public_key)
-    }
-}
-
-/// Compares and decides. Pure.
-fn decide(deployed: &Deployed, bundle: &Bundle, named_by_event: bool) -> Decision {
-    if deployed.holds(bundle) {
-        return Decision::Keep;
-    }
-    if named_by_event && let Some(refusal) = not_covered(deployed, bundle) {
-        return Decision::Refuse(refusal);
-    }
-    Decision::Write
-}
-
-/// Only an event says that this certificate belongs here: then it must cover every name of the
-/// deployed one, expired or not.
-fn not_covered(deployed: &Deployed, bundle: &Bundle) -> Option<Error> {
-    const GIVE: &str = "give SECRET_ID, so that no event decides which certificate this is";
-    let Some(leaf) = deployed.leaf() else {
-        return Some(
-            error!(
-                Reason::NamesLost,
-                "only the event says that {} belongs here, and there is no readable certificate to compare it with",
-                bundle.name
-            )
-            .hint(GIVE),
-        );
-    };
-    let lost: Vec<&ServerName> = leaf
-        .names
-        .iter()
-        .filter(|name| !bundle.leaf.covers(name))
-        .collect();
-    (!lost.is_empty()).then(|| {
-        error!(
-            Reason::NamesLost,
-            "only the event says that {} belongs here, and it does not cover {}",
-            bundle.name,
-            list_names(&lost)
-        )
-        .hint(GIVE)
-    })
-}
-
-fn list_names(names: &[&ServerName]) -> String {
-    let shown: Vec<String> = names
-        .iter()
-        .take(SHOWN_NAMES)
-        .map(ToString::to_string)
-        .collect();
-    match names.len().checked_sub(SHOWN_NAMES) {
-        Some(more @ 1..) => format!("{} and {more} more", shown.join(", ")),
-        _ => shown.join(", "),
     }
 }
 
@@ -210,79 +134,122 @@ pub fn replace(
     world: &World<'_>,
     pair: &Pair,
     deployed: Result<Deployed, Error>,
-    bundle: Option<&Result<Bundle, Error>>,
+    current: Option<&Result<Current, Error>>,
 ) -> Outcome {
-    let (mut deployed, first) = match (deployed, bundle) {
+    let (mut deployed, first) = match (deployed, current) {
         (Err(error), _) => return pair.outcome(Action::Failed).failed(&error),
-        (Ok(deployed), Some(Ok(bundle))) => (deployed, bundle),
+        (Ok(deployed), Some(Ok(current))) => (deployed, current),
         (Ok(deployed), Some(Err(error))) => return unfit(pair, &deployed, error),
         (Ok(_), None) => {
             let error = error!(Reason::Defect, "the secret {} was not fetched", pair.secret);
             return pair.outcome(Action::Failed).failed(&error);
         }
     };
-    let mut renewed: Option<Bundle> = None;
+    let mut renewed: Option<Current> = None;
     let mut attempts = 1;
     // whether a write was sent whose fate is unknown: then "in line" means that it took effect
     let mut in_doubt = false;
     loop {
-        let bundle = renewed.as_ref().unwrap_or(first);
-        let told = |action, verb: &str| Outcome {
-            secret_name: Some(bundle.name.clone()),
-            from: deployed.leaf().map(Leaf::from),
-            to: Some(Leaf::from(&bundle.leaf)),
-            findings: bundle.findings.clone(),
-            attempts: Some(attempts),
-            message: format!(
-                "TLS secret {} {verb} certificate {} (serial {}, valid until {})",
-                pair.place.name,
-                bundle.name,
-                bundle.leaf.serial,
-                rfc3339(bundle.leaf.not_after)
-            ),
-            ..pair.outcome(action)
+        let Current { bundle, updated_at } = renewed.as_ref().unwrap_or(first);
+        let completed = bundle.completed(&deployed.certificates, world.now);
+        let bundle = completed.as_ref().unwrap_or(bundle);
+        let told = |action, verb: &str, further: Vec<Finding>| {
+            let mut findings = bundle.findings.clone();
+            findings.extend(standing(bundle, world.roots, world.now));
+            findings.extend(further);
+            Outcome {
+                secret_name: Some(bundle.name.clone()),
+                from: deployed.leaf().map(Leaf::from),
+                to: Some(Leaf::from(&bundle.leaf)),
+                findings,
+                attempts: Some(attempts),
+                message: format!(
+                    "TLS secret {} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
+                    pair.place.name,
+                    bundle.name,
+                    bundle.leaf.serial,
+                    rfc3339(bundle.leaf.not_after),
+                    1 + bundle.intermediates.len()
+                ),
+                ..pair.outcome(action)
+            }
         };
-        let failed = |error: &Error| told(Action::Failed, "").failed(error);
-        match decide(&deployed, bundle, pair.named_by_event) {
-            Decision::Keep if in_doubt => return told(Action::Replaced, "now holds"),
-            Decision::Keep => return told(Action::Unchanged, "already holds"),
+        let failed = |error: &Error| {
+            let mut outcome = told(Action::Failed, "", Vec::new()).failed(error);
+            outcome.message = format!("TLS secret {}: {}", pair.place.name, outcome.message);
+            outcome
+        };
+        let replaced = |mut findings: Vec<Finding>| {
+            findings.extend(missed(world, deployed.leaf(), *updated_at));
+            told(Action::Replaced, "now holds", findings)
+        };
+        let mut findings = match world.decide(pair, &deployed, bundle) {
+            Decision::Keep if in_doubt => return replaced(Vec::new()),
+            Decision::Keep => return told(Action::Unchanged, "already holds", Vec::new()),
             Decision::Refuse(error) => return failed(&error),
-            Decision::Write if world.dry_run => return told(Action::WouldReplace, "would get"),
-            Decision::Write => {}
+            Decision::Write(findings) => findings,
+            Decision::Ask(question) => {
+                return failed(&error!(Reason::Defect, "{question:?} was asked twice"));
+            }
+        };
+        match rehearse(bundle, world.now) {
+            Ok(unusable) => findings.extend(unusable),
+            Err(error) => return failed(&error),
+        }
+        if world.dry_run {
+            return told(Action::WouldReplace, "would get", findings);
         }
         let wait = match write(world, pair, &deployed, bundle) {
-            Written::Confirmed => return told(Action::Replaced, "now holds"),
+            Written::Confirmed => return replaced(findings),
             Written::Failed(error) => return failed(&error),
             Written::Conflict => Duration::ZERO,
-            Written::Unknown(cause) => {
+            Written::Unknown(cause, wait) => {
                 log::warn!(
                     "{}: {cause}: looking whether it was replaced",
                     pair.place.name
                 );
                 in_doubt = true;
-                AFTER_DOUBT * attempts
+                wait.unwrap_or(AFTER_DOUBT * attempts)
             }
         };
         if attempts == MOST_ATTEMPTS {
             return failed(&error!(
                 Reason::WriteConflict,
-                "the TLS secret {} could not be replaced in {MOST_ATTEMPTS} attempts: each time others changed it, or the answer was lost",
-                pair.place.name
+                "it could not be replaced in {MOST_ATTEMPTS} attempts: each time others changed it, or the answer was lost"
             ));
         }
         let again = world.stop.wait(wait).and_then(|()| {
-            let deployed = look(&world.code_engine, &pair.place)?;
-            Ok((deployed, world.bundle(&pair.secret)?))
+            let deployed = world.look(&pair.place)?;
+            Ok((deployed, world.current(&pair.secret)?))
         });
         match again {
-            Ok((now_deployed, now_bundle)) => {
+            Ok((now_deployed, now_current)) => {
                 deployed = now_deployed;
-                renewed = Some(now_bundle);
+                renewed = Some(now_current);
             }
             Err(error) => return failed(&error),
         }
         attempts += 1;
     }
+}
+
+/// The finding that an event should have brought this, if a schedule did. A placeholder is replaced
+/// by whoever comes first.
+fn missed(
+    world: &World<'_>,
+    before: Option<&Certificate>,
+    updated_at: Option<UnixTime>,
+) -> Option<Finding> {
+    let age = world.now.as_secs().saturating_sub(updated_at?.as_secs());
+    let placeholder = before.is_none_or(Certificate::self_issued);
+    (world.by_cron && !placeholder && age > MISSED).then(|| Finding {
+        code: Reason::EventMissed,
+        message: format!(
+            "this certificate is in Secrets Manager for {} minutes, and no event brought it: look at the log of Event Notifications, \
+             its topic, destination and subscription, and at the job runs of that time",
+            age / 60
+        ),
+    })
 }
 
 /// The outcome for a certificate that is not to be had or not fit to serve.
@@ -311,8 +278,8 @@ enum Written {
     Confirmed,
     /// Somebody else wrote since we looked.
     Conflict,
-    /// Only a look can tell.
-    Unknown(String),
+    /// Only a look can tell; wait so long before.
+    Unknown(String, Option<Duration>),
     Failed(Error),
 }
 
@@ -330,24 +297,33 @@ fn write(world: &World<'_>, pair: &Pair, deployed: &Deployed, bundle: &Bundle) -
         Ok(Some(secret)) if Deployed::of(&secret, String::new()).holds(bundle) => {
             return Written::Confirmed;
         }
-        Ok(_) => return Written::Unknown("the answer to the write does not confirm it".to_owned()),
+        Ok(_) => {
+            let cause = "the answer to the write does not confirm it".to_owned();
+            return Written::Unknown(cause, None);
+        }
         Err(failure) => failure,
     };
-    match &failure {
-        CallFailure::Service(service) => match service.status() {
-            // which of the two Code Engine answers for a stale tag is not documented
-            Some(409 | 412) => Written::Conflict,
-            Some(408 | 429 | 500..) => Written::Unknown(service.to_string()),
-            None if !matches!(service, Failure::Stopped(_)) => {
-                Written::Unknown(service.to_string())
-            }
-            _ => Written::Failed(explain("replaced", failure, &pair.place)),
-        },
-        _ => Written::Failed(explain("replaced", failure, &pair.place)),
+    let CallFailure::Service(service) = &failure else {
+        return Written::Failed(explain("replaced", failure, &pair.place, world.rights));
+    };
+    match service {
+        // which of the two Code Engine answers for a stale tag is not documented
+        Failure::Status {
+            status: 409 | 412, ..
+        } => Written::Conflict,
+        Failure::Status {
+            status: 408 | 429 | 500..,
+            retry_after,
+            ..
+        } => Written::Unknown(service.to_string(), *retry_after),
+        Failure::Unanswered { .. } => Written::Unknown(service.to_string(), None),
+        Failure::Status { .. } | Failure::Stopped(_) => {
+            Written::Failed(explain("replaced", failure, &pair.place, world.rights))
+        }
     }
 }
 
-fn explain(verb: &str, failure: CallFailure, place: &Place) -> Error {
+fn explain(verb: &str, failure: CallFailure, place: &Place, rights: &Rights) -> Error {
     let Place {
         name, project_id, ..
     } = place;
@@ -371,10 +347,8 @@ fn explain(verb: &str, failure: CallFailure, place: &Place) -> Error {
         )),
         Some(401) => error!(Reason::CodeEngineForbidden, "{what}: {failure}")
             .hint("a context-based restriction answers like this, too"),
-        Some(403) => error!(Reason::CodeEngineForbidden, "{what}: {failure}").hint(format!(
-            "give the trusted profile Writer on the project: ibmcloud iam trusted-profile-policy-create PROFILE \
-             --roles Writer --service-name codeengine --service-instance {project_id}"
-        )),
+        Some(403) => error!(Reason::CodeEngineForbidden, "{what}: {failure}")
+            .hint(rights.write_project(project_id)),
         _ if failure.temporary() => error!(Reason::CodeEngineUnavailable, "{what}: {failure}"),
         _ => error!(Reason::CodeEngineRefused, "{what}: {failure}"),
     }

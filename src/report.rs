@@ -5,7 +5,7 @@
 //!
 //! The report is an interface: alerts and scripts read it. One line of JSON on standard output,
 //! `level` and `message` first; what does not apply is absent. Text from events and services is
-//! escaped and cut ([`crate::ibm::ids::printable`]) where it enters a message.
+//! escaped and cut ([`crate::printable`]) where it enters a message.
 
 use serde::{Serialize, Serializer};
 

@@ -14,15 +14,14 @@ use crate::config::{Config, Target, Trigger};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::Place;
 use crate::ibm::event_notifications::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
-use crate::ibm::ids::{Crn, SecretId, Uuid, printable};
+use crate::ibm::ids::{Crn, SecretId, Uuid};
+use crate::printable::printable;
 use crate::report::{Action, Outcome};
 
 /// The largest event: Event Notifications takes no larger one.
 const LARGEST_EVENT: usize = 64 * 1024;
 /// How deep JSON texts may be wrapped in JSON texts.
 const DEEPEST_WRAPPING: usize = 3;
-/// `CE_TYPE` of a cron subscription.
-const CRON: &str = "dev.knative.sources.ping";
 /// `CE_TYPE` of a Kafka subscription.
 const KAFKA: &str = "dev.knative.kafka.event";
 /// The secret types that are certificates.
@@ -76,7 +75,7 @@ pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
         }
         Trigger::Subscription { event_type, id, .. } => {
             let word = match event_type.as_deref() {
-                Some(CRON) => "cron",
+                _ if trigger.is_cron() => "cron",
                 Some(KAFKA) => "kafka",
                 _ => "subscription",
             };
@@ -95,10 +94,10 @@ pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
 pub fn validate(config: &Config) -> Result<Order, Error> {
     match &config.trigger {
         Trigger::Manual => reconcile(config),
+        cron if cron.is_cron() => reconcile(config),
         Trigger::Subscription {
             event_type, data, ..
         } => match event_type.as_deref() {
-            Some(CRON) => reconcile(config),
             Some(KAFKA) | None => event(data, config),
             Some(other) => Ok(ignore(
                 Reason::EventIgnored,

@@ -23,7 +23,7 @@ const MOST_STEPS: usize = 2000;
 pub(super) struct Chain<'a> {
     /// The issuers, from that of the leaf on, without a self-signed root.
     pub(super) path: Vec<&'a Certificate>,
-    /// The name of the leaf's issuer, if that is missing.
+    /// If the leaf's issuer is missing: what there is, drawn as a tree.
     pub(super) gap: Option<String>,
     /// The first link, signed and issuer, that could not be verified for want of the algorithm.
     pub(super) unverified: Option<(&'a Certificate, &'a Certificate)>,
@@ -31,7 +31,7 @@ pub(super) struct Chain<'a> {
     pub(super) strangers: Vec<&'a Certificate>,
 }
 
-/// Finds the chain of `leaf` among `certificates`, which holds it too and is sorted, newest first.
+/// Finds the chain of `leaf` among `certificates`, which may hold it too and are sorted, newest first.
 ///
 /// # Errors
 /// [`Reason::IssuerUnfit`]; [`Reason::PemUnreadable`] if the material needs more work than any real
@@ -69,11 +69,16 @@ pub(super) fn build<'a>(
                 continue;
             }
             if !issuer.is_ca || !issuer.valid_at(now) {
-                return Err(unfit(leaf, issuer, now));
+                return Err(error!(
+                    Reason::IssuerUnfit,
+                    "the issuer of the certificate is there, but unfit:\n{}",
+                    tree(leaf, certificates, now)
+                )
+                .hint("import the certificate again with the current certificate of its issuer"));
             }
             rooted = true;
         }
-        gap = (!rooted).then(|| leaf.issuer_text.clone());
+        gap = (!rooted).then(|| tree(leaf, certificates, now));
     }
 
     let unverified = std::iter::once(leaf)
@@ -185,17 +190,31 @@ fn reached<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<&'
     reached
 }
 
-fn unfit(leaf: &Certificate, issuer: &Certificate, now: UnixTime) -> Error {
-    let why = if !issuer.is_ca {
-        "is no CA".to_owned()
-    } else if now > issuer.not_after {
-        format!("expired at {}", rfc3339(issuer.not_after))
-    } else {
-        format!("is valid from {} on", rfc3339(issuer.not_before))
-    };
-    error!(
-        Reason::IssuerUnfit,
-        "the issuer of {} is {}, which {why}", leaf.subject_text, issuer.subject_text
-    )
-    .hint("import the certificate again with the current certificate of its issuer")
+/// The leaf, what stands where its issuer should be, and what else there is.
+fn tree(leaf: &Certificate, certificates: &[Certificate], now: UnixTime) -> String {
+    let mut tree = format!("{} (serial {})", leaf.subject_text, leaf.serial);
+    let mut missing = true;
+    for issuer in certificates
+        .iter()
+        .filter(|c| c.subject == leaf.issuer && c.der != leaf.der)
+    {
+        let why = if !issuer.is_ca {
+            "is no CA".to_owned()
+        } else if now > issuer.not_after {
+            format!("expired at {}", rfc3339(issuer.not_after))
+        } else if now < issuer.not_before {
+            format!("is valid from {} on", rfc3339(issuer.not_before))
+        } else {
+            "has this name, but another key signed".to_owned()
+        };
+        tree.push_str(&format!(
+            "\n  <- {} (serial {}) {why}",
+            issuer.subject_text, issuer.serial
+        ));
+        missing &= issuer.is_ca && issuer.valid_at(now);
+    }
+    if missing {
+        tree.push_str(&format!("\n  <- {} is missing", leaf.issuer_text));
+    }
+    tree
 }

@@ -4,6 +4,8 @@
 //! Belongs here: paths, headers and field names. Does not: whether a secret should be replaced, nor
 //! what to do after an answer that leaves that open (`replace.rs`).
 
+use anyhow::anyhow;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -69,6 +71,32 @@ struct ReplacementData<'a> {
     tls_key: &'a str,
 }
 
+#[derive(Deserialize)]
+struct MappingList {
+    domain_mappings: Vec<DomainMapping>,
+    next: Option<Next>,
+}
+
+#[derive(Deserialize)]
+struct Next {
+    start: Option<String>,
+}
+
+/// A domain that is served with a TLS secret.
+#[derive(Debug, Deserialize)]
+pub struct DomainMapping {
+    /// The domain.
+    pub name: String,
+    /// The name of the TLS secret.
+    pub tls_secret: Option<String>,
+    /// False for the platform's own.
+    #[serde(default)]
+    pub user_managed: bool,
+}
+
+/// Pages of a list; a project has at most 80 mappings (Code Engine limits).
+const MOST_PAGES: usize = 20;
+
 /// The API of all regions.
 pub struct CodeEngine<'a> {
     iam: &'a Iam<'a>,
@@ -88,6 +116,36 @@ impl<'a> CodeEngine<'a> {
     pub fn tls_secret(&self, place: &Place) -> Result<TlsSecret, CallFailure> {
         let answer = self.iam.call(Method::Get, &url(place), &[], &[])?;
         read(&answer).map_err(CallFailure::Answer)
+    }
+
+    /// Lists the user-managed domain mappings that use the secret.
+    ///
+    /// # Errors
+    /// A [`CallFailure`].
+    pub fn domain_mappings(&self, place: &Place) -> Result<Vec<DomainMapping>, CallFailure> {
+        let list = format!(
+            "{}/v2/projects/{}/domain_mappings?{VERSION}&limit=100",
+            place.base, place.project_id
+        );
+        let mut found = Vec::new();
+        let mut url = list.clone();
+        for _ in 0..MOST_PAGES {
+            let answer = self.iam.call(Method::Get, &url, &[], &[])?;
+            let page: MappingList = answer.json().map_err(CallFailure::Answer)?;
+            found.extend(page.domain_mappings);
+            let Some(start) = page.next.and_then(|next| next.start) else {
+                let name = place.name.to_string();
+                found.retain(|m| m.user_managed && m.tls_secret.as_ref() == Some(&name));
+                return Ok(found);
+            };
+            url = format!(
+                "{list}&start={}",
+                utf8_percent_encode(&start, NON_ALPHANUMERIC)
+            );
+        }
+        Err(CallFailure::Answer(anyhow!(
+            "the list of domain mappings has more than {MOST_PAGES} pages"
+        )))
     }
 
     /// Replaces the data of the secret if it still has the tag `entity_tag`, and returns what the

@@ -20,7 +20,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::ibm::ids::printable;
+use crate::printable::printable;
 use crate::stop::Stop;
 
 /// For one TCP connection and TLS handshake.

@@ -3,6 +3,7 @@
 //!
 //! Belongs here: the token call and what a 401 does. Does not: what a service's other answers mean.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -10,12 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Reason, error};
 use crate::ibm::http::{Answer, Failure, Http, Method, Request};
+use crate::ibm::rights::Rights;
+use crate::printable::printable;
 use crate::secret::Secret;
 use crate::stop::Stop;
 
@@ -60,6 +65,7 @@ pub struct Iam<'a> {
     stop: &'a Stop,
     endpoint: Endpoint,
     credentials: Credentials,
+    rights: Rights,
     token: Mutex<Option<Token>>,
     public: AtomicBool,
 }
@@ -89,6 +95,16 @@ pub enum CallFailure {
     Answer(anyhow::Error),
 }
 
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoToken(error) => error.fmt(f),
+            Self::Service(failure) => failure.fmt(f),
+            Self::Answer(cause) => write!(f, "{cause:#}"),
+        }
+    }
+}
+
 impl<'a> Iam<'a> {
     /// Asks for no token yet.
     #[must_use]
@@ -97,12 +113,14 @@ impl<'a> Iam<'a> {
         stop: &'a Stop,
         endpoint: Endpoint,
         credentials: Credentials,
+        rights: Rights,
     ) -> Self {
         Self {
             http,
             stop,
             endpoint,
             credentials,
+            rights,
             token: Mutex::new(None),
             public: AtomicBool::new(false),
         }
@@ -261,23 +279,72 @@ impl<'a> Iam<'a> {
             Failure::Unanswered { .. } => "",
         };
         match (&self.credentials, code) {
-            (Credentials::Profile { field, profile, .. }, PROFILE_NOT_ELIGIBLE) => error!(
-                Reason::ProfileRefused,
-                "this job may not assume the trusted profile ({field} {profile}): {failure}"
-            )
-            .hint(
-                "link the profile to this job of this project: ibmcloud iam trusted-profile-link-create PROFILE \
-                 --name sm-tls-sync --cr-type CE --link-crn PROJECT_CRN --link-component-type job --link-component-name JOB",
-            ),
-            (Credentials::ApiKey(_), API_KEY_NOT_FOUND) => {
-                error!(Reason::ApiKeyRefused, "IAM does not know the API key: {failure}")
-                    .hint("IBMCLOUD_API_KEY takes the key itself, not its id (ApiKey-...)")
+            (
+                Credentials::Profile {
+                    field,
+                    profile,
+                    token_files,
+                },
+                PROFILE_NOT_ELIGIBLE,
+            ) => {
+                let claims = read_token(token_files)
+                    .map(|token| Claims::of(&token))
+                    .unwrap_or_default();
+                error!(
+                    Reason::ProfileRefused,
+                    "this job may not assume the trusted profile ({field} {}), or there is no such profile: {failure}; the compute resource token says {claims}",
+                    printable(profile)
+                )
+                .hint(
+                    self.rights
+                        .link(claims.project_name.as_deref(), claims.component_name.as_deref()),
+                )
             }
+            (Credentials::ApiKey(_), API_KEY_NOT_FOUND) => error!(
+                Reason::ApiKeyRefused,
+                "IAM does not know the API key: {failure}"
+            )
+            .hint("IBMCLOUD_API_KEY takes the key itself, not its id (ApiKey-...)"),
             _ if failure.temporary() => {
                 error!(Reason::IamUnavailable, "no access token: {failure}")
             }
             _ => error!(Reason::IamRefused, "no access token: {failure}"),
         }
+    }
+}
+
+/// What the compute resource token says about this job; none of it is secret. Only
+/// `project_name`, `component_type` and `component_name` are documented for Code Engine.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Claims {
+    project_name: Option<String>,
+    component_type: Option<String>,
+    component_name: Option<String>,
+}
+
+impl Claims {
+    /// Reads the second part of the JWT (RFC 7519 section 3) for messages; nothing is decided by it.
+    fn of(token: &Secret) -> Self {
+        let payload = token.expose().split('.').nth(1).unwrap_or_default();
+        BASE64_URL_SAFE_NO_PAD
+            .decode(payload)
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |claim: &Option<String>| printable(claim.as_deref().unwrap_or("not given"));
+        write!(
+            f,
+            "project {}, component type {}, component {}",
+            shown(&self.project_name),
+            shown(&self.component_type),
+            shown(&self.component_name)
+        )
     }
 }
 

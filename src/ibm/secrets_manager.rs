@@ -23,6 +23,8 @@ pub struct CertificateSecret {
     pub secret_type: String,
     /// 0 pre-activation, 1 active, 2 suspended, 3 deactivated, 5 destroyed.
     pub state: Option<i64>,
+    /// The last change of anything in it, RFC 3339.
+    pub updated_at: Option<String>,
     /// The leaf in PEM; with `bundle_certs` more than that.
     pub certificate: Option<String>,
     /// Of `public_cert` and `imported_cert`: one or more certificates in PEM.
@@ -46,6 +48,11 @@ pub struct ManagedCsr {
     pub private_key: Option<Secret>,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    serial_number: Option<String>,
+}
+
 /// One instance.
 pub struct SecretsManager<'a> {
     iam: &'a Iam<'a>,
@@ -67,5 +74,19 @@ impl<'a> SecretsManager<'a> {
         let url = format!("{}/api/v2/secrets/{id}", self.base);
         let answer = self.iam.call(Method::Get, &url, &[], &[])?;
         answer.json().map_err(CallFailure::Answer)
+    }
+
+    /// Reads the serial number of the version before the current one, without its payload.
+    ///
+    /// # Errors
+    /// A [`CallFailure`].
+    pub fn previous_serial(&self, id: &Uuid) -> Result<Option<String>, CallFailure> {
+        let url = format!(
+            "{}/api/v2/secrets/{id}/versions/previous/metadata",
+            self.base
+        );
+        let answer = self.iam.call(Method::Get, &url, &[], &[])?;
+        let version: Version = answer.json().map_err(CallFailure::Answer)?;
+        Ok(version.serial_number)
     }
 }
