@@ -188,7 +188,15 @@ impl Start<'_> {
 
     /// Runs to the end and checks what holds for every run.
     pub(crate) fn run(self) -> Run {
-        let before = self.scene.deployed();
+        let scene = self.scene;
+        let before = scene.deployed();
+        let run = self.run_beside_others();
+        scene.untouched_by(&run, &before);
+        run
+    }
+
+    /// The same where others may write meanwhile.
+    pub(crate) fn run_beside_others(self) -> Run {
         let output = Command::new(PROGRAM)
             .env_clear()
             .envs(&self.environment)
@@ -196,14 +204,12 @@ impl Start<'_> {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let run = Run::checked(
+        Run::checked(
             output.status.code(),
             &String::from_utf8(output.stdout).unwrap(),
             &String::from_utf8(output.stderr).unwrap(),
             &self.scene.secrets(),
-        );
-        self.scene.untouched_by(&run, &before);
-        run
+        )
     }
 }
 

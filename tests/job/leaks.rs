@@ -1,6 +1,7 @@
 //! The search for secrets in output: pieces of 24 characters of each secret, as text, in base64,
 //! hex and decimal bytes, URL- and JSON-escaped. A key's body counts as well as its bytes.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -13,20 +14,25 @@ const PIECE: usize = 24;
 /// Names the first secret that shows in the output, by its position and the encoding.
 pub(crate) fn find(output: &str, secrets: &[String]) -> Option<String> {
     let squeezed: String = output.replace("\\n", "").split_whitespace().collect();
+    // decimal bytes are mostly separators: a longer piece, so that no list of numbers is one
+    let shown = [PIECE, 3 * PIECE].map(|length| {
+        let of = |text: &str| {
+            text.as_bytes()
+                .windows(length)
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
+        [of(output), of(&squeezed)]
+            .concat()
+            .into_iter()
+            .collect::<HashSet<_>>()
+    });
     for (position, secret) in secrets.iter().enumerate() {
         for (encoding, shape) in shapes(secret) {
-            // decimal bytes are mostly separators: a longer piece, so that no list of numbers is one
-            let length = if encoding == "decimal" {
-                3 * PIECE
-            } else {
-                PIECE
-            };
-            let characters: Vec<char> = shape.chars().collect();
-            let hit = characters
-                .chunks_exact(length)
-                .map(|piece| piece.iter().collect::<String>())
-                .any(|piece| output.contains(&piece) || squeezed.contains(&piece));
-            if hit {
+            let decimal = usize::from(encoding == "decimal");
+            let length = [PIECE, 3 * PIECE][decimal];
+            let mut pieces = shape.as_bytes().chunks_exact(length);
+            if pieces.any(|piece| shown[decimal].contains(piece)) {
                 return Some(format!("number {position} in {encoding}"));
             }
         }

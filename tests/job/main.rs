@@ -28,5 +28,9 @@ mod leaks;
 mod many;
 /// Things that must agree: README, `--help`, dependencies, scripts.
 mod papers;
+/// Two runs, a rotation and an edit by hand at the same time.
+mod races;
 /// The report line and the log.
 mod report;
+/// Never worse than what serves: the rules of comparison and their ways out.
+mod safety;

@@ -84,6 +84,8 @@ pub struct Fault {
     #[serde(default)]
     path_contains: Option<String>,
     #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
     times: Option<u32>,
     #[serde(default)]
     skip: u32,
@@ -98,6 +100,7 @@ impl Fault {
             route,
             service: None,
             path_contains: None,
+            host: None,
             times: None,
             skip: 0,
         }
@@ -111,6 +114,7 @@ impl Fault {
             route: None,
             service,
             path_contains: None,
+            host: None,
             times: None,
             skip: 0,
         }
@@ -137,7 +141,17 @@ impl Fault {
         }
     }
 
-    fn matches(&self, service: Service, route: Option<&str>, path: &str) -> bool {
+    /// Only for clients that call us by this name: `localhost` or `127.0.0.1` tell two apart.
+    pub fn host(self, name: &str) -> Self {
+        Self {
+            host: Some(name.to_owned()),
+            ..self
+        }
+    }
+
+    fn matches(&self, service: Service, route: Option<&str>, request: &Request) -> bool {
+        let path = request.uri().path();
+        let host = || request.headers().get(header::HOST)?.to_str().ok();
         self.route
             .as_deref()
             .is_none_or(|wanted| Some(wanted) == route)
@@ -146,6 +160,10 @@ impl Fault {
                 .path_contains
                 .as_deref()
                 .is_none_or(|text| path.contains(text))
+            && self
+                .host
+                .as_deref()
+                .is_none_or(|name| host().is_some_and(|host| host.split(':').next() == Some(name)))
     }
 }
 
@@ -185,12 +203,13 @@ impl Faults {
     }
 
     /// The faults that strike this request: every delay, and the first of another kind.
-    fn strike(&self, service: Service, route: Option<&str>, path: &str) -> Vec<Arc<Active>> {
+    fn strike(&self, service: Service, route: Option<&str>, request: &Request) -> Vec<Arc<Active>> {
         let mut striking: Vec<Arc<Active>> = Vec::new();
         for active in lock(&self.active).iter() {
             let delay = matches!(active.fault.kind, FaultKind::Delay(_));
             let taken = |a: &Arc<Active>| !matches!(a.fault.kind, FaultKind::Delay(_));
-            if !active.fault.matches(service, route, path) || (!delay && striking.iter().any(taken))
+            if !active.fault.matches(service, route, request)
+                || (!delay && striking.iter().any(taken))
             {
                 continue;
             }
@@ -261,7 +280,7 @@ pub(crate) async fn run(
     next: Next,
 ) -> Response {
     let route = crate::http::route_of(&request);
-    let striking = faults.strike(service, route.as_deref(), request.uri().path());
+    let striking = faults.strike(service, route.as_deref(), &request);
     let mut worst = None;
     for active in striking {
         match &active.fault.kind {

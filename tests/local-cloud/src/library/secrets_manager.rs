@@ -81,6 +81,11 @@ impl CloudHandle {
         self.secret(secret_id, |secret| secret.state = state);
     }
 
+    /// The last change of the secret is that much longer ago.
+    pub fn age(&self, secret_id: &str, by: std::time::Duration) {
+        self.secret(secret_id, |secret| secret.updated_at -= by);
+    }
+
     /// The current version's content.
     pub fn material(&self, secret_id: &str) -> Material {
         self.secret(secret_id, |secret| {

@@ -1,0 +1,592 @@
+use std::time::Duration;
+
+use local_cloud::{
+    CertificateSpec, Fault, FaultKind, LocalCloud, Material, Options, SecretType, route,
+};
+
+use crate::harness::{JOB, Run, Scene, TLS_SECRET};
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Deployed with some names, rotated to others.
+fn renamed(old: &[&str], new: &[&str]) -> Scene {
+    let scene = Scene::of(CertificateSpec {
+        names: names(old),
+        ..CertificateSpec::default()
+    });
+    scene
+        .cloud
+        .change_spec(&scene.secret, |spec| spec.names = names(new));
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.cloud.clear_journal();
+    scene
+}
+
+fn asked(scene: &Scene, route: &str) -> usize {
+    scene.asked().iter().filter(|asked| *asked == route).count()
+}
+
+/// The material of a CA that nobody here has heard of.
+fn stranger(spec: &CertificateSpec) -> Material {
+    let elsewhere = LocalCloud::start(Options::default()).unwrap();
+    elsewhere.authority().issue(spec, None).unwrap()
+}
+
+#[track_caller]
+fn found(run: &Run, code: &str) -> String {
+    let findings = &run.target().findings;
+    let finding = findings.iter().find(|finding| finding.code == code);
+    finding
+        .unwrap_or_else(|| panic!("no {code} in {run:#?}"))
+        .message
+        .clone()
+}
+
+#[test]
+fn a_name_that_a_domain_mapping_needs_must_not_be_lost() {
+    // the scene maps shop.example.com
+    let scene = renamed(
+        &["shop.example.com", "old.example.com"],
+        &["old.example.com", "new.example.com"],
+    );
+    let run = scene.run();
+    let target = run.refused(8, "names-lost");
+    assert_eq!(target.action, "refused");
+    for told in [
+        "no longer covers shop.example.com",
+        "newly covers new.example.com",
+        "need shop.example.com",
+    ] {
+        assert!(target.message.contains(told), "{told}: {}", target.message);
+    }
+    assert!(!run.report.retryable);
+}
+
+#[test]
+fn a_retired_name_that_no_domain_mapping_needs_does_not_stop_a_rotation() {
+    let scene = renamed(
+        &["shop.example.com", "old.example.com"],
+        &["shop.example.com"],
+    );
+    let run = scene.run();
+    run.expect(0, "replaced");
+    assert!(found(&run, "names-lost").contains("old.example.com"));
+    assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 1);
+}
+
+#[test]
+fn without_any_domain_mapping_nobody_can_tell_whether_a_name_is_needed() {
+    let scene = renamed(
+        &["shop.example.com", "old.example.com"],
+        &["shop.example.com"],
+    );
+    let project = &scene.world.project_id;
+    scene.cloud.deploy(&scene.secret, project, "unmapped");
+    let old = scene.tls_secret();
+    scene
+        .cloud
+        .put_tls_secret(project, "unmapped", &old.tls_cert, &old.tls_key);
+    let run = scene.start().env("TLS_SECRET_NAME", "unmapped").run();
+    assert!(
+        run.refused(8, "names-lost")
+            .message
+            .contains("no domain mapping uses")
+    );
+}
+
+#[test]
+fn names_are_compared_as_clients_do() {
+    for (old, new) in [
+        (
+            &["a.example.com", "b.example.com"][..],
+            &["*.example.com"][..],
+        ),
+        (&["*.example.com"], &["*.example.com", "example.com"]),
+        (
+            &["xn--strae-oqa.example.com"],
+            &["XN--STRAE-OQA.EXAMPLE.COM"],
+        ),
+        (
+            &["192.0.2.1", "a.example.com"],
+            &["a.example.com", "192.0.2.1", "2001:db8::1"],
+        ),
+    ] {
+        let scene = renamed(old, new);
+        scene.run().expect(0, "replaced");
+        assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 0, "{old:?}");
+    }
+    for (old, new) in [
+        (
+            &["a.example.com", "*.example.com"][..],
+            &["a.example.com"][..],
+        ),
+        (&["*.example.com", "example.com"], &["*.example.com"]),
+        (&["a.b.example.com"], &["*.example.com"]),
+        (&["192.0.2.1", "a.example.com"], &["a.example.com"]),
+        (
+            &["2001:db8::1", "a.example.com"],
+            &["a.example.com", "192.0.2.1"],
+        ),
+        (&["xn--strae-oqa.example.com"], &["strae.example.com"]),
+    ] {
+        let scene = renamed(old, new);
+        let project = &scene.world.project_id;
+        let old_secret = scene.tls_secret();
+        // no mapping uses this one
+        scene.cloud.put_tls_secret(
+            project,
+            "unmapped",
+            &old_secret.tls_cert,
+            &old_secret.tls_key,
+        );
+        let run = scene.start().env("TLS_SECRET_NAME", "unmapped").run();
+        run.refused(8, "names-lost");
+    }
+}
+
+#[test]
+fn if_the_mappings_cannot_be_listed_lost_names_are_refused() {
+    let scene = renamed(
+        &["shop.example.com", "old.example.com"],
+        &["shop.example.com"],
+    );
+    let _fault = scene.cloud.fault(Fault::on(
+        route::LIST_DOMAIN_MAPPINGS,
+        FaultKind::Status(403),
+    ));
+    let run = scene.run();
+    let message = &run.refused(8, "names-lost").message;
+    assert!(
+        message.contains("could not be asked") && message.contains("403"),
+        "{message}"
+    );
+}
+
+#[test]
+fn every_page_of_the_mappings_is_read() {
+    let scene = renamed(
+        &["shop.example.com", "old.example.com"],
+        &["old.example.com"],
+    );
+    let body = r#"{"domain_mappings":[],"limit":100,"next":{"start":"b3Bh cXVl"}}"#.to_owned();
+    let content_type = "application/json".to_owned();
+    let _first = scene.cloud.fault(
+        Fault::on(
+            route::LIST_DOMAIN_MAPPINGS,
+            FaultKind::Answer {
+                status: 200,
+                content_type,
+                body,
+            },
+        )
+        .times(1),
+    );
+    let run = scene.run();
+    // the mapping stands on the second page
+    assert!(
+        run.refused(8, "names-lost")
+            .message
+            .contains("need shop.example.com"),
+        "{run:#?}"
+    );
+    let journal = scene.cloud.journal();
+    let last = journal.last().unwrap();
+    assert!(last.query.contains("start=b3Bh%20cXVl"), "{last:?}");
+}
+
+/// A refusal must not become the outage.
+#[test]
+fn in_the_last_three_days_lost_names_and_a_shorter_chain_no_longer_stop() {
+    let spec = CertificateSpec {
+        names: names(&["shop.example.com", "old.example.com"]),
+        not_before_days: -80,
+        not_after_days: 2,
+        ..CertificateSpec::default()
+    };
+    let scene = Scene::of(spec);
+    scene.cloud.change_spec(&scene.secret, |spec| {
+        spec.names = names(&["old.example.com"]);
+        spec.not_before_days = 0;
+        spec.not_after_days = 90;
+    });
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.cloud.clear_journal();
+    let run = scene.run();
+    run.expect(0, "replaced");
+    assert!(found(&run, "names-lost").contains("written all the same"));
+    assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 0);
+
+    let spec = CertificateSpec {
+        not_before_days: -80,
+        not_after_days: 2,
+        ..CertificateSpec::default()
+    };
+    let scene = Scene::of(spec);
+    let mut material = stranger(&CertificateSpec {
+        bundle_certs: false,
+        ..CertificateSpec::default()
+    });
+    material.intermediate = None;
+    scene
+        .cloud
+        .change_material(&scene.secret, |current| *current = material);
+    let run = scene.run();
+    run.expect(0, "replaced");
+    found(&run, "chain-shorter");
+}
+
+#[test]
+fn a_publicly_trusted_certificate_is_not_replaced_by_another_kind() {
+    let scene = Scene::new();
+    scene
+        .cloud
+        .change_spec(&scene.secret, |spec| spec.stamps = false);
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    let run = scene.run();
+    assert!(
+        run.refused(8, "less-trusted")
+            .message
+            .contains("issue it by a public CA")
+    );
+    // back to one with stamps: all is well
+    scene
+        .cloud
+        .change_spec(&scene.secret, |spec| spec.stamps = true);
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.run().expect(0, "replaced");
+}
+
+#[test]
+fn a_private_certificate_may_become_public_and_stay_private() {
+    for stamps in [true, false] {
+        let scene = Scene::of(CertificateSpec {
+            stamps: false,
+            ..CertificateSpec::default()
+        });
+        scene
+            .cloud
+            .change_spec(&scene.secret, |spec| spec.stamps = stamps);
+        scene.cloud.rotate_quietly(&[&scene.secret]);
+        scene.run().expect(0, "replaced");
+    }
+}
+
+#[test]
+fn a_lost_intermediate_is_taken_over_from_the_deployed_chain() {
+    let scene = Scene::of(CertificateSpec {
+        secret_type: SecretType::ImportedCert,
+        ..CertificateSpec::default()
+    });
+    scene
+        .cloud
+        .change_spec(&scene.secret, |spec| spec.with_intermediate = false);
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    let run = scene.run();
+    run.expect(0, "replaced");
+    found(&run, "chain-completed");
+    assert_eq!(scene.cloud.served("shop.example.com").unwrap().chain_len, 2);
+    // and what was completed once is in line the next time
+    let run = scene.run();
+    run.expect(0, "unchanged");
+    found(&run, "chain-completed");
+}
+
+#[test]
+fn a_chain_that_is_lost_for_good_is_refused() {
+    let scene = Scene::new();
+    let mut material = stranger(&CertificateSpec {
+        bundle_certs: false,
+        ..CertificateSpec::default()
+    });
+    material.intermediate = None;
+    scene
+        .cloud
+        .change_material(&scene.secret, |current| *current = material);
+    let run = scene.run();
+    let target = run.refused(8, "chain-shorter");
+    assert!(
+        target.message.contains("1 intermediate"),
+        "{}",
+        target.message
+    );
+    let gap = found(&run, "chain-gap");
+    assert!(gap.contains("<- ") && gap.contains("is missing"), "{gap}");
+}
+
+#[test]
+fn a_newer_certificate_that_was_deployed_by_hand_stays() {
+    let scene = Scene::new();
+    let newer = CertificateSpec {
+        not_before_days: 0,
+        not_after_days: 120,
+        ..CertificateSpec::default()
+    };
+    scene
+        .cloud
+        .change_spec(&scene.secret, |spec| spec.not_before_days = -10);
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    let by_hand = scene.cloud.authority().issue(&newer, None).unwrap();
+    scene.cloud.put_tls_secret(
+        &scene.world.project_id,
+        TLS_SECRET,
+        by_hand.certificate.as_ref().unwrap(),
+        by_hand.private_key.as_ref().unwrap(),
+    );
+    let run = scene.run();
+    let target = run.refused(8, "older");
+    assert!(
+        target.message.contains("somebody deployed it by hand"),
+        "{}",
+        target.message
+    );
+    assert_eq!(asked(&scene, route::READ_VERSION_METADATA), 1);
+}
+
+#[test]
+fn a_version_that_was_restored_on_purpose_is_deployed() {
+    let scene = Scene::of(CertificateSpec {
+        not_before_days: -10,
+        not_after_days: 80,
+        ..CertificateSpec::default()
+    });
+    let first = scene.cloud.material(&scene.secret);
+    scene.cloud.change_spec(&scene.secret, |spec| {
+        spec.not_before_days = 0;
+        spec.not_after_days = 90;
+    });
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.run().expect(0, "replaced");
+    // restored: a new version with the older content
+    scene.cloud.put_material(&scene.secret, first);
+    let run = scene.run();
+    run.expect(0, "replaced");
+    assert!(found(&run, "older").contains("went back on purpose"));
+    assert_eq!(scene.served(), scene.serial());
+}
+
+#[test]
+fn what_serves_nobody_sets_no_bar() {
+    let project = |scene: &Scene| scene.world.project_id.clone();
+    let other = ["other.example.com"];
+    // self-signed placeholder, as an installation makes it
+    let scene = renamed(&["shop.example.com"], &["shop.example.com"]);
+    let placeholder = rcgen::generate_simple_self_signed(names(&other)).unwrap();
+    scene.cloud.put_tls_secret(
+        &project(&scene),
+        TLS_SECRET,
+        &placeholder.cert.pem(),
+        &placeholder.signing_key.serialize_pem(),
+    );
+    scene.run().expect(0, "replaced");
+
+    // expired
+    let expired = CertificateSpec {
+        names: names(&other),
+        not_before_days: -90,
+        not_after_days: -1,
+        ..CertificateSpec::default()
+    };
+    let expired = scene.cloud.authority().issue(&expired, None).unwrap();
+    let (certificate, key) = (expired.certificate.unwrap(), expired.private_key.unwrap());
+    scene
+        .cloud
+        .put_tls_secret(&project(&scene), TLS_SECRET, &certificate, &key);
+    scene.run().expect(0, "replaced");
+
+    // a key that does not match
+    let valid = CertificateSpec {
+        names: names(&other),
+        ..CertificateSpec::default()
+    };
+    let valid = scene
+        .cloud
+        .authority()
+        .issue(&valid, None)
+        .unwrap()
+        .certificate
+        .unwrap();
+    scene
+        .cloud
+        .put_tls_secret(&project(&scene), TLS_SECRET, &valid, &key);
+    scene.run().expect(0, "replaced");
+    assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 0);
+}
+
+#[test]
+fn force_overrules_by_hand_and_names_what_it_overruled() {
+    let scene = renamed(&["shop.example.com"], &["other.example.com"]);
+    scene.start().run().refused(8, "names-lost");
+    // another rule's word does not help
+    scene
+        .start()
+        .env("FORCE", "older")
+        .run()
+        .refused(8, "names-lost");
+    let run = scene.start().env("FORCE", "older, names-lost").run();
+    run.expect(0, "replaced");
+    assert!(found(&run, "names-lost").contains("FORCE"));
+    scene
+        .start()
+        .env("FORCE", "expired")
+        .run()
+        .rejected(2, "configuration");
+}
+
+#[test]
+fn force_is_ignored_where_it_could_stay_on_by_mistake() {
+    let scene = renamed(&["shop.example.com"], &["other.example.com"]);
+    let event = scene.payload("rotated-public.json");
+    let cron = || scene.start().env("CE_TYPE", "dev.knative.sources.ping");
+    for start in [scene.start().env("ibmendata", event), cron()] {
+        let run = start.env("FORCE", "names-lost").run();
+        run.refused(8, "names-lost");
+        found(&run, "force-ignored");
+    }
+    // many targets, none chosen
+    let targets = format!(
+        r#"[{{"secret_id":"{}","tls_secret":"{TLS_SECRET}"}}]"#,
+        scene.secret
+    );
+    let many = || {
+        scene
+            .start()
+            .without("TLS_SECRET_NAME")
+            .env("TARGETS", targets.clone())
+    };
+    let run = many().without("SECRET_ID").env("FORCE", "names-lost").run();
+    run.refused(8, "names-lost");
+    found(&run, "force-ignored");
+    many()
+        .env("FORCE", "names-lost")
+        .run()
+        .expect(0, "replaced");
+}
+
+#[test]
+fn a_dry_run_exits_as_the_real_one_would() {
+    let scene = renamed(&["shop.example.com"], &["other.example.com"]);
+    let run = scene.start().arg("--dry-run").run();
+    run.refused(8, "names-lost");
+    let scene = Scene::new();
+    let run = scene.start().arg("--dry-run").run();
+    let target = run.expect(0, "would_replace");
+    assert!(
+        target.message.contains("2 certificates"),
+        "{}",
+        target.message
+    );
+}
+
+#[test]
+fn a_certificate_near_its_end_is_a_finding_on_every_run() {
+    let late = |days, stamps, life: i64| {
+        let spec = CertificateSpec {
+            not_before_days: days - life,
+            not_after_days: days,
+            stamps,
+            ..CertificateSpec::default()
+        };
+        let scene = Scene::of(spec);
+        scene.run().expect(0, "replaced");
+        let run = scene.run();
+        run.expect(0, "unchanged");
+        run.target()
+            .findings
+            .iter()
+            .any(|finding| finding.code == "expires-soon")
+    };
+    // public: Secrets Manager starts at 31 days and tries daily
+    assert!(late(23, true, 90));
+    assert!(!late(25, true, 90));
+    // others: the last fifth of their life, at most two weeks
+    assert!(late(13, false, 365));
+    assert!(!late(15, false, 365));
+    assert!(late(5, false, 30));
+    assert!(!late(7, false, 30));
+}
+
+#[test]
+fn a_cron_run_that_has_to_write_what_is_old_says_that_an_event_was_missed() {
+    let scene = Scene::new();
+    let cron = || {
+        scene
+            .start()
+            .env("CE_TYPE", "dev.knative.sources.ping")
+            .run()
+    };
+    scene.cloud.age(&scene.secret, Duration::from_secs(11 * 60));
+    let run = cron();
+    run.expect(0, "replaced");
+    assert!(found(&run, "event-missed").contains("11 minutes"));
+
+    // fresh: its event may still be under way
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    assert!(cron().expect(0, "replaced").findings.is_empty());
+
+    // by hand, or by an event, nothing was missed
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.cloud.age(&scene.secret, Duration::from_secs(11 * 60));
+    assert!(scene.run().expect(0, "replaced").findings.is_empty());
+}
+
+/// The whole chain counts, not only the leaf.
+#[test]
+fn a_chain_that_changed_under_the_same_leaf_is_written() {
+    let scene = Scene::new();
+    scene.run().expect(0, "replaced");
+    let deployed = scene.tls_secret();
+    let leaf: String = deployed
+        .tls_cert
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .take(1)
+        .collect();
+    scene.cloud.put_tls_secret(
+        &scene.world.project_id,
+        TLS_SECRET,
+        &leaf,
+        &deployed.tls_key,
+    );
+    scene.run().expect(0, "replaced");
+    assert_eq!(scene.tls_secret().tls_cert, deployed.tls_cert);
+}
+
+/// The form of the text does not count.
+#[test]
+fn another_form_of_the_same_pem_is_in_line() {
+    let scene = Scene::new();
+    scene.run().expect(0, "replaced");
+    let deployed = scene.tls_secret();
+    let crlf = |text: &str| text.replace('\n', "\r\n");
+    scene.cloud.put_tls_secret(
+        &scene.world.project_id,
+        TLS_SECRET,
+        &crlf(&deployed.tls_cert),
+        &crlf(&deployed.tls_key),
+    );
+    scene.run().expect(0, "unchanged");
+}
+
+#[test]
+fn a_public_chain_that_reaches_no_known_root_is_a_finding() {
+    let scene = Scene::new();
+    scene.cloud.change_material(&scene.secret, |current| {
+        *current = stranger(&CertificateSpec::default())
+    });
+    let run = scene.run();
+    run.expect(0, "replaced");
+    assert!(found(&run, "unknown-root").contains("the roots built into sm-tls-sync"));
+}
+
+#[test]
+fn a_refusal_is_seen_by_code_engine_as_exit_status_8() {
+    let scene = renamed(&["shop.example.com"], &["other.example.com"]);
+    scene.create_job(&local_cloud::JobSettings::default());
+    let run = scene.cloud.fire_cron(&scene.world.project_id, JOB, "");
+    let (run, _) = scene.finished(&run);
+    assert_eq!(
+        run.last_failure_reason.as_deref(),
+        Some("ContainerExitedCode8")
+    );
+}
