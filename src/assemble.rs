@@ -25,6 +25,9 @@ use crate::printable::printable;
 use crate::report::Finding;
 use crate::secret::Secret;
 
+/// More certificates than any real chain has: what is beyond is a mistake, or an attack.
+const MOST_CERTIFICATES: usize = 64;
+
 /// A certificate with its chain and key, fit to serve.
 #[derive(Debug)]
 pub struct Bundle {
@@ -162,12 +165,6 @@ fn certificates(material: &Material) -> Result<Vec<Certificate>, Error> {
             )
         };
         let blocks = pem::read(text).map_err(unreadable)?;
-        if blocks.encrypted_key && blocks.certificates.is_empty() {
-            return Err(error!(
-                Reason::PemUnreadable,
-                "{field} holds an encrypted private key instead of certificates"
-            ));
-        }
         for (position, der) in blocks.certificates.into_iter().enumerate() {
             if certificates.iter().any(|other| other.der == der) {
                 continue;
@@ -176,6 +173,12 @@ fn certificates(material: &Material) -> Result<Vec<Certificate>, Error> {
                 unreadable(e.context(format!("certificate {} of it", position + 1)))
             })?;
             certificates.push(certificate);
+            if certificates.len() > MOST_CERTIFICATES {
+                return Err(error!(
+                    Reason::PemUnreadable,
+                    "there are more than {MOST_CERTIFICATES} different certificates"
+                ));
+            }
         }
     }
     if certificates.is_empty() {

@@ -24,8 +24,6 @@ use crate::printable::printable;
 
 /// `id-kp-serverAuth` (RFC 5280 section 4.2.1.12).
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
-/// `anyExtendedKeyUsage` (RFC 5280 section 4.2.1.12).
-const ANY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
 /// The extension of embedded certificate-transparency stamps (RFC 6962 section 3.3).
 const STAMPS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
@@ -142,10 +140,8 @@ impl Certificate {
                 .any(|extension| extension.extn_id == STAMPS),
             is_ca: basic_constraints.is_some_and(|constraints| constraints.ca),
             for_servers: usage.is_none_or(|usage| {
-                usage
-                    .0
-                    .iter()
-                    .any(|oid| *oid == SERVER_AUTH || *oid == ANY_USAGE)
+                // TLS clients do not take anyExtendedKeyUsage for it
+                usage.0.contains(&SERVER_AUTH)
             }),
             public_key: tbs
                 .subject_public_key_info()

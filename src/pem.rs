@@ -36,15 +36,18 @@ pub struct Blocks {
 pub fn read(text: &str) -> anyhow::Result<Blocks> {
     // IBM's own samples join certificates without a line end between them
     let text = Zeroizing::new(text.replace("----------BEGIN ", "-----\n-----BEGIN "));
+    let (text, headers) = without_headers(&text);
     let labels: Vec<&str> = text.split(['\n', '\r']).filter_map(begin_label).collect();
     ensure!(
         labels.len() <= MOST_BLOCKS,
         "there are {} PEM blocks, at most {MOST_BLOCKS} are read",
         labels.len()
     );
-    if labels.is_empty() && text.contains("-----BEGIN ") {
+    // the decoder passes over what does not begin at the start of a line
+    let counted = |mark| text.matches(mark).count();
+    if counted("-----BEGIN ") != labels.len() || counted("-----END ") != labels.len() {
         bail!(
-            "no PEM block begins at the start of a line{}",
+            "a BEGIN or END line of a PEM block is missing, or does not stand alone at the start of a line{}",
             if text.contains("\\n") {
                 "; the text holds \\n as two characters where line ends should be"
             } else {
@@ -52,18 +55,10 @@ pub fn read(text: &str) -> anyhow::Result<Blocks> {
             }
         );
     }
-    // the older form of OpenSSL has headers in its block (RFC 1421 section 4.6.1.1), which the
-    // decoder takes for damage
-    let headers = text
-        .lines()
-        .any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"));
     let mut blocks = Blocks {
         encrypted_key: headers || labels.contains(&"ENCRYPTED PRIVATE KEY"),
         ..Blocks::default()
     };
-    if headers {
-        return Ok(blocks);
-    }
     let mut found = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
         // the decoder's errors can hold the whole block: told by position instead
@@ -92,6 +87,29 @@ pub fn read(text: &str) -> anyhow::Result<Blocks> {
         );
     }
     Ok(blocks)
+}
+
+/// The text without encrypted blocks of OpenSSL's older form, and whether there were any: they have
+/// headers (RFC 1421 section 4.6.1.1), which the decoder takes for damage.
+fn without_headers(text: &str) -> (Zeroizing<String>, bool) {
+    let mut kept = Zeroizing::new(String::with_capacity(text.len()));
+    let mut inside = false;
+    let mut found = false;
+    let mut lines = text.split_inclusive(['\n', '\r']);
+    while let Some(line) = lines.next() {
+        if begin_label(line).is_some() {
+            let mut ahead = lines.clone();
+            inside = ahead
+                .find(|line| !line.trim().is_empty())
+                .is_some_and(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"));
+            found |= inside;
+        }
+        if !inside {
+            kept.push_str(line);
+        }
+        inside &= !line.starts_with("-----END ");
+    }
+    (kept, found)
 }
 
 /// Writes one block, with one line end at its end.

@@ -63,20 +63,22 @@ pub(super) fn build<'a>(
     let path = search.longest_path(leaf, &issuers, &mut Vec::new())?;
     let mut gap = None;
     if path.is_empty() && !search.links(leaf, leaf)? {
-        let mut rooted = false;
+        // none of them is in the path: roots, or unfit; one fit root is enough
+        let (mut rooted, mut unfit) = (false, false);
         for issuer in certificates {
-            if !search.links(leaf, issuer)? {
-                continue;
+            if search.links(leaf, issuer)? {
+                let fit = issuer.is_ca && issuer.valid_at(now);
+                rooted |= fit;
+                unfit |= !fit;
             }
-            if !issuer.is_ca || !issuer.valid_at(now) {
-                return Err(error!(
-                    Reason::IssuerUnfit,
-                    "the issuer of the certificate is there, but unfit:\n{}",
-                    tree(leaf, certificates, now)
-                )
-                .hint("import the certificate again with the current certificate of its issuer"));
-            }
-            rooted = true;
+        }
+        if unfit && !rooted {
+            return Err(error!(
+                Reason::IssuerUnfit,
+                "the issuer of the certificate is there, but unfit:\n{}",
+                tree(leaf, certificates, now)
+            )
+            .hint("import the certificate again with the current certificate of its issuer"));
         }
         gap = (!rooted).then(|| tree(leaf, certificates, now));
     }

@@ -265,3 +265,65 @@ fn an_import_without_its_key_says_how_to_mend_it() {
         target.message
     );
 }
+
+/// What only a real handshake shows: the client enforces more than the rules of assembly.
+#[test]
+fn what_a_tls_client_would_refuse_is_found_in_the_rehearsal() {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, GeneralSubtree, IsCa, Issuer,
+        KeyPair, NameConstraints,
+    };
+
+    let ca = |constraints: Option<NameConstraints>| {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "Narrow CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.name_constraints = constraints;
+        params
+    };
+    let leaf = || CertificateParams::new(vec!["shop.example.com".to_owned()]).unwrap();
+    let mut critical = leaf();
+    let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+    unknown.set_criticality(true);
+    critical.custom_extensions.push(unknown);
+    let elsewhere = NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName("elsewhere.example".to_owned())],
+        excluded_subtrees: Vec::new(),
+    };
+    for (issuer, leaf, told) in [
+        (ca(Some(elsewhere)), leaf(), "NameConstraint"),
+        (ca(None), critical, "UnsupportedCriticalExtension"),
+    ] {
+        let root_key = KeyPair::generate().unwrap();
+        let root = Issuer::new(ca(None), &root_key);
+        let issuer_key = KeyPair::generate().unwrap();
+        let mut issuer = issuer;
+        issuer
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationName, "Intermediate");
+        let issuer_pem = issuer.signed_by(&issuer_key, &root).unwrap().pem();
+        let key = KeyPair::generate().unwrap();
+        let leaf = leaf
+            .signed_by(&key, &Issuer::new(issuer, &issuer_key))
+            .unwrap();
+        // a private certificate, so that no other rule speaks first
+        let scene = Scene::of(CertificateSpec {
+            stamps: false,
+            ..CertificateSpec::default()
+        });
+        scene.cloud.change_material(&scene.secret, |current| {
+            *current = Material {
+                certificate: Some(leaf.pem() + &issuer_pem),
+                private_key: Some(key.serialize_pem()),
+                ..Material::default()
+            };
+        });
+        // the deployed one is of other names: they are not the matter here
+        let run = scene.start().env("FORCE", "names-lost").run();
+        let target = run.refused(6, "rehearsal-failed");
+        assert!(target.message.contains(told), "{told}: {}", target.message);
+        assert!(scene.writes().is_empty());
+    }
+}

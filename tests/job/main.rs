@@ -10,6 +10,8 @@
     reason = "a broken expectation shall stop the test, loudly"
 )]
 
+/// Hard certificates, chains and keys with the verdict on each.
+mod catalogue;
 /// Certificate types, chains and keys as they come out of Secrets Manager.
 mod certificates;
 /// The environment: what is refused, all at once, and what older names mean.

@@ -1,0 +1,225 @@
+//! Private keys: PKCS#8, PKCS#1, SEC1; RSA of 2048 to 4096 bits, ECDSA on P-256 and P-384, Ed25519.
+
+use super::pki::{Subject, ed25519, p384, stored, stored_chain, stored_key};
+use super::{Case, case};
+
+pub(super) fn cases() -> Vec<Case> {
+    [kinds(), forms(), misplaced(), unusable(), unsupported()].concat()
+}
+
+fn kinds() -> Vec<Case> {
+    let ca = Subject::new("CA");
+    let issuer = Subject::new("Root").sign(&ca.ca());
+    [
+        ("P-384", p384()),
+        ("Ed25519", ed25519()),
+        // without the public key, as most programs write it (RFC 8410 section 7)
+        ("Ed25519 by OpenSSL", stored_key("ed25519.pem")),
+        ("P-256 by OpenSSL", stored_key("p256.pem")),
+        ("RSA 2048", stored_key("rsa-2048.pem")),
+        ("RSA 3072", stored_key("rsa-3072.pem")),
+        ("RSA 4096", stored_key("rsa-4096.pem")),
+    ]
+    .into_iter()
+    .map(|(kind, key)| {
+        let leaf = ca.sign(&Subject::with_key("shop.example.com", key).leaf());
+        case(format!("key: {kind}"), &leaf)
+            .given([&leaf, &issuer])
+            .serves([&leaf, &issuer])
+    })
+    .collect()
+}
+
+/// The same key in other forms, and with text around it.
+fn forms() -> Vec<Case> {
+    let ca = Subject::new("CA");
+    let issuer = Subject::new("Root").sign(&ca.ca());
+    let of = |file: &str| {
+        let shop = Subject::with_key("shop.example.com", stored_key(file));
+        ca.sign(&shop.leaf())
+    };
+    let (rsa, p256, p384) = (of("rsa-2048.pem"), of("p256.pem"), of("p384.pem"));
+    let pkcs8 = stored("p256.pem");
+    [
+        ("PKCS#1", &rsa, stored("rsa-2048-pkcs1.pem")),
+        ("SEC1", &p256, stored("p256-sec1.pem")),
+        ("SEC1 on P-384", &p384, stored("p384-sec1.pem")),
+        (
+            "SEC1 behind EC PARAMETERS",
+            &p256,
+            stored("p256-sec1-parameters.pem"),
+        ),
+        ("CRLF", &p256, pkcs8.replace('\n', "\r\n")),
+        ("no line end at its end", &p256, pkcs8.trim_end().to_owned()),
+        (
+            "attributes before it",
+            &p256,
+            format!(
+                "Bag Attributes\n    friendlyName: shop\nKey Attributes: <No Attributes>\n{pkcs8}"
+            ),
+        ),
+        ("twice the same", &p256, pkcs8.repeat(2)),
+        (
+            "certificates behind it",
+            &p256,
+            format!("{pkcs8}{}{}", p256.pem, issuer.pem),
+        ),
+    ]
+    .into_iter()
+    .map(|(form, leaf, key)| {
+        case(format!("key: {form}"), leaf)
+            .given([leaf, &issuer])
+            .key(key)
+            .serves([leaf, &issuer])
+    })
+    .collect()
+}
+
+/// A key among the certificates, as somebody pasted it or as Vault's `pem_bundle` holds it: it never
+/// ends in the chain, which everybody may read.
+fn misplaced() -> Vec<Case> {
+    let ca = Subject::new("CA");
+    let issuer = Subject::new("Root").sign(&ca.ca());
+    let shop = Subject::with_key("shop.example.com", stored_key("p256.pem"));
+    let leaf = ca.sign(&shop.leaf());
+    [
+        ("the key", stored("p256.pem")),
+        ("the key as SEC1", stored("p256-sec1-parameters.pem")),
+        ("another key", stored("rsa-2048.pem")),
+        ("the encrypted key", stored("p256-encrypted.pem")),
+        (
+            "the encrypted key, older form",
+            stored("p256-proc-type.pem"),
+        ),
+    ]
+    .into_iter()
+    .map(|(what, text)| {
+        case(format!("{what} among the certificates"), &leaf)
+            .given([&leaf, &issuer])
+            .text(text)
+            .serves([&leaf, &issuer])
+    })
+    .collect()
+}
+
+fn unusable() -> Vec<Case> {
+    let ca = Subject::new("CA");
+    let issuer = Subject::new("Root").sign(&ca.ca());
+    let shop = Subject::with_key("shop.example.com", stored_key("p256.pem"));
+    let leaf = ca.sign(&shop.leaf());
+    let rsa_shop = Subject::with_key("shop.example.com", stored_key("rsa-2048.pem"));
+    let rsa_leaf = ca.sign(&rsa_shop.leaf());
+    let (pkcs8, rsa) = (stored("p256.pem"), stored("rsa-2048.pem"));
+    let other = Subject::new("other.example.com").root().key;
+    let wrong = case("key: of another certificate", &leaf)
+        .given([&leaf, &issuer])
+        .key(&other)
+        .refused("key-mismatch");
+    let without_leaf = case("key: of a certificate that is missing", &leaf)
+        .given([&issuer])
+        .refused("key-mismatch");
+    [
+        ("encrypted, PKCS#8", &leaf, stored("p256-encrypted.pem")),
+        (
+            "encrypted, SEC1 with Proc-Type",
+            &leaf,
+            stored("p256-proc-type.pem"),
+        ),
+        (
+            "encrypted, PKCS#1 with Proc-Type",
+            &rsa_leaf,
+            stored("rsa-2048-proc-type.pem"),
+        ),
+        (
+            "none, only text",
+            &leaf,
+            "see the safe in room 7".to_owned(),
+        ),
+        ("none, only certificates", &leaf, leaf.pem.clone()),
+        ("its public half", &leaf, pkcs8.replace("PRIVATE", "PUBLIC")),
+        ("two different ones", &leaf, format!("{pkcs8}{other}")),
+        (
+            "two different ones, one twice",
+            &leaf,
+            format!("{pkcs8}{other}{pkcs8}"),
+        ),
+        ("no base64", &leaf, pkcs8.replace("MI", "M*")),
+        (
+            "cut in the middle",
+            &rsa_leaf,
+            rsa[..rsa.len() / 2].to_owned(),
+        ),
+        ("a line lost", &rsa_leaf, {
+            let lines: Vec<&str> = rsa.lines().collect();
+            [&lines[..5], &lines[6..]].concat().join("\n")
+        }),
+        (
+            "the wrong label",
+            &leaf,
+            pkcs8.replace("PRIVATE KEY", "RSA PRIVATE KEY"),
+        ),
+        (
+            "no END line",
+            &leaf,
+            pkcs8.replace("-----END PRIVATE KEY-----\n", ""),
+        ),
+        (
+            "no END line before another one",
+            &leaf,
+            format!(
+                "{}{pkcs8}",
+                pkcs8.replace("-----END PRIVATE KEY-----\n", "")
+            ),
+        ),
+        (
+            "no BEGIN line",
+            &leaf,
+            pkcs8.replace("-----BEGIN PRIVATE KEY-----\n", ""),
+        ),
+        ("\\n as two characters", &leaf, pkcs8.replace('\n', "\\n")),
+        (
+            "indented",
+            &leaf,
+            format!("  {}", pkcs8.replace('\n', "\n  ")),
+        ),
+    ]
+    .into_iter()
+    .map(|(what, leaf, text)| {
+        case(format!("key: {what}"), leaf)
+            .given([leaf, &issuer])
+            .key(text)
+            .refused("key-unusable")
+    })
+    .chain([wrong, without_leaf])
+    .collect()
+}
+
+/// Each with a certificate of its own.
+fn unsupported() -> Vec<Case> {
+    let mut cases: Vec<Case> = [
+        "rsa-1024",
+        "rsa-8192",
+        "rsa-pss",
+        "p521",
+        "secp256k1",
+        "ed448",
+    ]
+    .into_iter()
+    .map(|kind| {
+        let chain = stored_chain(&format!("leaf-{kind}.pem"), &format!("{kind}.pem"));
+        case(format!("key: unsupported, {kind}"), &chain[0])
+            .given(&chain)
+            .refused("key-unusable")
+    })
+    .collect();
+    let shop = Subject::with_key("shop.example.com", stored_key("p256.pem"));
+    let leaf = Subject::new("CA").sign(&shop.leaf());
+    cases.push(
+        // RFC 5915 section 3 lets it be absent; the TLS library wants to see both halves
+        case("key: unsupported, P-256 without its public half", &leaf)
+            .given([&leaf])
+            .key(stored("p256-no-public.pem"))
+            .refused("key-unusable"),
+    );
+    cases
+}
