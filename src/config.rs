@@ -15,6 +15,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
+use ureq::ProxyProtocol;
 use ureq::http::Uri;
 
 use crate::error::{Error, Kind, Reason, error};
@@ -149,6 +150,18 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "json or text",
     },
     Variable {
+        name: "HTTPS_PROXY",
+        aliases: &[],
+        default: "none",
+        meaning: "proxy for HTTPS: http://[user:password@]host[:port] (also in lower case)",
+    },
+    Variable {
+        name: "NO_PROXY",
+        aliases: &[],
+        default: "none",
+        meaning: "hosts and domains to reach without the proxy, comma-separated (also in lower case)",
+    },
+    Variable {
         name: "SSL_CERT_FILE",
         aliases: &[],
         default: "built-in public roots only",
@@ -209,6 +222,8 @@ pub struct Config {
     pub deadline: u64,
     /// Roots to trust beside the built-in ones.
     pub further_roots: Vec<CertificateDer<'static>>,
+    /// The proxy for HTTPS.
+    pub proxy: Option<ureq::Proxy>,
     /// Names that worked, but have a successor.
     pub warnings: Vec<String>,
 }
@@ -315,6 +330,7 @@ impl Config {
                 read_roots(&fs::read_to_string(path).with_context(|| printable(path))?)
             })
             .unwrap_or_default();
+        let proxy = reader.proxy();
         let share = reader.share();
 
         match (secrets_manager, credentials) {
@@ -341,6 +357,7 @@ impl Config {
                 force,
                 deadline,
                 further_roots,
+                proxy,
                 warnings: reader.warnings,
             }),
             _ => Err(error!(
@@ -600,6 +617,46 @@ impl<'a> Reader<'a> {
             }
         }
         targets
+    }
+
+    /// The convention of curl and others: both spellings count, an entry covers its subdomains.
+    fn proxy(&mut self) -> Option<ureq::Proxy> {
+        let environment = self.environment;
+        let given = |upper: &str, lower: &str| {
+            let value = environment.get(upper).or_else(|| environment.get(lower))?;
+            (!value.is_empty()).then_some(value)
+        };
+        let url = given("HTTPS_PROXY", "https_proxy")?;
+        // its text can hold a password: never shown
+        let Ok(proxy) = ureq::Proxy::new(url) else {
+            self.problem("HTTPS_PROXY", "expected http://host:port");
+            return None;
+        };
+        if !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) {
+            self.problem("HTTPS_PROXY", "expected an HTTP proxy, http://host:port");
+            return None;
+        }
+        let mut builder = ureq::Proxy::builder(proxy.protocol())
+            .host(proxy.host())
+            .port(proxy.port());
+        if let Some(username) = proxy.username() {
+            builder = builder.username(username);
+        }
+        if let Some(password) = proxy.password() {
+            builder = builder.password(password);
+        }
+        let entries = given("NO_PROXY", "no_proxy").map_or("", String::as_str);
+        for entry in entries
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+        {
+            builder = builder.no_proxy(entry);
+            if !entry.starts_with(['.', '*']) {
+                builder = builder.no_proxy(&format!(".{entry}"));
+            }
+        }
+        builder.build().ok()
     }
 
     /// Code Engine injects both variables; without them the run is the whole array.

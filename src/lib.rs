@@ -82,7 +82,7 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcom
     }
     let by_hand = matches!(config.trigger, Trigger::Manual) && config.one_secret;
     let force_ignored = !config.force.is_empty() && !by_hand;
-    let http = Http::new(&config.further_roots, Arc::clone(stop), now);
+    let http = Http::new(&config.further_roots, config.proxy, Arc::clone(stop), now);
     let iam = Iam::new(
         &http,
         stop,

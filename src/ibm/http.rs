@@ -154,15 +154,21 @@ impl fmt::Display for Failure {
 /// The HTTP client.
 pub struct Http {
     agent: ureq::Agent,
+    proxy: Option<ureq::Proxy>,
     stop: Arc<Stop>,
     now: UnixTime,
 }
 
 impl Http {
-    /// Makes the client, which trusts `further_roots` beside the built-in ones. `now` is the start
-    /// of the run.
+    /// Makes the client, which trusts `further_roots` beside the built-in ones, and goes through
+    /// `proxy` where it speaks HTTPS. `now` is the start of the run.
     #[must_use]
-    pub fn new(further_roots: &[CertificateDer<'static>], stop: Arc<Stop>, now: UnixTime) -> Self {
+    pub fn new(
+        further_roots: &[CertificateDer<'static>],
+        proxy: Option<ureq::Proxy>,
+        stop: Arc<Stop>,
+        now: UnixTime,
+    ) -> Self {
         let roots: Vec<_> = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
             .chain(further_roots)
@@ -177,12 +183,19 @@ impl Http {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // it would be taken from the process environment, and a wrong one left out in silence
+            .proxy(None)
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .build()
             .new_agent();
-        Self { agent, stop, now }
+        Self {
+            agent,
+            proxy,
+            stop,
+            now,
+        }
     }
 
     /// Sends a read until it is answered for good: again after a broken connection, 408, 429 and
@@ -219,22 +232,13 @@ impl Http {
     /// A [`Failure`]; the request may have taken effect nevertheless.
     pub fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         self.stop.check().map_err(Failure::Stopped)?;
-        let limit = Some(self.stop.left(CALL));
         let sent = match request.method {
-            Method::Get => with_headers(self.agent.get(request.url), request.headers)
-                .config()
-                .timeout_global(limit)
-                .build()
-                .call(),
-            Method::Post => with_headers(self.agent.post(request.url), request.headers)
-                .config()
-                .timeout_global(limit)
-                .build()
+            Method::Get => self.prepared(self.agent.get(request.url), request).call(),
+            Method::Post => self
+                .prepared(self.agent.post(request.url), request)
                 .send(request.body),
-            Method::Put => with_headers(self.agent.put(request.url), request.headers)
-                .config()
-                .timeout_global(limit)
-                .build()
+            Method::Put => self
+                .prepared(self.agent.put(request.url), request)
                 .send(request.body),
         };
         let mut response = sent.map_err(|e| unanswered(request, &e))?;
@@ -263,6 +267,26 @@ impl Http {
         })
     }
 
+    /// Headers, time limit and proxy; plain HTTP goes to loopback only, and past every proxy.
+    fn prepared<T>(
+        &self,
+        mut builder: ureq::RequestBuilder<T>,
+        request: &Request<'_>,
+    ) -> ureq::RequestBuilder<T> {
+        for (name, value) in request.headers {
+            builder = builder.header(*name, *value);
+        }
+        let proxy = self
+            .proxy
+            .as_ref()
+            .filter(|_| request.url.starts_with("https://"));
+        builder
+            .config()
+            .timeout_global(Some(self.stop.left(CALL)))
+            .proxy(proxy.cloned())
+            .build()
+    }
+
     /// `Retry-After` in both its forms (RFC 9110 section 10.2.3): seconds, or a date.
     fn retry_after(&self, value: &str) -> Option<Duration> {
         if let Ok(seconds) = value.trim().parse() {
@@ -272,16 +296,6 @@ impl Http {
         // `now` is the start of the run: the wait errs on the long side by the run's age
         Some(Duration::from_secs(date.saturating_sub(self.now.as_secs())))
     }
-}
-
-fn with_headers<T>(
-    mut builder: ureq::RequestBuilder<T>,
-    headers: &[(&str, &str)],
-) -> ureq::RequestBuilder<T> {
-    for (name, value) in headers {
-        builder = builder.header(*name, *value);
-    }
-    builder
 }
 
 /// Reads roots to trust from PEM.
@@ -321,6 +335,11 @@ fn unanswered(request: &Request<'_>, error: &ureq::Error) -> Failure {
             format!("the answer of {origin} is larger than {limit} bytes"),
             false,
             false,
+        ),
+        ureq::Error::ConnectProxyFailed(_) => (
+            format!("the proxy makes no connection to {origin}"),
+            true,
+            true,
         ),
         ureq::Error::ConnectionFailed => (format!("{origin} cannot be reached"), true, true),
         ureq::Error::Io(e) => {
