@@ -277,6 +277,9 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
     if !certificate.for_servers {
         return not_for_servers("is not meant for TLS servers (extended key usage)");
     }
+    if !certificate.key_serves {
+        return not_for_servers("has a key that may not serve (key usage)");
+    }
     if certificate.names.is_empty() {
         return not_for_servers("names no server (no DNS name or IP address in subjectAltName)");
     }

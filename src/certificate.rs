@@ -16,8 +16,8 @@ use x509_cert::der::oid::AssociatedOid;
 use x509_cert::der::{DateTime, Decode, Encode, Reader, SliceReader};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, SubjectAltName,
-    SubjectKeyIdentifier,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
+    SubjectAltName, SubjectKeyIdentifier,
 };
 
 use crate::printable::printable;
@@ -25,6 +25,14 @@ use crate::printable::printable;
 /// `id-kp-serverAuth` (RFC 5280 section 4.2.1.12).
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 
+/// The extensions that TLS clients understand, so that they may be critical (RFC 5280 section 4.2).
+const CLIENTS_KNOW: [ObjectIdentifier; 5] = [
+    BasicConstraints::OID,
+    ExtendedKeyUsage::OID,
+    KeyUsage::OID,
+    NameConstraints::OID,
+    SubjectAltName::OID,
+];
 /// The extension of embedded certificate-transparency stamps (RFC 6962 section 3.3).
 const STAMPS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 
@@ -51,6 +59,12 @@ pub struct Certificate {
     pub names: Vec<ServerName>,
     /// Whether the basic constraints say that this is a CA.
     pub is_ca: bool,
+    /// How many intermediate certificates may stand below it, if it is a CA that says so.
+    pub path_len: Option<usize>,
+    /// Whether the key usage, if there is one, permits what a TLS server does with its key.
+    pub key_serves: bool,
+    key_signs_certificates: bool,
+    unknown_critical: bool,
     /// Whether the extended key usage, if there is one, permits TLS servers.
     pub for_servers: bool,
     /// Whether certificate-transparency stamps are embedded (RFC 6962 section 3.3): only publicly
@@ -116,6 +130,7 @@ impl Certificate {
             .map_err(|e| anyhow!("not an X.509 certificate ({:?})", e.kind()))?;
         let tbs = parsed.tbs_certificate();
         let basic_constraints: Option<BasicConstraints> = extension(tbs)?;
+        let key_usage: Option<KeyUsage> = extension(tbs)?;
         let usage: Option<ExtendedKeyUsage> = extension(tbs)?;
         let names: Option<SubjectAltName> = extension(tbs)?;
         let subject_key_id: Option<SubjectKeyIdentifier> = extension(tbs)?;
@@ -138,6 +153,19 @@ impl Certificate {
                 .into_iter()
                 .flatten()
                 .any(|extension| extension.extn_id == STAMPS),
+            unknown_critical: tbs
+                .extensions()
+                .into_iter()
+                .flatten()
+                .any(|extension| extension.critical && !CLIENTS_KNOW.contains(&extension.extn_id)),
+            key_serves: key_usage.is_none_or(|usage| {
+                usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
+            }),
+            key_signs_certificates: key_usage.is_none_or(|usage| usage.key_cert_sign()),
+            path_len: basic_constraints
+                .as_ref()
+                .and_then(|constraints| constraints.path_len_constraint)
+                .map(usize::from),
             is_ca: basic_constraints.is_some_and(|constraints| constraints.ca),
             for_servers: usage.is_none_or(|usage| {
                 // TLS clients do not take anyExtendedKeyUsage for it
@@ -171,6 +199,22 @@ impl Certificate {
     #[must_use]
     pub fn self_issued(&self) -> bool {
         self.subject == self.issuer
+    }
+
+    /// Why no chain may go through this certificate, whatever the time.
+    #[must_use]
+    pub const fn issuer_flaw(&self) -> Option<&'static str> {
+        if !self.is_ca {
+            Some("is no CA")
+        } else if !self.key_signs_certificates {
+            Some("may not sign certificates (key usage)")
+        } else if !self.for_servers {
+            Some("is not meant for TLS servers (extended key usage)")
+        } else if self.unknown_critical {
+            Some("has a critical extension that clients do not know")
+        } else {
+            None
+        }
     }
 
     /// The kind of its key, in words: `RSA 2048`, `ECDSA P-256`; an OID for what is not known here.

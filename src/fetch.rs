@@ -19,7 +19,7 @@ use crate::validate::CERTIFICATE_TYPES;
 /// What a certificate is made of, as texts.
 #[derive(Debug)]
 pub struct Material {
-    /// The name of the secret, fit for a message.
+    /// The name of the secret, fit for a message; its id, if it has none.
     pub name: String,
     /// The fields that may hold certificates, with their names.
     pub certificates: Vec<(&'static str, String)>,
@@ -48,7 +48,10 @@ pub fn fetch(
     let secret = secrets_manager
         .secret(id)
         .map_err(|failure| explain(failure, id, rights))?;
-    let name = printable(&secret.name);
+    let name = match secret.name.as_str() {
+        "" => id.to_string(),
+        name => printable(name),
+    };
     let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
     Ok(Fetched {
         material: material(secret, id, &name)?,

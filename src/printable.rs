@@ -10,7 +10,7 @@ pub fn printable(text: &str) -> String {
         .flat_map(|c| {
             // also what reorders or hides text on a terminal (bidirectional marks, line separators)
             let risky = c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+                || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
             let escaped = risky.then(|| c.escape_unicode());
             let plain = (!risky).then_some(c);
             escaped.into_iter().flatten().chain(plain)

@@ -23,7 +23,7 @@ const MOST_STEPS: usize = 2000;
 pub(super) struct Chain<'a> {
     /// The issuers, from that of the leaf on, without a self-signed root.
     pub(super) path: Vec<&'a Certificate>,
-    /// If the leaf's issuer is missing: what there is, drawn as a tree.
+    /// If an issuer is missing: what there is, drawn as a tree.
     pub(super) gap: Option<String>,
     /// The first link, signed and issuer, that could not be verified for want of the algorithm.
     pub(super) unverified: Option<(&'a Certificate, &'a Certificate)>,
@@ -51,7 +51,7 @@ pub(super) fn build<'a>(
     for certificate in certificates.iter().filter(|c| c.der != leaf.der) {
         if search.links(certificate, certificate)? {
             roots.push(certificate);
-        } else if certificate.is_ca
+        } else if certificate.issuer_flaw().is_none()
             && certificate.valid_at(now)
             // sorted: of twins the newest comes first
             && !issuers.iter().any(|other| twins(other, certificate))
@@ -61,13 +61,15 @@ pub(super) fn build<'a>(
     }
 
     let path = search.longest_path(leaf, &issuers, &mut Vec::new())?;
-    let mut gap = None;
-    if path.is_empty() && !search.links(leaf, leaf)? {
-        // none of them is in the path: roots, or unfit; one fit root is enough
+    let top = path.last().copied().unwrap_or(leaf);
+    let gap = if path.is_empty() && !search.links(leaf, leaf)? {
+        // none of its issuers is in the path: roots, or unfit; one fit root is enough
         let (mut rooted, mut unfit) = (false, false);
         for issuer in certificates {
             if search.links(leaf, issuer)? {
-                let fit = issuer.is_ca && issuer.valid_at(now);
+                // of a root clients have their own copy, whatever else this one says
+                let root = search.links(issuer, issuer)? && issuer.is_ca;
+                let fit = (root || issuer.issuer_flaw().is_none()) && issuer.valid_at(now);
                 rooted |= fit;
                 unfit |= !fit;
             }
@@ -80,12 +82,24 @@ pub(super) fn build<'a>(
             )
             .hint("import the certificate again with the current certificate of its issuer"));
         }
-        gap = (!rooted).then(|| tree(leaf, certificates, now));
-    }
+        (!rooted).then(|| tree(leaf, certificates, now))
+    } else {
+        // a chain may end below a root that is not in the material; but where there is one of that
+        // name and it did not sign, the end of the chain is damaged or foreign
+        let named = |c: &&Certificate| c.subject == top.issuer && c.der != top.der;
+        let mut signers = certificates.iter().filter(named).peekable();
+        let any = signers.peek().is_some();
+        let mut signed = false;
+        for signer in signers {
+            signed |= search.links(top, signer)?;
+        }
+        (any && !signed).then(|| tree(top, certificates, now))
+    };
 
     let unverified = std::iter::once(leaf)
         .chain(path.iter().copied())
         .zip(path.iter().copied())
+        .chain(roots.iter().map(|root| (top, *root)))
         .find(|(signed, issuer)| {
             search.checked.borrow().get(&key(signed, issuer)) == Some(&Signature::Unverifiable)
         });
@@ -128,7 +142,8 @@ impl Search {
         for issuer in issuers {
             if used.iter().any(|other| {
                 other.subject == issuer.subject && other.public_key == issuer.public_key
-            }) || !self.links(from, issuer)?
+            }) || issuer.path_len.is_some_and(|most| used.len() > most)
+                || !self.links(from, issuer)?
             {
                 continue;
             }
@@ -200,20 +215,20 @@ fn tree(leaf: &Certificate, certificates: &[Certificate], now: UnixTime) -> Stri
         .iter()
         .filter(|c| c.subject == leaf.issuer && c.der != leaf.der)
     {
-        let why = if !issuer.is_ca {
-            "is no CA".to_owned()
+        let why = if let Some(flaw) = issuer.issuer_flaw() {
+            flaw.to_owned()
         } else if now > issuer.not_after {
             format!("expired at {}", rfc3339(issuer.not_after))
         } else if now < issuer.not_before {
             format!("is valid from {} on", rfc3339(issuer.not_before))
         } else {
-            "has this name, but another key signed".to_owned()
+            "has this name, but did not sign".to_owned()
         };
         tree.push_str(&format!(
             "\n  <- {} (serial {}) {why}",
             issuer.subject_text, issuer.serial
         ));
-        missing &= issuer.is_ca && issuer.valid_at(now);
+        missing &= issuer.issuer_flaw().is_none() && issuer.valid_at(now);
     }
     if missing {
         tree.push_str(&format!("\n  <- {} is missing", leaf.issuer_text));

@@ -145,7 +145,7 @@ fn of_several_secrets_each_configured_one_is_handled_and_the_others_are_named() 
         .iter()
         .map(|t| {
             (
-                t.secret_name.as_deref().unwrap(),
+                t.secret_id.as_deref().unwrap(),
                 t.action.as_str(),
                 t.reason.as_deref(),
             )
@@ -154,10 +154,22 @@ fn of_several_secrets_each_configured_one_is_handled_and_the_others_are_named() 
     assert_eq!(
         told,
         [
-            ("shop-example-com", "replaced", None),
-            ("blog-example-com", "ignored", Some("not-configured")),
-            ("other-team-cert", "ignored", Some("not-configured")),
+            (scene.secret.as_str(), "replaced", None),
+            (
+                "9b3a57d1-0c6e-4f82-8a4d-17e5c2f9063b",
+                "ignored",
+                Some("not-configured")
+            ),
+            (
+                "c41e0f7a-5d28-4963-b1fa-80d93e6c7245",
+                "ignored",
+                Some("not-configured")
+            ),
         ]
+    );
+    assert_eq!(
+        run.report.targets[2].secret_name.as_deref(),
+        Some("other-team-cert")
     );
     assert_eq!(scene.writes().len(), 1);
 }

@@ -37,7 +37,7 @@ fn a_rotation_is_served_after_the_job_run_that_its_event_starts() {
 
 #[test]
 fn four_calls_in_this_order_over_one_connection_per_host() {
-    let scene = Scene::new();
+    let scene = Scene::with(Options::default(), CertificateSpec::default());
     let tag = scene.tls_secret().entity_tag;
 
     scene.run().expect(0, "replaced");

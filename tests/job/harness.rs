@@ -225,11 +225,22 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self::with(Options::default(), CertificateSpec::default())
+        Self::of(CertificateSpec::default())
     }
 
+    /// With `SM_TLS_SYNC_HOSTILE` the cloud uses the freedom that IBM's documents leave it; the
+    /// number says how. Tests that choose a behaviour themselves use [`Scene::with`].
     pub(crate) fn of(spec: CertificateSpec) -> Self {
-        Self::with(Options::default(), spec)
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "scripts/test chooses for the whole suite"
+        )]
+        let seed = std::env::var("SM_TLS_SYNC_HOSTILE");
+        let options = match seed {
+            Ok(seed) => Options::hostile(seed.parse().expect("SM_TLS_SYNC_HOSTILE: a number")),
+            Err(_) => Options::default(),
+        };
+        Self::with(options, spec)
     }
 
     pub(crate) fn with(options: Options, spec: CertificateSpec) -> Self {

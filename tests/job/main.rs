@@ -16,6 +16,8 @@ mod catalogue;
 mod certificates;
 /// The environment: what is refused, all at once, and what older names mean.
 mod config;
+/// The process and its surroundings: signals, proxies, time, size, memory.
+mod edge;
 /// Event bodies: every accepted form, and what is rejected or ignored.
 mod events;
 /// Requests that fail, and what the run does about it.
@@ -28,8 +30,12 @@ mod harness;
 mod leaks;
 /// Several targets, several projects, job arrays.
 mod many;
+/// Every route under every fault.
+mod matrix;
 /// Things that must agree: README, `--help`, dependencies, scripts.
 mod papers;
+/// What holds whatever comes in: events, material and ids nobody would think of.
+mod properties;
 /// Two runs, a rotation and an edit by hand at the same time.
 mod races;
 /// The report line and the log.

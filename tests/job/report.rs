@@ -1,10 +1,10 @@
-use local_cloud::CertificateSpec;
+use local_cloud::{CertificateSpec, Options};
 
 use crate::harness::Scene;
 
 #[test]
 fn the_report_names_secret_target_and_both_leaves() {
-    let scene = Scene::new();
+    let scene = Scene::with(Options::default(), CertificateSpec::default());
     let before = scene.served();
     let run = scene.run();
     let target = run.expect(0, "replaced");

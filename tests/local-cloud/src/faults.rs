@@ -272,6 +272,10 @@ impl Drop for FaultGuard {
     }
 }
 
+/// Marks an answer whose body is the fault: it goes out as it is.
+#[derive(Clone)]
+pub(crate) struct Shaped;
+
 /// Runs one request under the faults that strike it.
 pub(crate) async fn run(
     faults: &Faults,
@@ -295,6 +299,7 @@ pub(crate) async fn run(
 }
 
 async fn strike(active: &Active, service: Service, request: Request, next: Next) -> Response {
+    let request = heard(request).await;
     match &active.fault.kind {
         FaultKind::Answer {
             status,
@@ -320,7 +325,11 @@ async fn strike(active: &Active, service: Service, request: Request, next: Next)
             park(active).await;
             response
         }
-        FaultKind::Huge(bytes) => huge(*bytes),
+        FaultKind::Huge(bytes) => {
+            let mut response = huge(*bytes);
+            response.extensions_mut().insert(Shaped);
+            response
+        }
         FaultKind::NotJson => {
             let page = "<html><head><title>Welcome</title></head><body>gateway</body></html>";
             ([(header::CONTENT_TYPE, "text/html")], page).into_response()
@@ -365,7 +374,9 @@ async fn strike(active: &Active, service: Service, request: Request, next: Next)
                 Err(std::io::Error::other("truncated by a fault"))
             });
             let body = Body::from_stream(futures_util::stream::iter([Ok(half)]).chain(cut));
-            Response::from_parts(parts, body)
+            let mut response = Response::from_parts(parts, body);
+            response.extensions_mut().insert(Shaped);
+            response
         }
         FaultKind::Without(names) => without(next.run(request).await, names).await,
     }
@@ -379,6 +390,13 @@ pub(crate) async fn drip(response: Response, bytes: usize, every: Duration) -> R
         Ok::<_, std::io::Error>(piece)
     });
     Response::from_parts(parts, Body::from_stream(slow))
+}
+
+/// The request with its body read: who answers before that, and closes, may never be heard.
+async fn heard(request: Request) -> Request {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    Request::from_parts(parts, Body::from(body))
 }
 
 async fn park(active: &Active) {

@@ -83,7 +83,8 @@ async fn front(
         response.headers_mut().remove(header::CONTENT_LENGTH);
         response = response.map(|body| Body::from_stream(body.into_data_stream()));
     }
-    if cloud.options.slow_bodies {
+    let shaped = response.extensions().get::<faults::Shaped>().is_some();
+    if cloud.options.slow_bodies && !shaped {
         response = faults::drip(response, 512, Duration::from_millis(5)).await;
     }
     response

@@ -1,0 +1,79 @@
+//! Bytes as the texts of a certificate secret: what the job does to them before a write.
+//!
+//! Texts are separated by `%%`; the last one is the private key. At its start the target puts
+//! seeds into the corpus, the first directory among its arguments: they are made anew each time, so
+//! that no private key lies among the sources.
+#![no_main]
+
+#[allow(dead_code, reason = "the seeds need a few of the flaws only")]
+#[path = "../../job/properties/chains.rs"]
+mod chains;
+#[allow(dead_code, reason = "this target needs the half that judges material")]
+#[path = "../../job/properties/judge.rs"]
+mod judge;
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use chains::{Flaw, Made, Plan};
+use libfuzzer_sys::fuzz_target;
+use sm_tls_sync::fetch::Material;
+use sm_tls_sync::secret::Secret;
+
+const FIELDS: [&str; 3] = ["certificate", "intermediate", "ca_chain"];
+const SEPARATOR: &str = "%%";
+
+/// The keys of the seeds: none of their pieces may show.
+static KEYS: LazyLock<[String; 1]> = LazyLock::new(|| [chains::key(0).serialize_pem()]);
+
+/// Chains of each shape that the code has a branch for.
+fn seeds() -> [Plan; 4] {
+    [
+        Plan::default(),
+        Plan {
+            with_root: true,
+            ..Plan::default()
+        },
+        Plan {
+            intermediates: 2,
+            with_root: true,
+            twin: Some(1),
+            stranger: true,
+            ..Plan::default()
+        },
+        Plan {
+            intermediates: 1,
+            flaws: vec![(1, Flaw::Expired)],
+            ..Plan::default()
+        },
+    ]
+}
+
+fn write_seeds() {
+    let mut arguments = std::env::args().skip(1);
+    let Some(corpus) = arguments.find(|argument| Path::new(argument).is_dir()) else {
+        return;
+    };
+    for (position, plan) in seeds().iter().enumerate() {
+        let Made { blocks, key } = plan.made();
+        let (leaf, chain) = blocks.split_at(1);
+        let text = [leaf.concat(), chain.concat(), key].join(SEPARATOR);
+        std::fs::write(Path::new(&corpus).join(format!("seed-{position}")), text)
+            .expect("the corpus can be written to");
+    }
+}
+
+fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
+    let text = String::from_utf8_lossy(bytes);
+    let (certificates, key) = text.rsplit_once(SEPARATOR).unwrap_or((&text, &text));
+    let material = Material {
+        name: "shop".to_owned(),
+        certificates: FIELDS
+            .into_iter()
+            .zip(certificates.splitn(FIELDS.len(), SEPARATOR).map(str::to_owned))
+            .collect(),
+        key: Secret::from(key.to_owned()),
+    };
+    let now = chains::now();
+    judge::assembled(&material, &*KEYS, now, &judge::accepted(&material, now));
+});

@@ -1,0 +1,324 @@
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
+
+use crate::harness::{JOB, PATIENCE, PROGRAM, Run, Scene};
+
+/// Code Engine stops a job run: SIGTERM, then it is gone. Before the next write the run ends.
+#[test]
+fn sigterm_stops_before_the_next_write() {
+    let scene = Scene::new();
+    let before = scene.served();
+    scene.create_job(&JobSettings::default());
+    let project = &scene.world.project_id;
+    let parked = scene
+        .cloud
+        .fault(Fault::on(route::READ_SECRET, FaultKind::Hold).times(1));
+    let name = scene
+        .cloud
+        .submit_job_run(project, JOB, &Default::default(), &[]);
+    parked.wait_parked(1, PATIENCE).unwrap();
+    scene.cloud.stop_job_run(project, &name);
+    // the answer that it was waiting for still comes
+    parked.release();
+    let (_, processes) = scene.finished(&name);
+    let target = processes[0].refused(9, "terminated");
+    assert!(processes[0].report.retryable);
+    assert!(target.message.contains("SIGTERM"), "{}", target.message);
+    assert_eq!(scene.served(), before);
+    assert!(scene.writes().is_empty());
+}
+
+#[test]
+fn the_time_limit_of_the_job_run_leaves_nothing_half_done() {
+    let scene = Scene::new();
+    let before = scene.tls_secret();
+    scene.create_job(&JobSettings {
+        max_execution_time: 1,
+        ..JobSettings::default()
+    });
+    let _parked = scene
+        .cloud
+        .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Status(503)));
+    let project = &scene.world.project_id;
+    let name = scene
+        .cloud
+        .submit_job_run(project, JOB, &Default::default(), &[]);
+    let (run, processes) = scene.finished(&name);
+    assert_eq!(run.status, "failed");
+    assert_eq!(processes[0].status, 9);
+    assert!(scene.tls_secret() == before);
+}
+
+#[test]
+fn a_body_that_drips_without_end_is_cut_by_the_deadline() {
+    let scene = Scene::new();
+    let drip = FaultKind::Drip {
+        bytes: 1,
+        every: Duration::from_millis(200),
+    };
+    let _fault = scene.cloud.fault(Fault::on(route::READ_SECRET, drip));
+    let run = scene.start().env("DEADLINE", "2").run();
+    run.refused(5, "secrets-manager-unavailable");
+    assert!(run.report.duration_ms < 10_000, "{run:#?}");
+}
+
+/// 2 MiB is more than five times what Secrets Manager can send.
+#[test]
+fn the_largest_answer_passes_and_the_first_larger_one_does_not() {
+    let scene = Scene::new();
+    let answer = |length: usize| {
+        // `id` is wrong on purpose: it tells that the whole document was read
+        let frame = r#"{"id":"other","padding":""}"#;
+        let body = frame.replace(
+            "\"\"}",
+            &format!("\"{}\"}}", "x".repeat(length - frame.len())),
+        );
+        assert_eq!(body.len(), length);
+        Fault::on(
+            route::READ_SECRET,
+            FaultKind::Answer {
+                status: 200,
+                content_type: "application/json".to_owned(),
+                body,
+            },
+        )
+    };
+    let limit = 2 * 1024 * 1024;
+    for (length, told) in [
+        (limit, "gave other"),
+        (limit + 1, "larger than 2097152 bytes"),
+    ] {
+        let _fault = scene.cloud.fault(answer(length));
+        let run = scene.run();
+        let target = run.refused(5, "secrets-manager-refused");
+        assert!(target.message.contains(told), "{}", target.message);
+    }
+}
+
+/// A clock that is behind: the token is new, but not valid yet for the service.
+#[test]
+fn a_token_that_is_not_valid_yet_is_tried_once_more_after_a_while() {
+    let scene = Scene::new();
+    let refused = scene
+        .cloud
+        .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Status(401)).times(2));
+    let run = scene.run();
+    run.expect(0, "replaced");
+    assert_eq!(refused.struck(), 2);
+    assert!(run.report.duration_ms >= 5000, "{run:#?}");
+    let tokens = scene
+        .asked()
+        .iter()
+        .filter(|asked| *asked == route::TOKEN)
+        .count();
+    assert_eq!(tokens, 2);
+}
+
+/// A token that ends soon is replaced before it is used again.
+#[test]
+fn a_token_near_its_end_is_renewed_before_it_is_used() {
+    let scene = Scene::new();
+    scene.cloud.set_token_lifetime(61);
+    scene.run().expect(0, "replaced");
+    let tokens = || {
+        scene
+            .asked()
+            .iter()
+            .filter(|asked| *asked == route::TOKEN)
+            .count()
+    };
+    assert_eq!(tokens(), 1);
+    scene.cloud.set_token_lifetime(59);
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.cloud.clear_journal();
+    scene.run().expect(0, "replaced");
+    assert_eq!(tokens(), 3);
+}
+
+/// A proxy that makes tunnels to where it is asked (RFC 9110 section 9.3.6) and counts them.
+struct Proxy {
+    url: String,
+    tunnels: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn start(status: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!(
+            "http://user:proxy-password@{}",
+            listener.local_addr().unwrap()
+        );
+        let tunnels = Arc::new(AtomicUsize::new(0));
+        let count = tunnels.clone();
+        // ends with the process of the tests: it holds nothing but its port
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let count = count.clone();
+                std::thread::spawn(move || tunnel(client, status, &count));
+            }
+        });
+        Self { url, tunnels }
+    }
+}
+
+fn tunnel(mut client: TcpStream, status: &str, count: &AtomicUsize) -> Option<()> {
+    let mut reader = BufReader::new(client.try_clone().ok()?);
+    let mut request = String::new();
+    reader.read_line(&mut request).ok()?;
+    let mut line = String::new();
+    while reader.read_line(&mut line).ok()? > 2 {
+        line.clear();
+    }
+    count.fetch_add(1, Ordering::Relaxed);
+    write!(client, "HTTP/1.1 {status}\r\n\r\n").ok()?;
+    if !status.starts_with("200") {
+        return None;
+    }
+    let mut server = TcpStream::connect(request.split(' ').nth(1)?).ok()?;
+    let (mut to_client, mut from_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
+    std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
+    std::io::copy(&mut client, &mut server).ok()?;
+    Some(())
+}
+
+#[test]
+fn requests_go_through_the_proxy_of_the_environment() {
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        let scene = Scene::new();
+        let proxy = Proxy::start("200 Connection established");
+        let run = scene.start().env(name, &proxy.url).run();
+        run.expect(0, "replaced");
+        // one per service: IAM, Secrets Manager, Code Engine
+        assert_eq!(proxy.tunnels.load(Ordering::Relaxed), 3);
+        assert!(!run.log.contains("proxy-password"));
+    }
+}
+
+#[test]
+fn no_proxy_names_hosts_that_are_reached_directly() {
+    for no_proxy in ["127.0.0.1", "example.com , 127.0.0.1", "*"] {
+        let scene = Scene::new();
+        let proxy = Proxy::start("200 Connection established");
+        let run = scene
+            .start()
+            .env("HTTPS_PROXY", &proxy.url)
+            .env("NO_PROXY", no_proxy)
+            .run();
+        run.expect(0, "replaced");
+        assert_eq!(proxy.tunnels.load(Ordering::Relaxed), 0, "{no_proxy}");
+    }
+}
+
+#[test]
+fn a_proxy_that_refuses_is_named_without_its_password() {
+    let scene = Scene::new();
+    let proxy = Proxy::start("407 Proxy Authentication Required");
+    let run = scene
+        .start()
+        .env("HTTPS_PROXY", &proxy.url)
+        .env("DEADLINE", "1")
+        .run();
+    let target = run.refused(4, "iam-unavailable");
+    assert!(
+        target.message.contains("the proxy makes no connection"),
+        "{}",
+        target.message
+    );
+    assert!(!format!("{run:?}").contains("proxy-password"));
+    for bad in [
+        "socks5://user:proxy-password@host",
+        "http://[user:proxy-password",
+    ] {
+        let run = scene.start().env("HTTPS_PROXY", bad).run();
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains("HTTPS_PROXY: expected"), "{message}");
+        assert!(!message.contains("proxy-password"), "{message}");
+    }
+}
+
+/// The most memory that a run used until its write, as the kernel counted it.
+fn peak_memory_at_the_write(scene: &Scene, environment: &[(&str, &str)]) -> u64 {
+    let parked = scene
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold));
+    let mut start = scene
+        .start()
+        .without("TLS_SECRET_NAME")
+        .without("SECRET_ID");
+    for (name, value) in environment {
+        start = start.env(name, *value);
+    }
+    let child = Command::new(PROGRAM)
+        .env_clear()
+        .envs(&start.environment)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    parked.wait_parked(1, PATIENCE).unwrap();
+    let mut status = String::new();
+    std::fs::File::open(format!("/proc/{}/status", child.id()))
+        .unwrap()
+        .read_to_string(&mut status)
+        .unwrap();
+    parked.release();
+    let output = child.wait_with_output().unwrap();
+    let run = Run::checked(
+        output.status.code(),
+        &String::from_utf8(output.stdout).unwrap(),
+        &String::from_utf8(output.stderr).unwrap(),
+        &[],
+    );
+    assert_eq!(run.status, 0, "{run:#?}");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The bars hold for this build, which is neither small nor fast; the release is smaller.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_stays_within_its_bars() {
+    let scene = Scene::new();
+    let mut targets = Vec::new();
+    for n in 0..100 {
+        let names = vec![format!("n{n}.example.com")];
+        let secret = scene.cloud.issue(CertificateSpec {
+            names,
+            ..CertificateSpec::default()
+        });
+        let tls_secret = format!("tls-{n}");
+        if n < 99 {
+            scene
+                .cloud
+                .deploy(&secret, &scene.world.project_id, &tls_secret);
+        } else {
+            // Code Engine keeps at most 100 secrets in a project: the scene's own is the last
+            scene
+                .cloud
+                .deploy(&secret, &scene.world.project_id, "shop-tls");
+        }
+        scene.cloud.rotate_quietly(&[&secret]);
+        let tls_secret = if n < 99 {
+            tls_secret
+        } else {
+            "shop-tls".to_owned()
+        };
+        targets.push(format!(
+            r#"{{"secret_id":"{secret}","tls_secret":"{tls_secret}"}}"#
+        ));
+    }
+    let one = peak_memory_at_the_write(&scene, &[("TARGETS", &format!("[{}]", targets[0]))]);
+    let hundred =
+        peak_memory_at_the_write(&scene, &[("TARGETS", &format!("[{}]", targets.join(",")))]);
+    assert!(one < 16 * 1024, "{one} kB for one target");
+    assert!(hundred < 32 * 1024, "{hundred} kB for 100 targets");
+}
