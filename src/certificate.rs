@@ -129,6 +129,9 @@ impl Certificate {
         let parsed = x509_cert::Certificate::from_der(&der)
             .map_err(|e| anyhow!("not an X.509 certificate ({:?})", e.kind()))?;
         let tbs = parsed.tbs_certificate();
+        if parsed.signature_algorithm() != tbs.signature() {
+            bail!("its two signature algorithms differ (RFC 5280 section 4.1.1.2)");
+        }
         let basic_constraints: Option<BasicConstraints> = extension(tbs)?;
         let key_usage: Option<KeyUsage> = extension(tbs)?;
         let usage: Option<ExtendedKeyUsage> = extension(tbs)?;

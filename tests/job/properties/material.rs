@@ -158,7 +158,10 @@ impl Texts {
         let result = judge::accepted(&material, now());
         judge::assembled(&material, std::slice::from_ref(&made.key), now(), &result);
         if let Ok(bundle) = &result
-            && !bundle.findings.iter().any(|f| f.code == Reason::ChainGap)
+            && !bundle
+                .findings
+                .iter()
+                .any(|f| matches!(f.code, Reason::ChainGap | Reason::ChainUnverified))
             && let Some(anchor) = anchor(bundle, &material)
             && made.blocks.contains(&anchor)
             && asked.fetch_add(1, Ordering::Relaxed) < ASKED
