@@ -222,6 +222,14 @@ fn missing_rights_are_explained_with_the_command_that_grants_them() {
     let run = scene.run();
     let target = run.refused(4, "profile-refused");
     assert!(target.message.contains("BXNIM0398E"), "{}", target.message);
+    // what the token claims, and a line that looks up the rest itself
+    for told in [
+        "project shop, component type job, component sm-tls-sync",
+        "service-instance shop",
+        "--link-component-name sm-tls-sync",
+    ] {
+        assert!(target.message.contains(told), "{told}: {}", target.message);
+    }
     assert!(
         target.message.contains("trusted-profile-link-create"),
         "{}",

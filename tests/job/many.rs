@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
 use serde_json::json;
 
-use crate::harness::{JOB, Scene, Start, writer};
+use crate::harness::{JOB, PATIENCE, Scene, Start, writer};
 
 /// A scene with more certificates: (secret id, TLS secret), all rotated since they were deployed.
 fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
@@ -218,4 +218,60 @@ fn a_sparse_array_is_refused() {
         .env("JOB_INDEX", "7")
         .run();
     run.rejected(2, "configuration");
+}
+
+/// Kind to the services, and small in memory: the ninth waits for one of the first eight.
+#[test]
+fn at_most_eight_targets_are_handled_at_a_time() {
+    let (scene, pairs) = scene(12);
+    let parked = scene
+        .cloud
+        .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Hold));
+    let run = std::thread::scope(|scope| {
+        let run = scope.spawn(|| start(&scene, &targets(&pairs)).run_beside_others());
+        parked.wait_parked(8, PATIENCE).unwrap();
+        // all threads are parked: nobody is left who could ask for more
+        assert_eq!(parked.struck(), 8);
+        parked.release();
+        run.join().unwrap()
+    });
+    assert_eq!(
+        (run.status, run.report.message.as_str()),
+        (0, "12 replaced"),
+        "{run:#?}"
+    );
+}
+
+/// Many secrets to many TLS secrets of two projects, each secret read once.
+#[test]
+fn many_to_many() {
+    let (scene, pairs) = scene(3);
+    let other = scene.cloud.create_project("second", "eu-de");
+    scene.cloud.grant(writer(&other));
+    let entries: Vec<_> = pairs
+        .iter()
+        .flat_map(|(secret, tls)| {
+            scene.cloud.deploy(secret, &other, tls);
+            [
+                json!({ "secret_id": secret, "tls_secret": tls }),
+                json!({ "secret_id": secret, "tls_secret": tls, "project_id": other }),
+            ]
+        })
+        .collect();
+    for (secret, _) in &pairs {
+        scene.cloud.rotate_quietly(&[secret]);
+    }
+    scene.cloud.clear_journal();
+    let run = start(&scene, &json!(entries).to_string()).run();
+    assert_eq!(
+        (run.status, run.report.message.as_str()),
+        (0, "6 replaced"),
+        "{run:#?}"
+    );
+    let fetched = scene
+        .asked()
+        .iter()
+        .filter(|asked| *asked == route::READ_SECRET)
+        .count();
+    assert_eq!(fetched, 3);
 }

@@ -590,3 +590,37 @@ fn a_refusal_is_seen_by_code_engine_as_exit_status_8() {
         Some("ContainerExitedCode8")
     );
 }
+
+/// Let's Encrypt's staging CA embeds stamps too, and says what it is.
+#[test]
+fn a_certificate_of_a_staging_ca_does_not_replace_a_public_one() {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair,
+    };
+
+    let scene = Scene::new();
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name
+        .push(DnType::CommonName, "(STAGING) Riddling Rhubarb R12");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.clone().self_signed(&ca_key).unwrap().pem();
+    let mut leaf =
+        CertificateParams::new(names(&["shop.example.com", "www.shop.example.com"])).unwrap();
+    let stamps = &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
+    leaf.custom_extensions
+        .push(CustomExtension::from_oid_content(stamps, vec![4, 2, 0, 0]));
+    let key = KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &Issuer::new(ca, &ca_key)).unwrap();
+    scene.cloud.change_material(&scene.secret, |current| {
+        *current = Material {
+            certificate: Some(leaf.pem()),
+            intermediate: Some(ca_pem),
+            private_key: Some(key.serialize_pem()),
+            ..Material::default()
+        };
+    });
+    let run = scene.run();
+    let message = &run.refused(8, "less-trusted").message;
+    assert!(message.contains("(STAGING)"), "{message}");
+}
