@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, Options, route};
+use local_cloud::{Fault, FaultKind, route};
 
 use crate::harness::Scene;
 
@@ -130,7 +130,7 @@ fn every_route_under_every_fault() {
 
 fn check(route: &str, kind: &FaultKind, for_good: bool) {
     let case = format!("{route} under {kind:?}, for good: {for_good}");
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::new();
     let before = scene.served();
     let fault = Fault::on(route, kind.clone());
     let guard = scene
