@@ -32,6 +32,10 @@ mod leaks;
 mod many;
 /// Every route under every fault.
 mod matrix;
+/// Without `SECRET_ID` only the event says which certificate belongs to the TLS secret.
+mod named_by_event;
+/// Never worse than what serves: names that are lost, and who needs them.
+mod names;
 /// Things that must agree: README, `--help`, dependencies, scripts.
 mod papers;
 /// What holds whatever comes in: events, material and ids nobody would think of.
@@ -40,5 +44,5 @@ mod properties;
 mod races;
 /// The report line and the log.
 mod report;
-/// Never worse than what serves: the rules of comparison and their ways out.
+/// Never worse than what serves: the other rules of comparison, and their ways out.
 mod safety;

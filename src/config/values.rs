@@ -1,0 +1,148 @@
+//! From the text of one value to what it means. These parsers do not name the variable: their caller
+//! does.
+
+use std::collections::BTreeMap;
+
+use anyhow::{anyhow, bail, ensure};
+use log::LevelFilter;
+use ureq::http::Uri;
+
+use crate::error::Reason;
+use crate::ibm::ids::{SecretId, Uuid};
+use crate::printable::printable;
+
+/// The reasons that `FORCE` overrules.
+const OVERRULABLE: [Reason; 4] = [
+    Reason::NamesLost,
+    Reason::LessTrusted,
+    Reason::ChainShorter,
+    Reason::Older,
+];
+/// Code Engine's longest run (Code Engine limits).
+const LONGEST_DEADLINE: u64 = 86_400;
+
+/// A variable that Code Engine sets; we do not judge it, but do without where it makes no sense.
+pub(super) fn injected<'a>(
+    environment: &'a BTreeMap<String, String>,
+    name: &str,
+) -> Option<&'a str> {
+    environment.get(name).map(String::as_str)
+}
+
+/// An absolute URL without query, fragment, user and closing slash. Plain HTTP is for loopback only.
+pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
+    let text = text.trim_end_matches('/');
+    // `{region}` is no part of a URL until it is replaced
+    let uri: Uri = text.replace("{region}", "region").parse().map_err(|_| {
+        anyhow!(
+            "expected a URL such as https://host, found {}",
+            printable(text)
+        )
+    })?;
+    let host = uri.host().unwrap_or_default();
+    let loopback = host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") if loopback => {}
+        Some("http") => bail!("http:// is refused except to loopback: give https://"),
+        _ => bail!(
+            "expected a URL that begins with https://, found {}",
+            printable(text)
+        ),
+    }
+    ensure!(
+        uri.query().is_none()
+            && !text.contains(['#', '?'])
+            && !uri.authority().is_some_and(|a| a.as_str().contains('@')),
+        "expected a URL without user, query and fragment"
+    );
+    Ok(text.to_owned())
+}
+
+pub(super) fn without_path(base: &str) -> anyhow::Result<String> {
+    let base = base.trim_end_matches('/');
+    let path = base
+        .split_once("://")
+        .is_none_or(|(_, rest)| rest.contains('/'));
+    ensure!(
+        !path,
+        "expected no path beyond the documented one, found {}",
+        printable(base)
+    );
+    Ok(base.to_owned())
+}
+
+pub(super) fn secret_id(text: &str, instance: Option<&Uuid>) -> anyhow::Result<Uuid> {
+    let secret = SecretId::parse(text)?;
+    if let (Some(crn), Some(instance)) = (&secret.crn, instance) {
+        ensure!(
+            crn.instance == instance.to_string(),
+            "the secret belongs to {crn}, not to instance {instance}"
+        );
+    }
+    Ok(secret.id)
+}
+
+pub(super) fn boolean(text: &str) -> anyhow::Result<bool> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => bail!("expected true or false, found {}", printable(text)),
+    }
+}
+
+/// Only what compares with the deployed certificate can be overruled, never what is unfit.
+pub(super) fn force(text: &str) -> anyhow::Result<Vec<Reason>> {
+    let words = text
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            OVERRULABLE
+                .into_iter()
+                .find(|reason| reason.word() == word)
+                .ok_or_else(|| {
+                    let known = OVERRULABLE.map(Reason::word).join(", ");
+                    anyhow!("expected some of {known}, found {}", printable(word))
+                })
+        })
+        .collect()
+}
+
+pub(super) fn deadline(text: &str) -> anyhow::Result<u64> {
+    text.parse()
+        .ok()
+        .filter(|seconds| (1..=LONGEST_DEADLINE).contains(seconds))
+        .ok_or_else(|| {
+            anyhow!(
+                "expected seconds from 1 to {LONGEST_DEADLINE}, found {}",
+                printable(text)
+            )
+        })
+}
+
+pub(super) fn log_level(text: &str) -> anyhow::Result<LevelFilter> {
+    match text {
+        "error" => Ok(LevelFilter::Error),
+        "warn" => Ok(LevelFilter::Warn),
+        "info" => Ok(LevelFilter::Info),
+        "debug" => Ok(LevelFilter::Debug),
+        _ => bail!(
+            "expected error, warn, info or debug, found {}",
+            printable(text)
+        ),
+    }
+}
+
+pub(super) fn log_format(text: &str) -> anyhow::Result<bool> {
+    match text {
+        "json" => Ok(true),
+        "text" => Ok(false),
+        _ => bail!("expected json or text, found {}", printable(text)),
+    }
+}
