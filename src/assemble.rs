@@ -126,7 +126,7 @@ impl Bundle {
         issuers.sort_by_cached_key(newest_first);
         let chain = chain::build(&self.leaf, &issuers, now).ok()?;
         let first = chain.path.first()?;
-        if chain.unverified.is_some() {
+        if chain.unverified.is_some() || chain.gap.is_some() {
             return None;
         }
         let mut findings = self.findings.clone();

@@ -25,6 +25,8 @@
 //! | base64 in JSON in JSON | [`validate`] |
 //! | does `*.a.example` cover `b.a.example` | [`certificate`] |
 //! | a CA must not be the leaf | [`assemble`] |
+//! | not fewer names than deployed | [`replace`], in `replace/decide.rs` |
+//! | would a TLS client take these bytes | [`rehearse`] |
 //! | 120 s, `https://private...` | [`config`] |
 //! | exit 6, `key-mismatch` | [`error`] |
 

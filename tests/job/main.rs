@@ -26,6 +26,8 @@ mod faults;
 mod flow;
 /// Runs of the binary, and what must hold after each of them.
 mod harness;
+/// Which of IAM's addresses is asked.
+mod iam_address;
 /// The search for secrets in output, which the harness does after each run.
 mod leaks;
 /// Several targets, several projects, job arrays.

@@ -1,0 +1,179 @@
+//! The default addresses of IAM are fixed names that no test can serve; a proxy leads them to a
+//! stand-in: TLS for these names by a CA that the run trusts, then the local cloud's token service.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use local_cloud::{CertificateSpec, Options};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::harness::{Run, Scene};
+
+const PRIVATE: &str = "private.iam.cloud.ibm.com";
+const PUBLIC: &str = "iam.cloud.ibm.com";
+
+/// How the private address behaves.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Private {
+    Works,
+    /// Nobody can connect to it.
+    Unreachable,
+    /// A gateway answers that has no token service.
+    Gateway,
+    /// It answers that the profile is wrong: an answer, not an absence.
+    Refuses,
+}
+
+/// Runs the job without `IAM_URL`, and tells which of the two names were connected to.
+fn run(private: Private) -> (Run, Vec<String>) {
+    let options = Options {
+        https: false,
+        ..Options::default()
+    };
+    let scene = Scene::with(options, CertificateSpec::default());
+
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec![PRIVATE.to_owned(), PUBLIC.to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &ca).unwrap();
+    let tls =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![leaf.der().clone()],
+                PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
+            )
+            .unwrap();
+    let roots = scene.cloud.ca_file().with_file_name("iam-ca.pem");
+    // the root of the certificates that are deployed is one that clients know
+    let known = scene.cloud.authority().public_root();
+    std::fs::write(&roots, format!("{}{known}", ca.pem())).unwrap();
+
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", proxy.local_addr().unwrap());
+    let iam: SocketAddr = scene
+        .cloud
+        .iam_url()
+        .trim_start_matches("http://")
+        .parse()
+        .unwrap();
+    let tls = Arc::new(tls);
+    std::thread::scope(|scope| {
+        let stand_in = scope.spawn(move || {
+            let mut asked = Vec::new();
+            for client in proxy.incoming() {
+                let Some(name) = serve(client.unwrap(), private, &tls, iam) else {
+                    break;
+                };
+                asked.push(name);
+            }
+            asked
+        });
+        let run = scene
+            .start()
+            .without("IAM_URL")
+            .env("HTTPS_PROXY", &url)
+            .env("SSL_CERT_FILE", roots.display().to_string())
+            .run();
+        // an empty line tells the stand-in to end
+        TcpStream::connect(url.trim_start_matches("http://"))
+            .unwrap()
+            .write_all(b"\r\n")
+            .unwrap();
+        (run, stand_in.join().unwrap())
+    })
+}
+
+/// Serves one tunnel; returns the name that was asked for, or none for the end.
+fn serve(
+    mut client: TcpStream,
+    private: Private,
+    tls: &Arc<ServerConfig>,
+    iam: SocketAddr,
+) -> Option<String> {
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let name = line.strip_prefix("CONNECT ")?.split(':').next()?.to_owned();
+    while reader.read_line(&mut line).unwrap() > 2 {}
+    let is_private = name == PRIVATE;
+    if is_private && private == Private::Unreachable {
+        client
+            .write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            .unwrap();
+        return Some(name);
+    }
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    let connection = ServerConnection::new(tls.clone()).unwrap();
+    let mut stream = BufReader::new(StreamOwned::new(connection, client));
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let start = head.len();
+        stream.read_line(&mut head).unwrap();
+        let line = head[start..].to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    let answer = if is_private && private == Private::Gateway {
+        ("404 Not Found", "<html>gateway</html>".to_owned())
+    } else if is_private && private == Private::Refuses {
+        let refusal =
+            r#"{"errorCode":"BXNIM0398E","errorMessage":"Selected trusted profile not eligible."}"#;
+        ("400 Bad Request", refusal.to_owned())
+    } else {
+        let mut answer = ureq::post(format!("http://{iam}/identity/token"))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .send(&body)
+            .unwrap();
+        ("200 OK", answer.body_mut().read_to_string().unwrap())
+    };
+    let (status, body) = answer;
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let stream = stream.get_mut();
+    stream.write_all(answer.as_bytes()).unwrap();
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    Some(name)
+}
+
+#[test]
+fn the_private_address_comes_first() {
+    let (run, asked) = run(Private::Works);
+    assert!(run.expect(0, "replaced").findings.is_empty());
+    assert_eq!(asked, [PRIVATE]);
+}
+
+#[test]
+fn the_public_address_stands_in_where_the_private_one_is_absent() {
+    for private in [Private::Unreachable, Private::Gateway] {
+        let (run, asked) = run(private);
+        let target = run.expect(0, "replaced");
+        assert_eq!(target.findings[0].code, "iam-public");
+        assert_eq!(asked, [PRIVATE, PUBLIC]);
+    }
+}
+
+/// A refusal is an answer: asking elsewhere would only hide it.
+#[test]
+fn a_refusal_of_the_private_address_is_final() {
+    let (run, asked) = run(Private::Refuses);
+    run.refused(4, "profile-refused");
+    assert_eq!(asked, [PRIVATE]);
+}
