@@ -14,8 +14,6 @@ mod chains;
 mod judges;
 /// Private keys: forms, kinds, damage.
 mod keys;
-/// What a message must not hold.
-mod leaks;
 /// Which certificate is the leaf, and whether it is fit to serve.
 mod leaves;
 /// The same texts in other orders and fields.

@@ -1,6 +1,11 @@
 //! Which chain goes with the leaf: the longest path of verified signatures whose certificates are
 //! all valid now, leaf first, without self-signed roots; of twins the newest.
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
+    KeyUsagePurpose,
+};
+
 use super::pki::{Cert, Subject, p384, stored, stored_chain, stored_key};
 use super::{Case, case};
 
@@ -287,7 +292,54 @@ fn unfit() -> Vec<Case> {
     let coming = root.sign(&ca.ca().valid(1, 90));
     let no_ca = root.sign(&ca.ca().ca_bit(false));
     let expired_root = root.sign(&root.ca().valid(-90, -1));
+    let no_signer = root.sign(
+        &ca.ca()
+            .further(|p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
+    );
+    let for_clients = root.sign(&ca.ca().purposes(&[ExtendedKeyUsagePurpose::ClientAuth]));
+    let critical = root.sign(&ca.ca().further(|p| {
+        let oid = &[1, 3, 6, 1, 4, 1, 99999, 1];
+        let mut unknown = CustomExtension::from_oid_content(oid, vec![5, 0]);
+        unknown.set_criticality(true);
+        p.custom_extensions.push(unknown);
+    }));
+    let (upper, narrow) = (Subject::new("Upper"), |p: &mut CertificateParams| {
+        p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    });
+    let by_upper = upper.sign(&ca.ca());
+    let upper_narrow = root.sign(&upper.ca().further(narrow));
+    let no_server = ca.sign(
+        &shop
+            .leaf()
+            .further(|p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
+    );
+    let ca_by_root = root.sign(&ca.ca());
     vec![
+        case("the issuer may not sign certificates", &leaf)
+            .given([&leaf, &no_signer, &root.root()])
+            .refused("issuer-unfit"),
+        case("the issuer is for clients only", &leaf)
+            .given([&leaf, &for_clients, &root.root()])
+            .refused("issuer-unfit"),
+        case("the issuer has an unknown critical extension", &leaf)
+            .given([&leaf, &critical, &root.root()])
+            .refused("issuer-unfit"),
+        case(
+            "an upper CA that allows no CA below it ends the chain",
+            &leaf,
+        )
+        .given([&leaf, &by_upper, &upper_narrow])
+        .serves([&leaf, &by_upper]),
+        case("the key of the leaf may not serve", &no_server)
+            .given([&no_server, &ca_by_root])
+            .refused("not-for-servers"),
+        case(
+            "the top of the chain is not signed by the root of that name",
+            &leaf,
+        )
+        .given([&leaf, &ca_by_root, &Subject::new("Root").root()])
+        .serves([&leaf, &ca_by_root])
+        .finding(&["chain-gap"]),
         case("the issuer has expired", &leaf)
             .given([&leaf, &expired, &root.root()])
             .refused("issuer-unfit"),

@@ -9,7 +9,8 @@ use sm_tls_sync::error::Error;
 use sm_tls_sync::fetch;
 use sm_tls_sync::secret::Secret;
 
-use super::{CASES, Case, Verdict, leaks, none};
+use super::{CASES, Case, Verdict, none};
+use crate::leaks;
 
 /// So few texts are tried in all their orders.
 const ALL_ORDERS: usize = 4;
@@ -107,11 +108,9 @@ fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
     let bundle = match (result, &case.verdict) {
         (Err(error), Verdict::Refused(reason)) if error.reason.word() == *reason => {
             let text = format!("{error} {error:?}");
-            let secrets = case.texts.iter().chain([&case.key]);
-            return secrets
-                .filter_map(|secret| leaks::find(&text, secret))
-                .map(|piece| format!("the message holds {piece}: {text}"))
-                .next();
+            let bodies = [case.texts.as_slice(), std::slice::from_ref(&case.key)].concat();
+            return leaks::find(&text, &bodies)
+                .map(|leak| format!("the message holds a body, {leak}: {text}"));
         }
         (Err(error), _) => return Some(format!("refused: {}: {error}", error.reason.word())),
         (Ok(bundle), _) => bundle,

@@ -45,6 +45,8 @@ pub(super) struct Draft {
     valid: (i64, i64),
     is_ca: bool,
     purposes: Vec<ExtendedKeyUsagePurpose>,
+    /// What no other knob says.
+    further: fn(&mut CertificateParams),
 }
 
 impl Subject {
@@ -77,6 +79,7 @@ impl Subject {
             valid: (-1000, 1000),
             is_ca: true,
             purposes: Vec::new(),
+            further: |_| {},
         }
     }
 
@@ -150,6 +153,12 @@ impl Draft {
         self
     }
 
+    /// Changes what no other knob does, last of all.
+    pub(super) fn further(mut self, change: fn(&mut CertificateParams)) -> Self {
+        self.further = change;
+        self
+    }
+
     fn parameters(&self) -> CertificateParams {
         static SERIAL: AtomicU64 = AtomicU64::new(0x0500_0000_0000_0001);
         let mut parameters = CertificateParams::new(self.names.clone()).unwrap();
@@ -170,6 +179,7 @@ impl Draft {
         } else {
             parameters.is_ca = IsCa::ExplicitNoCa;
         }
+        (self.further)(&mut parameters);
         parameters
     }
 }
