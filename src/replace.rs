@@ -37,6 +37,8 @@ use crate::validate::Pair;
 const MOST_ATTEMPTS: u32 = 5;
 /// The wait after a write whose fate is unknown, times the number of the attempt.
 const AFTER_DOUBT: Duration = Duration::from_secs(1);
+/// The longest wait that a service may ask for after such a write.
+const LONGEST_DOUBT: Duration = Duration::from_secs(30);
 /// An event brings a rotation within minutes: what a cron run finds older than this was missed.
 const MISSED: u64 = 10 * 60;
 
@@ -209,7 +211,9 @@ pub fn replace(
                     pair.place.name
                 );
                 in_doubt = true;
-                wait.unwrap_or(AFTER_DOUBT * attempts)
+                // a wait beyond the run's end would only keep it from finding out
+                wait.filter(|asked| *asked < world.stop.left(LONGEST_DOUBT))
+                    .unwrap_or(AFTER_DOUBT * attempts)
             }
         };
         if attempts == MOST_ATTEMPTS {

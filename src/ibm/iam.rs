@@ -26,6 +26,8 @@ use crate::stop::Stop;
 
 /// A token that has less than this left is replaced before it is used (IBM's SDKs: 10 s are too few).
 const SAFETY_MARGIN: Duration = Duration::from_secs(60);
+/// IBM's tokens live for an hour at most; no run lives for a day.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// After a second 401 in a row: a service whose clock is behind takes a new token a little later.
 const CLOCK_SKEW: Duration = Duration::from_secs(5);
 /// IAM's code for a trusted profile that this compute resource may not assume.
@@ -226,7 +228,7 @@ impl<'a> Iam<'a> {
                 "IAM gave a token that does not fit into a header"
             ));
         }
-        let life = Duration::from_secs(answer.expires_in);
+        let life = Duration::from_secs(answer.expires_in).min(LONGEST_LIFE);
         Ok(Token {
             header: Arc::new(header),
             good_until: Instant::now() + life.saturating_sub(SAFETY_MARGIN),

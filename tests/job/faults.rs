@@ -277,3 +277,33 @@ fn the_deadline_ends_the_run_with_its_own_status() {
     assert!(matches!(run.status, 5 | 9), "{run:#?}");
     assert!(run.report.retryable, "{run:#?}");
 }
+
+#[test]
+fn numbers_that_no_service_would_send_do_no_harm() {
+    let scene = Scene::new();
+    let forever = |field: &str| FaultKind::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: format!(r#"{{"access_token":"x","expires_in":{field}}}"#),
+    };
+    for (life, reason) in [
+        ("18446744073709551615", "code-engine-forbidden"),
+        ("-1", "iam-refused"),
+    ] {
+        let _odd = scene.cloud.fault(Fault::on(route::TOKEN, forever(life)));
+        let run = scene.run();
+        assert_eq!(run.target().reason.as_deref(), Some(reason), "{run:#?}");
+    }
+    // nobody waits until the end of time, neither for a read nor after a write
+    let forever = FaultKind::StatusRetryAfter(429, u64::MAX.to_string());
+    let read = scene
+        .cloud
+        .fault(Fault::on(route::READ_SECRET, forever.clone()));
+    scene.run().refused(5, "secrets-manager-unavailable");
+    assert_eq!(read.struck(), 1);
+    drop(read);
+    let _write = scene
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, forever).times(1));
+    scene.run().expect(0, "replaced");
+}
