@@ -16,7 +16,7 @@ use crate::ibm::code_engine::Place;
 use crate::ibm::event_notifications::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
 use crate::ibm::ids::{Crn, SecretId, Uuid};
 use crate::printable::printable;
-use crate::report::{Action, Outcome};
+use crate::report::{Action, Finding, Outcome};
 
 /// The largest event: Event Notifications takes no larger one.
 const LARGEST_EVENT: usize = 64 * 1024;
@@ -68,7 +68,7 @@ impl Pair {
 pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
     match trigger {
         Trigger::EventNotifications(text) => {
-            let id = unwrap(text)
+            let id = unwrapped(text)
                 .ok()
                 .and_then(|event| Some(printable(event.get("id")?.as_str()?)));
             ("event-notifications", id)
@@ -149,24 +149,32 @@ fn pair(secret: Uuid, target: &Target, just_created: bool) -> Pair {
     }
 }
 
+/// What is not for us; an event that contradicts itself is worth a look.
 fn ignore(reason: Reason, message: String) -> Order {
+    let mut outcome = Outcome::ignored(reason, message.clone());
+    if reason == Reason::EventContradictory {
+        outcome.findings.push(Finding {
+            code: reason,
+            message,
+        });
+    }
     Order {
         pairs: Vec::new(),
-        settled: vec![Outcome::ignored(reason, message)],
+        settled: vec![outcome],
     }
 }
 
 fn event(text: &str, config: &Config) -> Result<Order, Error> {
-    let event = unwrap(text)?;
+    let event = unwrapped(text)?;
     let wrapped;
     let notification = match (event.get("data"), event.get("data_base64")) {
         (Some(Value::String(text)), _) => {
-            wrapped = unwrap(text)?;
+            wrapped = unwrapped(text)?;
             Notification::of(Some(&event), Some(&wrapped))
         }
         (Some(data), _) => Notification::of(Some(&event), Some(data)),
         (None, Some(Value::String(text))) => {
-            wrapped = unwrap(&decode(text)?)?;
+            wrapped = unwrapped(&decode(text)?)?;
             Notification::of(Some(&event), Some(&wrapped))
         }
         // no envelope: this is `data` alone
@@ -183,7 +191,7 @@ fn event(text: &str, config: &Config) -> Result<Order, Error> {
 }
 
 /// The JSON object in `text`, out of as many JSON texts as it is wrapped in.
-fn unwrap(text: &str) -> Result<Value, Error> {
+fn unwrapped(text: &str) -> Result<Value, Error> {
     if text.len() > LARGEST_EVENT {
         return Err(error!(
             Reason::EventUnreadable,

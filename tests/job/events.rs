@@ -255,6 +255,7 @@ fn an_event_that_contradicts_itself_changes_nothing() {
         run.expect(0, "ignored").reason.as_deref(),
         Some("event-contradictory")
     );
+    assert_eq!(run.report.level, "warn");
     nobody_was_asked(&scene);
 }
 

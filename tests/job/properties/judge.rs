@@ -57,7 +57,11 @@ pub(crate) fn order(config: &Config, result: &Result<Order, Error>) {
     for outcome in &order.settled {
         let id = outcome.secret_id.as_deref();
         assert!(id.is_none_or(is_uuid), "{id:?}");
-        assert!(outcome.findings.is_empty() && outcome.tls_secret.is_none());
+        assert!(outcome.tls_secret.is_none());
+        for finding in &outcome.findings {
+            assert_eq!(finding.code, Reason::EventContradictory);
+            text(&finding.message);
+        }
         text(&outcome.message);
         if let Some(name) = &outcome.secret_name {
             text(name);
