@@ -347,7 +347,11 @@ fn unanswered(request: &Request<'_>, error: &ureq::Error) -> Failure {
                 .get_ref()
                 .and_then(|inner| inner.downcast_ref::<rustls::Error>());
             match tls {
-                Some(tls) => (format!("no TLS connection to {origin}: {tls}"), true, false),
+                Some(tls) => (
+                    format!("no TLS connection to {origin}: {tls}"),
+                    false,
+                    false,
+                ),
                 None => (
                     format!("the connection to {origin} failed: {e}"),
                     matches!(
@@ -361,7 +365,11 @@ fn unanswered(request: &Request<'_>, error: &ureq::Error) -> Failure {
                 ),
             }
         }
-        ureq::Error::Rustls(tls) => (format!("no TLS connection to {origin}: {tls}"), true, false),
+        ureq::Error::Rustls(tls) => (
+            format!("no TLS connection to {origin}: {tls}"),
+            false,
+            false,
+        ),
         other => (
             format!("the request to {origin} failed: {other}"),
             false,

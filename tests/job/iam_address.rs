@@ -24,6 +24,8 @@ enum Private {
     Unreachable,
     /// A gateway answers that has no token service.
     Gateway,
+    /// It proves to be somebody else.
+    WrongName,
     /// It answers that the profile is wrong: an answer, not an absence.
     Refuses,
 }
@@ -40,7 +42,11 @@ fn run(private: Private) -> (Run, Vec<String>) {
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec![PRIVATE.to_owned(), PUBLIC.to_owned()]).unwrap();
+    let names = match private {
+        Private::WrongName => vec![PUBLIC.to_owned()],
+        _ => vec![PRIVATE.to_owned(), PUBLIC.to_owned()],
+    };
+    let leaf = CertificateParams::new(names).unwrap();
     let leaf = leaf.signed_by(&key, &ca).unwrap();
     let tls =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -117,7 +123,10 @@ fn serve(
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let start = head.len();
-        stream.read_line(&mut head).unwrap();
+        if stream.read_line(&mut head).is_err() {
+            // the client does not like our certificate
+            return Some(name);
+        }
         let line = head[start..].to_ascii_lowercase();
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
@@ -175,5 +184,18 @@ fn the_public_address_stands_in_where_the_private_one_is_absent() {
 fn a_refusal_of_the_private_address_is_final() {
     let (run, asked) = run(Private::Refuses);
     run.refused(4, "profile-refused");
+    assert_eq!(asked, [PRIVATE]);
+}
+
+/// Nor is somebody else's certificate an absence.
+#[test]
+fn a_wrong_certificate_of_the_private_address_is_final() {
+    let (run, asked) = run(Private::WrongName);
+    let target = run.refused(4, "iam-refused");
+    assert!(
+        target.message.contains("no TLS connection"),
+        "{}",
+        target.message
+    );
     assert_eq!(asked, [PRIVATE]);
 }
