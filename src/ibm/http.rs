@@ -27,6 +27,9 @@ use crate::stop::Stop;
 const CONNECT: Duration = Duration::from_secs(5);
 /// For one request, from the look-up of the name to the last byte of the answer.
 const CALL: Duration = Duration::from_secs(30);
+/// Connections to one host that are kept for the next request: as many as ask side by side
+/// (`workers.rs`). There are three hosts.
+const KEPT: usize = 8;
 /// The largest answer: a certificate secret is at most about 400 KB (100 KB per field).
 const LARGEST_ANSWER: u64 = 2 * 1024 * 1024;
 /// The waits between repetitions of a read, before jitter: about 35 s in all, since Secrets Manager
@@ -181,6 +184,8 @@ impl Http {
         let agent = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
+            .max_idle_connections(3 * KEPT)
+            .max_idle_connections_per_host(KEPT)
             .max_redirects(0)
             .max_redirects_will_error(false)
             // it would be taken from the process environment, and a wrong one left out in silence

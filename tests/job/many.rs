@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
 use serde_json::json;
@@ -66,6 +66,13 @@ fn a_reconcile_brings_every_target_in_line() {
             .filter(|asked| *asked == route::TOKEN)
             .count(),
         1
+    );
+    // three waves over the same few connections
+    let connections: BTreeSet<_> = scene.cloud.journal().iter().map(|e| e.connection).collect();
+    assert!(
+        connections.len() <= 1 + 8 + 8,
+        "{} connections",
+        connections.len()
     );
     assert_eq!(scene.writes().len(), 20);
 }
