@@ -222,7 +222,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// `Err(Error)` with a formatted sentence: `fail!(Reason::X, "…", …)`.
+/// An [`Error`] with a formatted sentence: `error!(Reason::X, "…", …)`.
 macro_rules! error {
     ($reason:expr, $($text:tt)*) => {
         $crate::error::Error::new($reason, anyhow::anyhow!($($text)*))

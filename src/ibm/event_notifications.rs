@@ -13,8 +13,6 @@ pub const EVENT_NOTIFICATIONS: &str = "com.ibm.cloud.event-notifications.";
 /// A notification, or only its `data`: each part as it stands, none believed.
 #[derive(Debug, Default)]
 pub struct Notification<'a> {
-    /// `id`, opaque.
-    pub id: Option<&'a str>,
     /// `type`: prefix, name, and `:subtype` for some.
     pub event_type: Option<&'a str>,
     /// The places that name the Secrets Manager instance: `source`, `ibmensourceid`,
@@ -34,7 +32,6 @@ impl<'a> Notification<'a> {
     pub fn of(envelope: Option<&'a Value>, data: Option<&'a Value>) -> Self {
         let text = |object: Option<&'a Value>, key: &str| object?.get(key)?.as_str();
         Self {
-            id: text(envelope, "id"),
             event_type: text(envelope, "type"),
             sources: [
                 text(envelope, "source"),

@@ -6,8 +6,6 @@
 //! A refusal must not become the outage: in the last days of the deployed certificate, what may be
 //! mere tidying up is written with a finding.
 
-use std::time::Duration;
-
 use rustls_pki_types::UnixTime;
 
 use crate::assemble::Bundle;
@@ -331,7 +329,7 @@ pub(super) fn standing(bundle: &Bundle, roots: &Roots, now: UnixTime) -> Vec<Fin
         OTHERS_TOO_LATE.min(life / 5)
     };
     if left < too_late {
-        let days = Duration::from_secs(left).as_secs() / DAY;
+        let days = left / DAY;
         findings.push(Finding {
             code: Reason::ExpiresSoon,
             message: format!(

@@ -112,11 +112,7 @@ fn a_token_that_is_not_valid_yet_is_tried_once_more_after_a_while() {
     run.expect(0, "replaced");
     assert_eq!(refused.struck(), 2);
     assert!(run.report.duration_ms >= 5000, "{run:#?}");
-    let tokens = scene
-        .asked()
-        .iter()
-        .filter(|asked| *asked == route::TOKEN)
-        .count();
+    let tokens = scene.times_asked(route::TOKEN);
     assert_eq!(tokens, 2);
 }
 
@@ -126,13 +122,7 @@ fn a_token_near_its_end_is_renewed_before_it_is_used() {
     let scene = Scene::new();
     scene.cloud.set_token_lifetime(61);
     scene.run().expect(0, "replaced");
-    let tokens = || {
-        scene
-            .asked()
-            .iter()
-            .filter(|asked| *asked == route::TOKEN)
-            .count()
-    };
+    let tokens = || scene.times_asked(route::TOKEN);
     assert_eq!(tokens(), 1);
     scene.cloud.set_token_lifetime(59);
     scene.cloud.rotate_quietly(&[&scene.secret]);
@@ -273,7 +263,7 @@ fn peak_memory_at_the_write(scene: &Scene, environment: &[(&str, &str)]) -> u64 
         output.status.code(),
         &String::from_utf8(output.stdout).unwrap(),
         &String::from_utf8(output.stderr).unwrap(),
-        &[],
+        &scene.cloud.secrets_in_use(),
     );
     assert_eq!(run.status, 0, "{run:#?}");
     let line = status

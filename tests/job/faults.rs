@@ -169,11 +169,7 @@ fn a_refused_token_is_renewed_once() {
             .cloud
             .fault(Fault::on(route, FaultKind::Status(401)).times(1));
         scene.run().expect(0, "replaced");
-        let tokens = scene
-            .asked()
-            .iter()
-            .filter(|asked| *asked == route::TOKEN)
-            .count();
+        let tokens = scene.times_asked(route::TOKEN);
         assert_eq!(tokens, 2, "{route}");
     }
 }

@@ -397,6 +397,12 @@ impl Scene {
             .collect()
     }
 
+    /// How often a route was asked.
+    pub(crate) fn times_asked(&self, route: &str) -> usize {
+        let asked = self.asked();
+        asked.iter().filter(|asked| *asked == route).count()
+    }
+
     /// The writes that were asked for.
     pub(crate) fn writes(&self) -> Vec<Entry> {
         let replaces = |entry: &Entry| entry.route.as_deref() == Some(route::REPLACE_TLS_SECRET);

@@ -59,14 +59,7 @@ fn a_reconcile_brings_every_target_in_line() {
     );
     assert!(run.report.targets.iter().all(|t| t.action == "replaced"));
     assert_eq!(run.report.message, "20 replaced");
-    assert_eq!(
-        scene
-            .asked()
-            .iter()
-            .filter(|asked| *asked == route::TOKEN)
-            .count(),
-        1
-    );
+    assert_eq!(scene.times_asked(route::TOKEN), 1);
     // three waves over the same few connections
     let connections: BTreeSet<_> = scene.cloud.journal().iter().map(|e| e.connection).collect();
     assert!(
@@ -99,11 +92,7 @@ fn one_certificate_for_many_tls_secrets_is_fetched_once() {
         (0, "3 replaced"),
         "{run:#?}"
     );
-    let fetched = scene
-        .asked()
-        .iter()
-        .filter(|asked| *asked == route::READ_SECRET)
-        .count();
+    let fetched = scene.times_asked(route::READ_SECRET);
     assert_eq!(fetched, 1);
 }
 
@@ -275,10 +264,6 @@ fn many_to_many() {
         (0, "6 replaced"),
         "{run:#?}"
     );
-    let fetched = scene
-        .asked()
-        .iter()
-        .filter(|asked| *asked == route::READ_SECRET)
-        .count();
+    let fetched = scene.times_asked(route::READ_SECRET);
     assert_eq!(fetched, 3);
 }

@@ -1,6 +1,6 @@
 use local_cloud::{Fault, FaultKind, route};
 
-use crate::safety::{asked, found, renamed};
+use crate::safety::{found, renamed};
 
 #[test]
 fn a_name_that_a_domain_mapping_needs_must_not_be_lost() {
@@ -31,7 +31,7 @@ fn a_retired_name_that_no_domain_mapping_needs_does_not_stop_a_rotation() {
     let run = scene.run();
     run.expect(0, "replaced");
     assert!(found(&run, "names-lost").contains("old.example.com"));
-    assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 1);
+    assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 1);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn names_are_compared_as_clients_do() {
     ] {
         let scene = renamed(old, new);
         scene.run().expect(0, "replaced");
-        assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 0, "{old:?}");
+        assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 0, "{old:?}");
     }
     for (old, new) in [
         (

@@ -22,14 +22,22 @@ pub(crate) fn renamed(old: &[&str], new: &[&str]) -> Scene {
     scene
 }
 
-pub(crate) fn asked(scene: &Scene, route: &str) -> usize {
-    scene.asked().iter().filter(|asked| *asked == route).count()
-}
-
 /// The material of a CA that nobody here has heard of.
 fn stranger(spec: &CertificateSpec) -> Material {
     let elsewhere = LocalCloud::start(Options::default()).unwrap();
     elsewhere.authority().issue(spec, None).unwrap()
+}
+
+/// Secrets Manager holds a leaf of an unknown CA, and nothing of its chain.
+fn lose_the_chain(scene: &Scene) {
+    let mut material = stranger(&CertificateSpec {
+        bundle_certs: false,
+        ..CertificateSpec::default()
+    });
+    material.intermediate = None;
+    scene
+        .cloud
+        .change_material(&scene.secret, |current| *current = material);
 }
 
 #[track_caller]
@@ -62,7 +70,7 @@ fn in_the_last_three_days_lost_names_and_a_shorter_chain_no_longer_stop() {
     let run = scene.run();
     run.expect(0, "replaced");
     assert!(found(&run, "names-lost").contains("written all the same"));
-    assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 0);
+    assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 0);
 
     let spec = CertificateSpec {
         not_before_days: -80,
@@ -70,14 +78,7 @@ fn in_the_last_three_days_lost_names_and_a_shorter_chain_no_longer_stop() {
         ..CertificateSpec::default()
     };
     let scene = Scene::of(spec);
-    let mut material = stranger(&CertificateSpec {
-        bundle_certs: false,
-        ..CertificateSpec::default()
-    });
-    material.intermediate = None;
-    scene
-        .cloud
-        .change_material(&scene.secret, |current| *current = material);
+    lose_the_chain(&scene);
     let run = scene.run();
     run.expect(0, "replaced");
     found(&run, "chain-shorter");
@@ -142,14 +143,7 @@ fn a_lost_intermediate_is_taken_over_from_the_deployed_chain() {
 #[test]
 fn a_chain_that_is_lost_for_good_is_refused() {
     let scene = Scene::new();
-    let mut material = stranger(&CertificateSpec {
-        bundle_certs: false,
-        ..CertificateSpec::default()
-    });
-    material.intermediate = None;
-    scene
-        .cloud
-        .change_material(&scene.secret, |current| *current = material);
+    lose_the_chain(&scene);
     let run = scene.run();
     let target = run.refused(8, "chain-shorter");
     assert!(
@@ -187,7 +181,7 @@ fn a_newer_certificate_that_was_deployed_by_hand_stays() {
         "{}",
         target.message
     );
-    assert_eq!(asked(&scene, route::READ_VERSION_METADATA), 1);
+    assert_eq!(scene.times_asked(route::READ_VERSION_METADATA), 1);
 }
 
 #[test]
@@ -257,7 +251,7 @@ fn what_serves_nobody_sets_no_bar() {
         .cloud
         .put_tls_secret(&project(&scene), TLS_SECRET, &valid, &key);
     scene.run().expect(0, "replaced");
-    assert_eq!(asked(&scene, route::LIST_DOMAIN_MAPPINGS), 0);
+    assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 0);
 }
 
 #[test]
