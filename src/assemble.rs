@@ -17,7 +17,7 @@ use rustls_pki_types::{PrivateKeyDer, UnixTime};
 use zeroize::Zeroizing;
 
 use crate::assemble::chain::Chain;
-use crate::certificate::{Certificate, rfc3339};
+use crate::certificate::{Certificate, chain_sha256, rfc3339};
 use crate::error::{Error, Reason, error};
 use crate::fetch::Material;
 use crate::pem;
@@ -112,6 +112,17 @@ impl Bundle {
             key_pem,
             findings,
         }
+    }
+
+    /// All certificates, leaf first.
+    pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
+        std::iter::once(&self.leaf).chain(&self.intermediates)
+    }
+
+    /// The SHA-256 digest of the whole chain, DER after DER, lower-case hex.
+    #[must_use]
+    pub fn chain_sha256(&self) -> String {
+        chain_sha256(self.chain())
     }
 
     /// The same with its missing issuers taken from `certificates`, if their signatures verify and

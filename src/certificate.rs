@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use ring::digest::{SHA256, digest};
+use ring::digest::{self, SHA256, digest};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
@@ -365,6 +365,16 @@ fn hex(bytes: &[u8], separator: &str) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect::<Vec<_>>()
         .join(separator)
+}
+
+/// The SHA-256 digest of a whole chain, DER after DER, lower-case hex.
+#[must_use]
+pub fn chain_sha256<'a>(chain: impl Iterator<Item = &'a Certificate>) -> String {
+    let mut context = digest::Context::new(&SHA256);
+    for certificate in chain {
+        context.update(&certificate.der);
+    }
+    hex(context.finish().as_ref(), "")
 }
 
 /// Whether two serial numbers in colon-separated hex are the same number: IBM's texts differ in

@@ -19,19 +19,23 @@ use rustls_pki_types::CertificateDer;
 
 use crate::config::reader::Reader;
 use crate::config::values::{
-    base_url, boolean, deadline, force, injected, log_format, log_level, secret_id, without_path,
+    base_url, boolean, deadline, force, injected, log_format, log_level, probe, probe_address,
+    secret_id, version, without_path,
 };
 pub use crate::config::variables::{VARIABLES, Variable, help};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::Place;
 use crate::ibm::http::read_roots;
 use crate::ibm::iam::{Credentials, Endpoint};
-use crate::ibm::ids::{Region, Uuid};
+use crate::ibm::ids::{AppName, Region, Uuid};
 use crate::ibm::rights::Rights;
+use crate::ibm::secrets_manager::Version;
 use crate::printable::printable;
 
 /// Seconds for the whole run, unless said otherwise.
 pub const DEADLINE: u64 = 120;
+/// Where domain mappings serve, unless said otherwise.
+pub const HTTPS: u16 = 443;
 /// The token service inside IBM's network.
 const PRIVATE_IAM: &str = "https://private.iam.cloud.ibm.com";
 /// The token service for the world.
@@ -62,8 +66,18 @@ pub struct Config {
     pub share: Share,
     /// Decide and report, write nothing.
     pub dry_run: bool,
+    /// Which version of the certificate to deploy.
+    pub version: Version,
     /// The rules to overrule.
     pub force: Vec<Reason>,
+    /// Whether to look at what is served.
+    pub probe: Probe,
+    /// Host and port to connect to instead of what a domain mapping says.
+    pub probe_address: Option<(String, u16)>,
+    /// Try the rights, change nothing.
+    pub check: bool,
+    /// A secret that must not be readable.
+    pub foreign_secret: Option<Uuid>,
     /// Seconds for the whole run.
     pub deadline: u64,
     /// Roots to trust beside the built-in ones.
@@ -81,6 +95,50 @@ pub struct Target {
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
     pub place: Place,
+    /// The apps that must restart to take it.
+    pub restart_apps: RestartApps,
+    /// Decide and report, write nothing.
+    pub hold: bool,
+}
+
+impl Target {
+    /// Whether the apps of both would note two certificates in one variable.
+    fn same_variable(&self, other: &Self) -> bool {
+        let variable = |target: &Self| target.place.name.fingerprint_variable();
+        !self.restart_apps.is_empty()
+            && !other.restart_apps.is_empty()
+            && self.place.same_project(&other.place)
+            && variable(self) == variable(other)
+    }
+}
+
+/// The apps that must restart to take a new certificate.
+#[derive(Clone, Debug, Default)]
+pub struct RestartApps {
+    /// Those that keep a copy of the TLS secret from their start.
+    pub auto: bool,
+    /// These, in this order.
+    pub names: Vec<AppName>,
+}
+
+impl RestartApps {
+    /// Whether nothing is to be restarted.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        !self.auto && self.names.is_empty()
+    }
+}
+
+/// What a domain that does not serve the certificate means.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Probe {
+    /// A finding.
+    #[default]
+    Warn,
+    /// Exit status 10.
+    Require,
+    /// Nobody looks.
+    Off,
 }
 
 /// What started the run, as Code Engine hands it over.
@@ -168,6 +226,20 @@ impl Config {
         let (targets, narrowed) = reader.targets(secret, instance.as_ref());
         let dry_run = reader.value("DRY_RUN", boolean).unwrap_or(false);
         let force = reader.value("FORCE", force).unwrap_or_default();
+        let version = reader.value("SECRET_VERSION", version).unwrap_or_default();
+        let trigger = Trigger::of(environment);
+        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && one_secret) {
+            reader.problem(
+                "SECRET_VERSION",
+                "previous is for a run by hand with SECRET_ID only",
+            );
+        }
+        let probe = reader.value("PROBE", probe).unwrap_or_default();
+        let probe_address = reader.value("PROBE_ADDRESS", probe_address);
+        let check = reader.value("CHECK", boolean).unwrap_or(false);
+        let foreign_secret = reader.value("CHECK_FOREIGN_SECRET_ID", |text| {
+            secret_id(text, instance.as_ref())
+        });
         let deadline = reader.value("DEADLINE", deadline).unwrap_or(DEADLINE);
         reader.value("LOG_LEVEL", log_level);
         reader.value("LOG_FORMAT", log_format);
@@ -190,7 +262,7 @@ impl Config {
                     region: injected(environment, "CE_REGION")
                         .and_then(|text| Region::parse(text).ok()),
                 },
-                trigger: Trigger::of(environment),
+                trigger,
                 secrets_manager,
                 instance,
                 iam,
@@ -200,7 +272,12 @@ impl Config {
                 one_secret,
                 share,
                 dry_run,
+                version,
                 force,
+                probe,
+                probe_address,
+                check,
+                foreign_secret,
                 deadline,
                 further_roots,
                 proxy,

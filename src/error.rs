@@ -27,11 +27,14 @@ pub enum Kind {
     Refused = 8,
     /// Stopped by SIGTERM or `DEADLINE` before all decisions and writes were done.
     Stopped = 9,
+    /// Written, but not in effect: an app did not take it, a domain does not serve it, or time ran out
+    /// before either was seen.
+    NotInEffect = 10,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers, with the line that `--help` prints.
-    pub const ALL: [(Self, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str); 10] = [
         (Self::Defect, "a defect in the program"),
         (Self::Configuration, "configuration"),
         (
@@ -52,6 +55,10 @@ impl Kind {
         (
             Self::Stopped,
             "stopped: SIGTERM or DEADLINE before all decisions and writes were done",
+        ),
+        (
+            Self::NotInEffect,
+            "written, but not in effect: an app did not become ready, PROBE=require and a domain does not serve it, or time ran out after the write",
         ),
     ];
 
@@ -155,6 +162,13 @@ reasons! {
     Terminated, "terminated", Some(Kind::Stopped), true, "SIGTERM arrived before all was done";
     DeadlineReached, "deadline-reached", Some(Kind::Stopped), true, "`DEADLINE` passed before all was done";
 
+    AppNotReady, "app-not-ready", Some(Kind::NotInEffect), true, "an app that reads the TLS secret did not become ready with the new certificate";
+    AppNotRestarted, "app-not-restarted", Some(Kind::NotInEffect), false, "an app that reads the TLS secret could not be read or restarted";
+    NotServed, "not-served", Some(Kind::NotInEffect), true, "a domain serves another certificate than the TLS secret holds";
+    DomainUnreachable, "domain-unreachable", Some(Kind::NotInEffect), true, "no TLS handshake was possible with a domain";
+    MappingsUnreadable, "mappings-unreadable", Some(Kind::NotInEffect), true, "the domain mappings could not be listed";
+    EffectUnknown, "effect-unknown", Some(Kind::NotInEffect), true, "time ran out after the write, before its effect was seen";
+
     NotConfigured, "not-configured", None, false, "the event names a secret that no target names";
     EventIgnored, "event-ignored", None, false, "the event is of a kind that does not concern us";
     EventContradictory, "event-contradictory", None, false, "`type` and `data.event_type` of the event disagree";
@@ -167,6 +181,11 @@ reasons! {
     NameUnusable, "name-unusable", None, false, "a name of the certificate is one that no TLS client can ask for";
     ExpiresSoon, "expires-soon", None, false, "the certificate in Secrets Manager is near its end";
     EventMissed, "event-missed", None, false, "a cron run had to write what an event should have brought";
+    DomainNotCovered, "domain-not-covered", None, false, "a domain mapping uses the TLS secret, but the certificate does not cover its name";
+    KeyNotForIngress, "key-not-for-ingress", None, false, "a domain mapping uses the TLS secret, and ingress proxies refuse its kind of key";
+    SeveralProjects, "several-projects", None, false, "domain mappings of several projects of a region use the same certificate";
+    Held, "held", None, false, "the target is on hold: nothing is written";
+    Undone, "undone", None, false, "the previous version was asked for, and what the next event would do";
     ForceIgnored, "force-ignored", None, false, "`FORCE` counts only in a run by hand with `SECRET_ID`";
 }
 

@@ -11,7 +11,7 @@ use crate::ibm::http::Failure;
 use crate::ibm::iam::CallFailure;
 use crate::ibm::ids::Uuid;
 use crate::ibm::rights::Rights;
-use crate::ibm::secrets_manager::{CertificateSecret, SecretsManager};
+use crate::ibm::secrets_manager::{CertificateSecret, SecretsManager, Version};
 use crate::printable::printable;
 use crate::secret::Secret;
 use crate::validate::CERTIFICATE_TYPES;
@@ -43,11 +43,12 @@ pub struct Fetched {
 pub fn fetch(
     secrets_manager: &SecretsManager<'_>,
     id: &Uuid,
+    version: Version,
     rights: &Rights,
 ) -> Result<Fetched, Error> {
     let secret = secrets_manager
-        .secret(id)
-        .map_err(|failure| explain(failure, id, rights))?;
+        .secret(id, version)
+        .map_err(|failure| explain(failure, id, version, rights))?;
     let name = match secret.name.as_str() {
         "" => id.to_string(),
         name => printable(name),
@@ -144,7 +145,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
     })
 }
 
-fn explain(failure: CallFailure, id: &Uuid, rights: &Rights) -> Error {
+fn explain(failure: CallFailure, id: &Uuid, version: Version, rights: &Rights) -> Error {
     let failure = match failure {
         CallFailure::NoToken(error) | CallFailure::Service(Failure::Stopped(error)) => {
             return error;
@@ -158,6 +159,11 @@ fn explain(failure: CallFailure, id: &Uuid, rights: &Rights) -> Error {
         CallFailure::Service(failure) => failure,
     };
     match failure.status() {
+        Some(404) if version == Version::Previous => error!(
+            Reason::SecretMissing,
+            "there is no previous version of secret {id} in Secrets Manager: {failure}"
+        )
+        .hint("only the version before the last rotation can be deployed; import an older certificate again"),
         Some(404) => error!(
             Reason::SecretMissing,
             "there is no secret {id} in Secrets Manager: {failure}"

@@ -53,6 +53,11 @@ pub mod rehearse;
 pub mod replace;
 pub mod validate;
 
+// afterwards
+pub mod effect;
+pub mod probe;
+pub mod restart;
+
 mod workers;
 
 use std::collections::BTreeMap;
@@ -61,6 +66,7 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::config::{Config, Trigger};
+use crate::effect::{Effect, take_effect};
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::http::Http;
@@ -68,7 +74,7 @@ use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::replace::World;
-use crate::report::{Action, Finding, Outcome};
+use crate::report::{Action, Outcome};
 use crate::roots::Roots;
 use crate::stop::Stop;
 use crate::validate::{Order, Pair};
@@ -100,25 +106,27 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcom
         stop,
         now,
         dry_run: config.dry_run,
+        version: config.version,
         force: if by_hand { &config.force } else { &[] },
         by_cron: config.trigger.is_cron(),
     };
-    let mut outcomes = bring_in_line(&world, pairs);
-    for outcome in &mut outcomes {
-        let mut find = |code, message: &str| {
-            outcome.findings.push(Finding {
-                code,
-                message: message.to_owned(),
-            });
+    let mut outcomes = bring_in_line(&world, &pairs);
+    if !config.dry_run {
+        let effect = Effect {
+            probe: config.probe,
+            address: config.probe_address,
         };
+        take_effect(&world, &effect, &pairs, &mut outcomes);
+    }
+    for outcome in &mut outcomes {
         if iam.used_public() {
-            find(
+            outcome.find(
                 Reason::IamPublic,
                 "the token came from IAM's public address: the private one did not work; give IAM_URL to settle it",
             );
         }
         if force_ignored {
-            find(
+            outcome.find(
                 Reason::ForceIgnored,
                 "FORCE counts only in a run by hand with SECRET_ID: it was ignored",
             );
@@ -129,7 +137,7 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcom
 }
 
 /// Three waves: look at all that is deployed, fetch and assemble each secret once, replace.
-fn bring_in_line(world: &World<'_>, pairs: Vec<Pair>) -> Vec<Outcome> {
+fn bring_in_line(world: &World<'_>, pairs: &[Pair]) -> Vec<Outcome> {
     let deployed = workers::each(pairs.iter().collect(), |pair: &Pair| {
         world.look(&pair.place)
     });

@@ -11,7 +11,7 @@
 mod decide;
 mod deployed;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
 
@@ -24,11 +24,11 @@ use crate::ibm::http::Failure;
 use crate::ibm::iam::CallFailure;
 use crate::ibm::ids::Uuid;
 use crate::ibm::rights::Rights;
-use crate::ibm::secrets_manager::SecretsManager;
+use crate::ibm::secrets_manager::{SecretsManager, Version};
 use crate::rehearse::rehearse;
 use crate::replace::decide::{Case, Decision, Evidence, Question, decide, standing};
 use crate::replace::deployed::Deployed;
-use crate::report::{Action, Finding, Leaf, Outcome};
+use crate::report::{Action, Finding, InLine, Leaf, Outcome, Replaced};
 use crate::roots::Roots;
 use crate::stop::Stop;
 use crate::validate::Pair;
@@ -58,6 +58,8 @@ pub struct World<'a> {
     pub now: UnixTime,
     /// Decide, but do not write.
     pub dry_run: bool,
+    /// Which version of the certificate to deploy.
+    pub version: Version,
     /// The rules to overrule.
     pub force: &'a [Reason],
     /// Whether a schedule started this run.
@@ -80,15 +82,20 @@ impl World<'_> {
         deployed::look(&self.code_engine, place, self.rights)
     }
 
-    /// Steps 2 and 3: the certificate as it is now, fit to serve.
+    /// Steps 2 and 3: the certificate as it is now (or was before, if that is asked for), fit to
+    /// serve.
     ///
     /// # Errors
     /// Those of [`fetch`] and [`assemble`].
     pub fn current(&self, secret: &Uuid) -> Result<Current, Error> {
+        self.fit(secret, self.version)
+    }
+
+    fn fit(&self, secret: &Uuid, version: Version) -> Result<Current, Error> {
         let Fetched {
             material,
             updated_at,
-        } = fetch(&self.secrets_manager, secret, self.rights)?;
+        } = fetch(&self.secrets_manager, secret, version, self.rights)?;
         let bundle = assemble(&material, self.now).map_err(|mut error| {
             error.cause = error.cause.context(format!(
                 "the certificate {} ({secret}) is not fit to serve",
@@ -100,11 +107,18 @@ impl World<'_> {
     }
 
     /// Decides, and asks for what the decision needs: nothing in the usual case.
-    fn decide(&self, pair: &Pair, deployed: &Deployed, bundle: &Bundle) -> Decision {
+    fn decide(
+        &self,
+        pair: &Pair,
+        deployed: &Deployed,
+        bundle: &Bundle,
+        version: Version,
+    ) -> Decision {
         let case = Case {
             deployed,
             bundle,
             named_by_event: pair.named_by_event,
+            undo: version == Version::Previous,
             force: self.force,
             roots: self.roots,
             now: self.now,
@@ -116,16 +130,60 @@ impl World<'_> {
                     let mappings = self.code_engine.domain_mappings(&pair.place);
                     evidence.domains = Some(
                         mappings
-                            .map(|mappings| mappings.into_iter().map(|m| m.name).collect())
+                            .map(|mut mappings| {
+                                mappings.retain(|mapping| mapping.uses(&pair.place.name));
+                                mappings.into_iter().map(|mapping| mapping.name).collect()
+                            })
                             .map_err(|failure| failure.to_string()),
                     );
                 }
                 Decision::Ask(Question::PreviousSerial) if evidence.previous_serial.is_none() => {
-                    let serial = self.secrets_manager.previous_serial(&pair.secret);
-                    evidence.previous_serial = Some(serial.map_err(|failure| failure.to_string()));
+                    let version = self
+                        .secrets_manager
+                        .version(&pair.secret, Version::Previous);
+                    evidence.previous_serial = Some(
+                        version
+                            .map(|version| version.serial_number)
+                            .map_err(|failure| failure.to_string()),
+                    );
                 }
                 decision => return decision,
             }
+        }
+    }
+
+    /// What an undo leaves to come: the current version is still there.
+    fn after_undo(&self, pair: &Pair, undone: &Bundle) -> Finding {
+        let deployed = Deployed::like(undone);
+        let next = match self.fit(&pair.secret, Version::Current) {
+            Err(error) => format!("would change nothing: {error}"),
+            Ok(Current { bundle, .. }) => {
+                let completed = bundle.completed(&deployed.certificates, self.now);
+                let bundle = completed.as_ref().unwrap_or(&bundle);
+                let leaf = &bundle.leaf;
+                match self.decide(pair, &deployed, bundle, Version::Current) {
+                    Decision::Keep => "would change nothing: it is the same certificate".to_owned(),
+                    Decision::Refuse(error) => format!("would be refused: {error}"),
+                    Decision::Write(_) | Decision::Ask(_) => format!(
+                        "would write the current version again (serial {}, valid until {})",
+                        leaf.serial,
+                        rfc3339(leaf.not_after)
+                    ),
+                }
+            }
+        };
+        let message = if pair.hold {
+            format!(
+                "the target is on hold; once it is released, the next event or daily run {next}"
+            )
+        } else {
+            format!(
+                "the next event or daily run {next}; HOLD=true (in TARGETS: \"hold\") keeps the job from writing until Secrets Manager is repaired"
+            )
+        };
+        Finding {
+            code: Reason::Undone,
+            message,
         }
     }
 }
@@ -147,6 +205,8 @@ pub fn replace(
             return pair.outcome(Action::Failed).failed(&error);
         }
     };
+    // an undo is what a hold waits for
+    let held = pair.hold && world.version == Version::Current;
     let mut renewed: Option<Current> = None;
     let mut attempts = 1;
     // whether a write was sent whose fate is unknown: then "in line" means that it took effect
@@ -159,7 +219,25 @@ pub fn replace(
             let mut findings = bundle.findings.clone();
             findings.extend(standing(bundle, world.roots, world.now));
             findings.extend(further);
+            if held {
+                findings.push(Finding {
+                    code: Reason::Held,
+                    message: "the target is on hold: nothing is written until it is released"
+                        .to_owned(),
+                });
+            }
+            if world.version == Version::Previous && action != Action::Failed {
+                findings.push(world.after_undo(pair, bundle));
+            }
             Outcome {
+                in_line: matches!(action, Action::Replaced | Action::Unchanged).then(|| InLine {
+                    leaf: bundle.leaf.clone(),
+                    chain_sha256: bundle.chain_sha256(),
+                    replaced: (action == Action::Replaced).then(|| Replaced {
+                        leaf: deployed.leaf().map(|leaf| leaf.der.clone()),
+                        at: Instant::now(),
+                    }),
+                }),
                 secret_name: Some(bundle.name.clone()),
                 from: deployed.leaf().map(Leaf::from),
                 to: Some(Leaf::from(&bundle.leaf)),
@@ -185,7 +263,7 @@ pub fn replace(
             findings.extend(missed(world, deployed.leaf(), *updated_at));
             told(Action::Replaced, "now holds", findings)
         };
-        let mut findings = match world.decide(pair, &deployed, bundle) {
+        let mut findings = match world.decide(pair, &deployed, bundle, world.version) {
             Decision::Keep if in_doubt => return replaced(Vec::new()),
             Decision::Keep => return told(Action::Unchanged, "already holds", Vec::new()),
             Decision::Refuse(error) => return failed(&error),
@@ -198,7 +276,7 @@ pub fn replace(
             Ok(unusable) => findings.extend(unusable),
             Err(error) => return failed(&error),
         }
-        if world.dry_run {
+        if world.dry_run || held {
             return told(Action::WouldReplace, "would get", findings);
         }
         let wait = match write(world, pair, &deployed, bundle) {

@@ -7,6 +7,9 @@
 //! `level` and `message` first; what does not apply is absent. Text from events and services is
 //! escaped and cut ([`crate::printable`]) where it enters a message.
 
+use std::time::Instant;
+
+use rustls_pki_types::CertificateDer;
 use serde::{Serialize, Serializer};
 
 use crate::certificate::{Certificate, rfc3339};
@@ -71,6 +74,52 @@ impl From<&Certificate> for Leaf {
     }
 }
 
+/// What a TLS client sees at one domain.
+#[derive(Debug, Serialize)]
+pub struct Served {
+    /// The domain mapping.
+    pub domain: String,
+    /// Which certificate it serves.
+    pub state: State,
+    /// Milliseconds from the write to the handshake that tells; absent, if nothing was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
+}
+
+/// Which certificate a TLS client sees.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// That of the TLS secret.
+    New,
+    /// The one before.
+    Old,
+    /// Another one.
+    Other,
+    /// None: there was no handshake.
+    Unreachable,
+}
+
+/// What a TLS secret holds that is in line.
+#[derive(Debug)]
+pub struct InLine {
+    /// Its leaf.
+    pub leaf: Certificate,
+    /// The SHA-256 digest of its whole chain, lower-case hex.
+    pub chain_sha256: String,
+    /// The write, if this run did it.
+    pub replaced: Option<Replaced>,
+}
+
+/// A write of this run.
+#[derive(Debug)]
+pub struct Replaced {
+    /// The leaf that stood there before, DER, if it could be read.
+    pub leaf: Option<CertificateDer<'static>>,
+    /// When the write was confirmed.
+    pub at: Instant,
+}
+
 /// What happened to one target, or to one entry of the event that has no target.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
@@ -102,9 +151,21 @@ pub struct Outcome {
     /// What is worth a look.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// What a TLS client sees at the domains that use the TLS secret.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<Served>,
+    /// The apps that were restarted to take it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restarted: Vec<String>,
+    /// Seconds from the creation of the version in Secrets Manager to the first handshake with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation_to_served_s: Option<u64>,
     /// How often the target was looked at and decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
+    /// What the TLS secret holds, if it is in line.
+    #[serde(skip)]
+    pub in_line: Option<InLine>,
     /// The exit status that this outcome asks for; none if all is well.
     #[serde(skip)]
     pub kind: Option<Kind>,
@@ -125,7 +186,11 @@ impl Outcome {
             from: None,
             to: None,
             findings: Vec::new(),
+            served: Vec::new(),
+            restarted: Vec::new(),
+            rotation_to_served_s: None,
             attempts: None,
+            in_line: None,
             kind: None,
         }
     }
@@ -136,6 +201,25 @@ impl Outcome {
         Self {
             reason: Some(reason),
             ..Self::new(Action::Ignored, message)
+        }
+    }
+
+    /// Adds what is worth a look.
+    pub fn find(&mut self, code: Reason, message: impl Into<String>) {
+        self.findings.push(Finding {
+            code,
+            message: message.into(),
+        });
+    }
+
+    /// The TLS secret is in line, but not in effect. What was done stays what it is; the first
+    /// reason counts.
+    pub fn not_in_effect(&mut self, reason: Reason, message: &str) {
+        self.message.push_str("; ");
+        self.message.push_str(message);
+        if self.kind.is_none() {
+            self.kind = reason.kind();
+            self.reason = Some(reason);
         }
     }
 

@@ -14,7 +14,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// When the run must end.
 #[derive(Debug)]
 pub struct Stop {
-    deadline: Instant,
+    start: Instant,
     seconds: u64,
     terminated: Arc<AtomicBool>,
 }
@@ -24,7 +24,7 @@ impl Stop {
     #[must_use]
     pub fn new(start: Instant, seconds: u64, terminated: Arc<AtomicBool>) -> Self {
         Self {
-            deadline: start + Duration::from_secs(seconds),
+            start,
             seconds,
             terminated,
         }
@@ -33,9 +33,15 @@ impl Stop {
     /// The time that is left; never longer than `at_most`.
     #[must_use]
     pub fn left(&self, at_most: Duration) -> Duration {
-        self.deadline
-            .saturating_duration_since(Instant::now())
+        Duration::from_secs(self.seconds)
+            .saturating_sub(self.start.elapsed())
             .min(at_most)
+    }
+
+    /// How long after the start of the run `instant` was.
+    #[must_use]
+    pub fn age(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start)
     }
 
     /// Whether the run may go on.

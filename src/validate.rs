@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use crate::config::{Config, Target, Trigger};
+use crate::config::{Config, RestartApps, Target, Trigger};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::Place;
 use crate::ibm::event_notifications::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
@@ -48,6 +48,10 @@ pub struct Pair {
     pub named_by_event: bool,
     /// The event says that the secret was just created: its order may still be pending.
     pub just_created: bool,
+    /// The apps that must restart to take it.
+    pub restart_apps: RestartApps,
+    /// Decide and report, write nothing.
+    pub hold: bool,
 }
 
 impl Pair {
@@ -146,6 +150,8 @@ fn pair(secret: Uuid, target: &Target, just_created: bool) -> Pair {
         place: target.place.clone(),
         named_by_event: target.secret.is_none(),
         just_created,
+        restart_apps: target.restart_apps.clone(),
+        hold: target.hold,
     }
 }
 

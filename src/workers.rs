@@ -1,4 +1,4 @@
-//! Work side by side, on at most eight threads. Mechanism only.
+//! Work side by side, on few threads. Mechanism only.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -9,9 +9,18 @@ use crate::error::{Error, Reason, error};
 /// Threads at a time: kind to the services, small in memory.
 const MOST_THREADS: usize = 8;
 
+/// [`each_of`] with a number of threads that is kind to the services.
+pub(crate) fn each<T: Send, R: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, Error> + Sync,
+) -> Vec<Result<R, Error>> {
+    each_of(MOST_THREADS, items, work)
+}
+
 /// Does `work` for each item and returns the results in the order of the items. A panic costs only
 /// its own item.
-pub(crate) fn each<T: Send, R: Send>(
+pub(crate) fn each_of<T: Send, R: Send>(
+    most_threads: usize,
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
 ) -> Vec<Result<R, Error>> {
@@ -26,7 +35,7 @@ pub(crate) fn each<T: Send, R: Send>(
     if items.len() <= 1 {
         return items.into_iter().map(guarded).collect();
     }
-    let threads = items.len().min(MOST_THREADS);
+    let threads = items.len().min(most_threads);
     let queue = Mutex::new(items.into_iter().enumerate());
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {

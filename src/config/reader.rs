@@ -8,7 +8,7 @@ use anyhow::ensure;
 use ureq::ProxyProtocol;
 
 use crate::config::targets::{Entry, Places};
-use crate::config::values::{base_url, injected};
+use crate::config::values::{base_url, boolean, injected, restart_apps};
 use crate::config::variables::VARIABLES;
 use crate::config::{Share, Target};
 use crate::ibm::iam::Credentials;
@@ -192,12 +192,32 @@ impl<'a> Reader<'a> {
         });
         let has_single = self.raw("TLS_SECRET_NAME").is_some();
         let many = self.raw("TARGETS").map(|(_, text)| text);
+        let hold = self.value("HOLD", boolean).unwrap_or(false);
+        let restart_apps = self.value("RESTART_APPS", restart_apps).unwrap_or_default();
+        if many.is_some() {
+            for (name, field) in [("HOLD", "hold"), ("RESTART_APPS", "restart_apps")] {
+                if self.raw(name).is_some() {
+                    self.problem(
+                        name,
+                        format!("goes with TLS_SECRET_NAME; in TARGETS give {field} to the target"),
+                    );
+                }
+            }
+        }
         match (single, many) {
             (_, Some(_)) if has_single => {
                 self.problem("TLS_SECRET_NAME, TARGETS", "give one of them, not both");
                 (Vec::new(), None)
             }
-            (Some(place), None) => (vec![Target { secret, place }], None),
+            (Some(place), None) => {
+                let target = Target {
+                    secret,
+                    place,
+                    restart_apps,
+                    hold,
+                };
+                (vec![target], None)
+            }
             (None, None) => {
                 if !has_single {
                     self.problem("TLS_SECRET_NAME", "is missing (or TARGETS)");
@@ -242,7 +262,20 @@ impl<'a> Reader<'a> {
                         format!("the TLS secret {} has a target already", target.place.name),
                     );
                 }
-                Ok(target) => targets.push(target),
+                Ok(target) => {
+                    if let Some(other) = targets.iter().find(|other| other.same_variable(&target)) {
+                        self.problem(
+                            &format!("TARGETS[{position}]"),
+                            format!(
+                                "{} and {} give their apps the same variable {}: restart_apps works with one of them only",
+                                other.place.name,
+                                target.place.name,
+                                target.place.name.fingerprint_variable()
+                            ),
+                        );
+                    }
+                    targets.push(target);
+                }
                 Err(e) => self.problem(&format!("TARGETS[{position}]"), e),
             }
         }

@@ -3,8 +3,8 @@
 use anyhow::{anyhow, bail};
 use serde::Deserialize;
 
-use crate::config::Target;
-use crate::config::values::secret_id;
+use crate::config::values::{restart_apps, restart_list, secret_id};
+use crate::config::{RestartApps, Target};
 use crate::ibm::code_engine::Place;
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 
@@ -19,6 +19,17 @@ pub(super) struct Entry {
     tls_secret: String,
     project_id: Option<String>,
     region: Option<String>,
+    restart_apps: Option<Words>,
+    #[serde(default)]
+    hold: bool,
+}
+
+/// A list of words, as an array or as one text with commas.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Text(String),
+    List(Vec<String>),
 }
 
 impl Entry {
@@ -31,8 +42,15 @@ impl Entry {
         let name = TlsSecretName::parse(&self.tls_secret).map_err(|e| e.context("tls_secret"))?;
         let project = self.project_id.as_deref().map(Uuid::parse).transpose();
         let region = self.region.as_deref().map(Region::parse).transpose();
+        let restart_apps = match &self.restart_apps {
+            None => Ok(RestartApps::default()),
+            Some(Words::Text(text)) => restart_apps(text),
+            Some(Words::List(words)) => restart_list(words.iter().map(String::as_str)),
+        };
         Ok(Target {
             secret: Some(secret),
+            restart_apps: restart_apps.map_err(|e| e.context("restart_apps"))?,
+            hold: self.hold,
             place: places.place(
                 name,
                 project.map_err(|e| e.context("project_id"))?,

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, bail, ensure};
 use log::LevelFilter;
 use ureq::http::Uri;
+use ureq::http::uri::Authority;
 
+use crate::config::{HTTPS, Probe, RestartApps};
 use crate::error::Reason;
-use crate::ibm::ids::{SecretId, Uuid};
+use crate::ibm::ids::{AppName, SecretId, Uuid};
+use crate::ibm::secrets_manager::Version;
 use crate::printable::printable;
 
 /// The reasons that `FORCE` overrules.
@@ -93,6 +96,62 @@ pub(super) fn boolean(text: &str) -> anyhow::Result<bool> {
         "false" | "0" => Ok(false),
         _ => bail!("expected true or false, found {}", printable(text)),
     }
+}
+
+pub(super) fn version(text: &str) -> anyhow::Result<Version> {
+    match text {
+        "current" => Ok(Version::Current),
+        "previous" => Ok(Version::Previous),
+        _ => bail!("expected current or previous, found {}", printable(text)),
+    }
+}
+
+pub(super) fn probe(text: &str) -> anyhow::Result<Probe> {
+    match text {
+        "warn" => Ok(Probe::Warn),
+        "require" => Ok(Probe::Require),
+        "off" => Ok(Probe::Off),
+        _ => bail!("expected warn, require or off, found {}", printable(text)),
+    }
+}
+
+/// `host[:port]`; an IPv6 address stands in brackets.
+pub(super) fn probe_address(text: &str) -> anyhow::Result<(String, u16)> {
+    let address: Authority = text
+        .parse()
+        .ok()
+        .filter(|address: &Authority| !address.host().is_empty() && !text.contains('@'))
+        .ok_or_else(|| anyhow!("expected host or host:port, found {}", printable(text)))?;
+    let host = address.host().trim_matches(['[', ']']);
+    Ok((host.to_owned(), address.port_u16().unwrap_or(HTTPS)))
+}
+
+/// App names and `auto`, comma-separated.
+pub(super) fn restart_apps(text: &str) -> anyhow::Result<RestartApps> {
+    restart_list(
+        text.split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty()),
+    )
+}
+
+/// App names and `auto`.
+pub(super) fn restart_list<'a>(
+    words: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<RestartApps> {
+    let mut apps = RestartApps::default();
+    for word in words {
+        match word {
+            "auto" => apps.auto = true,
+            name => {
+                let name = AppName::parse(name)?;
+                if !apps.names.contains(&name) {
+                    apps.names.push(name);
+                }
+            }
+        }
+    }
+    Ok(apps)
 }
 
 /// Only what compares with the deployed certificate can be overruled, never what is unfit.

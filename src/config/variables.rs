@@ -62,7 +62,7 @@ pub const VARIABLES: &[Variable] = &[
         name: "TARGETS",
         aliases: &[],
         default: "this or TLS_SECRET_NAME",
-        meaning: "JSON array for many targets: {\"secret_id\", \"tls_secret\", \"project_id\"?, \"region\"?}",
+        meaning: "JSON array for many targets: {\"secret_id\", \"tls_secret\", \"project_id\"?, \"region\"?, \"restart_apps\"?, \"hold\"?}",
     },
     Variable {
         name: "CODE_ENGINE_URL",
@@ -101,10 +101,52 @@ pub const VARIABLES: &[Variable] = &[
         meaning: "decide and report, write nothing; exit as the real run would (as --dry-run)",
     },
     Variable {
+        name: "HOLD",
+        aliases: &[],
+        default: "false",
+        meaning: "with TLS_SECRET_NAME, as \"hold\" of a target: decide and report, write nothing until it is released",
+    },
+    Variable {
+        name: "SECRET_VERSION",
+        aliases: &[],
+        default: "current",
+        meaning: "previous undoes a rotation: by hand only, with SECRET_ID; passes a hold",
+    },
+    Variable {
         name: "FORCE",
         aliases: &[],
         default: "none",
         meaning: "reasons of refusal to overrule, comma-separated: names-lost, less-trusted, chain-shorter, older; by hand only, with SECRET_ID; elsewhere ignored with a finding",
+    },
+    Variable {
+        name: "RESTART_APPS",
+        aliases: &[],
+        default: "none",
+        meaning: "with TLS_SECRET_NAME, as \"restart_apps\" of a target: apps to restart, comma-separated; auto: those that read the secret as environment or by sub_path",
+    },
+    Variable {
+        name: "PROBE",
+        aliases: &[],
+        default: "warn",
+        meaning: "look at the domain mappings afterwards, as a TLS client: warn, require (status 10 if one does not serve the certificate) or off",
+    },
+    Variable {
+        name: "PROBE_ADDRESS",
+        aliases: &[],
+        default: "the cname_target of the mapping, 443",
+        meaning: "host[:port] to connect to instead",
+    },
+    Variable {
+        name: "CHECK",
+        aliases: &[],
+        default: "false",
+        meaning: "try every right by itself, change nothing (as --check)",
+    },
+    Variable {
+        name: "CHECK_FOREIGN_SECRET_ID",
+        aliases: &[],
+        default: "not tested",
+        meaning: "for --check: a secret of another group, which must not be readable",
     },
     Variable {
         name: "DEADLINE",
@@ -152,7 +194,7 @@ pub fn help() -> String {
          of a Code Engine project. It runs as a Code Engine job and takes its work from the environment:\n\
          ibmendata (Event Notifications), CE_DATA (event subscriptions of Code Engine), or neither\n\
          (brings every target in line).\n\n\
-         Usage: sm-tls-sync [--dry-run | --help | --version]\n\n\
+         Usage: sm-tls-sync [--dry-run | --check | --help | --version]\n\n\
          Environment:\n",
     );
     for variable in VARIABLES {

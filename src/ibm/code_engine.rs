@@ -1,17 +1,19 @@
 //! IBM Cloud Code Engine, API v2: reads and replaces a TLS secret
-//! (`/v2/projects/{project_id}/secrets/{name}`).
+//! (`/v2/projects/{project_id}/secrets/{name}`), lists domain mappings, reads and changes apps.
 //!
-//! Belongs here: paths, headers and field names. Does not: whether a secret should be replaced, nor
-//! what to do after an answer that leaves that open (`replace.rs`).
+//! Belongs here: paths, headers and field names. Does not: whether something should be written, nor
+//! what to do after an answer that leaves that open (`replace.rs`, `restart.rs`).
 
 use anyhow::anyhow;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::ibm::http::{Answer, Method};
 use crate::ibm::iam::{CallFailure, Iam};
-use crate::ibm::ids::{TlsSecretName, Uuid};
+use crate::ibm::ids::{AppName, TlsSecretName, Uuid};
 use crate::secret::Secret;
 
 /// The behaviour of the API that this program was written for.
@@ -26,6 +28,14 @@ pub struct Place {
     pub project_id: Uuid,
     /// The secret.
     pub name: TlsSecretName,
+}
+
+impl Place {
+    /// Whether both stand in the same project.
+    #[must_use]
+    pub fn same_project(&self, other: &Self) -> bool {
+        (&self.base, &self.project_id) == (&other.base, &other.project_id)
+    }
 }
 
 /// A secret of a project as the API shows it, key in clear text.
@@ -71,9 +81,11 @@ struct ReplacementData<'a> {
     tls_key: &'a str,
 }
 
+/// One page of a list; the field of its items has the name of the collection.
 #[derive(Deserialize)]
-struct MappingList {
-    domain_mappings: Vec<DomainMapping>,
+struct Page<T> {
+    #[serde(alias = "domain_mappings", alias = "apps")]
+    items: Vec<T>,
     next: Option<Next>,
 }
 
@@ -82,8 +94,8 @@ struct Next {
     start: Option<String>,
 }
 
-/// A domain that is served with a TLS secret.
-#[derive(Debug, Deserialize)]
+/// A domain of a project.
+#[derive(Clone, Debug, Deserialize)]
 pub struct DomainMapping {
     /// The domain.
     pub name: String,
@@ -92,9 +104,91 @@ pub struct DomainMapping {
     /// False for the platform's own.
     #[serde(default)]
     pub user_managed: bool,
+    /// The host name of the ingress that serves it.
+    pub cname_target: Option<String>,
 }
 
-/// Pages of a list; a project has at most 80 mappings (Code Engine limits).
+impl DomainMapping {
+    /// Whether it is served with this TLS secret.
+    #[must_use]
+    pub fn uses(&self, secret: &TlsSecretName) -> bool {
+        self.tls_secret.as_ref() == Some(&secret.to_string())
+    }
+}
+
+/// An app as far as we read it. Its variables can hold anything, also secrets: no Debug.
+#[derive(Deserialize)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// What `If-Match` takes: the `ETag` header as received, else the body's `entity_tag`.
+    pub entity_tag: Option<String>,
+    /// `ready`, `deploying`, `failed` or `warning`.
+    pub status: Option<String>,
+    /// The revisions.
+    #[serde(default)]
+    pub status_details: Revisions,
+    /// The environment, as it stands: it is sent back whole.
+    #[serde(default)]
+    run_env_variables: Vec<Value>,
+    /// The mounted secrets and config maps.
+    #[serde(default)]
+    run_volume_mounts: Vec<Value>,
+}
+
+/// The revisions of an app that its status tells of.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Revisions {
+    /// The newest one.
+    pub latest_created_revision: Option<String>,
+    /// The newest one that serves.
+    pub latest_ready_revision: Option<String>,
+}
+
+impl App {
+    /// The value of a literal variable.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.run_env_variables
+            .iter()
+            .find(|variable| text(variable, "name") == Some(name))
+            .and_then(|variable| text(variable, "value"))
+    }
+
+    /// Whether the app keeps a copy of the secret from its start: as environment, or as a file
+    /// mounted by `sub_path`.
+    #[must_use]
+    pub fn copies(&self, secret: &TlsSecretName) -> bool {
+        let secret = secret.to_string();
+        let refers = |entry: &&Value| text(entry, "reference") == Some(&secret);
+        let as_environment = |entry: &Value| {
+            matches!(
+                text(entry, "type"),
+                Some("secret_full_reference" | "secret_key_reference")
+            )
+        };
+        let by_sub_path = |entry: &Value| {
+            text(entry, "type") == Some("secret")
+                && text(entry, "sub_path").is_some_and(|path| !path.is_empty())
+        };
+        self.run_env_variables
+            .iter()
+            .filter(refers)
+            .any(as_environment)
+            || self
+                .run_volume_mounts
+                .iter()
+                .filter(refers)
+                .any(by_sub_path)
+    }
+}
+
+fn text<'a>(entry: &'a Value, field: &str) -> Option<&'a str> {
+    entry.get(field)?.as_str()
+}
+
+/// Pages of a list; a project has at most 80 mappings and 40 apps (Code Engine limits).
 const MOST_PAGES: usize = 20;
 
 /// The API of all regions.
@@ -118,24 +212,97 @@ impl<'a> CodeEngine<'a> {
         read(&answer).map_err(CallFailure::Answer)
     }
 
-    /// Lists the user-managed domain mappings that use the secret.
+    /// Lists the user-managed domain mappings of the project of `place`.
     ///
     /// # Errors
     /// A [`CallFailure`].
     pub fn domain_mappings(&self, place: &Place) -> Result<Vec<DomainMapping>, CallFailure> {
+        let mut mappings: Vec<DomainMapping> = self.list(place, "domain_mappings")?;
+        mappings.retain(|mapping| mapping.user_managed);
+        Ok(mappings)
+    }
+
+    /// Lists the apps of the project of `place`.
+    ///
+    /// # Errors
+    /// A [`CallFailure`].
+    pub fn apps(&self, place: &Place) -> Result<Vec<App>, CallFailure> {
+        self.list(place, "apps")
+    }
+
+    /// Reads an app of the project of `place`.
+    ///
+    /// # Errors
+    /// A [`CallFailure`].
+    pub fn app(&self, place: &Place, name: &AppName) -> Result<App, CallFailure> {
+        let answer = self
+            .iam
+            .call(Method::Get, &app_url(place, name), &[], &[])?;
+        read_app(&answer).map_err(CallFailure::Answer)
+    }
+
+    /// Gives an app literal variables, if it still is as `app` was read, and keeps everything else:
+    /// in a merge patch an array is replaced as a whole, so the other variables go along as they are.
+    /// Sent once. Returns the app as it is then.
+    ///
+    /// # Errors
+    /// A [`CallFailure`]; unless its status says otherwise, the app may have been changed.
+    pub fn set_variables(
+        &self,
+        place: &Place,
+        name: &AppName,
+        app: &App,
+        variables: &[(&str, String)],
+    ) -> Result<App, CallFailure> {
+        let entity_tag = app
+            .entity_tag
+            .as_deref()
+            .ok_or_else(|| CallFailure::Answer(anyhow!("the app shows no entity tag")))?;
+        let ours = |entry: &&Value| {
+            let name = text(entry, "name");
+            variables
+                .iter()
+                .any(|(variable, _)| Some(*variable) == name)
+        };
+        let mut all: Vec<Value> = app
+            .run_env_variables
+            .iter()
+            .filter(|entry| !ours(entry))
+            .cloned()
+            .collect();
+        all.extend(
+            variables
+                .iter()
+                .map(|(name, value)| json!({ "type": "literal", "name": name, "value": value })),
+        );
+        // what was read as JSON always serializes
+        let body = serde_json::to_vec(&json!({ "run_env_variables": all })).unwrap_or_default();
+        let headers = [
+            ("Content-Type", "application/merge-patch+json"),
+            ("If-Match", entity_tag),
+        ];
+        let answer = self
+            .iam
+            .call(Method::Patch, &app_url(place, name), &headers, &body)?;
+        read_app(&answer).map_err(CallFailure::Answer)
+    }
+
+    fn list<T: DeserializeOwned>(
+        &self,
+        place: &Place,
+        collection: &str,
+    ) -> Result<Vec<T>, CallFailure> {
         let list = format!(
-            "{}/v2/projects/{}/domain_mappings?{VERSION}&limit=100",
+            "{}/v2/projects/{}/{collection}?{VERSION}&limit=100",
             place.base, place.project_id
         );
         let mut found = Vec::new();
         let mut url = list.clone();
         for _ in 0..MOST_PAGES {
             let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-            let page: MappingList = answer.json().map_err(CallFailure::Answer)?;
-            found.extend(page.domain_mappings);
+            let page: Page<T> = answer.json().map_err(CallFailure::Answer)?;
+            found.extend(page.items);
             let Some(start) = page.next.and_then(|next| next.start) else {
-                let name = place.name.to_string();
-                found.retain(|m| m.user_managed && m.tls_secret.as_ref() == Some(&name));
                 return Ok(found);
             };
             url = format!(
@@ -144,7 +311,7 @@ impl<'a> CodeEngine<'a> {
             );
         }
         Err(CallFailure::Answer(anyhow!(
-            "the list of domain mappings has more than {MOST_PAGES} pages"
+            "the list {collection} has more than {MOST_PAGES} pages"
         )))
     }
 
@@ -183,6 +350,21 @@ fn url(place: &Place) -> String {
         "{}/v2/projects/{}/secrets/{}?{VERSION}",
         place.base, place.project_id, place.name
     )
+}
+
+fn app_url(place: &Place, name: &AppName) -> String {
+    format!(
+        "{}/v2/projects/{}/apps/{name}?{VERSION}",
+        place.base, place.project_id
+    )
+}
+
+fn read_app(answer: &Answer) -> anyhow::Result<App> {
+    let app: App = answer.json()?;
+    Ok(App {
+        entity_tag: answer.etag.clone().or(app.entity_tag),
+        ..app
+    })
 }
 
 fn read(answer: &Answer) -> anyhow::Result<TlsSecret> {

@@ -1,8 +1,8 @@
 //! One HTTP client for all services: TLS, time limits, repetitions, size limits.
 //!
 //! Belongs here: how a request travels, and how an answer becomes bytes or a [`Failure`]. Does not:
-//! tokens (`iam.rs`), nor what an answer means to a step. A PUT is never repeated here: whether it
-//! took effect is for `replace.rs` to find out.
+//! tokens (`iam.rs`), nor what an answer means to a step. A PUT or PATCH is never repeated here:
+//! whether it took effect is for the caller to find out.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -66,6 +66,8 @@ pub enum Method {
     Post,
     /// Replaces.
     Put,
+    /// Changes a part.
+    Patch,
 }
 
 /// A successful answer (status 2xx).
@@ -244,6 +246,9 @@ impl Http {
                 .send(request.body),
             Method::Put => self
                 .prepared(self.agent.put(request.url), request)
+                .send(request.body),
+            Method::Patch => self
+                .prepared(self.agent.patch(request.url), request)
                 .send(request.body),
         };
         let mut response = sent.map_err(|e| unanswered(request, &e))?;

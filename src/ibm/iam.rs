@@ -134,7 +134,7 @@ impl<'a> Iam<'a> {
         self.public.load(Ordering::Relaxed)
     }
 
-    /// Sends a request with an access token: a GET until it is answered for good, a PUT once. A 401
+    /// Sends a request with an access token: a GET until it is answered for good, a write once. A 401
     /// (which no service answers after it has done the work) renews the token and sends again, a
     /// second one waits for clocks that disagree.
     ///
@@ -180,7 +180,7 @@ impl<'a> Iam<'a> {
         };
         match method {
             Method::Get | Method::Post => self.http.read(&request),
-            Method::Put => self.http.once(&request),
+            Method::Put | Method::Patch => self.http.once(&request),
         }
     }
 

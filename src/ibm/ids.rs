@@ -149,16 +149,8 @@ impl TlsSecretName {
     /// If the name does not fit Code Engine's pattern: labels of lower-case letters, digits and
     /// hyphens, joined by dots, at most 253 characters.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let label = |label: &str| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        };
         ensure!(
-            text.len() <= 253 && text.split('.').all(label),
+            text.len() <= 253 && text.split('.').all(dns_label),
             "expected the name of a Code Engine secret (lower-case letters, digits, hyphens, dots), found {}",
             printable(text)
         );
@@ -166,10 +158,53 @@ impl TlsSecretName {
     }
 }
 
+impl TlsSecretName {
+    /// The variable in which an app that restarts for this secret notes its certificate.
+    #[must_use]
+    pub fn fingerprint_variable(&self) -> String {
+        let name = self.0.to_ascii_uppercase().replace(['-', '.'], "_");
+        format!("TLS_SECRET_SHA256_{name}")
+    }
+}
+
 impl fmt::Display for TlsSecretName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The name of an app in a Code Engine project.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AppName(String);
+
+impl AppName {
+    /// # Errors
+    /// If the name is not one DNS label: lower-case letters, digits and inner hyphens, at most 63
+    /// characters.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        ensure!(
+            text.len() <= 63 && dns_label(text),
+            "expected the name of a Code Engine app (lower-case letters, digits, hyphens), found {}",
+            printable(text)
+        );
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Lower-case letters, digits and inner hyphens.
+fn dns_label(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// A region of IBM Cloud, e.g. `eu-de`. It goes into host names.
@@ -182,13 +217,7 @@ impl Region {
     /// regions: IBM opens new ones.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         ensure!(
-            !text.is_empty()
-                && !text.starts_with('-')
-                && !text.ends_with('-')
-                && text.len() <= 40
-                && text
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')),
+            text.len() <= 40 && dns_label(text),
             "expected a region such as eu-de, found {}",
             printable(text)
         );

@@ -1,9 +1,13 @@
-//! IBM Cloud Secrets Manager, API v2: reads one certificate secret (`GET /api/v2/secrets/{id}`).
+//! IBM Cloud Secrets Manager, API v2: reads one certificate secret (`GET /api/v2/secrets/{id}`), or
+//! a version of it (`.../versions/{version}`, `.../metadata`).
 //!
 //! Belongs here: paths and field names. Does not: whether the secret is good for anything
 //! (`fetch.rs`, `assemble.rs`).
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::ibm::http::Method;
 use crate::ibm::iam::{CallFailure, Iam};
@@ -48,9 +52,51 @@ pub struct ManagedCsr {
     pub private_key: Option<Secret>,
 }
 
-#[derive(Deserialize)]
-struct Version {
-    serial_number: Option<String>,
+/// Which version of a secret.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Version {
+    /// The one that the secret itself shows.
+    #[default]
+    Current,
+    /// The one before. Of older ones Secrets Manager keeps no payload.
+    Previous,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        })
+    }
+}
+
+/// What is known of a version without its payload.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct VersionMetadata {
+    /// Colon-separated hex.
+    pub serial_number: Option<String>,
+    /// RFC 3339.
+    pub created_at: Option<String>,
+}
+
+/// A version with its payload. Its names for id and name differ from those of the secret, it has no
+/// state, and `id` is its own.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct VersionDocument {
+    secret_id: String,
+    secret_name: String,
+    secret_type: String,
+    created_at: Option<String>,
+    certificate: Option<String>,
+    intermediate: Option<String>,
+    issuing_ca: Option<String>,
+    ca_chain: Option<Vec<String>>,
+    private_key: Option<Secret>,
+    managed_csr: Option<ManagedCsr>,
+    revocation_time_seconds: Option<i64>,
 }
 
 /// One instance.
@@ -66,27 +112,53 @@ impl<'a> SecretsManager<'a> {
         Self { iam, base }
     }
 
-    /// Reads the secret as it is now.
+    /// Reads the secret as it is now, or as it was before the last rotation.
     ///
     /// # Errors
     /// A [`CallFailure`].
-    pub fn secret(&self, id: &Uuid) -> Result<CertificateSecret, CallFailure> {
-        let url = format!("{}/api/v2/secrets/{id}", self.base);
-        let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-        answer.json().map_err(CallFailure::Answer)
+    pub fn secret(&self, id: &Uuid, version: Version) -> Result<CertificateSecret, CallFailure> {
+        match version {
+            Version::Current => self.get(&id.to_string()),
+            Version::Previous => {
+                let version: VersionDocument = self.get(&format!("{id}/versions/{version}"))?;
+                Ok(CertificateSecret {
+                    id: version.secret_id,
+                    name: version.secret_name,
+                    secret_type: version.secret_type,
+                    state: None,
+                    updated_at: version.created_at,
+                    certificate: version.certificate,
+                    intermediate: version.intermediate,
+                    issuing_ca: version.issuing_ca,
+                    ca_chain: version.ca_chain,
+                    private_key: version.private_key,
+                    managed_csr: version.managed_csr,
+                    revocation_time_seconds: version.revocation_time_seconds,
+                })
+            }
+        }
     }
 
-    /// Reads the serial number of the version before the current one, without its payload.
+    /// Reads what is known of a version, without its payload.
     ///
     /// # Errors
     /// A [`CallFailure`].
-    pub fn previous_serial(&self, id: &Uuid) -> Result<Option<String>, CallFailure> {
-        let url = format!(
-            "{}/api/v2/secrets/{id}/versions/previous/metadata",
-            self.base
-        );
+    pub fn version(&self, id: &Uuid, version: Version) -> Result<VersionMetadata, CallFailure> {
+        self.get(&format!("{id}/versions/{version}/metadata"))
+    }
+
+    /// Reads what is known of the secret, without its payload.
+    ///
+    /// # Errors
+    /// A [`CallFailure`].
+    pub fn metadata(&self, id: &Uuid) -> Result<(), CallFailure> {
+        let _: IgnoredAny = self.get(&format!("{id}/metadata"))?;
+        Ok(())
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallFailure> {
+        let url = format!("{}/api/v2/secrets/{path}", self.base);
         let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-        let version: Version = answer.json().map_err(CallFailure::Answer)?;
-        Ok(version.serial_number)
+        answer.json().map_err(CallFailure::Answer)
     }
 }

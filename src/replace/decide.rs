@@ -32,6 +32,8 @@ pub(super) struct Case<'a> {
     pub(super) bundle: &'a Bundle,
     /// Only the event says that the two belong together.
     pub(super) named_by_event: bool,
+    /// The previous version was asked for.
+    pub(super) undo: bool,
     /// The rules that a person overrules.
     pub(super) force: &'a [Reason],
     pub(super) roots: &'a Roots,
@@ -269,6 +271,9 @@ fn older(case: &Case<'_>, bar: &Certificate, evidence: &Evidence) -> Verdict {
         rfc3339(bar.not_before),
         rfc3339(bar.not_after)
     );
+    if case.undo {
+        return Verdict::Finding(format!("{message}: the previous version was asked for"));
+    }
     let way_out = "rotate it in Secrets Manager, or import there what was deployed by hand";
     match &evidence.previous_serial {
         None => Verdict::Ask(Question::PreviousSerial),

@@ -81,6 +81,15 @@ impl Deployed {
         }
     }
 
+    /// What would be deployed after this was written.
+    pub(super) fn like(bundle: &Bundle) -> Self {
+        Self {
+            entity_tag: String::new(),
+            certificates: bundle.chain().cloned().collect(),
+            public_key: Some(bundle.leaf.public_key.clone()),
+        }
+    }
+
     /// The certificate that is served.
     #[must_use]
     pub fn leaf(&self) -> Option<&Certificate> {
@@ -90,9 +99,7 @@ impl Deployed {
     /// Whether it holds the same chain, all of it, and the key that belongs to it.
     pub(super) fn holds(&self, bundle: &Bundle) -> bool {
         let deployed = self.certificates.iter().map(|c| &c.der);
-        let wanted = std::iter::once(&bundle.leaf)
-            .chain(&bundle.intermediates)
-            .map(|c| &c.der);
+        let wanted = bundle.chain().map(|c| &c.der);
         deployed.eq(wanted) && self.public_key.as_ref() == Some(&bundle.leaf.public_key)
     }
 

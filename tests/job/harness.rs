@@ -55,6 +55,19 @@ pub(crate) struct Target {
     #[serde(default)]
     pub(crate) findings: Vec<Finding>,
     pub(crate) attempts: Option<u32>,
+    #[serde(default)]
+    pub(crate) served: Vec<Served>,
+    #[serde(default)]
+    pub(crate) restarted: Vec<String>,
+    pub(crate) rotation_to_served_s: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Served {
+    pub(crate) domain: String,
+    pub(crate) state: String,
+    pub(crate) after_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -273,7 +286,7 @@ impl Scene {
     pub(crate) fn start(&self) -> Start<'_> {
         let mut environment = self.cloud.environment();
         // a probe is no part of every test
-        environment.remove("PROBE_ADDRESS");
+        environment.insert("PROBE".to_owned(), "off".to_owned());
         environment.extend(
             [
                 ("TLS_SECRET_NAME", TLS_SECRET),
@@ -302,8 +315,8 @@ impl Scene {
     /// The environment of a job with one target.
     pub(crate) fn job_environment(&self) -> BTreeMap<String, String> {
         let mut environment = self.cloud.job_environment();
-        environment.remove("PROBE_ADDRESS");
         for (name, value) in [
+            ("PROBE", "off"),
             ("TLS_SECRET_NAME", TLS_SECRET),
             ("SECRET_ID", &self.secret),
             ("LOG_LEVEL", "debug"),
