@@ -261,6 +261,7 @@ impl Config {
                     instance: instance.clone(),
                     region: injected(environment, "CE_REGION")
                         .and_then(|text| Region::parse(text).ok()),
+                    job: injected(environment, "CE_JOB").map(str::to_owned),
                 },
                 trigger,
                 secrets_manager,

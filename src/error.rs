@@ -114,6 +114,8 @@ reasons! {
 
     Configuration, "configuration", Some(Kind::Configuration), false, "the environment of the run is wrong";
 
+    ForeignSecretReadable, "foreign-secret-readable", Some(Kind::Configuration), false, "the profile may read a secret that it must not";
+
     EventUnreadable, "event-unreadable", Some(Kind::Event), false, "the event is not a JSON object of an accepted form";
     EventInvalid, "event-invalid", Some(Kind::Event), false, "the event or one of its entries has not the shape that Secrets Manager sends";
     EventForeign, "event-foreign", Some(Kind::Event), false, "the event comes from another Secrets Manager instance";
@@ -166,6 +168,7 @@ reasons! {
     AppNotRestarted, "app-not-restarted", Some(Kind::NotInEffect), false, "an app that reads the TLS secret could not be read or restarted";
     NotServed, "not-served", Some(Kind::NotInEffect), true, "a domain serves another certificate than the TLS secret holds";
     DomainUnreachable, "domain-unreachable", Some(Kind::NotInEffect), true, "no TLS handshake was possible with a domain";
+    DomainNotCovered, "domain-not-covered", Some(Kind::NotInEffect), false, "a domain mapping uses the TLS secret, but the certificate does not cover its name";
     MappingsUnreadable, "mappings-unreadable", Some(Kind::NotInEffect), true, "the domain mappings could not be listed";
     EffectUnknown, "effect-unknown", Some(Kind::NotInEffect), true, "time ran out after the write, before its effect was seen";
 
@@ -181,7 +184,6 @@ reasons! {
     NameUnusable, "name-unusable", None, false, "a name of the certificate is one that no TLS client can ask for";
     ExpiresSoon, "expires-soon", None, false, "the certificate in Secrets Manager is near its end";
     EventMissed, "event-missed", None, false, "a cron run had to write what an event should have brought";
-    DomainNotCovered, "domain-not-covered", None, false, "a domain mapping uses the TLS secret, but the certificate does not cover its name";
     KeyNotForIngress, "key-not-for-ingress", None, false, "a domain mapping uses the TLS secret, and ingress proxies refuse its kind of key";
     SeveralProjects, "several-projects", None, false, "domain mappings of several projects of a region use the same certificate";
     Held, "held", None, false, "the target is on hold: nothing is written";
@@ -222,6 +224,13 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The `ibmcloud` line that the hint ends with, if it has one.
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        let hint = self.hint.as_deref()?;
+        hint.get(hint.find("ibmcloud ")?..)
     }
 
     /// The exit status of this failure.

@@ -54,6 +54,7 @@ pub mod replace;
 pub mod validate;
 
 // afterwards
+pub mod check;
 pub mod effect;
 pub mod probe;
 pub mod restart;
@@ -65,7 +66,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
 
-use crate::config::{Config, Trigger};
+use crate::config::{Config, Target, Trigger};
 use crate::effect::{Effect, take_effect};
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::CodeEngine;
@@ -74,7 +75,7 @@ use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::replace::World;
-use crate::report::{Action, Outcome};
+use crate::report::{Action, Outcome, Results};
 use crate::roots::Roots;
 use crate::stop::Stop;
 use crate::validate::{Order, Pair};
@@ -83,11 +84,16 @@ use crate::validate::{Order, Pair};
 ///
 /// # Errors
 /// What stops the run before any target is looked at.
-pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcome>, Error> {
-    let Order { pairs, settled } = validate::validate(&config)?;
-    if pairs.is_empty() {
-        return Ok(settled);
+pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
+    let Order { pairs, settled } = if config.check {
+        Order::default()
+    } else {
+        validate::validate(&config)?
+    };
+    if pairs.is_empty() && !config.check {
+        return Ok(settled.into());
     }
+    let targets: Vec<Target> = validate::relevant(&config).cloned().collect();
     let by_hand = matches!(config.trigger, Trigger::Manual) && config.one_secret;
     let force_ignored = !config.force.is_empty() && !by_hand;
     let http = Http::new(&config.further_roots, config.proxy, Arc::clone(stop), now);
@@ -110,6 +116,12 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcom
         force: if by_hand { &config.force } else { &[] },
         by_cron: config.trigger.is_cron(),
     };
+    if config.check {
+        return Ok(Results {
+            targets: Vec::new(),
+            checks: check::check(&world, &iam, &targets, config.foreign_secret.as_ref()),
+        });
+    }
     let mut outcomes = bring_in_line(&world, &pairs);
     if !config.dry_run {
         let effect = Effect {
@@ -133,7 +145,7 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcom
         }
     }
     outcomes.extend(settled);
-    Ok(outcomes)
+    Ok(outcomes.into())
 }
 
 /// Three waves: look at all that is deployed, fetch and assemble each secret once, replace.

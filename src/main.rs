@@ -12,7 +12,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustls_pki_types::UnixTime;
 use sm_tls_sync::config::{Config, Logging, help};
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::report::{Heading, Outcome, Report};
+use sm_tls_sync::report::{Check, CheckState, Heading, Report, Results};
 use sm_tls_sync::stop::Stop;
 use sm_tls_sync::validate::describe;
 
@@ -28,17 +28,23 @@ fn main() -> ExitCode {
             Some("--dry-run") => {
                 environment.insert("DRY_RUN".to_owned(), "true".to_owned());
             }
+            Some("--check") => {
+                environment.insert("CHECK".to_owned(), "true".to_owned());
+            }
             _ => {
                 let heading = Heading::default();
                 let error = Error::new(
                     Reason::Configuration,
-                    anyhow::anyhow!("unknown argument: expected --help, --version or --dry-run"),
+                    anyhow::anyhow!(
+                        "unknown argument: expected --help, --version, --dry-run or --check"
+                    ),
                 );
                 return finish(heading, Err(error), start);
             }
         }
     }
-    start_logging(Logging::of(&environment));
+    let logging = Logging::of(&environment);
+    start_logging(logging);
     set_hook(Box::new(|panic| {
         // the place, not the payload: that could quote what it stumbled over
         let place = panic
@@ -58,6 +64,9 @@ fn main() -> ExitCode {
                 ),
             ))
         });
+    if let Ok(results) = &result {
+        print_table(&results.checks, logging);
+    }
     finish(heading, result, start)
 }
 
@@ -65,7 +74,7 @@ fn run(
     environment: &BTreeMap<String, String>,
     heading: &mut Heading,
     start: Instant,
-) -> Result<Vec<Outcome>, Error> {
+) -> Result<Results, Error> {
     let config = Config::parse(environment)?;
     let (trigger, event_id) = describe(&config.trigger);
     *heading = Heading {
@@ -98,7 +107,7 @@ fn run(
     sm_tls_sync::run(config, &stop, UnixTime::since_unix_epoch(now))
 }
 
-fn finish(heading: Heading, result: Result<Vec<Outcome>, Error>, start: Instant) -> ExitCode {
+fn finish(heading: Heading, result: Result<Results, Error>, start: Instant) -> ExitCode {
     let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let report = Report::new(heading, result, duration_ms);
     print(&report.line());
@@ -109,6 +118,21 @@ fn finish(heading: Heading, result: Result<Vec<Outcome>, Error>, start: Instant)
 fn print(text: &str) -> ExitCode {
     let _closed = writeln!(io::stdout(), "{text}");
     ExitCode::SUCCESS
+}
+
+/// The checks as a table for people; as log lines, where a program reads them.
+fn print_table(checks: &[Check], logging: Logging) {
+    for check in checks {
+        let level = match check.state {
+            CheckState::Red => Level::Error,
+            CheckState::Green | CheckState::NotTested => Level::Info,
+        };
+        if logging.json {
+            log::log!(level, "{check}");
+        } else {
+            let _closed = writeln!(io::stderr(), "{check}");
+        }
+    }
 }
 
 /// The whole environment. Bytes that are not UTF-8 become replacement characters, which no parser

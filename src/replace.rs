@@ -69,7 +69,8 @@ pub struct World<'a> {
 /// The certificate as Secrets Manager holds it now.
 #[derive(Debug)]
 pub struct Current {
-    bundle: Bundle,
+    /// Fit to serve.
+    pub bundle: Bundle,
     updated_at: Option<UnixTime>,
 }
 
@@ -405,7 +406,8 @@ fn write(world: &World<'_>, pair: &Pair, deployed: &Deployed, bundle: &Bundle) -
     }
 }
 
-fn explain(verb: &str, failure: CallFailure, place: &Place, rights: &Rights) -> Error {
+/// Why the TLS secret could not be read or replaced, and what to do.
+pub fn explain(verb: &str, failure: CallFailure, place: &Place, rights: &Rights) -> Error {
     let Place {
         name, project_id, ..
     } = place;

@@ -7,6 +7,7 @@
 //! `level` and `message` first; what does not apply is absent. Text from events and services is
 //! escaped and cut ([`crate::printable`]) where it enters a message.
 
+use std::fmt;
 use std::time::Instant;
 
 use rustls_pki_types::CertificateDer;
@@ -240,6 +241,115 @@ impl Outcome {
     }
 }
 
+/// One line of `--check`.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// What was tried.
+    pub check: &'static str,
+    /// On what: an id or a name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    /// How it went.
+    pub state: CheckState,
+    /// Why it is red.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// One sentence for people.
+    pub message: String,
+    /// The command that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// As it should be.
+    Green,
+    /// Not as it should be.
+    Red,
+    /// Something that it depends on is red, or was not given.
+    NotTested,
+}
+
+impl Check {
+    /// As it should be.
+    pub fn green(check: &'static str, subject: &(impl ToString + ?Sized), message: String) -> Self {
+        Self::new(check, subject, CheckState::Green, message)
+    }
+
+    /// Nobody knows, and why.
+    pub fn not_tested(check: &'static str, subject: &(impl ToString + ?Sized), why: &str) -> Self {
+        Self::new(
+            check,
+            subject,
+            CheckState::NotTested,
+            format!("not tested: {why}"),
+        )
+    }
+
+    /// Not as it should be.
+    pub fn red(check: &'static str, subject: &(impl ToString + ?Sized), error: &Error) -> Self {
+        Self {
+            reason: Some(error.reason),
+            command: error.command().map(str::to_owned),
+            ..Self::new(check, subject, CheckState::Red, error.to_string())
+        }
+    }
+
+    fn new(
+        check: &'static str,
+        subject: &(impl ToString + ?Sized),
+        state: CheckState,
+        message: String,
+    ) -> Self {
+        Self {
+            check,
+            subject: subject.to_string(),
+            state,
+            reason: None,
+            message,
+            command: None,
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            CheckState::Green => "green",
+            CheckState::Red => "RED",
+            CheckState::NotTested => "-",
+        };
+        let Self {
+            check,
+            subject,
+            message,
+            ..
+        } = self;
+        write!(f, "{state:5}  {check:15}  {subject:36}  {message}")
+    }
+}
+
+/// What a run found out.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// Target by target.
+    pub targets: Vec<Outcome>,
+    /// Right by right, with `--check`.
+    pub checks: Vec<Check>,
+}
+
+impl From<Vec<Outcome>> for Results {
+    fn from(targets: Vec<Outcome>) -> Self {
+        Self {
+            targets,
+            checks: Vec::new(),
+        }
+    }
+}
+
 /// What is known of the run before its outcomes.
 #[derive(Clone, Debug, Default)]
 pub struct Heading {
@@ -266,24 +376,33 @@ pub struct Report {
     dry_run: bool,
     duration_ms: u64,
     targets: Vec<Outcome>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<Check>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Finding>,
 }
 
 impl Report {
-    /// Sums up a run: its outcomes, or the failure that came before any.
+    /// Sums up a run: what it found out, or the failure that came before.
     #[must_use]
-    pub fn new(heading: Heading, result: Result<Vec<Outcome>, Error>, duration_ms: u64) -> Self {
-        let (targets, error) = match result {
-            Ok(targets) => (targets, None),
-            Err(error) => (Vec::new(), Some(error)),
+    pub fn new(heading: Heading, result: Result<Results, Error>, duration_ms: u64) -> Self {
+        let (Results { targets, checks }, error) = match result {
+            Ok(results) => (results, None),
+            Err(error) => (Results::default(), Some(error)),
         };
+        let red: Vec<&Check> = checks
+            .iter()
+            .filter(|c| c.state == CheckState::Red)
+            .collect();
         let failures: Vec<&Outcome> = targets.iter().filter(|o| o.kind.is_some()).collect();
         let status = match &error {
             Some(error) => error.kind().status(),
             None => failures
-                .first()
-                .and_then(|failure| failure.kind)
+                .iter()
+                .map(|failure| failure.kind)
+                .chain(red.iter().map(|check| check.reason?.kind()))
+                .next()
+                .flatten()
                 .map_or(0, Kind::status),
         };
         let retryable = match &error {
@@ -301,6 +420,13 @@ impl Report {
         };
         let message = match (&error, targets.as_slice()) {
             (Some(error), _) => error.to_string(),
+            (None, []) if !checks.is_empty() => {
+                let names: Vec<&str> = red.iter().map(|check| check.check).collect();
+                match names.as_slice() {
+                    [] => "check: nothing is red".to_owned(),
+                    names => format!("check: red is {}", names.join(", ")),
+                }
+            }
             (None, [only]) => only.message.clone(),
             (None, several) => summary(several),
         };
@@ -315,6 +441,7 @@ impl Report {
             dry_run: heading.dry_run,
             duration_ms,
             targets,
+            checks,
             error: error.map(|error| Finding {
                 code: error.reason,
                 message: error.to_string(),
@@ -381,7 +508,7 @@ mod tests {
             failed(Reason::SecretMissing),
             failed(Reason::CodeEngineUnavailable),
         ];
-        let report = Report::new(Heading::default(), Ok(outcomes), 7);
+        let report = Report::new(Heading::default(), Ok(outcomes.into()), 7);
         assert_eq!(report.status(), Kind::SecretsManager.status());
         assert!(report.retryable);
         assert_eq!(report.message, "1 replaced, 2 failed");
@@ -405,7 +532,7 @@ mod tests {
             code: Reason::ChainGap,
             message: "y".to_owned(),
         });
-        let report = Report::new(Heading::default(), Ok(vec![outcome]), 0);
+        let report = Report::new(Heading::default(), Ok(vec![outcome].into()), 0);
         assert_eq!((report.level, report.status()), ("warn", 0));
     }
 }

@@ -138,7 +138,8 @@ fn reconcile(config: &Config) -> Result<Order, Error> {
     })
 }
 
-fn relevant(config: &Config) -> impl Iterator<Item = &Target> {
+/// The targets that this run is about.
+pub fn relevant(config: &Config) -> impl Iterator<Item = &Target> {
     config.targets.iter().filter(|target| {
         config.narrowed.is_none() || target.secret.as_ref() == config.narrowed.as_ref()
     })

@@ -128,6 +128,39 @@ impl<'a> Iam<'a> {
         }
     }
 
+    /// Where the compute resource token is, if one is used, or why it cannot be read.
+    #[must_use]
+    pub fn token_file(&self) -> Option<Result<PathBuf, Error>> {
+        match &self.credentials {
+            Credentials::Profile { token_files, .. } => {
+                Some(read_token(token_files, &self.rights).map(|(path, _)| path))
+            }
+            Credentials::ApiKey(_) => None,
+        }
+    }
+
+    /// Gets a token, if there is none yet.
+    ///
+    /// # Errors
+    /// Exit status 4.
+    pub fn assume(&self) -> Result<(), Error> {
+        match self.token(None) {
+            Ok(_) => Ok(()),
+            Err(CallFailure::NoToken(error)) => Err(error),
+            Err(failure) => Err(error!(Reason::IamRefused, "{failure}")),
+        }
+    }
+
+    /// The address that tokens come from.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match &self.endpoint {
+            Endpoint::Given(base) => base,
+            Endpoint::PrivateThenPublic(_, public) if self.used_public() => public,
+            Endpoint::PrivateThenPublic(private, _) => private,
+        }
+    }
+
     /// Whether the public address had to stand in for the private one.
     #[must_use]
     pub fn used_public(&self) -> bool {
@@ -259,7 +292,7 @@ impl<'a> Iam<'a> {
                 profile,
                 token_files,
             } => {
-                let token = read_token(token_files)?;
+                let (_, token) = read_token(token_files, &self.rights)?;
                 Ok(form(&[
                     ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
                     ("cr_token", token.expose()),
@@ -289,8 +322,8 @@ impl<'a> Iam<'a> {
                 },
                 PROFILE_NOT_ELIGIBLE,
             ) => {
-                let claims = read_token(token_files)
-                    .map(|token| Claims::of(&token))
+                let claims = read_token(token_files, &self.rights)
+                    .map(|(_, token)| Claims::of(&token))
                     .unwrap_or_default();
                 error!(
                     Reason::ProfileRefused,
@@ -382,8 +415,7 @@ fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
 
 /// The compute resource token from the first file that exists. A JWT holds no white space, so the
 /// end of the line is no part of it.
-fn read_token(files: &[PathBuf]) -> Result<Secret, Error> {
-    const ENABLE: &str = "switch trusted profiles on for the job: ibmcloud ce job update --name JOB --trusted-profiles-enabled=true";
+fn read_token(files: &[PathBuf], rights: &Rights) -> Result<(PathBuf, Secret), Error> {
     let names: Vec<String> = files
         .iter()
         .map(|file| file.display().to_string())
@@ -409,14 +441,14 @@ fn read_token(files: &[PathBuf]) -> Result<Secret, Error> {
                 file.display()
             ));
         }
-        return Ok(token);
+        return Ok((file.clone(), token));
     }
     Err(error!(
         Reason::TokenFileMissing,
         "there is no compute resource token (looked for {})",
         names.join(", ")
     )
-    .hint(ENABLE))
+    .hint(rights.token_file()))
 }
 
 #[cfg(test)]

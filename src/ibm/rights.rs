@@ -14,9 +14,20 @@ pub struct Rights {
     pub instance: Option<Uuid>,
     /// The region that the job runs in, if it is known.
     pub region: Option<Region>,
+    /// The name of the job, if it is known.
+    pub job: Option<String>,
 }
 
 impl Rights {
+    /// To get a compute resource token at all.
+    #[must_use]
+    pub fn token_file(&self) -> String {
+        let job = quoted(self.job.as_deref().unwrap_or("JOB"));
+        format!(
+            "switch trusted profiles on for the job: ibmcloud ce job update --name {job} --trusted-profiles-enabled=true"
+        )
+    }
+
     /// To read this secret: access is granted per secret group.
     #[must_use]
     pub fn read_secret(&self, id: &Uuid) -> String {
