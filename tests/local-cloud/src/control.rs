@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -16,7 +17,10 @@ use serde_json::{Value, json};
 
 use crate::clock::seconds;
 use crate::store::lock;
-use crate::{CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, TlsSecret};
+use crate::{
+    AppFate, CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, Policy,
+    Serving, TlsSecret,
+};
 
 #[derive(Clone)]
 struct Desk {
@@ -44,6 +48,11 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
     let project = Router::new()
         .route("/tls_secrets/{name}", get(tls_secret).put(put_tls_secret))
         .route("/domains/{domain}", put(map_domain))
+        .route("/domains/{domain}/serving", put(set_serving))
+        .route("/domains/{domain}/instead", put(serve_instead))
+        .route("/domains/{domain}/cname_target", put(set_cname_target))
+        .route("/apps/{app}", get(app).put(create_app))
+        .route("/apps/{app}/fate", put(set_app_fate))
         .route("/job_runs", get(job_runs))
         .route("/jobs/{job}/runs", post(submit))
         .route("/jobs/{job}/cron", post(cron))
@@ -62,8 +71,15 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
         .route("/secrets", post(issue))
         .route("/secrets/{id}/material", get(material).put(put_material))
         .route("/secrets/{id}/state", put(set_state))
+        .route("/secrets/{id}/version_age", put(age_version))
         .route("/rotate", post(rotate))
         .route("/served/{domain}", get(served))
+        .route("/clients/{domain}", get(clients))
+        .route(
+            "/state",
+            get(async |State(desk): State<Desk>| Json(desk.cloud.state())),
+        )
+        .route("/policies", get(policies).put(set_policies))
         .route(
             "/deliveries",
             get(async |State(desk): State<Desk>| Json(desk.cloud.deliveries())),
@@ -217,9 +233,91 @@ async fn put_tls_secret(
 async fn map_domain(
     State(desk): State<Desk>,
     Path((project, domain)): Path<(String, String)>,
-    Json(tls_secret): Json<String>,
+    Json(secret_or_fields): Json<Value>,
 ) -> Response {
-    blocking(move || desk.cloud.map_domain(&project, &domain, &tls_secret)).await
+    blocking(move || match secret_or_fields {
+        Value::String(tls_secret) => desk.cloud.map_domain(&project, &domain, &tls_secret),
+        fields => desk.cloud.map_domain_with(&project, &domain, fields),
+    })
+    .await
+}
+
+async fn set_serving(
+    State(desk): State<Desk>,
+    Path((project, domain)): Path<(String, String)>,
+    Json(serving): Json<Serving>,
+) -> Response {
+    blocking(move || desk.cloud.set_serving(&project, &domain, serving)).await
+}
+
+async fn serve_instead(
+    State(desk): State<Desk>,
+    Path((project, domain)): Path<(String, String)>,
+    Json(secret): Json<Value>,
+) -> Response {
+    blocking(move || {
+        let text = |field: &str| secret[field].as_str().unwrap_or_default().to_owned();
+        desk.cloud
+            .serve_instead(&project, &domain, &text("tls_cert"), &text("tls_key"));
+    })
+    .await
+}
+
+async fn set_cname_target(
+    State(desk): State<Desk>,
+    Path((project, domain)): Path<(String, String)>,
+    Json(target): Json<String>,
+) -> Response {
+    blocking(move || desk.cloud.set_cname_target(&project, &domain, &target)).await
+}
+
+async fn clients(State(desk): State<Desk>, Path(domain): Path<String>) -> Response {
+    blocking(move || {
+        json!({
+            "handshakes": desk.cloud.handshakes(&domain),
+            "bytes": desk.cloud.edge_bytes(&domain),
+        })
+    })
+    .await
+}
+
+async fn app(State(desk): State<Desk>, Path((project, name)): Path<(String, String)>) -> Response {
+    match desk.cloud.app(&project, &name) {
+        Some(app) => Json(app).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn create_app(
+    State(desk): State<Desk>,
+    Path((project, name)): Path<(String, String)>,
+    Json(fields): Json<Value>,
+) -> Response {
+    blocking(move || desk.cloud.create_app(&project, &name, fields)).await
+}
+
+async fn set_app_fate(
+    State(desk): State<Desk>,
+    Path((project, name)): Path<(String, String)>,
+    Json(fate): Json<AppFate>,
+) -> Response {
+    blocking(move || desk.cloud.set_app_fate(&project, &name, fate)).await
+}
+
+async fn policies(State(desk): State<Desk>) -> Response {
+    Json(desk.cloud.policies()).into_response()
+}
+
+async fn set_policies(State(desk): State<Desk>, Json(policies): Json<Vec<Policy>>) -> Response {
+    blocking(move || desk.cloud.set_policies(policies)).await
+}
+
+async fn age_version(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Json(seconds): Json<u64>,
+) -> Response {
+    blocking(move || desk.cloud.age_version(&id, Duration::from_secs(seconds))).await
 }
 
 async fn job_runs(State(desk): State<Desk>, Path(project): Path<String>) -> Response {

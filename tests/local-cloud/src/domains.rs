@@ -1,81 +1,249 @@
-//! The edge: real TLS for domain mappings, from what their TLS secret holds at each handshake.
+//! The edge: real TLS for domain mappings, from what their TLS secret holds, at once, late or
+//! never; and what clients did there.
+//!
+//! Not here: the mappings themselves (`code_engine`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::server::{Acceptor, ResolvesServerCertUsingSni};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use crate::Cloud;
-use crate::store::{Kind, Store, lock};
+use crate::http::Socket;
+use crate::store::{Kind, Store};
+
+/// What the ingress of a domain mapping serves after its TLS secret was replaced.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Serving {
+    /// The secret as it is.
+    AtOnce,
+    /// For so many handshakes what it served before, then the secret; counted anew at each
+    /// replacement.
+    AfterHandshakes(u32),
+    /// What it served when this was set, for ever.
+    Never,
+    /// Nothing: the connection is accepted, and reset once the client has said which name it wants.
+    Unreachable,
+}
+
+/// What the edge remembers.
+#[derive(Default)]
+pub(crate) struct Edge {
+    /// By project and domain; a mapping that is not among them serves at once.
+    ingresses: BTreeMap<(String, String), Ingress>,
+    /// By the name that clients asked for.
+    pub(crate) clients: BTreeMap<String, Clients>,
+}
+
+struct Ingress {
+    serving: Serving,
+    served: Option<Pair>,
+    /// Tag of the secret that it will serve, and after how many handshakes.
+    awaited: Option<(String, u32)>,
+}
+
+/// What clients of one name did.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(crate) struct Clients {
+    pub(crate) handshakes: u64,
+    /// Of application data.
+    pub(crate) bytes: u64,
+    /// Connections that have not ended.
+    pub(crate) open: u64,
+}
+
+/// Chain and key in PEM, and the entity tag that they were found under.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) tag: String,
+    pub(crate) tls_cert: String,
+    pub(crate) tls_key: String,
+}
+
+enum Decision {
+    Refuse,
+    Reset,
+    Serve(Pair),
+}
+
+/// Sets how a mapping serves; `instead` is what it serves then with `Never`. An error says what is
+/// missing.
+pub(crate) fn set_serving(
+    store: &mut Store,
+    project_id: &str,
+    domain: &str,
+    serving: Serving,
+    instead: Option<Pair>,
+) -> Result<(), String> {
+    let project = store.projects.get(project_id);
+    if project.is_none_or(|project| project.get(Kind::DomainMapping, domain).is_none()) {
+        return Err(format!("there is no domain mapping {domain}"));
+    }
+    let key = (project_id.to_owned(), domain.to_owned());
+    let before = store.edge.ingresses.remove(&key);
+    if serving == Serving::AtOnce {
+        return Ok(());
+    }
+    let served = instead
+        .or_else(|| before?.served)
+        .or_else(|| tls_secret(store, project_id, domain));
+    let ingress = Ingress {
+        serving,
+        served,
+        awaited: None,
+    };
+    store.edge.ingresses.insert(key, ingress);
+    Ok(())
+}
 
 /// Serves all domain mappings on one listener until the runtime ends.
 pub(crate) async fn serve(cloud: Arc<Cloud>, listener: TcpListener) -> anyhow::Result<()> {
-    let resolver = Arc::new(Mappings(cloud));
     let config = rustls::ServerConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(resolver);
-    let tls = TlsAcceptor::from(Arc::new(config));
+        // of no name: which certificate it is, is decided for each handshake
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let tls = tls.clone();
-        tokio::spawn(async move {
-            // A handshake that is refused is the client's to report.
-            let Ok(mut stream) = tls.accept(stream).await else {
-                return;
-            };
-            let domain = stream
-                .get_ref()
-                .1
-                .server_name()
-                .unwrap_or_default()
-                .to_owned();
-            let mut request = [0; 1024];
-            if !matches!(stream.read(&mut request).await, Ok(1..)) {
-                return;
+        let reset = Arc::new(AtomicBool::new(false));
+        let socket = Socket::new(stream, reset.clone());
+        tokio::spawn(converse(cloud.clone(), config.clone(), socket, reset));
+    }
+}
+
+async fn converse(
+    cloud: Arc<Cloud>,
+    mut config: rustls::ServerConfig,
+    socket: Socket,
+    reset: Arc<AtomicBool>,
+) {
+    // A handshake that fails is the client's to report.
+    let Ok(started) = LazyConfigAcceptor::new(Acceptor::default(), socket).await else {
+        return;
+    };
+    let domain = started
+        .client_hello()
+        .server_name()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let decision = cloud.update(|store| {
+        let clients = store.edge.clients.entry(domain.clone()).or_default();
+        clients.handshakes += 1;
+        clients.open += 1;
+        decide(store, &domain)
+    });
+    let connection = Connection {
+        cloud,
+        domain: domain.clone(),
+    };
+    match decision {
+        Decision::Reset => {
+            reset.store(true, Ordering::Relaxed);
+            return;
+        }
+        Decision::Refuse => {}
+        Decision::Serve(pair) => {
+            if let Some(key) = certified_key(&pair) {
+                config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
             }
-            let body = format!("this is {domain}\n");
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\
-                 connection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = stream.write_all(answer.as_bytes()).await;
-            let _ = stream.shutdown().await;
-        });
+        }
+    }
+    let Ok(mut stream) = started.into_stream(Arc::new(config)).await else {
+        return;
+    };
+    let mut request = [0; 1024];
+    let Ok(length @ 1..) = stream.read(&mut request).await else {
+        return;
+    };
+    connection.clients(|clients| clients.bytes += u64::try_from(length).unwrap_or(u64::MAX));
+    let body = format!("this is {domain}\n");
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+/// Counted as open until dropped.
+struct Connection {
+    cloud: Arc<Cloud>,
+    domain: String,
+}
+
+impl Connection {
+    fn clients(&self, change: impl FnOnce(&mut Clients)) {
+        self.cloud
+            .update(|store| change(store.edge.clients.entry(self.domain.clone()).or_default()));
     }
 }
 
-struct Mappings(Arc<Cloud>);
-
-impl std::fmt::Debug for Mappings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Mappings")
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.clients(|clients| clients.open -= 1);
     }
 }
 
-impl ResolvesServerCert for Mappings {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let domain = hello.server_name()?;
-        let (certificates, key) = tls_secret_of(&lock(&self.0.store), domain)?;
-        let certificates = CertificateDer::pem_slice_iter(certificates.as_bytes())
-            .collect::<Result<_, _>>()
-            .ok()?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?;
-        let key = ring::sign::any_supported_type(&key).ok()?;
-        Some(Arc::new(CertifiedKey::new(certificates, key)))
+fn certified_key(pair: &Pair) -> Option<CertifiedKey> {
+    let certificates = CertificateDer::pem_slice_iter(pair.tls_cert.as_bytes())
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let key = PrivateKeyDer::from_pem_slice(pair.tls_key.as_bytes()).ok()?;
+    let key = ring::sign::any_supported_type(&key).ok()?;
+    Some(CertifiedKey::new(certificates, key))
+}
+
+/// One handshake for this name, and what it gets.
+fn decide(store: &mut Store, domain: &str) -> Decision {
+    let Some((project_id, mapping)) = mapping_of(store, domain) else {
+        return Decision::Refuse;
+    };
+    let current = tls_secret(store, &project_id, &mapping);
+    let serve = |pair: Option<Pair>| pair.map_or(Decision::Refuse, Decision::Serve);
+    let Some(ingress) = store.edge.ingresses.get_mut(&(project_id, mapping)) else {
+        return serve(current);
+    };
+    match ingress.serving {
+        Serving::AtOnce => serve(current),
+        Serving::Unreachable => Decision::Reset,
+        Serving::Never => serve(ingress.served.clone()),
+        Serving::AfterHandshakes(count) => {
+            let Some(current) = current else {
+                return Decision::Refuse;
+            };
+            let old = ingress.served.as_ref().filter(|old| old.tag != current.tag);
+            if let Some(old) = old {
+                let left = match &ingress.awaited {
+                    Some((tag, left)) if *tag == current.tag => *left,
+                    _ => count,
+                };
+                if left > 0 {
+                    let old = old.clone();
+                    ingress.awaited = Some((current.tag, left - 1));
+                    return Decision::Serve(old);
+                }
+            }
+            ingress.served = Some(current.clone());
+            ingress.awaited = None;
+            Decision::Serve(current)
+        }
     }
 }
 
-/// The mapping of exactly this name, else the wildcard mapping above it.
-fn tls_secret_of(store: &Store, domain: &str) -> Option<(String, String)> {
+/// The mapping of exactly this name, else the wildcard mapping above it: its project and its name.
+fn mapping_of(store: &Store, domain: &str) -> Option<(String, String)> {
     let wildcard = domain
         .split_once('.')
         .map(|(_, parent)| format!("*.{parent}"));
@@ -83,13 +251,21 @@ fn tls_secret_of(store: &Store, domain: &str) -> Option<(String, String)> {
         .into_iter()
         .flatten()
         .find_map(|name| {
-            store.projects.values().find_map(|project| {
-                let mapping = project.get(Kind::DomainMapping, &name)?;
-                let secret = project.get(Kind::Secret, mapping.text("tls_secret")?)?;
-                Some((
-                    secret.data("tls_cert")?.to_owned(),
-                    secret.data("tls_key")?.to_owned(),
-                ))
-            })
+            let has = |project: &&crate::store::Project| {
+                project.get(Kind::DomainMapping, &name).is_some()
+            };
+            let project = store.projects.values().find(has)?;
+            Some((project.id.clone(), name))
         })
+}
+
+fn tls_secret(store: &Store, project_id: &str, mapping: &str) -> Option<Pair> {
+    let project = store.projects.get(project_id)?;
+    let mapping = project.get(Kind::DomainMapping, mapping)?;
+    let secret = project.get(Kind::Secret, mapping.text("tls_secret")?)?;
+    Some(Pair {
+        tag: secret.entity_tag.clone(),
+        tls_cert: secret.data("tls_cert")?.to_owned(),
+        tls_key: secret.data("tls_key")?.to_owned(),
+    })
 }

@@ -102,10 +102,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, route
         let reset = Arc::new(AtomicBool::new(false));
         // Without this, small answers wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
-        let socket = Socket {
-            stream,
-            reset: reset.clone(),
-        };
+        let socket = Socket::new(stream, reset.clone());
         let (tls, router) = (tls.clone(), router.clone());
         tokio::spawn(async move {
             match tls {
@@ -153,9 +150,15 @@ where
 }
 
 /// A TCP stream that is reset instead of closed if `reset` says so.
-struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     reset: Arc<AtomicBool>,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream, reset: Arc<AtomicBool>) -> Self {
+        Self { stream, reset }
+    }
 }
 
 impl Drop for Socket {

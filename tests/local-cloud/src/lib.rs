@@ -69,11 +69,13 @@ pub mod route;
 mod world;
 
 pub use authority::{Authority, CertificateSpec, KeyKind, Material, SecretType};
+pub use code_engine::apps::AppFate;
+pub use domains::Serving;
 pub use faults::{Fault, FaultGuard, FaultKind};
 pub use job_runs::{Attempt, JobRun, Trigger};
 pub use journal::{Entry, Service};
-pub use library::{AppFate, JobSettings, Served, TlsSecret};
-pub use store::{Delivery, DeliveryOutcome, Link, Policy, Role};
+pub use library::{JobSettings, Served, TlsSecret};
+pub use store::{Action, Delivery, DeliveryOutcome, Link, Policy, Role};
 pub use world::World;
 
 /// How a cloud behaves. Each knob's default is the likelier behaviour of IBM.
@@ -93,6 +95,15 @@ pub struct Options {
     pub conflict_status: u16,
     /// Code Engine's status for a missing `If-Match`: 428 or 400.
     pub missing_if_match_status: u16,
+    /// A PATCH of an app that changes nothing makes a revision all the same.
+    pub noop_patch_makes_revision: bool,
+    /// An app's answer to PATCH, and the next read, show the status of before.
+    pub revisions_lag: bool,
+    /// The entity tag of an app is another one when its status moves.
+    pub status_moves_tag: bool,
+    /// `status` of an app whose latest revision failed while an earlier one serves: `failed` or
+    /// `warning`.
+    pub failed_app_status: String,
     /// Pause before Event Notifications' first retry; doubles with each.
     pub delivery_retry_delay: Duration,
     /// Pause before a job run's process is started again.
@@ -119,6 +130,10 @@ impl Default for Options {
             entity_tags: EntityTags::Quoted,
             conflict_status: 412,
             missing_if_match_status: 428,
+            noop_patch_makes_revision: false,
+            revisions_lag: false,
+            status_moves_tag: false,
+            failed_app_status: "failed".into(),
             delivery_retry_delay: Duration::from_millis(10),
             job_retry_delay: Duration::ZERO,
             job_termination_grace: Duration::from_secs(30),
@@ -150,6 +165,10 @@ impl Options {
             secret_id_as_crn: bit(2),
             optional_fields: bit(3),
             slow_bodies: bit(4),
+            noop_patch_makes_revision: bit(5),
+            revisions_lag: bit(6),
+            status_moves_tag: bit(7),
+            failed_app_status: if bit(11) { "warning" } else { "failed" }.into(),
             ..Self::default()
         }
     }

@@ -11,9 +11,10 @@ use crate::{Authority, CloudHandle, Environment, Fault, FaultGuard, World, iam};
 mod code_engine;
 mod edge;
 mod secrets_manager;
+mod state;
 mod triggers;
 
-pub use code_engine::{AppFate, JobSettings, TlsSecret};
+pub use code_engine::{JobSettings, TlsSecret};
 pub use edge::Served;
 
 /// Where it is, and what there is.
@@ -135,6 +136,22 @@ impl CloudHandle {
     /// Adds a policy to the world's profile.
     pub fn grant(&self, policy: Policy) {
         self.profile(|profile| profile.policies.push(policy));
+    }
+
+    /// Takes a policy from the world's profile.
+    pub fn revoke(&self, policy: &Policy) {
+        self.profile(|profile| {
+            let held = profile.policies.iter().position(|held| held == policy);
+            let held = held.unwrap_or_else(|| panic!("the profile has no policy {policy:?}"));
+            profile.policies.remove(held);
+        });
+    }
+
+    /// The policies of the world's profile.
+    pub fn policies(&self) -> Vec<Policy> {
+        let id = &self.world.profile_id;
+        self.cloud
+            .update(|store| store.profiles[id].policies.clone())
     }
 
     /// Lets a job of any project assume the world's profile, and the profile write that project.

@@ -24,7 +24,9 @@ mod versions;
 mod wire;
 
 pub(crate) use versions::{add, remember, rotate};
-use wire::{described, material_fields, shown, version_described, version_with_payload};
+use wire::{
+    described, managed_csr, material_fields, shown, version_described, version_with_payload,
+};
 
 type Answer = Result<Response, Response>;
 
@@ -175,6 +177,7 @@ fn payload(cloud: &Cloud, store: &mut Store, id: &str) -> Answer {
     let mut body = described(cloud, store, secret);
     if let Some(material) = shown(secret).and_then(|version| version.material.as_ref()) {
         body.extend(material_fields(secret.secret_type, material));
+        body.extend(managed_csr(material).map(|csr| ("managed_csr".to_owned(), csr)));
     }
     Ok(Json(body).into_response())
 }
@@ -251,7 +254,7 @@ async fn versions(
     answered(cloud.update(|store| {
         let secret = find(store, &headers, &id, Part::Metadata)?;
         let all: Vec<_> = (0..secret.versions.len())
-            .map(|index| version_described(secret, index))
+            .map(|index| version_described(&cloud, secret, index))
             .collect();
         Ok(Json(json!({ "total_count": all.len(), "versions": all })).into_response())
     }))
@@ -271,7 +274,7 @@ async fn read_version(
             .expect("found under the same lock");
         secret.retrieved_at = Some(now());
         secret.versions[index].downloaded = true;
-        Ok(Json(version_with_payload(secret, index)).into_response())
+        Ok(Json(version_with_payload(&cloud, secret, index)).into_response())
     }))
 }
 
@@ -283,7 +286,7 @@ async fn version_metadata(
     answered(cloud.update(|store| {
         let secret = find(store, &headers, &id, Part::Metadata)?;
         let index = version_index(secret, &version)?;
-        Ok(Json(version_described(secret, index)).into_response())
+        Ok(Json(version_described(&cloud, secret, index)).into_response())
     }))
 }
 
@@ -425,7 +428,7 @@ async fn create_version(
         rotate(&cloud, store, &id, if own { None } else { supplied }, false)
             .map_err(|why| problem(400, "bad_request", &why))?;
         let secret = &store.secrets[&id];
-        let body = version_with_payload(secret, secret.versions.len() - 1);
+        let body = version_with_payload(&cloud, secret, secret.versions.len() - 1);
         Ok((StatusCode::CREATED, Json(body)).into_response())
     });
     if rotated.is_ok() {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -53,6 +53,7 @@ pub(crate) struct Store {
     pub(crate) deliveries: Vec<Delivery>,
     // Code Engine
     pub(crate) projects: BTreeMap<String, Project>,
+    pub(crate) edge: crate::domains::Edge,
     pub(crate) last_tag: u64,
     /// Every key, token and API key that was ever in use.
     pub(crate) in_use: BTreeSet<String>,
@@ -81,7 +82,7 @@ pub struct Link {
 }
 
 /// A role on one instance.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Role {
     /// Sees metadata; of Code Engine everything, but changes nothing.
     Reader,
@@ -91,13 +92,31 @@ pub enum Role {
     Writer,
 }
 
+/// An action of Code Engine, as custom roles are made of them.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Action {
+    /// `codeengine.tenant.read`: the project itself.
+    ReadProject,
+    /// `codeengine.tenant.entities.read`: whatever stands in it.
+    ReadEntities,
+    /// `codeengine.tenant.entities.update`: PUT and PATCH, but neither create nor delete.
+    UpdateEntities,
+}
+
 /// What a trusted profile may do.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Policy {
     /// On a Code Engine project.
     CodeEngine {
         /// `Reader` or `Writer`.
         role: Role,
+        /// The project.
+        project_id: String,
+    },
+    /// On a Code Engine project, by a custom role.
+    CodeEngineCustom {
+        /// What the role consists of.
+        actions: Vec<Action>,
         /// The project.
         project_id: String,
     },
@@ -148,7 +167,9 @@ pub(crate) enum Wish<'a> {
     ManageSecrets,
     ReadMetadata(&'a str),
     ReadPayload(&'a str),
-    ReadProject(&'a str),
+    ReadEntities(&'a str),
+    SeeProject(&'a str),
+    UpdateEntities(&'a str),
     WriteProject(&'a str),
 }
 
@@ -157,7 +178,15 @@ impl Store {
         match identity {
             Identity::Owner(_) => true,
             Identity::EventNotifications => {
-                self.en_authorized && matches!(wish, Wish::ReadProject(_) | Wish::WriteProject(_))
+                // Viewer and Writer
+                self.en_authorized
+                    && matches!(
+                        wish,
+                        Wish::SeeProject(_)
+                            | Wish::ReadEntities(_)
+                            | Wish::UpdateEntities(_)
+                            | Wish::WriteProject(_)
+                    )
             }
             Identity::Profile(id) => self
                 .profiles
@@ -211,16 +240,32 @@ impl Store {
 
 fn grants(policy: &Policy, wish: Wish<'_>) -> bool {
     match (policy, wish) {
-        (Policy::CodeEngine { project_id, .. }, Wish::ReadProject(project)) => {
-            project_id == project
-        }
         (
+            Policy::CodeEngine { project_id, .. },
+            Wish::SeeProject(project) | Wish::ReadEntities(project),
+        )
+        | (
             Policy::CodeEngine {
                 role: Role::Writer,
                 project_id,
             },
-            Wish::WriteProject(project),
+            Wish::UpdateEntities(project) | Wish::WriteProject(project),
         ) => project_id == project,
+        (
+            Policy::CodeEngineCustom {
+                actions,
+                project_id,
+            },
+            wish,
+        ) => {
+            let (action, project) = match wish {
+                Wish::SeeProject(project) => (Action::ReadProject, project),
+                Wish::ReadEntities(project) => (Action::ReadEntities, project),
+                Wish::UpdateEntities(project) => (Action::UpdateEntities, project),
+                _ => return false,
+            };
+            project_id == project && actions.contains(&action)
+        }
         (
             Policy::SecretsManager {
                 secret_group_id, ..
@@ -367,6 +412,8 @@ pub(crate) struct Project {
     pub(crate) region: String,
     pub(crate) subdomain: String,
     pub(crate) resources: BTreeMap<(Kind, String), Resource>,
+    /// Of every app, by name.
+    pub(crate) revisions: BTreeMap<String, crate::code_engine::apps::Revisions>,
     pub(crate) job_runs: BTreeMap<String, crate::job_runs::Run>,
 }
 

@@ -164,6 +164,7 @@ pub(crate) fn add_project(store: &mut Store, name: &str, region: &str) -> String
         region: region.to_owned(),
         subdomain: new_id()[..13].replace('-', ""),
         resources: Default::default(),
+        revisions: Default::default(),
         job_runs: Default::default(),
     };
     store.projects.insert(id.clone(), project);

@@ -93,6 +93,8 @@ pub(super) fn fields(
             let image = text("image_reference").map(drop);
             image.ok_or_else(|| refused("image_reference is missing."))
         }
+        // The platform's own: of no secret of the project.
+        Kind::DomainMapping if fields.get("user_managed") == Some(&json!(false)) => Ok(()),
         Kind::DomainMapping => {
             let secret = text("tls_secret").unwrap_or_default();
             let found = project.get(Kind::Secret, secret);
@@ -150,12 +152,6 @@ pub(super) fn fill(
             "run_env_variables": [],
             "run_volume_mounts": [],
             "scale_min_instances": 0,
-            "status": "ready",
-            "status_details": {
-                "latest_created_revision": revision(name, 1),
-                "latest_ready_revision": revision(name, 1),
-                "reason": "ready",
-            },
         }),
         Kind::Job => json!({
             "run_arguments": [],
@@ -187,67 +183,62 @@ pub(super) fn fill(
             fields.entry(field).or_insert(value);
         }
     }
-    if matches!(kind, Kind::App | Kind::Job) {
+    let computed = computed_variables(cloud, project, kind, name);
+    if !computed.is_empty() {
         // Told apart from the user's variables since 2024-05-13.
-        let computed = json!([
-            { "type": "literal", "name": "CE_PROJECT_ID", "value": project.id },
-            { "type": "literal", "name": "CE_REGION", "value": project.region },
-            { "type": "literal", "name": "CE_SUBDOMAIN", "value": project.subdomain },
-        ]);
-        fields.insert("computed_env_variables".into(), computed);
+        fields.insert("computed_env_variables".into(), computed.into());
     }
 }
 
-fn revision(app: &str, number: u64) -> String {
-    format!("{app}-{number:05}")
+/// The variables that Code Engine gives a program by itself; the list of an app and that of a job
+/// have the lengths that IBM's own tests expect.
+fn computed_variables(cloud: &Cloud, project: &Project, kind: Kind, name: &str) -> Vec<Value> {
+    let region = project.region.as_str();
+    let common = [
+        ("CE_PROJECT_ID", project.id.clone()),
+        ("CE_REGION", region.to_owned()),
+        ("CE_SUBDOMAIN", project.subdomain.clone()),
+    ];
+    let of_apps = [
+        ("CE_API_BASE_URL", cloud.addresses.code_engine()),
+        ("CE_APP", name.to_owned()),
+        ("CE_DOMAIN", format!("{region}.codeengine.appdomain.cloud")),
+    ];
+    let variables = match kind {
+        Kind::App => [of_apps, common].concat(),
+        Kind::Job => common.to_vec(),
+        Kind::ConfigMap | Kind::DomainMapping | Kind::Secret => Vec::new(),
+    };
+    let literal = |(name, value)| json!({ "type": "literal", "name": name, "value": value });
+    variables.into_iter().map(literal).collect()
 }
 
-/// A change of anything but our own fields makes a revision. It is ready at once, unless the app
-/// carries `x_next_revision` (set by the library): `failed` or `deploying`.
-pub(super) fn next_revision(
-    app: &str,
-    before: &Map<String, Value>,
-    after: &mut Map<String, Value>,
-) {
-    let template = |fields: &Map<String, Value>| {
-        let mut fields = fields.clone();
-        fields.retain(|name, _| !name.starts_with("status") && !name.starts_with("x_"));
-        fields
+/// The fields that a PATCH may name: those of IBM's patch models, where that matters here.
+pub(super) fn patchable(kind: Kind, patch: &Map<String, Value>) -> Result<(), Refused> {
+    let fits = |name: &str| match kind {
+        Kind::App => {
+            const FIELDS: [&str; 13] = [
+                "image_port",
+                "image_reference",
+                "image_secret",
+                "managed_domain_mappings",
+                "probe_liveness",
+                "probe_readiness",
+                "run_arguments",
+                "run_as_user",
+                "run_commands",
+                "run_compute_resource_token_enabled",
+                "run_env_variables",
+                "run_service_account",
+                "run_volume_mounts",
+            ];
+            FIELDS.contains(&name) || name.starts_with("scale_")
+        }
+        Kind::DomainMapping => ["component", "tls_secret"].contains(&name),
+        Kind::ConfigMap | Kind::Job | Kind::Secret => true,
     };
-    if template(before) == template(after) {
-        return;
+    match patch.keys().find(|name| !fits(name)) {
+        None => Ok(()),
+        Some(name) => Err(refused(format!("{name} cannot be changed."))),
     }
-    let created = before["status_details"]["latest_created_revision"]
-        .as_str()
-        .unwrap_or_default();
-    let number = created
-        .rsplit('-')
-        .next()
-        .and_then(|n| n.parse::<u64>().ok())
-        .unwrap_or(0);
-    let new = revision(app, number + 1);
-    let fate = before
-        .get("x_next_revision")
-        .and_then(Value::as_str)
-        .unwrap_or("ready")
-        .to_owned();
-    let ready = if fate == "ready" {
-        Value::from(new.as_str())
-    } else {
-        before["status_details"]["latest_ready_revision"].clone()
-    };
-    after.insert("status".into(), fate.as_str().into());
-    let reason = if fate == "failed" {
-        "no_revision_ready"
-    } else {
-        fate.as_str()
-    };
-    after.insert(
-        "status_details".into(),
-        json!({
-            "latest_created_revision": new,
-            "latest_ready_revision": ready,
-            "reason": reason,
-        }),
-    );
 }

@@ -45,7 +45,7 @@ pub(super) async fn list(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     answered(cloud.update(|store| {
-        admit(&cloud, store, &caller, Wish::ReadProject(&project_id))?;
+        admit(&cloud, store, &caller, Wish::ReadEntities(&project_id))?;
         let job = query.get("job_name");
         let all = store.projects[&project_id]
             .job_runs
@@ -63,7 +63,7 @@ pub(super) async fn read(
     Path((project_id, name)): Path<(String, String)>,
 ) -> Response {
     answered(cloud.update(|store| {
-        admit(&cloud, store, &caller, Wish::ReadProject(&project_id))?;
+        admit(&cloud, store, &caller, Wish::ReadEntities(&project_id))?;
         let run = store.projects[&project_id]
             .job_runs
             .get(&name)

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::triggers::literals;
-use crate::store::Kind;
-use crate::{CloudHandle, Environment, code_engine, world};
+use crate::store::{Kind, Project};
+use crate::{AppFate, CloudHandle, Environment, Serving, code_engine, domains, world};
 
 /// A TLS secret of Code Engine as it stands.
 #[derive(Clone, Eq, PartialEq, Serialize)]
@@ -53,17 +53,6 @@ impl Default for JobSettings {
             config_map: None,
         }
     }
-}
-
-/// What becomes of the next revisions of an app.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AppFate {
-    /// Deploying for ever.
-    Deploying,
-    /// Failed.
-    Failed,
-    /// Ready at once.
-    Ready,
 }
 
 /// Code Engine.
@@ -146,41 +135,92 @@ impl CloudHandle {
 
     /// A domain mapping to the app `shop`.
     pub fn map_domain(&self, project_id: &str, domain: &str, tls_secret: &str) {
+        self.map_domain_with(project_id, domain, json!({ "tls_secret": tls_secret }));
+    }
+
+    /// A domain mapping with any fields: `tls_secret`, `component`, `user_managed`, `visibility`,
+    /// `cname_target`, `status`, ….
+    pub fn map_domain_with(&self, project_id: &str, domain: &str, fields: Value) {
         let component = json!({ "name": "shop", "resource_type": "app_v2" });
-        let mapping = json!({ "tls_secret": tls_secret, "component": component });
+        let mapping = with(json!({ "component": component }), fields);
         self.put(project_id, Kind::DomainMapping, domain, mapping);
+    }
+
+    /// Where a mapping says that its domain shall point to.
+    pub fn set_cname_target(&self, project_id: &str, domain: &str, target: &str) {
+        self.project(project_id, |project| {
+            let mapping = project.get_mut(Kind::DomainMapping, domain);
+            let mapping = mapping.unwrap_or_else(|| panic!("there is no domain mapping {domain}"));
+            mapping.fields.insert("cname_target".into(), target.into());
+        });
+    }
+
+    /// What a mapping serves from now on when its TLS secret is replaced.
+    pub fn set_serving(&self, project_id: &str, domain: &str, serving: Serving) {
+        self.serve(project_id, domain, serving, None);
+    }
+
+    /// A mapping serves this, whatever its TLS secret holds, until `set_serving`.
+    pub fn serve_instead(&self, project_id: &str, domain: &str, cert: &str, key: &str) {
+        let pair = domains::Pair {
+            tag: String::new(),
+            tls_cert: cert.to_owned(),
+            tls_key: key.to_owned(),
+        };
+        self.serve(project_id, domain, Serving::Never, Some(pair));
+    }
+
+    fn serve(
+        &self,
+        project_id: &str,
+        domain: &str,
+        serving: Serving,
+        instead: Option<domains::Pair>,
+    ) {
+        self.cloud.update(|store| {
+            domains::set_serving(store, project_id, domain, serving, instead)
+                .unwrap_or_else(|why| panic!("{why}"));
+        });
     }
 
     /// An app; `fields` as in the API's body: `run_env_variables`, `run_volume_mounts`, ….
     pub fn create_app(&self, project_id: &str, name: &str, fields: Value) {
-        let mut app = json!({ "image_reference": "icr.io/local-cloud/app" });
-        if let (Value::Object(app), Value::Object(fields)) = (&mut app, fields) {
-            app.extend(fields);
-        }
+        let app = with(
+            json!({ "image_reference": "icr.io/local-cloud/app" }),
+            fields,
+        );
         self.put(project_id, Kind::App, name, app);
     }
 
-    /// An app as the API shows it.
+    /// An app as the API shows it; looking at it is no read of it.
     pub fn app(&self, project_id: &str, name: &str) -> Option<Value> {
         self.cloud.update(|store| {
-            let app = store.projects.get(project_id)?.get(Kind::App, name)?;
-            Some(Value::Object(app.fields.clone()))
+            let project = store.projects.get(project_id)?;
+            let app = project.get(Kind::App, name)?;
+            let document = code_engine::document(&self.cloud, project, Kind::App, name, app);
+            Some(document)
         })
     }
 
-    /// Decides what becomes of the app's next revisions.
+    /// How many revisions an app ever got.
+    pub fn app_revisions(&self, project_id: &str, name: &str) -> u32 {
+        self.project(project_id, |project| {
+            let revisions = project.revisions.get(name);
+            revisions
+                .unwrap_or_else(|| panic!("there is no app {name}"))
+                .created
+        })
+    }
+
+    /// Decides what becomes of the app's next revisions, and of one that is being deployed.
     pub fn set_app_fate(&self, project_id: &str, name: &str, fate: AppFate) {
-        let word = match fate {
-            AppFate::Deploying => "deploying",
-            AppFate::Failed => "failed",
-            AppFate::Ready => "ready",
-        };
-        self.cloud.update(|store| {
-            let project = store.projects.get_mut(project_id);
-            let app = project.and_then(|project| project.get_mut(Kind::App, name));
-            app.expect("an app of this name")
-                .fields
-                .insert("x_next_revision".into(), word.into());
+        self.project(project_id, |project| {
+            let revisions = project.revisions.get_mut(name);
+            let revisions = revisions.unwrap_or_else(|| panic!("there is no app {name}"));
+            revisions.decide(fate);
+            let app = project.resources.get_mut(&(Kind::App, name.to_owned()));
+            let fields = &mut app.expect("found under the same lock").fields;
+            revisions.show(&self.cloud.options, name, fields);
         });
     }
 
@@ -210,6 +250,13 @@ impl CloudHandle {
         self.put(project_id, Kind::Job, name, job);
     }
 
+    fn project<R>(&self, id: &str, look: impl FnOnce(&mut Project) -> R) -> R {
+        self.cloud.update(|store| {
+            let project = store.projects.get_mut(id);
+            look(project.unwrap_or_else(|| panic!("there is no project {id}")))
+        })
+    }
+
     /// Created, or written over with nothing asked.
     fn put(&self, project_id: &str, kind: Kind, name: &str, fields: Value) {
         let Value::Object(fields) = fields else {
@@ -231,4 +278,12 @@ impl CloudHandle {
             }
         });
     }
+}
+
+/// An object with further fields; the further ones win.
+fn with(mut object: Value, fields: Value) -> Value {
+    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+        object.extend(fields);
+    }
+    object
 }

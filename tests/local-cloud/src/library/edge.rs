@@ -33,6 +33,24 @@ impl CloudHandle {
     pub fn served(&self, domain: &str) -> anyhow::Result<Served> {
         served(self.edge(), domain)
     }
+
+    /// How many handshakes clients began with this name.
+    pub fn handshakes(&self, domain: &str) -> u64 {
+        self.cloud.update(|store| {
+            let clients = store.edge.clients.get(domain);
+            clients.map_or(0, |clients| clients.handshakes)
+        })
+    }
+
+    /// How many bytes of application data clients of this name sent after their handshakes; waits
+    /// for the end of their connections, so that nothing is under way.
+    pub fn edge_bytes(&self, domain: &str) -> u64 {
+        let ended = self.cloud.wait(Duration::from_secs(10), |store| {
+            let clients = store.edge.clients.get(domain).copied().unwrap_or_default();
+            (clients.open == 0).then_some(clients.bytes)
+        });
+        ended.unwrap_or_else(|| panic!("a client of {domain} keeps its connection open"))
+    }
 }
 
 fn served(edge: SocketAddr, domain: &str) -> anyhow::Result<Served> {

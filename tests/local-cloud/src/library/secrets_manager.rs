@@ -86,6 +86,13 @@ impl CloudHandle {
         self.secret(secret_id, |secret| secret.updated_at -= by);
     }
 
+    /// The current version was created that much earlier.
+    pub fn age_version(&self, secret_id: &str, by: std::time::Duration) {
+        self.secret(secret_id, |secret| {
+            secret.versions.last_mut().expect("a version").created_at -= by;
+        });
+    }
+
     /// The current version's content.
     pub fn material(&self, secret_id: &str) -> Material {
         self.secret(secret_id, |secret| {

@@ -24,6 +24,17 @@ const OPTIONAL: [&str; 13] = [
     "x_not_in_the_documents",
 ];
 
+const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
+
+/// The same for versions. The serial number stays: all certificates have one.
+const OPTIONAL_OF_VERSIONS: [&str; 5] = [
+    "alias",
+    "downloaded",
+    "expiration_date",
+    "secret_name",
+    "version_custom_metadata",
+];
+
 /// The version whose fields the secret shows: none while an order is pending.
 pub(super) fn shown(secret: &Secret) -> Option<&Version> {
     // 0: nothing issued yet. 5: destroyed, the payload is gone. Whether 2 and 3 hand the payload out
@@ -148,22 +159,29 @@ pub(super) fn material_fields(secret_type: SecretType, material: &Material) -> M
     if let Some(chain) = &material.ca_chain {
         fields.insert("ca_chain".into(), json!(chain));
     }
-    if let Some(key) = &material.managed_csr_private_key {
-        let csr = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
-        fields.insert("csr".into(), csr.into());
-        let managed = json!({
-            "ou": [], "organization": [], "country": [], "locality": [], "province": [],
-            "street_address": [], "postal_code": [], "require_cn": true,
-            "exclude_cn_from_sans": false, "server_flag": true, "client_flag": false,
-            "code_signing_flag": false, "email_protection_flag": false, "key_type": "ec",
-            "key_bits": 256, "csr": csr, "private_key": key,
-        });
-        fields.insert("managed_csr".into(), managed);
+    if material.managed_csr_private_key.is_some() {
+        fields.insert("csr".into(), CSR.into());
     }
     fields
 }
 
-pub(super) fn version_described(secret: &Secret, index: usize) -> Map<String, Value> {
+/// What a secret shows of a managed CSR, and a version does not: a second key.
+pub(super) fn managed_csr(material: &Material) -> Option<Value> {
+    let key = material.managed_csr_private_key.as_ref()?;
+    Some(json!({
+        "ou": [], "organization": [], "country": [], "locality": [], "province": [],
+        "street_address": [], "postal_code": [], "require_cn": true,
+        "exclude_cn_from_sans": false, "server_flag": true, "client_flag": false,
+        "code_signing_flag": false, "email_protection_flag": false, "key_type": "ec",
+        "key_bits": 256, "csr": CSR, "private_key": key,
+    }))
+}
+
+pub(super) fn version_described(
+    cloud: &Cloud,
+    secret: &Secret,
+    index: usize,
+) -> Map<String, Value> {
     let version = &secret.versions[index];
     let mut body = object(json!({
         "auto_rotated": version.auto_rotated,
@@ -191,11 +209,18 @@ pub(super) fn version_described(secret: &Secret, index: usize) -> Map<String, Va
         ["expiration_date", "serial_number", "validity"].contains(&name.as_str())
     });
     body.extend(facts);
+    if !cloud.options.optional_fields {
+        body.retain(|name, _| !OPTIONAL_OF_VERSIONS.contains(&name.as_str()));
+    }
     body
 }
 
-pub(super) fn version_with_payload(secret: &Secret, index: usize) -> Map<String, Value> {
-    let mut body = version_described(secret, index);
+pub(super) fn version_with_payload(
+    cloud: &Cloud,
+    secret: &Secret,
+    index: usize,
+) -> Map<String, Value> {
+    let mut body = version_described(cloud, secret, index);
     let material = secret.versions[index].material.as_ref();
     if let Some(material) = material.filter(|_| shown(secret).is_some()) {
         body.extend(material_fields(secret.secret_type, material));
