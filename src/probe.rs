@@ -154,7 +154,8 @@ impl Look<'_> {
     }
 
     fn is_earlier(&self, leaf: &Certificate) -> bool {
-        leaf.not_before < self.new.not_before && leaf.names.iter().any(|name| self.new.covers(name))
+        leaf.not_before <= self.new.not_before
+            && leaf.names.iter().any(|name| self.new.covers(name))
     }
 
     /// One TCP connection and TLS handshake, within `time`; the leaf that the server shows.

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) dry_run: bool,
     pub(crate) duration_ms: u64,
     pub(crate) targets: Vec<Target>,
+    #[serde(default)]
+    pub(crate) checks: Vec<Check>,
     pub(crate) error: Option<Finding>,
 }
 
@@ -68,6 +70,18 @@ pub(crate) struct Served {
     pub(crate) domain: String,
     pub(crate) state: String,
     pub(crate) after_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the table is compared by its messages")]
+pub(crate) struct Check {
+    pub(crate) check: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) state: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) message: String,
+    pub(crate) command: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,6 +175,12 @@ impl Run {
             "{self:#?}"
         );
         target
+    }
+
+    /// Reason of a run with one target, whatever its status.
+    #[track_caller]
+    pub(crate) fn reason_is(&self, reason: &str) {
+        assert_eq!(self.target().reason.as_deref(), Some(reason), "{self:#?}");
     }
 
     /// Status and code of a run that failed before any target was looked at.

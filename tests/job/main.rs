@@ -14,6 +14,8 @@
 mod catalogue;
 /// Certificate types, chains and keys as they come out of Secrets Manager.
 mod certificates;
+/// Every right tried by itself, and nothing changed.
+mod check;
 /// The environment: what is refused, all at once, and what older names mean.
 mod config;
 /// The process and its surroundings: signals, proxies, time, size, memory.
@@ -46,5 +48,11 @@ mod properties;
 mod races;
 /// The report line and the log.
 mod report;
+/// Apps that take the new certificate by a restart.
+mod restarts;
 /// Never worse than what serves: the other rules of comparison, and their ways out.
 mod safety;
+/// What a TLS client sees afterwards, and which domains are concerned.
+mod served;
+/// Back to the version before, and a target on hold.
+mod undo;

@@ -103,6 +103,12 @@ pub enum Action {
     UpdateEntities,
 }
 
+impl Action {
+    /// What a job that replaces TLS secrets needs, and no more.
+    pub const ALL_OF_THE_JOB: [Self; 3] =
+        [Self::ReadProject, Self::ReadEntities, Self::UpdateEntities];
+}
+
 /// What a trusted profile may do.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Policy {

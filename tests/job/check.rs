@@ -1,0 +1,302 @@
+use local_cloud::{
+    Action, CertificateSpec, EntityTags, Fault, FaultKind, Options, Policy, Role, route,
+};
+use serde_json::json;
+
+use crate::harness::{Check, Run, Scene, Start, TLS_SECRET, secrets_reader};
+
+const ALL: [&str; 10] = [
+    "token-file",
+    "profile",
+    "secret",
+    "certificate",
+    "foreign-secret",
+    "tls-secret",
+    "replace",
+    "domain-mappings",
+    "covered",
+    "apps",
+];
+
+/// A scene in which every right is as narrow as it can be, and all is green.
+fn scene_of(options: Options) -> (Scene, String) {
+    let scene = Scene::with(options, CertificateSpec::default());
+    let world = &scene.world;
+    let foreign = scene.cloud.issue(CertificateSpec {
+        name: "of another team".to_owned(),
+        secret_group_id: Some(world.foreign_secret_group_id.clone()),
+        ..CertificateSpec::default()
+    });
+    scene.cloud.set_policies(vec![
+        secrets_reader(&world.secret_group_id),
+        role(&scene, &Action::ALL_OF_THE_JOB),
+    ]);
+    (scene, foreign)
+}
+
+fn role(scene: &Scene, actions: &[Action]) -> Policy {
+    Policy::CodeEngineCustom {
+        actions: actions.to_vec(),
+        project_id: scene.world.project_id.clone(),
+    }
+}
+
+fn check<'a>(scene: &'a Scene, foreign: &str) -> Start<'a> {
+    scene
+        .start()
+        .arg("--check")
+        .env("CHECK_FOREIGN_SECRET_ID", foreign)
+}
+
+fn line<'a>(run: &'a Run, name: &str) -> &'a Check {
+    let found = run.report.checks.iter().find(|check| check.check == name);
+    found.unwrap_or_else(|| panic!("no line {name}: {run:#?}"))
+}
+
+/// Exactly these lines are red, exactly these are not tested.
+#[track_caller]
+fn expect(run: &Run, status: i32, red: &[&str], not_tested: &[&str]) {
+    let names: Vec<&str> = run.report.checks.iter().map(|c| c.check.as_str()).collect();
+    assert_eq!(names, ALL, "{run:#?}");
+    for check in &run.report.checks {
+        let name = check.check.as_str();
+        let state = if red.contains(&name) {
+            "red"
+        } else if not_tested.contains(&name) {
+            "not_tested"
+        } else {
+            "green"
+        };
+        assert_eq!(check.state, state, "{name}: {run:#?}");
+        assert!(run.log.contains(&check.message), "no table: {run:#?}");
+        assert_eq!(check.reason.is_some(), state == "red", "{run:#?}");
+    }
+    assert_eq!(run.status, status, "{run:#?}");
+}
+
+#[test]
+fn all_is_green_and_nothing_is_changed() {
+    for entity_tags in [EntityTags::Quoted, EntityTags::Bare, EntityTags::Weak] {
+        let (scene, foreign) = scene_of(Options {
+            entity_tags,
+            ..Options::default()
+        });
+        let before = scene.cloud.state();
+        let run = check(&scene, &foreign).run();
+        expect(&run, 0, &[], &[]);
+        assert_eq!(scene.cloud.state(), before);
+        assert!(run.report.targets.is_empty());
+        assert_eq!(run.report.level, "info");
+        assert!(line(&run, "replace").message.contains("412"), "{run:#?}");
+        assert!(
+            line(&run, "domain-mappings")
+                .message
+                .contains("shop.example.com")
+        );
+    }
+}
+
+#[test]
+fn the_variable_does_the_same_whatever_started_the_run() {
+    let (scene, foreign) = scene_of(Options {
+        conflict_status: 409,
+        ..Options::default()
+    });
+    let run = check(&scene, &foreign)
+        .env("CHECK", "true")
+        .env("ibmendata", "no event at all")
+        .run();
+    expect(&run, 0, &[], &[]);
+    assert!(line(&run, "replace").message.contains("409"), "{run:#?}");
+}
+
+const AFTER_TOKEN: [&str; 8] = [
+    "secret",
+    "certificate",
+    "foreign-secret",
+    "tls-secret",
+    "replace",
+    "domain-mappings",
+    "covered",
+    "apps",
+];
+
+#[test]
+fn no_token_file() {
+    let (scene, foreign) = scene_of(Options::default());
+    let run = check(&scene, &foreign)
+        .env("CR_TOKEN_FILENAME", "/no/such/token")
+        .run();
+    let mut rest = AFTER_TOKEN.to_vec();
+    rest.push("profile");
+    expect(&run, 4, &["token-file"], &rest);
+    command(&run, "token-file", "ibmcloud ce job update --name");
+    assert!(scene.asked().is_empty());
+}
+
+#[test]
+fn no_link() {
+    let (scene, foreign) = scene_of(Options::default());
+    scene.cloud.set_links(Vec::new());
+    let run = check(&scene, &foreign).run();
+    expect(&run, 4, &["profile"], &AFTER_TOKEN);
+    command(&run, "profile", "ibmcloud iam trusted-profile-link-create");
+}
+
+#[test]
+fn no_right_to_the_secret() {
+    let (scene, foreign) = scene_of(Options::default());
+    let policy = secrets_reader(&scene.world.secret_group_id);
+    scene.cloud.revoke(&policy);
+    let run = check(&scene, &foreign).run();
+    expect(&run, 5, &["secret"], &["certificate", "covered"]);
+    command(&run, "secret", "ibmcloud iam trusted-profile-policy-create");
+}
+
+#[test]
+fn a_right_to_the_secrets_of_others() {
+    let (scene, foreign) = scene_of(Options::default());
+    scene.cloud.grant(Policy::SecretsManager {
+        role: Role::Reader,
+        secret_group_id: None,
+    });
+    let run = check(&scene, &foreign).run();
+    expect(&run, 2, &["foreign-secret"], &[]);
+    command(
+        &run,
+        "foreign-secret",
+        "ibmcloud iam trusted-profile-policies",
+    );
+}
+
+#[test]
+fn no_right_to_read_the_project() {
+    let (scene, foreign) = scene_of(Options::default());
+    scene.cloud.revoke(&role(&scene, &Action::ALL_OF_THE_JOB));
+    scene
+        .cloud
+        .grant(role(&scene, &[Action::ReadProject, Action::UpdateEntities]));
+    let run = check(&scene, &foreign).run();
+    let rest = ["replace", "domain-mappings", "covered", "apps"];
+    expect(&run, 7, &["tls-secret"], &rest);
+    command(
+        &run,
+        "tls-secret",
+        "ibmcloud iam trusted-profile-policy-create",
+    );
+}
+
+#[test]
+fn no_right_to_replace() {
+    let (scene, foreign) = scene_of(Options::default());
+    scene.cloud.revoke(&role(&scene, &Action::ALL_OF_THE_JOB));
+    scene
+        .cloud
+        .grant(role(&scene, &[Action::ReadProject, Action::ReadEntities]));
+    let run = check(&scene, &foreign).run();
+    expect(&run, 7, &["replace"], &[]);
+    command(
+        &run,
+        "replace",
+        "ibmcloud iam trusted-profile-policy-create",
+    );
+}
+
+#[track_caller]
+fn command(run: &Run, name: &str, begin: &str) {
+    let command = line(run, name).command.as_deref().unwrap_or_default();
+    assert!(command.starts_with(begin), "{command:?}: {run:#?}");
+}
+
+#[test]
+fn a_missing_tls_secret_says_how_to_create_it() {
+    let (scene, foreign) = scene_of(Options::default());
+    let run = check(&scene, &foreign)
+        .env("TLS_SECRET_NAME", "not-there")
+        .run();
+    expect(&run, 7, &["tls-secret"], &["replace"]);
+    command(&run, "tls-secret", "ibmcloud ce secret create --format tls");
+}
+
+#[test]
+fn an_unfit_certificate_and_an_uncovered_domain_are_red() {
+    let (scene, foreign) = scene_of(Options::default());
+    let project = &scene.world.project_id;
+    scene
+        .cloud
+        .map_domain(project, "blog.example.com", TLS_SECRET);
+    let run = check(&scene, &foreign).run();
+    expect(&run, 10, &["covered"], &[]);
+    scene
+        .cloud
+        .change_material(&scene.secret, |material| material.private_key = None);
+    let run = check(&scene, &foreign).run();
+    expect(&run, 6, &["certificate"], &["covered"]);
+}
+
+/// A service that takes any tag would overwrite what others wrote meanwhile.
+#[test]
+fn a_service_that_ignores_entity_tags_is_red() {
+    let (scene, foreign) = scene_of(Options::default());
+    let secret = scene.tls_secret();
+    let answer = FaultKind::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: json!({ "format": "tls", "data": {
+            "tls_cert": secret.tls_cert, "tls_key": secret.tls_key
+        } })
+        .to_string(),
+    };
+    let _guard = scene
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, answer));
+    let run = check(&scene, &foreign).run();
+    expect(&run, 7, &["replace"], &[]);
+    assert!(line(&run, "replace").message.contains("entity tags"));
+}
+
+#[test]
+fn apps_that_keep_a_copy_are_named() {
+    let (scene, foreign) = scene_of(Options::default());
+    let project = &scene.world.project_id;
+    scene.cloud.create_app(
+        project,
+        "web",
+        json!({ "run_env_variables": [
+            { "type": "secret_full_reference", "reference": TLS_SECRET }
+        ] }),
+    );
+    let run = check(&scene, &foreign).run();
+    expect(&run, 0, &[], &[]);
+    let told = &line(&run, "apps").message;
+    assert!(
+        told.contains("web") && told.contains("RESTART_APPS"),
+        "{told}"
+    );
+    let run = check(&scene, &foreign).env("RESTART_APPS", "auto").run();
+    assert!(!line(&run, "apps").message.contains("RESTART_APPS"));
+}
+
+#[test]
+fn what_is_not_given_is_not_tested() {
+    let (scene, _) = scene_of(Options::default());
+    let run = scene.start().arg("--check").run();
+    expect(&run, 0, &[], &["foreign-secret"]);
+}
+
+#[test]
+fn each_secret_once_and_each_target() {
+    let (scene, foreign) = scene_of(Options::default());
+    let project = &scene.world.project_id;
+    scene.cloud.deploy(&scene.secret, project, "second-tls");
+    let targets = json!([
+        { "secret_id": scene.secret, "tls_secret": TLS_SECRET },
+        { "secret_id": scene.secret, "tls_secret": "second-tls" },
+    ]);
+    let run = check(&scene, &foreign)
+        .without("TLS_SECRET_NAME")
+        .without("SECRET_ID")
+        .env("TARGETS", targets.to_string())
+        .run();
+    assert_eq!((run.status, run.report.checks.len()), (0, 15), "{run:#?}");
+}
