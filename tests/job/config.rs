@@ -12,6 +12,13 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
         .env("SECRET_ID", "../x")
         .env("DRY_RUN", "maybe")
         .env("DEADLINE", "0")
+        .env("PROBE", "maybe")
+        .env("PROBE_ADDRESS", "user@host")
+        .env("CHECK", "maybe")
+        .env("CHECK_FOREIGN_SECRET_ID", "x")
+        .env("HOLD", "maybe")
+        .env("RESTART_APPS", "../x")
+        .env("SECRET_VERSION", "oldest")
         .env("LOG_LEVEL", "loud")
         .env("LOG_FORMAT", "xml")
         .env("SSL_CERT_FILE", "/nowhere")
@@ -28,6 +35,13 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
         "SECRET_ID",
         "DRY_RUN",
         "DEADLINE",
+        "PROBE",
+        "PROBE_ADDRESS",
+        "CHECK",
+        "CHECK_FOREIGN_SECRET_ID",
+        "HOLD",
+        "RESTART_APPS",
+        "SECRET_VERSION",
         "LOG_LEVEL",
         "LOG_FORMAT",
         "SSL_CERT_FILE",
@@ -84,6 +98,23 @@ fn contradictions_are_refused() {
     assert_eq!(scene.asked(), Vec::<String>::new());
 }
 
+/// With many targets, what is said of one target stands in it.
+#[test]
+fn hold_and_restart_apps_go_with_one_target() {
+    let scene = Scene::new();
+    let targets = format!(r#"[{{"secret_id":"{}","tls_secret":"a"}}]"#, scene.secret);
+    for (name, value) in [("HOLD", "true"), ("RESTART_APPS", "auto")] {
+        let run = scene
+            .start()
+            .without("TLS_SECRET_NAME")
+            .env("TARGETS", &targets)
+            .env(name, value)
+            .run();
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains(&format!("{name}: goes with")), "{message}");
+    }
+}
+
 #[test]
 fn targets_are_refused_by_position() {
     let scene = Scene::new();
@@ -106,6 +137,16 @@ fn targets_are_refused_by_position() {
         (
             format!(r#"[{{"secret_id":"{id}","tls_secret":"a","region":"E U"}}]"#),
             "TARGETS[0]: region",
+        ),
+        (
+            format!(r#"[{{"secret_id":"{id}","tls_secret":"a","restart_apps":["Shop"]}}]"#),
+            "TARGETS[0]: restart_apps",
+        ),
+        (
+            format!(
+                r#"[{{"secret_id":"{id}","tls_secret":"a-b","restart_apps":"auto"}},{{"secret_id":"{id}","tls_secret":"a.b","restart_apps":"auto"}}]"#
+            ),
+            "the same variable TLS_SECRET_SHA256_A_B",
         ),
         (
             format!(r#"[{{"secret_id":"{id}","tls_secret":"a","colour":"red"}}]"#),

@@ -153,6 +153,12 @@ fn tell(attempt: &Attempt) {
             let what = format!("{}: {}", text(&served["domain"]), text(&served["state"]));
             say("    served", &what);
         }
+        if let Some(seconds) = target["rotation_to_served_s"].as_u64() {
+            say(
+                "    in all",
+                &format!("{seconds} s from the rotation to the first handshake"),
+            );
+        }
         for finding in target["findings"].as_array().into_iter().flatten() {
             say("    finding", &text(&finding["message"]));
         }
