@@ -239,7 +239,9 @@ fn the_rules_of_the_alert_topic() {
     };
     for event_type in [
         "secret_rotation_failed",
+        "secret_rotation_blocked",
         "secret_expired",
+        "secret_revoked",
         "secret_about_to_expire",
         "secret_about_to_expire:in_30_days",
         "secret_about_to_expire:in_10_days",
@@ -256,7 +258,7 @@ fn the_rules_of_the_alert_topic() {
         "secret_rotated",
         "secret_created",
         "test_event",
-        "secret_rotation_blocked",
+        "secret_deletion_blocked",
         "secret_about_to_expire:in_90_days",
         "secret_about_to_expire:in_60_days",
     ] {
