@@ -10,6 +10,8 @@
     reason = "a broken expectation shall stop the test, loudly"
 )]
 
+/// The alerts match real reports, and their scripts do what they say.
+mod alerts;
 /// Hard certificates, chains and keys with the verdict on each.
 mod catalogue;
 /// Certificate types, chains and keys as they come out of Secrets Manager.

@@ -47,7 +47,6 @@ fn project(project: &Project) -> Value {
                 "entity_tag": resource.entity_tag,
                 "fields": fields,
                 "id": resource.id,
-                "writes": resource.writes,
             });
             (format!("{kind:?} {name}"), state)
         })

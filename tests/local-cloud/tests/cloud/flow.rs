@@ -203,6 +203,69 @@ fn an_application_gets_the_notification_as_body() {
     assert_eq!(outcome, DeliveryOutcome::Delivered { job_run: None });
 }
 
+/// `scripts/alerts/email-rules.json`: what people hear of by e-mail, and what not.
+#[test]
+fn the_rules_of_the_alert_topic() {
+    let cloud = start();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let rules = std::fs::read_to_string(format!("{root}/scripts/alerts/email-rules.json")).unwrap();
+    let rules: Value = serde_json::from_str(&rules).unwrap();
+    // the free plan's limit
+    assert!(rules.as_array().unwrap().len() <= 2);
+    let owner = owner_token(&cloud);
+    let base = format!(
+        "{}/v1/instances/{}",
+        cloud.event_notifications_url(),
+        cloud.world().event_notifications_instance_id
+    );
+    let add = |what: &str, body: Value| {
+        let answer = write("POST", &format!("{base}/{what}"), &owner, None, &body);
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        answer.json()["id"].clone()
+    };
+    let source = add("sources", json!({ "name": "sm", "description": "" }));
+    add(
+        "topics",
+        json!({ "name": "warnings", "sources": [{ "id": source, "rules": rules }] }),
+    );
+    let heard = |event_type: &str, secret_type: &str| {
+        cloud.publish(json!({
+            "type": format!("com.ibm.cloud.secrets-manager.{event_type}"),
+            "ibmensourceid": source,
+            "data": { "secret_type": secret_type },
+        }));
+        // nobody is subscribed here: the topic is as far as it gets
+        cloud.deliveries().pop().unwrap().outcome == DeliveryOutcome::NoSubscription
+    };
+    for event_type in [
+        "secret_rotation_failed",
+        "secret_rotation_blocked",
+        "secret_expired",
+        "secret_revoked",
+        "secret_about_to_expire",
+        "secret_about_to_expire:in_30_days",
+        "secret_about_to_expire:in_10_days",
+        "secret_about_to_expire:in_1_day",
+        "secret_about_to_expire:in_1_days",
+        "secret_about_to_expire:in_0_days",
+    ] {
+        for secret_type in ["public_cert", "imported_cert", "private_cert"] {
+            assert!(heard(event_type, secret_type), "{event_type} {secret_type}");
+        }
+        assert!(!heard(event_type, "arbitrary"), "{event_type}");
+    }
+    for event_type in [
+        "secret_rotated",
+        "secret_created",
+        "test_event",
+        "secret_deletion_blocked",
+        "secret_about_to_expire:in_90_days",
+        "secret_about_to_expire:in_60_days",
+    ] {
+        assert!(!heard(event_type, "public_cert"), "{event_type}");
+    }
+}
+
 #[test]
 fn the_edge_serves_what_the_secret_holds_now() {
     let cloud = LocalCloud::start(Options::default()).unwrap();

@@ -8,10 +8,14 @@
     reason = "tests"
 )]
 
+/// Apps: what a PATCH may do, and what becomes of their revisions.
+mod apps;
 /// One HTTP exchange at a time, byte by byte where a fault is to be seen.
 mod client;
 /// Code Engine's rules: tags, names, sizes, pages, regions.
 mod code_engine;
+/// What domain mappings serve, and when; what their clients did.
+mod edge;
 /// Every kind of fault, and that it ends with its guard.
 mod faults;
 /// A rotation's whole way: event, filter, job run, edge.
@@ -20,5 +24,9 @@ mod flow;
 mod iam;
 /// Environment, retries, arrays, time limit, stop.
 mod job_runs;
+/// One right at a time.
+mod rights;
 /// Secrets, versions, states, shapes.
 mod secrets_manager;
+/// The whole state: reading leaves it alone, and every change shows.
+mod state;

@@ -1,7 +1,7 @@
-use local_cloud::{CertificateSpec, LocalCloud, Policy, Role, SecretType};
+use local_cloud::{CertificateSpec, LocalCloud, Options, Policy, Role, SecretType};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, get, owner_token, start, token, write};
+use crate::client::{Answer, get, owner_token, start, start_with, token, write};
 
 fn read(cloud: &LocalCloud, path: &str) -> Answer {
     get(
@@ -192,6 +192,93 @@ fn versions_keep_two_payloads() {
         read(&cloud, &format!("secrets/{id}/versions/{id}")).status,
         404
     );
+}
+
+/// A version says when it was made, and shows what its type has; the rest is the secret's.
+#[test]
+fn versions_by_type() {
+    let cloud = start();
+    let spec = |name: &str, secret_type| CertificateSpec {
+        name: name.into(),
+        secret_type,
+        ..CertificateSpec::default()
+    };
+    let managed = CertificateSpec {
+        managed_csr: true,
+        ..spec("csr", SecretType::ImportedCert)
+    };
+    let imported = spec("imported", SecretType::ImportedCert);
+    let bare = ["issuing_ca", "ca_chain", "csr", "managed_csr"];
+    for (spec, fields, absent) in [
+        (
+            spec("public", SecretType::PublicCert),
+            vec!["certificate", "intermediate", "private_key"],
+            bare.to_vec(),
+        ),
+        (
+            imported,
+            vec!["certificate", "intermediate", "private_key"],
+            bare.to_vec(),
+        ),
+        (
+            spec("private", SecretType::PrivateCert),
+            vec!["certificate", "private_key", "issuing_ca", "ca_chain"],
+            vec!["intermediate", "csr"],
+        ),
+        (
+            managed,
+            vec!["certificate", "csr"],
+            vec!["managed_csr", "private_key"],
+        ),
+    ] {
+        let id = cloud.issue(spec);
+        cloud.rotate_quietly(&[&id]);
+        for alias in ["current", "previous"] {
+            let path = format!("secrets/{id}/versions/{alias}");
+            let version = read(&cloud, &path).json();
+            has(&version, &fields);
+            lacks(&version, &absent);
+            assert_eq!(version["payload_available"], true);
+            let metadata = read(&cloud, &format!("{path}/metadata")).json();
+            has(
+                &metadata,
+                &["created_at", "serial_number", "validity", "id"],
+            );
+            lacks(&metadata, &fields);
+            lacks(&metadata, &["state", "crn", "common_name"]);
+            assert_eq!(metadata["downloaded"], true, "the read above");
+        }
+    }
+}
+
+#[test]
+fn a_version_ages_alone() {
+    let cloud = start();
+    let id = cloud.issue(CertificateSpec::default());
+    cloud.rotate_quietly(&[&id]);
+    let created = |alias: &str| {
+        let path = format!("secrets/{id}/versions/{alias}/metadata");
+        let body = read(&cloud, &path).json();
+        let text = body["created_at"].as_str().unwrap().to_owned();
+        time::OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).unwrap()
+    };
+    let (current, previous) = (created("current"), created("previous"));
+    cloud.age_version(&id, std::time::Duration::from_secs(600));
+    assert_eq!(created("current"), current - time::Duration::minutes(10));
+    assert_eq!(created("previous"), previous);
+}
+
+/// Of versions too; the serial number stays, since every certificate has one.
+#[test]
+fn optional_fields_of_a_version_by_a_knob() {
+    let cloud = start_with(Options {
+        optional_fields: false,
+        ..Options::default()
+    });
+    let id = cloud.issue(CertificateSpec::default());
+    let body = read(&cloud, &format!("secrets/{id}/versions/current")).json();
+    lacks(&body, &["alias", "downloaded", "expiration_date"]);
+    has(&body, &["created_at", "serial_number", "certificate"]);
 }
 
 #[test]
