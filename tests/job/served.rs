@@ -5,7 +5,7 @@ use local_cloud::{
 };
 use serde_json::json;
 
-use crate::harness::{JOB, Run, Scene, Start, TLS_SECRET, writer};
+use crate::harness::{JOB, PATIENCE, Run, Scene, Start, TLS_SECRET, writer};
 
 const DOMAIN: &str = "shop.example.com";
 const FOUR_CALLS: [&str; 4] = [
@@ -168,6 +168,34 @@ fn time_that_runs_out_after_the_write_is_status_10() {
     assert_eq!(states(&run), [(DOMAIN, "old")]);
     assert_eq!(scene.tls_secret().writes, 2);
     assert!(run.report.retryable);
+}
+
+/// A stop after the write: it stays written, and the status says that nobody saw the effect.
+#[test]
+fn sigterm_after_the_write_is_status_10() {
+    let scene = Scene::new();
+    let mut environment = scene.job_environment();
+    environment.remove("PROBE");
+    let project = &scene.world.project_id;
+    scene
+        .cloud
+        .create_job(project, JOB, &environment, &JobSettings::default());
+    let parked = scene
+        .cloud
+        .fault(Fault::on(route::LIST_DOMAIN_MAPPINGS, FaultKind::Hold).times(1));
+    let name = scene
+        .cloud
+        .submit_job_run(project, JOB, &Default::default(), &[]);
+    parked.wait_parked(1, PATIENCE).unwrap();
+    scene.cloud.stop_job_run(project, &name);
+    scene
+        .cloud
+        .set_serving(project, DOMAIN, Serving::Unreachable);
+    parked.release();
+    let (_, processes) = scene.finished(&name);
+    let target = processes[0].refused(10, "effect-unknown");
+    assert_eq!(target.action, "replaced");
+    assert!(processes[0].report.retryable);
 }
 
 #[test]
