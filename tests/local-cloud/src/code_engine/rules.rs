@@ -147,9 +147,18 @@ pub(super) fn fill(
         Kind::Secret => json!({ "generated_by": "user" }),
         Kind::ConfigMap => json!({}),
         Kind::App => json!({
+            "managed_domain_mappings": "local_public",
+            "run_arguments": [],
+            "run_commands": [],
             "run_env_variables": [],
+            "run_service_account": "default",
             "run_volume_mounts": [],
+            "scale_cpu_limit": "1",
+            "scale_ephemeral_storage_limit": "400M",
+            "scale_max_instances": 10,
+            "scale_memory_limit": "4G",
             "scale_min_instances": 0,
+            "scale_request_timeout": 300,
             "status": "ready",
             "status_details": {
                 "latest_created_revision": revision(name, 1),
@@ -188,14 +197,17 @@ pub(super) fn fill(
         }
     }
     if matches!(kind, Kind::App | Kind::Job) {
-        // Told apart from the user's variables since 2024-05-13.
-        let computed = json!([
-            { "type": "literal", "name": "CE_PROJECT_ID", "value": project.id },
-            { "type": "literal", "name": "CE_REGION", "value": project.region },
-            { "type": "literal", "name": "CE_SUBDOMAIN", "value": project.subdomain },
-        ]);
-        fields.insert("computed_env_variables".into(), computed);
+        fields.insert("computed_env_variables".into(), computed_variables(project));
     }
+}
+
+/// Told apart from the user's variables since 2024-05-13.
+pub(crate) fn computed_variables(project: &Project) -> Value {
+    json!([
+        { "type": "literal", "name": "CE_PROJECT_ID", "value": project.id },
+        { "type": "literal", "name": "CE_REGION", "value": project.region },
+        { "type": "literal", "name": "CE_SUBDOMAIN", "value": project.subdomain },
+    ])
 }
 
 fn revision(app: &str, number: u64) -> String {
