@@ -22,7 +22,7 @@ use crate::store::{Identity, Kind, Project, Resource, Store, Wish};
 use crate::{Cloud, EntityTags};
 
 pub(crate) mod apps;
-mod rules;
+pub(crate) mod rules;
 mod runs;
 
 type Answer = Result<Response, Response>;
@@ -194,7 +194,7 @@ async fn projects(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Respon
             .projects
             .values()
             .filter(|project| store.permits(&identity, Wish::SeeProject(&project.id)))
-            .map(|project| project_document(store, project))
+            .map(|project| project_document(&cloud, store, project))
             .collect();
         Ok(Json(json!({ "limit": 100, "projects": seen })).into_response())
     }))
@@ -207,17 +207,20 @@ async fn project(
 ) -> Response {
     answered(cloud.update(|store| {
         admit(&cloud, store, &caller, Wish::SeeProject(&id))?;
-        Ok(Json(project_document(store, &store.projects[&id])).into_response())
+        Ok(Json(project_document(&cloud, store, &store.projects[&id])).into_response())
     }))
 }
 
-fn project_document(store: &Store, project: &Project) -> Value {
+fn project_document(cloud: &Cloud, store: &Store, project: &Project) -> Value {
     json!({
         "account_id": store.account_id,
+        "created_at": millis(project.created_at),
         "crn": store.project_crn(project),
+        "href": format!("{}/v2/projects/{}", cloud.addresses.code_engine(), project.id),
         "id": project.id,
         "name": project.name,
         "region": project.region,
+        "resource_group_id": store.resource_group_id,
         "resource_type": "project_v2",
         "status": "active",
     })

@@ -21,6 +21,10 @@ use crate::iam;
 use crate::problems::event_notifications as problem;
 use crate::store::{Delivery, DeliveryOutcome, Store, Wish, new_id};
 
+mod wire;
+
+use wire::{Form, document, identify_rules};
+
 type Answer = Result<Response, Response>;
 type Things = BTreeMap<String, Map<String, Value>>;
 
@@ -84,7 +88,11 @@ pub(crate) fn routes(cloud: Arc<Cloud>) -> Router {
             .route(&all, get(list).post(create).with_state(door.clone()))
             .route(
                 &format!("{all}/{{id}}"),
-                get(read).patch(update).delete(delete).with_state(door),
+                get(read)
+                    .patch(update)
+                    .put(update)
+                    .delete(delete)
+                    .with_state(door),
             );
     }
     Router::new()
@@ -170,16 +178,23 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
 async fn list(State(Door { cloud, collection }): State<Door>) -> Response {
     cloud.update(|store| {
-        let all: Vec<_> = collection.of(store).values().cloned().collect();
+        let things: Vec<_> = collection.of(store).values().cloned().collect();
+        let all: Vec<_> = things
+            .iter()
+            .map(|thing| document(store, collection, thing, Form::Listed))
+            .collect();
         let mut body = json!({ "total_count": all.len(), "offset": 0, "limit": 100 });
-        body[collection.as_str()] = all.into_iter().map(Value::Object).collect();
+        body[collection.as_str()] = all.into();
         Json(body).into_response()
     })
 }
 
 async fn create(State(Door { cloud, collection }): State<Door>, Fields(body): Fields) -> Response {
     answered(cloud.update(|store| match add(store, collection, body) {
-        Ok(thing) => Ok((StatusCode::CREATED, Json(thing)).into_response()),
+        Ok(thing) => {
+            let body = document(store, collection, &thing, Form::Created);
+            Ok((StatusCode::CREATED, Json(body)).into_response())
+        }
         Err(why) => Err(problem(400, "bad_request", &why)),
     }))
 }
@@ -198,6 +213,7 @@ pub(crate) fn add(
     body.insert("id".into(), id.as_str().into());
     body.insert("created_at".into(), millis(now()).into());
     body.insert("updated_at".into(), millis(now()).into());
+    identify_rules(&mut body);
     if collection == Collection::Sources {
         body.insert("type".into(), "api".into());
         body.entry("enabled").or_insert(true.into());
@@ -264,9 +280,13 @@ async fn read(
     State(Door { cloud, collection }): State<Door>,
     Path((_, id)): Path<(String, String)>,
 ) -> Response {
-    answered(cloud.update(|store| match collection.of(store).get(&id) {
-        Some(thing) => Ok(Json(thing).into_response()),
-        None => Err(not_found(collection)),
+    answered(cloud.update(|store| {
+        let thing = collection
+            .of(store)
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| not_found(collection))?;
+        Ok(Json(document(store, collection, &thing, Form::Read)).into_response())
     }))
 }
 
@@ -283,8 +303,10 @@ async fn update(
         thing.extend(body);
         thing.insert("id".into(), id.as_str().into());
         check(store, collection, &thing).map_err(|why| problem(400, "bad_request", &why))?;
+        identify_rules(&mut thing);
+        thing.insert("updated_at".into(), millis(now()).into());
         collection.of(store).insert(id, thing.clone());
-        Ok(Json(thing).into_response())
+        Ok(Json(document(store, collection, &thing, Form::Read)).into_response())
     }))
 }
 

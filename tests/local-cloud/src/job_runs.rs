@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::Cloud;
 use crate::clock::{millis, now, seconds};
+use crate::code_engine::rules;
 use crate::iam;
 use crate::store::{Claims, Kind, Project, Store, new_id};
 
@@ -89,6 +90,8 @@ pub(crate) struct RunRequest {
 pub(crate) struct Run {
     name: String,
     pub(crate) job_name: String,
+    id: String,
+    computed: Value,
     project_id: String,
     trigger: Trigger,
     settings: Settings,
@@ -188,7 +191,10 @@ impl Run {
         if let Some(at) = self.completed_at {
             status["completion_time"] = seconds(at).into();
         }
-        json!({
+        let mut body = self.settings.shown.clone();
+        let own = json!({
+            "computed_env_variables": self.computed,
+            "id": self.id,
             "name": self.name,
             "job_name": self.job_name,
             "project_id": self.project_id,
@@ -205,7 +211,11 @@ impl Run {
             "scale_retry_limit": self.settings.retry_limit,
             "status": self.status(),
             "status_details": status,
-        })
+        });
+        if let Value::Object(own) = own {
+            body.extend(own);
+        }
+        Value::Object(body)
     }
 }
 
@@ -235,6 +245,7 @@ pub(crate) fn submit(
     let mut environment = platform(cloud, project, &job_name, &name, &settings);
     environment.extend(settings.environment.clone());
     environment.extend(request.event);
+    let computed = rules::computed_variables(cloud, project, Kind::Job, &job_name).into();
     let object = settings.object_size(&name, &job_name);
     if object > OBJECT_LIMIT {
         let why = format!("The job run has {object} bytes, {OBJECT_LIMIT} are allowed.");
@@ -268,6 +279,8 @@ pub(crate) fn submit(
     let run = Run {
         name: name.clone(),
         job_name,
+        id: new_id(),
+        computed,
         project_id: project_id.to_owned(),
         trigger: request.trigger,
         environment,

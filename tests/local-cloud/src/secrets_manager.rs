@@ -14,18 +14,19 @@ use serde_json::{Value, json};
 
 use crate::Cloud;
 use crate::authority::{CertificateSpec, Material, SecretType};
-use crate::clock::{now, seconds};
+use crate::clock::now;
 use crate::events::{self, Happened};
 use crate::iam;
 use crate::problems::secrets_manager as problem;
-use crate::store::{Identity, Secret, Store, Wish, new_id};
+use crate::store::{Group, Identity, Secret, Store, Wish, new_id};
 
 mod versions;
 mod wire;
 
 pub(crate) use versions::{add, remember, rotate};
 use wire::{
-    described, managed_csr, material_fields, shown, version_described, version_with_payload,
+    described, group_described, managed_csr, material_fields, shown, version_described,
+    version_with_payload,
 };
 
 type Answer = Result<Response, Response>;
@@ -153,7 +154,10 @@ async fn read_by_name(
         let named = store.secrets.values().find(|secret| {
             secret.name == name
                 && secret.secret_type.as_str() == secret_type
-                && store.secret_groups.get(&secret.secret_group_id) == Some(&group)
+                && store
+                    .secret_groups
+                    .get(&secret.secret_group_id)
+                    .is_some_and(|g| g.name == group)
         });
         let Some(id) = named.map(|secret| secret.id.clone()) else {
             return Err(problem(404, "not_found", "Secret was not found"));
@@ -302,7 +306,7 @@ async fn groups(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Response
         let all: Vec<_> = store
             .secret_groups
             .iter()
-            .map(|(id, name)| json!({ "id": id, "name": name }))
+            .map(|(id, group)| group_described(id, group))
             .collect();
         Ok(Json(json!({ "total_count": all.len(), "secret_groups": all })).into_response())
     }))
@@ -316,7 +320,7 @@ async fn group(
     answered(cloud.update(|store| {
         holder(store, &headers)?;
         match store.secret_groups.get(&id) {
-            Some(name) => Ok(Json(json!({ "id": id, "name": name })).into_response()),
+            Some(group) => Ok(Json(group_described(&id, group)).into_response()),
             None => Err(problem(404, "not_found", "Secret group was not found")),
         }
     }))
@@ -330,13 +334,18 @@ async fn create_group(
     Json(body): Json<Value>,
 ) -> Response {
     answered(cloud.update(|store| {
-        manage(store, &headers)?;
+        let identity = manage(store, &headers)?;
         let Some(name) = body["name"].as_str() else {
             return Err(problem(400, "bad_request", "name is missing"));
         };
         let id = new_id();
-        store.secret_groups.insert(id.clone(), name.to_owned());
-        let body = json!({ "id": id, "name": name, "created_at": seconds(now()) });
+        let group = Group {
+            name: name.to_owned(),
+            created_at: now(),
+            created_by: identity.iam_id(),
+        };
+        let body = group_described(&id, &group);
+        store.secret_groups.insert(id, group);
         Ok((StatusCode::CREATED, Json(body)).into_response())
     }))
 }

@@ -26,6 +26,7 @@ pub(crate) fn new_id() -> String {
 pub(crate) struct Store {
     // IAM
     pub(crate) account_id: String,
+    pub(crate) resource_group_id: String,
     /// Key -> IAM id of its owner, who may do everything.
     pub(crate) api_keys: BTreeMap<String, String>,
     pub(crate) cr_tokens: BTreeMap<String, Claims>,
@@ -36,8 +37,8 @@ pub(crate) struct Store {
     pub(crate) instance_id: String,
     pub(crate) instance_crn: String,
     pub(crate) instance_region: String,
-    /// Id -> name.
-    pub(crate) secret_groups: BTreeMap<String, String>,
+    /// By id.
+    pub(crate) secret_groups: BTreeMap<String, Group>,
     pub(crate) secrets: BTreeMap<String, Secret>,
     /// CRN of the Event Notifications instance, once registered.
     pub(crate) registration: Option<String>,
@@ -305,6 +306,14 @@ fn grants(policy: &Policy, wish: Wish<'_>) -> bool {
 
 // --- Secrets Manager ---
 
+#[derive(Serialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) created_by: String,
+}
+
 pub(crate) struct Secret {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -417,6 +426,7 @@ pub(crate) struct Project {
     pub(crate) name: String,
     pub(crate) region: String,
     pub(crate) subdomain: String,
+    pub(crate) created_at: OffsetDateTime,
     pub(crate) resources: BTreeMap<(Kind, String), Resource>,
     /// Of every app, by name.
     pub(crate) revisions: BTreeMap<String, crate::code_engine::apps::Revisions>,

@@ -8,11 +8,14 @@ use crate::Options;
 use crate::clock::now;
 use crate::iam;
 use crate::store::{
-    AccessToken, Claims, Identity, Link, Policy, Profile, Project, Role, Store, new_id,
+    AccessToken, Claims, Group, Identity, Link, Policy, Profile, Project, Role, Store, new_id,
 };
 
 /// Name of the job that the trusted profile is linked to.
 const JOB: &str = "sm-tls-sync";
+
+/// IAM id of the account's owner.
+const OWNER: &str = "IBMid-550000A1B2";
 
 /// The ids of the ready world.
 #[derive(Clone, Debug, Serialize)]
@@ -64,6 +67,7 @@ pub(crate) fn found(
     };
     let (instance_id, en_id, profile_uuid) = (new_id(), new_id(), new_id());
     store.account_id = account_id.clone();
+    store.resource_group_id = new_id().replace('-', "");
     store.token_lifetime = 3600;
     store.instance_crn = crn("secrets-manager", &instance_id);
     store.instance_id = instance_id;
@@ -73,15 +77,18 @@ pub(crate) fn found(
     store.en_authorized = true;
 
     let (secret_group_id, foreign_secret_group_id) = (new_id(), new_id());
-    store
-        .secret_groups
-        .insert("default".into(), "default".into());
-    store
-        .secret_groups
-        .insert(secret_group_id.clone(), "certificates".into());
-    store
-        .secret_groups
-        .insert(foreign_secret_group_id.clone(), "other team".into());
+    for (id, name) in [
+        ("default", "default"),
+        (&secret_group_id, "certificates"),
+        (&foreign_secret_group_id, "other team"),
+    ] {
+        let group = Group {
+            name: name.to_owned(),
+            created_at: now(),
+            created_by: OWNER.to_owned(),
+        };
+        store.secret_groups.insert(id.to_owned(), group);
+    }
 
     let project_name = "shop".to_owned();
     let project_id = add_project(store, &project_name, &region);
@@ -112,9 +119,7 @@ pub(crate) fn found(
 
     let api_key = format!("{}{}", new_id(), new_id()).replace('-', "");
     store.remember(&api_key);
-    store
-        .api_keys
-        .insert(api_key.clone(), "IBMid-550000A1B2".into());
+    store.api_keys.insert(api_key.clone(), OWNER.into());
 
     let claims = Claims {
         project_id: project_id.clone(),
@@ -163,6 +168,7 @@ pub(crate) fn add_project(store: &mut Store, name: &str, region: &str) -> String
         name: name.to_owned(),
         region: region.to_owned(),
         subdomain: new_id()[..13].replace('-', ""),
+        created_at: now(),
         resources: Default::default(),
         revisions: Default::default(),
         job_runs: Default::default(),

@@ -149,9 +149,18 @@ pub(super) fn fill(
         Kind::Secret => json!({ "generated_by": "user" }),
         Kind::ConfigMap => json!({}),
         Kind::App => json!({
+            "managed_domain_mappings": "local_public",
+            "run_arguments": [],
+            "run_commands": [],
             "run_env_variables": [],
+            "run_service_account": "default",
             "run_volume_mounts": [],
+            "scale_cpu_limit": "1",
+            "scale_ephemeral_storage_limit": "400M",
+            "scale_max_instances": 10,
+            "scale_memory_limit": "4G",
             "scale_min_instances": 0,
+            "scale_request_timeout": 300,
         }),
         Kind::Job => json!({
             "run_arguments": [],
@@ -192,7 +201,12 @@ pub(super) fn fill(
 
 /// The variables that Code Engine gives a program by itself; the list of an app and that of a job
 /// have the lengths that IBM's own tests expect.
-fn computed_variables(cloud: &Cloud, project: &Project, kind: Kind, name: &str) -> Vec<Value> {
+pub(crate) fn computed_variables(
+    cloud: &Cloud,
+    project: &Project,
+    kind: Kind,
+    name: &str,
+) -> Vec<Value> {
     let region = project.region.as_str();
     let common = [
         ("CE_PROJECT_ID", project.id.clone()),

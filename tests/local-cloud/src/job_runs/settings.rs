@@ -18,6 +18,8 @@ pub(super) struct Settings {
     pub(super) max_execution_time: Duration,
     pub(super) retry_limit: u32,
     pub(super) token_enabled: bool,
+    /// The fields of a run that only show what it was made of.
+    pub(super) shown: Map<String, Value>,
     /// Bytes of the object, references unresolved.
     size: usize,
 }
@@ -113,6 +115,7 @@ impl Settings {
             token_enabled: value("run_compute_resource_token_enabled")
                 .and_then(Value::as_bool)
                 .unwrap_or(false),
+            shown: shown(job, body),
             size,
         };
         Ok((job_name.to_owned(), settings))
@@ -121,6 +124,42 @@ impl Settings {
     pub(super) fn object_size(&self, name: &str, job_name: &str) -> usize {
         self.size + name.len() + job_name.len()
     }
+}
+
+/// The run's own fields over the job's; variables of both.
+fn shown(job: &Map<String, Value>, body: &Map<String, Value>) -> Map<String, Value> {
+    let mut shown = Map::new();
+    for field in [
+        "image_reference",
+        "image_secret",
+        "run_mode",
+        "run_service_account",
+    ]
+    .into_iter()
+    .chain([
+        "scale_cpu_limit",
+        "scale_memory_limit",
+        "scale_ephemeral_storage_limit",
+    ]) {
+        if let Some(value) = body.get(field).or_else(|| job.get(field)) {
+            shown.insert(field.to_owned(), value.clone());
+        }
+    }
+    for field in ["run_commands", "run_volume_mounts"] {
+        let value = body.get(field).or_else(|| job.get(field)).cloned();
+        shown.insert(
+            field.to_owned(),
+            value.unwrap_or_else(|| Value::Array(Vec::new())),
+        );
+    }
+    let variables = [job, body]
+        .into_iter()
+        .filter_map(|from| from.get("run_env_variables")?.as_array())
+        .flatten()
+        .cloned()
+        .collect();
+    shown.insert("run_env_variables".into(), variables);
+    shown
 }
 
 /// `1-5,7,9`: at most 1000 indices, each at most 9999999.

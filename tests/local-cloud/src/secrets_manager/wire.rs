@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::Cloud;
 use crate::authority::{Material, SecretType};
 use crate::clock::seconds;
-use crate::store::{Secret, Store, Version};
+use crate::store::{Group, Secret, Store, Version};
 
 /// What the SDK marks optional in every certificate type, or what no type of certificate needs.
 const OPTIONAL: [&str; 13] = [
@@ -116,6 +116,17 @@ pub(super) fn described(cloud: &Cloud, store: &Store, secret: &Secret) -> Map<St
         body.retain(|name, _| !OPTIONAL.contains(&name.as_str()));
     }
     body
+}
+
+pub(super) fn group_described(id: &str, group: &Group) -> Value {
+    json!({
+        "created_at": seconds(group.created_at),
+        "created_by": group.created_by,
+        "description": "",
+        "id": id,
+        "name": group.name,
+        "updated_at": seconds(group.created_at),
+    })
 }
 
 fn fact_fields(version: &Version) -> Map<String, Value> {

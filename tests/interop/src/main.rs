@@ -1,0 +1,286 @@
+//! A certificate's whole way with parts that we did not write.
+//!
+//! Pebble, an ACME CA, issues a chain; the local Secrets Manager holds it; the job deploys it;
+//! nginx serves the TLS secret; OpenSSL, curl and GnuTLS judge, trusting only pebble's root. Then
+//! all of it once more with a second order, for RSA and for ECDSA. Last, the job reaches the cloud
+//! through nginx, with TLS 1.2 only and with TLS 1.3 only.
+//!
+//! Needs pebble, nginx, openssl, curl and gnutls-cli: `tests/interop/run` sees to that.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for a terminal"
+)]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "an absent field of a JSON value is null, no panic"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+use anyhow::{Context as _, bail, ensure};
+use local_cloud::{CertificateSpec, Environment, LocalCloud, Material, Options, SecretType};
+
+mod clients;
+mod nginx;
+mod pebble;
+
+use clients::{Judgement, served_serial};
+use nginx::Nginx;
+use pebble::{Issued, KeyAlgorithm, Pebble};
+
+const NAME: &str = "shop.example.com";
+const TLS_SECRET: &str = "shop-tls";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [flag, job] = arguments.as_slice() else {
+        eprintln!("usage: interop --job PATH");
+        return ExitCode::FAILURE;
+    };
+    match run(flag, Path::new(job)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("interop: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flag: &str, job: &Path) -> anyhow::Result<()> {
+    ensure!(flag == "--job", "unknown argument {flag:?}");
+    let folder = tempfile::Builder::new().prefix("interop-").tempdir()?;
+    let pebble = Pebble::start(folder.path())?;
+    for algorithm in [KeyAlgorithm::Ecdsa, KeyAlgorithm::Rsa] {
+        rotation(job, &pebble, algorithm).with_context(|| format!("{algorithm:?}"))?;
+    }
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        foreign_server(job, protocol).with_context(|| format!("the job over {protocol}"))?;
+    }
+    Ok(())
+}
+
+/// Two orders, each issued, synchronized, served and judged.
+fn rotation(job: &Path, pebble: &Pebble, algorithm: KeyAlgorithm) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let cloud = LocalCloud::start(Options::default())?;
+    let project = cloud.world().project_id;
+    // a TLS secret is first created by hand, with whatever there is
+    let (placeholder, key) = self_signed(NAME)?;
+    cloud.put_tls_secret(&project, TLS_SECRET, &placeholder, &key);
+    let secret = cloud.issue(CertificateSpec {
+        secret_type: SecretType::ImportedCert,
+        ..CertificateSpec::default()
+    });
+    let root = write(folder.path(), "root.pem", pebble.root())?;
+    let stranger = write(folder.path(), "stranger.pem", &placeholder)?;
+
+    let mut server: Option<Nginx> = None;
+    let mut seen = Vec::new();
+    for order in ["first", "second"] {
+        let issued = pebble.issue(&[NAME, "www.shop.example.com"], algorithm)?;
+        cloud.put_material(&secret, material(&issued));
+        let mut environment = cloud.environment();
+        environment.insert("SECRET_ID".into(), secret.clone());
+        let report = synchronize(job, environment, "replaced")?;
+
+        let deployed = cloud
+            .tls_secret(&project, TLS_SECRET)
+            .context("TLS secret")?;
+        let certificate = write(folder.path(), "tls.crt", &deployed.tls_cert)?;
+        let key = write(folder.path(), "tls.key", &deployed.tls_key)?;
+        match &mut server {
+            None => server = Some(Nginx::serving(folder.path(), &certificate, &key)?),
+            Some(running) => running.reload()?,
+        }
+        let port = server.as_ref().context("nginx")?.port();
+        let serial = served_serial(port, NAME)?;
+        ensure!(
+            serial == issued.serial,
+            "nginx serves {serial}, the {order} order issued {}",
+            issued.serial
+        );
+        ensure!(!seen.contains(&serial), "the second order is the first one");
+        seen.push(serial.clone());
+        for judgement in Judgement::of(port, NAME, &root)? {
+            ensure!(
+                judgement.trusts,
+                "{} refuses: {}",
+                judgement.client,
+                judgement.text
+            );
+        }
+        for judgement in Judgement::of(port, NAME, &stranger)? {
+            ensure!(
+                !judgement.trusts,
+                "{} trusts without pebble's root",
+                judgement.client
+            );
+        }
+        for judgement in Judgement::of(port, "other.example.com", &root)? {
+            ensure!(
+                !judgement.trusts,
+                "{} accepts a foreign name",
+                judgement.client
+            );
+        }
+        println!(
+            "{algorithm:?}, {order} order: {serial} served by nginx, trusted by {}; {}",
+            Judgement::CLIENTS.join(", "),
+            report["targets"][0]["message"].as_str().unwrap_or_default()
+        );
+    }
+    // the judges do look at the chain: without the intermediate none of them trusts
+    let leaf_only = cloud
+        .tls_secret(&project, TLS_SECRET)
+        .context("TLS secret")?;
+    let end = "-----END CERTIFICATE-----\n";
+    let (leaf, intermediates) = leaf_only.tls_cert.split_once(end).context("no leaf")?;
+    ensure!(!intermediates.is_empty(), "the job deployed the leaf alone");
+    let certificate = write(folder.path(), "tls.crt", &format!("{leaf}{end}"))?;
+    let key = write(folder.path(), "tls.key", &leaf_only.tls_key)?;
+    drop(server);
+    let server = Nginx::serving(folder.path(), &certificate, &key)?;
+    for judgement in Judgement::of(server.port(), NAME, &root)? {
+        ensure!(
+            !judgement.trusts,
+            "{} trusts without the intermediate",
+            judgement.client
+        );
+    }
+    Ok(())
+}
+
+/// The job's own client against a TLS server that is not ours: nginx in front of the cloud.
+fn foreign_server(job: &Path, protocol: &str) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let options = Options {
+        https: false,
+        ..Options::default()
+    };
+    let cloud = LocalCloud::start(options)?;
+    let project = cloud.world().project_id;
+    let secret = cloud.issue(CertificateSpec::default());
+    cloud.deploy(&secret, &project, TLS_SECRET);
+    cloud.rotate_quietly(&[&secret]);
+
+    let (certificate, key) = self_signed("127.0.0.1")?;
+    let ca = write(folder.path(), "proxy.crt", &certificate)?;
+    let key = write(folder.path(), "proxy.key", &key)?;
+    let backends = [
+        cloud.iam_url(),
+        cloud.secrets_manager_url(),
+        cloud.code_engine_url(),
+    ];
+    let proxy = Nginx::in_front_of(folder.path(), &backends, protocol, &ca, &key)?;
+
+    let mut environment = cloud.environment();
+    environment.insert("SECRET_ID".into(), secret.clone());
+    environment.insert("SSL_CERT_FILE".into(), ca.display().to_string());
+    for (variable, port) in ["IAM_URL", "SECRETS_MANAGER_URL", "CODE_ENGINE_URL"]
+        .iter()
+        .zip(proxy.ports())
+    {
+        environment.insert((*variable).into(), format!("https://127.0.0.1:{port}"));
+    }
+    synchronize(job, environment, "replaced")?;
+    let deployed = cloud
+        .tls_secret(&project, TLS_SECRET)
+        .context("TLS secret")?;
+    let held = cloud.material(&secret).private_key;
+    ensure!(
+        Some(deployed.tls_key) == held,
+        "the secret does not hold the new key"
+    );
+
+    drop(proxy); // writes its log out
+    let log = fs::read_to_string(folder.path().join("access.log"))?;
+    let spoken: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    ensure!(
+        spoken.len() >= 4 && spoken.iter().all(|spoke| *spoke == protocol),
+        "expected four requests over {protocol}:\n{log}"
+    );
+    println!(
+        "the job through nginx, {protocol} only: {} requests, replaced",
+        spoken.len()
+    );
+    Ok(())
+}
+
+/// Runs the job; returns its report.
+fn synchronize(
+    job: &Path,
+    mut environment: Environment,
+    action: &str,
+) -> anyhow::Result<serde_json::Value> {
+    environment.insert("TLS_SECRET_NAME".into(), TLS_SECRET.into());
+    let output = Command::new(job)
+        .env_clear()
+        .envs(&environment)
+        .output()
+        .with_context(|| format!("start {}", job.display()))?;
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
+    let did = &report["targets"][0]["action"];
+    ensure!(
+        output.status.success() && did == action,
+        "the job ended with {} and {did}, expected {action:?}: {}",
+        output.status,
+        said(&output)
+    );
+    Ok(report)
+}
+
+fn material(issued: &Issued) -> Material {
+    Material {
+        certificate: Some(issued.leaf.clone()),
+        intermediate: Some(issued.intermediates.clone()),
+        private_key: Some(issued.private_key.clone()),
+        ..Material::default()
+    }
+}
+
+/// A certificate that nobody trusts, and its key, as PEM.
+fn self_signed(name: &str) -> anyhow::Result<(String, String)> {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()])?;
+    Ok((made.cert.pem(), made.signing_key.serialize_pem()))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+    let path = folder.join(name);
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+/// What a program printed, for a message.
+fn said(output: &Output) -> String {
+    let (out, error) = (&output.stdout, &output.stderr);
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(error)
+    )
+}
+
+/// Runs a program to its end; an error says what it printed.
+fn succeed(command: &mut Command) -> anyhow::Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("start {program}"))?;
+    if !output.status.success() {
+        bail!("{program} ended with {}: {}", output.status, said(&output));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A port that was free a moment ago: neither pebble nor nginx can be told to choose one.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,191 @@
+//! Pebble as CA, and the ACME client that orders from it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus,
+    RetryPolicy,
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+
+use crate::clients::serial;
+use crate::{free_port, self_signed, succeed, write};
+
+/// Key of a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyAlgorithm {
+    Ecdsa,
+    Rsa,
+}
+
+/// What one order gave, as PEM.
+pub(crate) struct Issued {
+    pub(crate) leaf: String,
+    pub(crate) intermediates: String,
+    pub(crate) private_key: String,
+    /// As `openssl x509` prints it.
+    pub(crate) serial: String,
+}
+
+/// A running CA; ends when dropped.
+pub(crate) struct Pebble {
+    account: Account,
+    root: String,
+    runtime: tokio::runtime::Runtime,
+    _process: Process,
+}
+
+/// Killed when dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Pebble {
+    pub(crate) fn start(folder: &Path) -> anyhow::Result<Self> {
+        let (certificate, key) = self_signed("127.0.0.1")?;
+        let certificate = write(folder, "pebble.crt", &certificate)?;
+        let key = write(folder, "pebble.key", &key)?;
+        let (api, management) = (free_port()?, free_port()?);
+        let configuration = serde_json::json!({ "pebble": {
+            "listenAddress": format!("127.0.0.1:{api}"),
+            "managementListenAddress": format!("127.0.0.1:{management}"),
+            "certificate": certificate,
+            "privateKey": key,
+            "httpPort": free_port()?,
+            "tlsPort": free_port()?,
+        }});
+        let configuration = write(folder, "pebble.json", &configuration.to_string())?;
+        // Names are not what is tested here: every challenge counts as met. Some nonces are
+        // refused, and finished authorizations are not reused, as in pebble's defaults.
+        let child = Command::new("pebble")
+            .arg("-config")
+            .arg(configuration)
+            .envs([("PEBBLE_VA_ALWAYS_VALID", "1"), ("PEBBLE_VA_NOSLEEP", "1")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start pebble")?;
+        let mut process = Process(child);
+        let log = process.0.stdout.take().context("pebble's log")?;
+        let mut lines = BufReader::new(log).lines();
+        for line in lines.by_ref() {
+            if line?.contains("ACME directory available at") {
+                break;
+            }
+        }
+        // somebody has to read the rest, or pebble stops at a full pipe
+        std::thread::spawn(move || lines.for_each(drop));
+
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--retry-connrefused",
+            "--retry",
+            "5",
+        ])
+        .arg("--cacert")
+        .arg(&certificate)
+        .arg(format!("https://127.0.0.1:{management}/roots/0"));
+        let root = succeed(&mut curl)?;
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let account = runtime.block_on(async {
+            let account = NewAccount {
+                contact: &[],
+                terms_of_service_agreed: true,
+                only_return_existing: false,
+            };
+            let directory = format!("https://127.0.0.1:{api}/dir");
+            Account::builder_with_root(&certificate)?
+                .create(&account, directory, None)
+                .await
+        });
+        let (account, _) = account.context("ACME account")?;
+        Ok(Self {
+            account,
+            root,
+            runtime,
+            _process: process,
+        })
+    }
+
+    /// The root, which no client knows.
+    pub(crate) fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// One order, from the first request to the chain.
+    pub(crate) fn issue(&self, names: &[&str], algorithm: KeyAlgorithm) -> anyhow::Result<Issued> {
+        let key = match algorithm {
+            KeyAlgorithm::Ecdsa => KeyPair::generate()?,
+            KeyAlgorithm::Rsa => KeyPair::from_pem(&rsa_key()?)?,
+        };
+        let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut request = CertificateParams::new(owned)?;
+        request.distinguished_name = DistinguishedName::new();
+        let request = request.serialize_request(&key)?;
+        let identifiers: Vec<_> = names
+            .iter()
+            .map(|name| Identifier::Dns((*name).to_owned()))
+            .collect();
+        let chain = self
+            .runtime
+            .block_on(self.order(&identifiers, request.der()))?;
+
+        let end = "-----END CERTIFICATE-----\n";
+        let (leaf, intermediates) = chain.split_once(end).context("an empty chain")?;
+        ensure!(intermediates.contains(end), "pebble sent no intermediate");
+        let leaf = format!("{leaf}{end}");
+        Ok(Issued {
+            serial: serial(&leaf)?,
+            leaf,
+            intermediates: intermediates.trim_start().to_owned(),
+            private_key: key.serialize_pem(),
+        })
+    }
+
+    async fn order(&self, identifiers: &[Identifier], request: &[u8]) -> anyhow::Result<String> {
+        let mut order = self.account.new_order(&NewOrder::new(identifiers)).await?;
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let challenge = authorization.challenge(ChallengeType::Http01);
+            challenge
+                .context("no http-01 challenge")?
+                .set_ready()
+                .await?;
+        }
+        match order.poll_ready(&RetryPolicy::default()).await? {
+            OrderStatus::Ready => {}
+            other => bail!("the order is {other:?}"),
+        }
+        order.finalize_csr(request).await?;
+        Ok(order.poll_certificate(&RetryPolicy::default()).await?)
+    }
+}
+
+/// ring makes no RSA keys.
+fn rsa_key() -> anyhow::Result<String> {
+    succeed(Command::new("openssl").args([
+        "genpkey",
+        "-algorithm",
+        "RSA",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+    ]))
+}
