@@ -149,7 +149,7 @@ fn admit(
             "The token is missing, invalid or expired.",
         ));
     };
-    let (Wish::ReadProject(id) | Wish::WriteProject(id)) = wish else {
+    let (Wish::ReadProject(id) | Wish::ChangeProject(id) | Wish::WriteProject(id)) = wish else {
         return Err(problem(403, "forbidden", "Not a wish about projects."));
     };
     let region = caller.region.as_ref().unwrap_or(&cloud.options.region);
@@ -371,7 +371,7 @@ async fn change(
     Json(body): Json<Map<String, Value>>,
 ) -> Response {
     answered(cloud.update(|store| {
-        admit(&cloud, store, &caller, Wish::WriteProject(&project_id))?;
+        admit(&cloud, store, &caller, Wish::ChangeProject(&project_id))?;
         let Some(found) = store.projects[&project_id].get(kind, &name) else {
             return Err(not_found());
         };

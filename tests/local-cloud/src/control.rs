@@ -18,6 +18,8 @@ use crate::clock::seconds;
 use crate::store::lock;
 use crate::{CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, TlsSecret};
 
+mod management;
+
 #[derive(Clone)]
 struct Desk {
     cloud: CloudHandle,
@@ -71,7 +73,8 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
         .route("/journal", get(journal).delete(clear_journal))
         .route("/faults", post(set_fault).delete(clear_faults))
         .route("/faults/{id}", delete(clear_fault))
-        .nest("/projects/{project_id}", project)
+        .nest("/projects/{project_id}", project.merge(management::in_project()))
+        .merge(management::of_account())
         .with_state(Desk {
             cloud,
             guards: Arc::default(),

@@ -72,7 +72,7 @@ pub use authority::{Authority, CertificateSpec, KeyKind, Material, SecretType};
 pub use faults::{Fault, FaultGuard, FaultKind};
 pub use job_runs::{Attempt, JobRun, Trigger};
 pub use journal::{Entry, Service};
-pub use library::{AppFate, JobSettings, Served, TlsSecret};
+pub use library::{AppFate, CronSubscription, JobSettings, Served, TlsSecret};
 pub use store::{Delivery, DeliveryOutcome, Link, Policy, Role};
 pub use world::World;
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -70,7 +70,7 @@ pub(crate) struct Claims {
 }
 
 /// One concrete component of one project that may assume the profile.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Link {
     /// CRN of the Code Engine project.
     pub crn: String,
@@ -81,22 +81,24 @@ pub struct Link {
 }
 
 /// A role on one instance.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Role {
     /// Sees metadata; of Code Engine everything, but changes nothing.
     Reader,
     /// Reads payloads of Secrets Manager.
     SecretsReader,
+    /// A custom role of Code Engine: reads, and changes what is there; neither creates nor deletes.
+    Updater,
     /// Reads and writes.
     Writer,
 }
 
 /// What a trusted profile may do.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Policy {
     /// On a Code Engine project.
     CodeEngine {
-        /// `Reader` or `Writer`.
+        /// `Reader`, `Updater` or `Writer`.
         role: Role,
         /// The project.
         project_id: String,
@@ -110,6 +112,7 @@ pub enum Policy {
     },
 }
 
+#[derive(Clone)]
 pub(crate) struct Profile {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -144,6 +147,8 @@ pub(crate) struct AccessToken {
 /// What somebody wants to do.
 #[derive(Clone, Copy)]
 pub(crate) enum Wish<'a> {
+    /// Changes something that is there.
+    ChangeProject(&'a str),
     ManageEvents,
     ManageSecrets,
     ReadMetadata(&'a str),
@@ -157,7 +162,11 @@ impl Store {
         match identity {
             Identity::Owner(_) => true,
             Identity::EventNotifications => {
-                self.en_authorized && matches!(wish, Wish::ReadProject(_) | Wish::WriteProject(_))
+                self.en_authorized
+                    && matches!(
+                        wish,
+                        Wish::ReadProject(_) | Wish::ChangeProject(_) | Wish::WriteProject(_)
+                    )
             }
             Identity::Profile(id) => self
                 .profiles
@@ -222,6 +231,13 @@ fn grants(policy: &Policy, wish: Wish<'_>) -> bool {
             Wish::WriteProject(project),
         ) => project_id == project,
         (
+            Policy::CodeEngine {
+                role: Role::Updater | Role::Writer,
+                project_id,
+            },
+            Wish::ChangeProject(project),
+        ) => project_id == project,
+        (
             Policy::SecretsManager {
                 secret_group_id, ..
             },
@@ -236,7 +252,7 @@ fn grants(policy: &Policy, wish: Wish<'_>) -> bool {
             },
             Wish::ReadPayload(group),
         ) => {
-            *role != Role::Reader
+            matches!(role, Role::SecretsReader | Role::Writer)
                 && secret_group_id
                     .as_deref()
                     .is_none_or(|granted| granted == group)
@@ -368,6 +384,7 @@ pub(crate) struct Project {
     pub(crate) subdomain: String,
     pub(crate) resources: BTreeMap<(Kind, String), Resource>,
     pub(crate) job_runs: BTreeMap<String, crate::job_runs::Run>,
+    pub(crate) crons: BTreeMap<String, crate::CronSubscription>,
 }
 
 /// The kinds of things in a project that share one life: list, create, read, change, delete.
