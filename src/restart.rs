@@ -255,10 +255,10 @@ impl Door<'_> {
             let created = app.status_details.latest_created_revision.as_deref();
             // the list of revisions may lag behind the change
             let begun = before.is_none() || created != before.as_deref();
-            if begun && serves(&app) {
+            if begun && app.serves() {
                 return Ok(changed);
             }
-            if begun && app.status.as_deref() == Some("failed") {
+            if begun && app.failed() {
                 return Err(error!(
                     Reason::AppNotReady,
                     "the app {name} did not become ready with the new certificate (revision {}): the one before serves on",
@@ -303,7 +303,7 @@ fn to_change<'a>(
     notes: &'a BTreeMap<String, String>,
     after_failure: bool,
 ) -> Vec<(&'a str, String)> {
-    let failed = after_failure && !serves(app) && app.status.as_deref() == Some("failed");
+    let failed = after_failure && app.failed();
     notes
         .iter()
         .filter_map(|(variable, digest)| {
@@ -327,19 +327,6 @@ fn next(number: &str) -> Option<u32> {
         None => 1,
     };
     (number < MOST_REVISIONS).then_some(number + 1)
-}
-
-/// Whether the newest revision serves. Where the revisions are not told, the status says it.
-fn serves(app: &App) -> bool {
-    let revisions = &app.status_details;
-    match (
-        &revisions.latest_created_revision,
-        &revisions.latest_ready_revision,
-    ) {
-        (Some(created), Some(ready)) => created == ready,
-        (Some(_), None) => false,
-        (None, _) => app.status.as_deref() == Some("ready"),
-    }
 }
 
 /// How long to wait before another look, if the app may have been changed by us or by others.

@@ -144,6 +144,8 @@ pub struct Revisions {
     pub latest_created_revision: Option<String>,
     /// The newest one that serves.
     pub latest_ready_revision: Option<String>,
+    /// A word for the status, e.g. `ready_but_latest_revision_failed`.
+    pub reason: Option<String>,
 }
 
 impl App {
@@ -154,6 +156,32 @@ impl App {
             .iter()
             .find(|variable| text(variable, "name") == Some(name))
             .and_then(|variable| text(variable, "value"))
+    }
+
+    /// Whether the newest revision serves. Where the revisions are not told, the status says it.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        let revisions = &self.status_details;
+        match (
+            &revisions.latest_created_revision,
+            &revisions.latest_ready_revision,
+        ) {
+            (Some(created), Some(ready)) => created == ready,
+            (Some(_), None) => false,
+            (None, _) => self.status.as_deref() == Some("ready"),
+        }
+    }
+
+    /// Whether the newest revision failed; while an older one serves, the status may be `warning`.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        let reason = self.status_details.reason.as_deref().unwrap_or_default();
+        !self.serves()
+            && match self.status.as_deref() {
+                Some("failed") => true,
+                Some("warning") => reason.contains("failed"),
+                _ => false,
+            }
     }
 
     /// Whether the app keeps a copy of the secret from its start: as environment, or as a file

@@ -22,6 +22,8 @@ use crate::{
     Serving, TlsSecret,
 };
 
+mod management;
+
 #[derive(Clone)]
 struct Desk {
     cloud: CloudHandle,
@@ -87,7 +89,11 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
         .route("/journal", get(journal).delete(clear_journal))
         .route("/faults", post(set_fault).delete(clear_faults))
         .route("/faults/{id}", delete(clear_fault))
-        .nest("/projects/{project_id}", project)
+        .nest(
+            "/projects/{project_id}",
+            project.merge(management::in_project()),
+        )
+        .merge(management::of_account())
         .with_state(Desk {
             cloud,
             guards: Arc::default(),

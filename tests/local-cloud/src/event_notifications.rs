@@ -316,10 +316,45 @@ async fn delete(
 ) -> Response {
     answered(
         cloud.update(|store| match collection.of(store).remove(&id) {
-            Some(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+            Some(_) => {
+                forget(store, collection, &id);
+                Ok(StatusCode::NO_CONTENT.into_response())
+            }
             None => Err(not_found(collection)),
         }),
     )
+}
+
+/// The destination that every instance has: mail from IBM's address.
+pub(crate) fn built_in_mail() -> Map<String, Value> {
+    Map::from_iter([
+        ("id".to_owned(), new_id().into()),
+        ("name".to_owned(), "IBM Cloud Email service".into()),
+        ("description".to_owned(), "".into()),
+        ("type".to_owned(), "smtp_ibm".into()),
+        ("updated_at".to_owned(), millis(now()).into()),
+    ])
+}
+
+/// What goes with a thing that is gone: subscriptions with their topic or destination, the rules of
+/// every topic with their source.
+pub(crate) fn forget(store: &mut Store, collection: Collection, id: &str) {
+    let end = match collection {
+        Collection::Destinations => "destination_id",
+        Collection::Topics => "topic_id",
+        Collection::Subscriptions => return,
+        Collection::Sources => {
+            for topic in store.topics.values_mut() {
+                if let Some(sources) = topic.get_mut("sources").and_then(Value::as_array_mut) {
+                    sources.retain(|source| source["id"] != *id);
+                }
+            }
+            return;
+        }
+    };
+    store
+        .subscriptions
+        .retain(|_, subscription| subscription[end] != *id);
 }
 
 /// What an API source sends.

@@ -74,7 +74,7 @@ pub use domains::Serving;
 pub use faults::{Fault, FaultGuard, FaultKind};
 pub use job_runs::{Attempt, JobRun, Trigger};
 pub use journal::{Entry, Service};
-pub use library::{JobSettings, Served, TlsSecret};
+pub use library::{CronSubscription, JobSettings, Served, TlsSecret};
 pub use store::{Action, Delivery, DeliveryOutcome, Link, Policy, Role};
 pub use world::World;
 

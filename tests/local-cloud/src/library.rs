@@ -8,13 +8,16 @@ use crate::journal::Entry;
 use crate::store::{Claims, Link, Policy, Profile, Role, new_id};
 use crate::{Authority, CloudHandle, Environment, Fault, FaultGuard, World, iam};
 
+mod access;
 mod code_engine;
+mod cron;
 mod edge;
 mod secrets_manager;
 mod state;
 mod triggers;
 
 pub use code_engine::{JobSettings, TlsSecret};
+pub use cron::CronSubscription;
 pub use edge::Served;
 
 /// Where it is, and what there is.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::Cloud;
 use crate::authority::{CertificateSpec, Material, SecretType};
 use crate::clock::now;
+use crate::event_notifications::{self, Collection};
 use crate::events::{self, Happened};
 use crate::iam;
 use crate::problems::secrets_manager as problem;
@@ -503,6 +504,10 @@ async fn unregister(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Resp
     answered(cloud.update(|store| {
         manage(store, &headers)?;
         store.registration = None;
+        let source = store.instance_crn.clone();
+        if store.sources.remove(&source).is_some() {
+            event_notifications::forget(store, Collection::Sources, &source);
+        }
         Ok(StatusCode::NO_CONTENT.into_response())
     }))
 }

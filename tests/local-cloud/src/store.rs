@@ -72,7 +72,7 @@ pub(crate) struct Claims {
 }
 
 /// One concrete component of one project that may assume the profile.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Link {
     /// CRN of the Code Engine project.
     pub crn: String,
@@ -136,6 +136,7 @@ pub enum Policy {
     },
 }
 
+#[derive(Clone)]
 pub(crate) struct Profile {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -288,7 +289,7 @@ fn grants(policy: &Policy, wish: Wish<'_>) -> bool {
             },
             Wish::ReadPayload(group),
         ) => {
-            *role != Role::Reader
+            matches!(role, Role::SecretsReader | Role::Writer)
                 && secret_group_id
                     .as_deref()
                     .is_none_or(|granted| granted == group)
@@ -431,6 +432,7 @@ pub(crate) struct Project {
     /// Of every app, by name.
     pub(crate) revisions: BTreeMap<String, crate::code_engine::apps::Revisions>,
     pub(crate) job_runs: BTreeMap<String, crate::job_runs::Run>,
+    pub(crate) crons: BTreeMap<String, crate::CronSubscription>,
 }
 
 /// The kinds of things in a project that share one life: list, create, read, change, delete.

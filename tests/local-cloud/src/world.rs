@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::Options;
 use crate::clock::now;
+use crate::event_notifications;
 use crate::iam;
 use crate::store::{
     AccessToken, Claims, Group, Identity, Link, Policy, Profile, Project, Role, Store, new_id,
@@ -75,6 +76,9 @@ pub(crate) fn found(
     store.en_instance_crn = crn("event-notifications", &en_id);
     store.en_instance_id = en_id;
     store.en_authorized = true;
+    let mail = event_notifications::built_in_mail();
+    let id = mail["id"].as_str().unwrap_or_default().to_owned();
+    store.destinations.insert(id, mail);
 
     let (secret_group_id, foreign_secret_group_id) = (new_id(), new_id());
     for (id, name) in [
@@ -172,6 +176,7 @@ pub(crate) fn add_project(store: &mut Store, name: &str, region: &str) -> String
         resources: Default::default(),
         revisions: Default::default(),
         job_runs: Default::default(),
+        crons: Default::default(),
     };
     store.projects.insert(id.clone(), project);
     id
