@@ -1,7 +1,8 @@
 //! Work side by side, on few threads. Mechanism only.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::error::{Error, Reason, error};
@@ -24,37 +25,58 @@ pub(crate) fn each_of<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
 ) -> Vec<Result<R, Error>> {
-    let guarded = |item| {
-        catch_unwind(AssertUnwindSafe(|| work(item))).unwrap_or_else(|_| {
-            Err(error!(
-                Reason::Defect,
-                "a defect in sm-tls-sync: please report it with the log of this run"
-            ))
+    let slots: Vec<Mutex<(Option<T>, Option<Result<R, Error>>)>> = items
+        .into_iter()
+        .map(|item| Mutex::new((Some(item), None)))
+        .collect();
+    spread(most_threads, slots.len(), &|position| {
+        let slot = slots.get(position);
+        let item = slot.and_then(|slot| lock(slot).0.take());
+        let (Some(slot), Some(item)) = (slot, item) else {
+            return;
+        };
+        let result = work(item);
+        lock(slot).1 = Some(result);
+    });
+    slots
+        .into_iter()
+        .map(|slot| {
+            let slot = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+            slot.1.unwrap_or_else(|| {
+                Err(error!(
+                    Reason::Defect,
+                    "a defect in sm-tls-sync: please report it with the log of this run"
+                ))
+            })
         })
+        .collect()
+}
+
+/// Calls `work` with each number below `count`, whatever panics. Not generic: it exists once.
+fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
+    let next = AtomicUsize::new(0);
+    let go_on = || {
+        loop {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            if position >= count {
+                break;
+            }
+            // what it did not leave behind tells
+            let _panic = catch_unwind(AssertUnwindSafe(|| work(position)));
+        }
     };
-    if items.len() <= 1 {
-        return items.into_iter().map(guarded).collect();
+    if count <= 1 {
+        return go_on();
     }
-    let threads = items.len().min(most_threads);
-    let queue = Mutex::new(items.into_iter().enumerate());
-    let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((position, item)) = next else { break };
-                    let result = guarded(item);
-                    done.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((position, result));
-                }
-            });
+        for _ in 0..count.min(most_threads) {
+            scope.spawn(go_on);
         }
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(position, _)| *position);
-    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::ibm::iam::{CallFailure, Iam};
 use crate::ibm::ids::Uuid;
 use crate::secret::Secret;
 
-/// A secret as the API shows it: what the three certificate types have, as far as we use it.
-/// Payload fields are flat, and each may be absent.
+/// A secret as the API shows it, or a version of one: what the three certificate types have, as far
+/// as we use it. Payload fields are flat, and each may be absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct CertificateSecret {
@@ -23,6 +23,12 @@ pub struct CertificateSecret {
     pub id: String,
     /// The name, for messages.
     pub name: String,
+    /// Of a version, whose `id` is its own: the id of the secret.
+    secret_id: String,
+    /// Of a version: the name of the secret.
+    secret_name: String,
+    /// Of a version: the one change there was, RFC 3339.
+    created_at: Option<String>,
     /// `public_cert`, `imported_cert`, `private_cert`, or something that is no certificate.
     pub secret_type: String,
     /// 0 pre-activation, 1 active, 2 suspended, 3 deactivated, 5 destroyed.
@@ -81,24 +87,6 @@ pub struct VersionMetadata {
     pub created_at: Option<String>,
 }
 
-/// A version with its payload. Its names for id and name differ from those of the secret, it has no
-/// state, and `id` is its own.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct VersionDocument {
-    secret_id: String,
-    secret_name: String,
-    secret_type: String,
-    created_at: Option<String>,
-    certificate: Option<String>,
-    intermediate: Option<String>,
-    issuing_ca: Option<String>,
-    ca_chain: Option<Vec<String>>,
-    private_key: Option<Secret>,
-    managed_csr: Option<ManagedCsr>,
-    revocation_time_seconds: Option<i64>,
-}
-
 /// One instance.
 pub struct SecretsManager<'a> {
     iam: &'a Iam<'a>,
@@ -120,20 +108,12 @@ impl<'a> SecretsManager<'a> {
         match version {
             Version::Current => self.get(&id.to_string()),
             Version::Previous => {
-                let version: VersionDocument = self.get(&format!("{id}/versions/{version}"))?;
+                let version: CertificateSecret = self.get(&format!("{id}/versions/{version}"))?;
                 Ok(CertificateSecret {
-                    id: version.secret_id,
-                    name: version.secret_name,
-                    secret_type: version.secret_type,
-                    state: None,
-                    updated_at: version.created_at,
-                    certificate: version.certificate,
-                    intermediate: version.intermediate,
-                    issuing_ca: version.issuing_ca,
-                    ca_chain: version.ca_chain,
-                    private_key: version.private_key,
-                    managed_csr: version.managed_csr,
-                    revocation_time_seconds: version.revocation_time_seconds,
+                    id: version.secret_id.clone(),
+                    name: version.secret_name.clone(),
+                    updated_at: version.created_at.clone(),
+                    ..version
                 })
             }
         }
