@@ -125,9 +125,7 @@ impl Session<'_> {
             for topic in found["topics"].as_array_mut().into_iter().flatten() {
                 let count = topic["sources"].as_array().map_or(0, Vec::len);
                 topic["source_count"] = count.into();
-                topic
-                    .as_object_mut()
-                    .map(|topic| topic.remove("sources"));
+                topic.as_object_mut().map(|topic| topic.remove("sources"));
             }
         }
         shown(call, "json", &found)
