@@ -250,5 +250,6 @@ fi
 cat <<EOF
 Installed. No event tells of a failed run: have an alert on log lines of level error of component $NAME.
 A look without a change, any time: ibmcloud ce jobrun submit --job $NAME --env DRY_RUN=true
-Uninstall: scripts/teardown.sh
+Uninstall: scripts/teardown.sh --region ${IN[region]} --event-notifications ${IN[event-notifications]} \\
+  --job-project $JOB_PROJECT_NAME --name $NAME
 EOF
