@@ -222,7 +222,7 @@ runs() {
 }
 
 read_inputs "$@"
-check_tools openssl
+check_tools jq openssl
 complete_inputs
 : "${IN[name]:=sm-tls-sync}"
 check_inputs

@@ -172,7 +172,7 @@ show_what_stays() {
 }
 
 read_inputs "$@"
-check_tools
+check_tools jq
 complete_inputs
 : "${IN[name]:=sm-tls-sync}"
 NAME=${IN[name]}

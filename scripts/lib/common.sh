@@ -99,10 +99,10 @@ agreed() {
   [[ $answer == [yY]* ]]
 }
 
-# Programs, plug-ins, login: everything that is missing, at once.
+# Programs (arguments), plug-ins, login: everything that is missing, at once.
 check_tools() {
   local tool plugin missing=()
-  for tool in ibmcloud jq "$@"; do
+  for tool in "$@" ibmcloud; do
     command -v "$tool" >/dev/null || missing+=("$tool is missing: install it")
   done
   if command -v ibmcloud >/dev/null; then
@@ -150,7 +150,7 @@ stop() {
 # Runs a command; its output is OUT. Its failure is its status, for the caller.
 try() {
   local status=0
-  "$@" >"$TMP/out" 2>"$TMP/errors" || status=$?
+  "$@" >"$TMP/out" 2>"$TMP/errors" </dev/null || status=$?
   OUT=$(<"$TMP/out")
   return "$status"
 }
