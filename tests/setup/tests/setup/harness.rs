@@ -221,37 +221,40 @@ impl Site {
         State::load(self.home.path())
     }
 
-    /// A script as it is run by hand; searches its output and all arguments for secrets.
+    /// A script as it is run by hand.
     pub(crate) fn script(&self, script: &Path, arguments: &[&str]) -> Done {
-        let mut command = Command::new("bash");
+        let mut command = self.command("bash");
         command.arg(script).args(arguments);
         self.run(command, "")
     }
 
-    /// With the environment of this site; `input` on standard input.
-    pub(crate) fn run(&self, mut command: Command, input: &str) -> Done {
+    /// A program with the environment of this site.
+    pub(crate) fn command(&self, program: &str) -> Command {
         let path = format!(
             "{}:/usr/local/bin:/usr/bin:/bin",
             self.home.path().join("bin").display()
         );
-        let mut child = command
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.home.path())
             .env("TMPDIR", self.home.path())
             .env("IBMCLOUD_HOME", self.home.path())
-            .env("SETUP_PAUSE", "0")
+            .env("SETUP_PAUSE", "0");
+        command
+    }
+
+    /// Runs it to its end with this on standard input; searches output and all arguments for secrets.
+    pub(crate) fn run(&self, mut command: Command, input: &str) -> Done {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
+        // who reads nothing closes it
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let done = Done {
@@ -263,9 +266,13 @@ impl Site {
         done
     }
 
+    /// The command lines so far, one JSON object a line.
+    pub(crate) fn calls(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("calls.jsonl")).unwrap_or_default()
+    }
+
     fn assert_no_leak(&self, done: &Done) {
-        let calls =
-            std::fs::read_to_string(self.home.path().join("calls.jsonl")).unwrap_or_default();
+        let calls = self.calls();
         let shown = format!("{}{}{calls}", done.stdout, done.stderr);
         for secret in self.cloud.secrets_in_use() {
             // of a PEM block any line is one too many
