@@ -175,7 +175,8 @@ EOF
     cat <<EOF
 Note: whoever may submit job runs in a project (role Writer) can borrow what the job's profile may do, the
 private key included. A project for the job alone, with few Writers, is recommended:
-  ibmcloud ce project create --name $NAME     and then --job-project $NAME
+  ibmcloud ce project create --name $NAME
+and then --job-project $NAME.
 EOF
   fi
 }

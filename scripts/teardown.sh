@@ -145,15 +145,15 @@ remove_all() {
 
 # What others may use, with the command that removes it.
 show_what_stays() {
-  local crn guid id
+  local crn guid region id
   echo 'What stays, since others may use it, and how to remove it:'
   echo '  the TLS secret, the certificate, the instances and projects'
   begin "sources of Event Notifications" "ibmcloud event-notifications sources --instance-id $EN_GUID"
   pages sources ibmcloud event-notifications sources
   while IFS= read -r crn; do
-    guid=$(cut -d: -f8 <<<"$crn")
+    guid=$(cut -d: -f8 <<<"$crn") region=$(cut -d: -f6 <<<"$crn")
     echo "  the registration of Secrets Manager $guid (without it no topic gets its events; topics lose their rules):"
-    echo "    ibmcloud secrets-manager notifications-registration-delete --service-url https://$guid.$(cut -d: -f6 <<<"$crn").secrets-manager.appdomain.cloud"
+    echo "    ibmcloud secrets-manager notifications-registration-delete --service-url https://$guid.$region.secrets-manager.appdomain.cloud"
     begin "authorization Secrets Manager -> Event Notifications" "ibmcloud iam authorization-policies --output JSON"
     find_authorization "$guid" "$EN_GUID"
     if [ -n "$FOUND" ]; then

@@ -363,7 +363,12 @@ impl Site {
         }
         for (label, project) in [("apps", &self.world.project_id), ("job", &self.job_project)] {
             for name in ["config_maps", "jobs", "secrets"] {
-                let found = rest.all(&format!("/v2/projects/{project}/{name}"), name);
+                let mut found = rest.all(&format!("/v2/projects/{project}/{name}"), name);
+                for one in &mut found {
+                    // holds the time of the answer
+                    one.as_object_mut()
+                        .map(|one| one.remove("x_not_in_the_documents"));
+                }
                 all[format!("{label}/{name}")] = Value::Array(found);
             }
             let path = format!("/projects/{project}/cron_subscriptions");
@@ -421,7 +426,7 @@ fn strip(value: &mut Value) {
                 "entity_tag",
                 "href",
                 "data",
-                "x_padding",
+                "computed_env_variables",
             ] {
                 if own != "data" || fields.get("format").is_some() {
                     fields.remove(own);
@@ -429,6 +434,34 @@ fn strip(value: &mut Value) {
             }
             fields.values_mut().for_each(strip);
         }
+        _ => {}
+    }
+}
+
+/// Both are the same, or a list of what differs.
+#[track_caller]
+pub(crate) fn assert_same(before: &Value, after: &Value) {
+    let mut differing = Vec::new();
+    differ("", before, after, &mut differing);
+    assert!(differing.is_empty(), "{differing:#?}");
+}
+
+fn differ(path: &str, before: &Value, after: &Value, into: &mut Vec<String>) {
+    match (before, after) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                let of = |object: &serde_json::Map<String, Value>| {
+                    object.get(key).cloned().unwrap_or_default()
+                };
+                differ(&format!("{path}/{key}"), &of(a), &of(b), into);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                differ(&format!("{path}/{index}"), a, b, into);
+            }
+        }
+        _ if before != after => into.push(format!("{path}: {before} -> {after}")),
         _ => {}
     }
 }

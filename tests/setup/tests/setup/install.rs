@@ -8,13 +8,16 @@ use ibmcloud_stand_in::rest::{Door, Rest};
 use local_cloud::{CronSubscription, Fault, FaultKind, JobRun, Link, Policy, Role, Trigger};
 use serde_json::{Value, json};
 
-use crate::harness::{JOB, Site, TLS_SECRET};
+use crate::harness::{JOB, Site, TLS_SECRET, assert_same};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Site {
     /// Does the TLS secret hold what Secrets Manager holds now?
     fn is_current(&self) -> bool {
+        self.cloud
+            .wait_job_runs(&self.job_project, PATIENCE)
+            .unwrap();
         let deployed = self
             .cloud
             .tls_secret(&self.world.project_id, TLS_SECRET)
@@ -261,7 +264,7 @@ fn a_second_run_changes_nothing() {
             "{}",
             done.stdout
         );
-        assert_eq!(site.everything(), before, "{freedom:?}");
+        assert_same(&before, &site.everything());
         assert_eq!(site.state().changes, changes + 2, "more than the two runs");
     }
 }
@@ -280,7 +283,7 @@ fn a_plan_changes_nothing_not_even_what_is_targeted() {
     ] {
         assert!(done.stdout.contains(word), "{word}:\n{}", done.stdout);
     }
-    assert_eq!(site.everything(), before);
+    assert_same(&before, &site.everything());
     let state = site.state();
     assert_eq!(
         (state.changes, state.region, state.project),
@@ -520,7 +523,7 @@ fn what_somebody_else_made_under_the_same_name_stops_setup() {
         "{}",
         done.stderr
     );
-    assert_eq!(site.everything(), before);
+    assert_same(&before, &site.everything());
     // the same name for another TLS secret: the configmap is the first one's
     let done = site.setup(&["--tls-secret", "other-tls"]).expect(1);
     assert!(done.stderr.contains("TLS_SECRET_NAME"), "{}", done.stderr);

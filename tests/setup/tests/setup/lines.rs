@@ -36,15 +36,18 @@ fn check(text: &str) -> (usize, Vec<String>) {
     let (mut count, mut problems) = (0, Vec::new());
     for line in joined.lines() {
         for rest in line.split("ibmcloud ").skip(1) {
+            if !rest.starts_with(|c: char| c.is_ascii_lowercase()) {
+                continue;
+            }
             // a call ends where the shell, a quoted line in prose, or Markdown ends it
-            let call = ["`", " | ", ";", " && ", " || ", "\u{2026}"]
+            let call = ["`", " | ", ";", " && ", " || ", ")", "$("]
                 .iter()
                 .filter_map(|end| rest.find(end))
                 .min()
                 .map_or(rest, |end| &rest[..end]);
             let mut words = call
                 .split_whitespace()
-                .map(|word| word.trim_matches(|c: char| "\"'()[],.:".contains(c)))
+                .map(|word| word.trim_matches(|c: char| "\"'()[],.:\\".contains(c)))
                 .filter(|word| !word.is_empty());
             let plain = |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             let command: Vec<_> = words

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Site, TLS_SECRET};
+use crate::harness::{Site, TLS_SECRET, assert_same};
 
 /// Nothing of setup's is left but what others may share.
 pub(crate) fn assert_gone(site: &Site) {
@@ -69,7 +69,8 @@ fn all_of_it_goes_and_nothing_else_and_a_second_time_there_is_nothing() {
         again.stdout
     );
     assert!(again.steps("removed").is_empty(), "{}", again.stdout);
-    assert_eq!((site.everything(), site.state().changes), (before, changes));
+    assert_same(&before, &site.everything());
+    assert_eq!(site.state().changes, changes);
     // and it can be installed again
     site.setup(&[]).expect(0);
 }
@@ -85,7 +86,7 @@ fn without_a_yes_nothing_is_removed() {
         "{}",
         done.stdout
     );
-    assert_eq!(site.everything(), before);
+    assert_same(&before, &site.everything());
 }
 
 /// A name alone proves nothing: what does not carry setup's description, or use its configmap, stays.

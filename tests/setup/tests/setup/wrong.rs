@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{Site, root};
+use crate::harness::{Site, assert_same, root};
 
 #[test]
 fn wrong_inputs_are_named_before_anything_is_done() {
@@ -60,7 +60,7 @@ fn wrong_inputs_are_named_before_anything_is_done() {
             );
         }
     }
-    assert_eq!(site.everything(), before);
+    assert_same(&before, &site.everything());
     assert_eq!(site.state().changes, 0);
 }
 
