@@ -101,14 +101,13 @@ fn job_yaml_gives_each_attempt_its_deadline() {
     assert_eq!(retries, 2);
     assert!(seconds >= (retries + 1) * sm_tls_sync::config::DEADLINE + 60);
     assert!(yaml.contains("limits: { cpu: 125m, memory: 250M, ephemeral-storage: 400M }"));
-    for name in yaml
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- name: "))
-    {
+    let data = yaml.split("\ndata:\n").nth(1).unwrap();
+    let data = data.split("\n---").next().unwrap();
+    let names = data.lines().filter_map(|line| line.trim().split_once(": "));
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    assert!(names.contains(&"SECRETS_MANAGER_URL"), "{names:?}");
+    for name in names {
         let known = VARIABLES.iter().any(|variable| variable.name == name);
-        assert!(
-            known || name == "sm-tls-sync",
-            "{name} is no variable of the job"
-        );
+        assert!(known, "{name} is no variable of the job");
     }
 }

@@ -19,7 +19,7 @@ mod code_engine;
 mod core;
 mod event_notifications;
 mod iam;
-mod rest;
+pub mod rest;
 mod secrets_manager;
 mod session;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::account::Account;
 
 /// A client of the local cloud, as the owner of the account.
-pub(crate) struct Rest {
+pub struct Rest {
     agent: ureq::Agent,
     control: String,
     urls: Value,
@@ -14,22 +14,29 @@ pub(crate) struct Rest {
 
 /// An answer that is not 2xx.
 #[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) status: u16,
-    pub(crate) text: String,
+pub struct Refused {
+    /// HTTP status.
+    pub status: u16,
+    /// Body.
+    pub text: String,
 }
 
 /// Where a request goes.
 #[derive(Clone, Copy)]
-pub(crate) enum Door {
+pub enum Door {
+    /// `/v2/…`
     CodeEngine,
+    /// The control API.
     Control,
+    /// `/v1/instances/…`
     EventNotifications,
+    /// `/api/v2/…`
     SecretsManager,
 }
 
 impl Rest {
-    pub(crate) fn new(account: &Account) -> Self {
+    /// Asks the control API for the addresses, and IAM for a token.
+    pub fn new(account: &Account) -> Self {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .build()
@@ -59,7 +66,11 @@ impl Rest {
         rest
     }
 
-    pub(crate) fn call(
+    /// One request.
+    ///
+    /// # Errors
+    /// The answer is not 2xx.
+    pub fn call(
         &self,
         door: Door,
         method: &str,
@@ -86,7 +97,7 @@ impl Rest {
     }
 
     /// All entries of a list of Code Engine.
-    pub(crate) fn all(&self, path: &str, name: &str) -> Vec<Value> {
+    pub fn all(&self, path: &str, name: &str) -> Vec<Value> {
         let page = self.call(Door::CodeEngine, "GET", &format!("{path}?limit=100"), None);
         let mut page = page.unwrap_or_else(|why| json!({ "problem": why.text }));
         match page[name].take() {

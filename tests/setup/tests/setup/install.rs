@@ -1,0 +1,581 @@
+//! Installations: fresh, again, with the documents' gaps filled either way, and their variants.
+
+use std::time::Duration;
+
+use ibmcloud_stand_in::Freedom;
+use ibmcloud_stand_in::account::Authorization;
+use ibmcloud_stand_in::rest::{Door, Rest};
+use local_cloud::{CronSubscription, Fault, FaultKind, JobRun, Link, Policy, Role, Trigger};
+use serde_json::{Value, json};
+
+use crate::harness::{JOB, Site, TLS_SECRET, assert_same};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Site {
+    /// Does the TLS secret hold what Secrets Manager holds now?
+    fn is_current(&self) -> bool {
+        self.cloud
+            .wait_job_runs(&self.job_project, PATIENCE)
+            .unwrap();
+        let deployed = self
+            .cloud
+            .tls_secret(&self.world.project_id, TLS_SECRET)
+            .unwrap();
+        let current = self.cloud.material(&self.secret).certificate.unwrap();
+        deployed.tls_cert.starts_with(current.trim_end())
+    }
+
+    fn runs(&self, trigger: Trigger) -> Vec<JobRun> {
+        let runs = self
+            .cloud
+            .wait_job_runs(&self.job_project, PATIENCE)
+            .unwrap();
+        runs.into_iter()
+            .filter(|run| run.trigger == trigger)
+            .collect()
+    }
+
+    fn profile(&self) -> (Vec<Link>, Vec<Policy>) {
+        let state = self.state();
+        let [profile] = state.profiles.as_slice() else {
+            panic!("not one profile: {state:#?}")
+        };
+        self.cloud.profile_access(&profile.id).unwrap()
+    }
+}
+
+#[test]
+fn a_fresh_installation_replaces_the_placeholder_and_follows_each_rotation() {
+    let site = Site::new();
+    let done = site.setup(&[]).expect(0);
+    assert!(done.steps("already there").is_empty(), "{}", done.stdout);
+    assert_eq!(done.steps("done").len(), 17, "{}", done.stdout);
+    for report in [r#""action":"would_replace""#, r#""action":"replaced""#] {
+        assert!(done.stdout.contains(report), "{}", done.stdout);
+    }
+    for point in [
+        "seen      the token file is there",
+        "seen      IAM's private address answers",
+        "seen      the role SmTlsSecretUpdater is enough",
+        "not tried a run with the service account none",
+    ] {
+        assert!(done.stdout.contains(point), "{point}:\n{}", done.stdout);
+    }
+    assert!(site.is_current());
+
+    site.cloud.rotate(&[&site.secret]);
+    assert!(site.is_current());
+    let [run] = &site.runs(Trigger::EventNotifications)[..] else {
+        panic!("not one run: {:#?}", site.cloud.deliveries())
+    };
+    assert_eq!(
+        (run.job_name.as_str(), run.status.as_str()),
+        (JOB, "completed")
+    );
+    let [attempt] = run.attempts.as_slice() else {
+        panic!("{run:#?}")
+    };
+    let world = &site.world;
+    let given = [
+        (
+            "SECRETS_MANAGER_URL",
+            format!(
+                "https://{}.private.eu-de.secrets-manager.appdomain.cloud",
+                world.instance_id
+            ),
+        ),
+        ("IAM_PROFILE_ID", site.state().profiles[0].id.clone()),
+        ("SECRET_ID", site.secret.clone()),
+        ("TLS_SECRET_NAME", TLS_SECRET.to_owned()),
+        ("PROJECT_ID", world.project_id.clone()),
+        ("CE_PROJECT_ID", site.job_project.clone()),
+    ];
+    for (name, value) in given {
+        assert_eq!(attempt.environment.get(name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn the_daily_run_catches_a_rotation_whose_event_was_lost() {
+    let site = Site::new();
+    site.setup(&["--schedule", "17 3 * * *"]).expect(0);
+    let [(name, cron)] = &site.cloud.cron_subscriptions(&site.job_project)[..] else {
+        panic!("not one cron subscription")
+    };
+    let expected = CronSubscription {
+        job: JOB.into(),
+        schedule: "17 3 * * *".into(),
+        time_zone: "UTC".into(),
+        data: r#"{"action":"reconcile"}"#.into(),
+    };
+    assert_eq!(*cron, expected);
+    site.cloud.rotate_quietly(&[&site.secret]);
+    assert!(!site.is_current());
+    site.cloud.fire_cron_subscription(&site.job_project, name);
+    assert_eq!(site.runs(Trigger::Cron)[0].status, "completed");
+    assert!(site.is_current());
+}
+
+/// Not every customer at the same minute: the time comes from the project's id.
+#[test]
+fn the_time_of_the_daily_run_comes_from_the_project() {
+    let schedules: Vec<_> = [Site::new(), Site::new(), Site::new()]
+        .iter()
+        .map(|site| {
+            let plan = || {
+                let done = site.setup(&["--plan"]).expect(0);
+                let line = done.stdout.lines().find(|line| line.starts_with("  cron"));
+                line.unwrap().to_owned()
+            };
+            let first = plan();
+            assert_eq!(first, plan());
+            first
+        })
+        .collect();
+    assert!(
+        schedules.iter().any(|schedule| *schedule != schedules[0]),
+        "{schedules:?}"
+    );
+}
+
+/// Whose, on what, to do what: nothing else.
+#[test]
+fn the_rights_are_the_least() {
+    let site = Site::new();
+    site.setup(&[]).expect(0);
+    let link = Link {
+        crn: site.cloud.project_crn(&site.job_project),
+        component_type: "job".into(),
+        component_name: JOB.into(),
+    };
+    let read = Policy::SecretsManager {
+        role: Role::SecretsReader,
+        secret_group_id: Some(site.world.secret_group_id.clone()),
+    };
+    let policy = |role| Policy::CodeEngine {
+        role,
+        project_id: site.world.project_id.clone(),
+    };
+    assert_eq!(
+        site.profile(),
+        (
+            vec![link.clone()],
+            vec![read.clone(), policy(Role::Updater)]
+        )
+    );
+    let state = site.state();
+    let policies: Vec<_> = state.profiles[0]
+        .policies
+        .iter()
+        .map(|grant| &grant.roles)
+        .collect();
+    assert_eq!(policies, [&["SecretsReader"], &["SmTlsSecretUpdater"]]);
+    let actions: Vec<_> = state.roles.iter().flat_map(|role| &role.actions).collect();
+    assert_eq!(
+        actions,
+        [
+            "codeengine.tenant.read",
+            "codeengine.tenant.entities.read",
+            "codeengine.tenant.entities.update"
+        ]
+    );
+    let between: Vec<_> = state
+        .authorizations
+        .iter()
+        .map(|a| (a.source.clone(), a.target.clone(), a.roles.join(",")))
+        .collect();
+    let named = |service: &str, id: &str| (service.to_owned(), id.to_owned());
+    let world = &site.world;
+    let events = named(
+        "event-notifications",
+        &world.event_notifications_instance_id,
+    );
+    assert_eq!(
+        between,
+        [
+            (
+                named("secrets-manager", &world.instance_id),
+                events.clone(),
+                "Event Source Manager".into()
+            ),
+            (
+                events,
+                named("codeengine", &site.job_project),
+                "Viewer,Writer".into()
+            ),
+        ]
+    );
+
+    let other = Site::new();
+    other.setup(&["--writer"]).expect(0);
+    assert!(other.state().roles.is_empty());
+    let (_, policies) = other.profile();
+    assert_eq!(
+        policies[1],
+        Policy::CodeEngine {
+            role: Role::Writer,
+            project_id: other.world.project_id.clone()
+        }
+    );
+}
+
+/// However the command fills the gaps of its documents: installed, and a second run finds all of it.
+#[test]
+fn a_second_run_changes_nothing() {
+    let likely = Freedom::default();
+    for freedom in [
+        likely,
+        Freedom {
+            nothing_found_is_empty: true,
+            failed_run_exits_zero: true,
+            ..likely
+        },
+        Freedom {
+            wrapped_lists: true,
+            ..likely
+        },
+        Freedom {
+            wrapped_lists: true,
+            policies_v2: true,
+            nothing_found_is_empty: true,
+            ..likely
+        },
+    ] {
+        let site = Site::with(freedom);
+        let mail = ["--alert-email", "ops@example.com"];
+        site.setup(&mail).expect(0);
+        let (before, changes) = (site.everything(), site.state().changes);
+        let done = site.setup(&mail).expect(0);
+        assert_eq!(
+            done.steps("already there").len(),
+            17,
+            "{freedom:?}:\n{}",
+            done.stdout
+        );
+        let runs = done.steps("done");
+        assert!(
+            runs.len() == 2 && runs.iter().all(|run| run.contains(" run ")),
+            "{}",
+            done.stdout
+        );
+        assert!(
+            done.stdout.contains(r#""action":"unchanged""#),
+            "{}",
+            done.stdout
+        );
+        assert_same(&before, &site.everything());
+        assert_eq!(site.state().changes, changes + 2, "more than the two runs");
+    }
+}
+
+#[test]
+fn a_plan_changes_nothing_not_even_what_is_targeted() {
+    let site = Site::new();
+    let before = site.everything();
+    let done = site.setup(&["--plan"]).expect(0);
+    for word in [
+        "SecretsReader",
+        &site.world.secret_group_id,
+        "SmTlsSecretUpdater",
+        TLS_SECRET,
+        "Viewer, Writer",
+    ] {
+        assert!(done.stdout.contains(word), "{word}:\n{}", done.stdout);
+    }
+    assert_same(&before, &site.everything());
+    let state = site.state();
+    assert_eq!(
+        (state.changes, state.region, state.project),
+        (0, None, None)
+    );
+}
+
+#[test]
+fn inputs_may_come_from_the_environment() {
+    let site = Site::new();
+    let mut command = site.command("bash");
+    for pair in site.inputs().chunks(2) {
+        let name = pair[0]
+            .trim_start_matches("--")
+            .replace('-', "_")
+            .to_uppercase();
+        command.env(format!("SETUP_{name}"), pair[1]);
+    }
+    command
+        .arg(crate::harness::root().join("scripts/setup.sh"))
+        .arg("--yes");
+    site.run(command, "").expect(0);
+    assert!(site.is_current());
+}
+
+/// With both ids Secrets Manager is not called: a private one cannot be reached from here.
+#[test]
+fn a_private_instance_leaves_one_step_to_somebody_on_its_network() {
+    let site = Site::new();
+    site.account(|account| account.secrets_manager_public = false);
+    let refused = site.setup(&[]).expect(2);
+    assert!(
+        refused.stderr.contains("--secret-id and --group-id"),
+        "{}",
+        refused.stderr
+    );
+
+    let inputs: Vec<_> = site
+        .inputs()
+        .into_iter()
+        .filter(|word| !["--certificate", "shop-example-com"].contains(word))
+        .collect();
+    let ids = [
+        "--secret-id",
+        &site.secret,
+        "--group-id",
+        &site.world.secret_group_id,
+        "--yes",
+    ];
+    let arguments = [inputs.as_slice(), &ids].concat();
+    let script = crate::harness::root().join("scripts/setup.sh");
+    let before = site
+        .calls()
+        .matches(r#""secrets-manager","secrets""#)
+        .count();
+    let done = site.script(&script, &arguments).expect(1);
+    assert_eq!(
+        site.calls().matches(r#"["secrets-manager","#).count(),
+        before,
+        "{}",
+        site.calls()
+    );
+    let [step] = done.steps("to be done")[..] else {
+        panic!("{}", done.stdout)
+    };
+    assert!(step.contains("registration"), "{step}");
+    let line = done
+        .stdout
+        .lines()
+        .find(|line| line.contains("notifications-registration-create"))
+        .unwrap();
+    assert!(
+        line.contains(&site.world.event_notifications_instance_crn),
+        "{line}"
+    );
+    // all but topic and subscription works already
+    assert!(site.is_current());
+    assert!(site.everything()["topics"].as_array().unwrap().is_empty());
+
+    // somebody does what the line says, on the private network
+    let rest = Rest::new(&ibmcloud_stand_in::Account::load(site.home.path()));
+    let body =
+        json!({ "event_notifications_instance_crn": site.world.event_notifications_instance_crn });
+    rest.call(
+        Door::SecretsManager,
+        "POST",
+        "/api/v2/notifications/registration",
+        Some(&body),
+    )
+    .unwrap();
+    site.script(&script, &arguments).expect(0);
+    site.cloud.rotate(&[&site.secret]);
+    assert!(site.is_current());
+}
+
+#[test]
+fn one_project_for_all_works_and_setup_says_what_that_means() {
+    let site = Site::new();
+    let done = site
+        .setup(&["--job-project", &site.world.project_name])
+        .expect(0);
+    assert!(
+        done.stdout
+            .contains("can borrow what the job's profile may do"),
+        "{}",
+        done.stdout
+    );
+    assert!(site.is_current());
+    let other = Site::new();
+    let done = other.setup(&["--plan"]).expect(0);
+    assert!(!done.stdout.contains("can borrow"), "{}", done.stdout);
+}
+
+#[test]
+fn alerts_go_to_the_address_by_the_built_in_mail() {
+    let site = Site::new();
+    site.setup(&["--alert-email", "ops@example.com"]).expect(0);
+    let all = site.everything();
+    let named = |list: &str, name: &str| -> Value {
+        let found = all[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|thing| thing["name"] == name);
+        found
+            .unwrap_or_else(|| panic!("{name} in {list}: {all:#}"))
+            .clone()
+    };
+    let topic = named("topics", "sm-tls-sync-alerts");
+    let rules = topic["sources"][0]["rules"].as_array().unwrap();
+    let filters: Vec<_> = rules
+        .iter()
+        .map(|rule| rule["event_type_filter"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        filters,
+        [
+            "$.type == 'com.ibm.cloud.secrets-manager.secret_rotation_failed'",
+            "$.type == 'com.ibm.cloud.secrets-manager.secret_about_to_expire'",
+        ]
+    );
+    let subscription = named("subscriptions", "sm-tls-sync-alerts");
+    assert_eq!(
+        subscription["attributes"]["invited"],
+        json!(["ops@example.com"])
+    );
+    assert_eq!(subscription["topic_id"], topic["id"]);
+    assert_eq!(
+        subscription["destination_id"],
+        named("destinations", "IBM Cloud Email service")["id"]
+    );
+}
+
+// --- what was there before ---
+
+#[test]
+fn a_registration_at_another_instance_is_left_alone() {
+    let site = Site::new();
+    let elsewhere = r#"{"event_notifications_instance_crn": "crn:v1:bluemix:public:event-notifications:eu-de:a/1:2::"}"#;
+    let answer = FaultKind::Answer {
+        status: 200,
+        content_type: "application/json".into(),
+        body: elsewhere.into(),
+    };
+    let _guard = site
+        .cloud
+        .fault(Fault::on("GET /api/v2/notifications/registration", answer));
+    let done = site.setup(&[]).expect(1);
+    assert!(
+        done.stderr.contains("registered at another instance"),
+        "{}",
+        done.stderr
+    );
+    assert!(site.everything()["sources"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn an_authorization_with_half_the_roles_is_made_whole() {
+    let site = Site::new();
+    let mut state = site.state();
+    let events = site.world.event_notifications_instance_id.clone();
+    state.authorizations.push(Authorization {
+        id: "half".into(),
+        source: ("event-notifications".into(), events),
+        target: ("codeengine".into(), site.job_project.clone()),
+        roles: vec!["Viewer".into()],
+    });
+    state.save(site.home.path());
+    site.setup(&[]).expect(0);
+    let state = site.state();
+    let all: Vec<_> = state
+        .authorizations
+        .iter()
+        .map(|a| a.roles.join(","))
+        .collect();
+    assert_eq!(all, ["Event Source Manager", "Viewer,Writer"]);
+    site.cloud.rotate(&[&site.secret]);
+    assert!(site.is_current());
+}
+
+/// Disconnecting Secrets Manager takes the rules of every topic along.
+#[test]
+fn a_topic_that_lost_its_rules_is_made_again() {
+    let site = Site::new();
+    site.setup(&[]).expect(0);
+    let rest = Rest::new(&ibmcloud_stand_in::Account::load(site.home.path()));
+    rest.call(
+        Door::SecretsManager,
+        "DELETE",
+        "/api/v2/notifications/registration",
+        None,
+    )
+    .unwrap();
+    let done = site.setup(&[]).expect(0);
+    let made: Vec<_> = done
+        .steps("done")
+        .into_iter()
+        .filter(|step| !step.contains(" run "))
+        .collect();
+    assert_eq!(made.len(), 3, "{}", done.stdout);
+    assert_eq!(site.everything()["topics"].as_array().unwrap().len(), 1);
+    site.cloud.rotate(&[&site.secret]);
+    assert!(site.is_current());
+}
+
+#[test]
+fn what_somebody_else_made_under_the_same_name_stops_setup() {
+    let site = Site::new();
+    site.setup(&[]).expect(0);
+    let before = site.everything();
+    // the same job name in another project: the profile is the other one's
+    let done = site
+        .setup(&["--job-project", &site.world.project_name])
+        .expect(1);
+    assert!(
+        done.stderr.contains("Choose another --name"),
+        "{}",
+        done.stderr
+    );
+    assert_same(&before, &site.everything());
+    // the same name for another TLS secret: the configmap is the first one's
+    let done = site.setup(&["--tls-secret", "other-tls"]).expect(1);
+    assert!(done.stderr.contains("TLS_SECRET_NAME"), "{}", done.stderr);
+}
+
+#[test]
+fn two_installations_stand_side_by_side() {
+    let site = Site::new();
+    site.setup(&[]).expect(0);
+    site.setup(&["--name", "blog", "--tls-secret", "blog-tls"])
+        .expect(0);
+    site.cloud.rotate(&[&site.secret]);
+    assert_eq!(site.runs(Trigger::EventNotifications).len(), 2);
+    site.teardown(&["--name", "blog", "--yes"]).expect(0);
+    site.cloud.rotate(&[&site.secret]);
+    assert!(site.is_current());
+    assert_eq!(
+        site.runs(Trigger::EventNotifications).len(),
+        2,
+        "blog's run went with its job"
+    );
+}
+
+// --- runs that fail ---
+
+#[test]
+fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
+    for failed_run_exits_zero in [false, true] {
+        let site = Site::with(Freedom {
+            failed_run_exits_zero,
+            ..Freedom::default()
+        });
+        site.cloud.set_state(&site.secret, 5);
+        let done = site.setup(&[]).expect(1);
+        assert!(done.stdout.contains(r#""status":6"#), "{}", done.stdout);
+        let exit = u8::from(!failed_run_exits_zero);
+        let point = format!("jobrun submit --wait ends with status {exit} if the run failed");
+        assert!(done.stdout.contains(&point), "{}", done.stdout);
+        assert!(!done.stdout.contains("Installed."), "{}", done.stdout);
+        assert!(!done.stdout.contains("real run"), "{}", done.stdout);
+    }
+}
+
+/// A policy takes a while to be known everywhere.
+#[test]
+fn a_right_that_is_not_known_yet_is_waited_for() {
+    let site = Site::new();
+    // a run has three attempts
+    let _guard = site
+        .cloud
+        .fault(Fault::on("GET /api/v2/secrets/{id}", FaultKind::Status(403)).times(3));
+    let done = site.setup(&[]).expect(0);
+    assert_eq!(done.steps("not yet").len(), 1, "{}", done.stdout);
+    assert!(site.is_current());
+}
