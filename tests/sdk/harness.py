@@ -1,13 +1,9 @@
-"""A local cloud as a child process, and IBM's SDK clients that talk to it."""
+"""IBM's SDK clients that talk to a local cloud, and what the tests assert in common."""
 
-import json
 import os
 import pathlib
 import re
-import shlex
-import subprocess
 import unittest
-import urllib.request
 
 from ibm_cloud_sdk_core import ApiException
 from ibm_cloud_sdk_core.authenticators import ContainerAuthenticator, IAMAuthenticator
@@ -15,51 +11,18 @@ from ibm_code_engine_sdk.code_engine_v2 import CodeEngineV2
 from ibm_eventnotifications.event_notifications_v1 import EventNotificationsV1
 from ibm_secrets_manager_sdk.secrets_manager_v2 import SecretsManagerV2
 
+from local_cloud import LocalCloud
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
-class Cloud:
-    """`local-cloud serve`: its variables, its world, its control API."""
+class Cloud(LocalCloud):
+    """The local cloud with IBM's SDK clients that talk to it."""
 
     def __init__(self) -> None:
-        command = [TARGET / "debug" / "local-cloud", "serve", "--job", TARGET / "debug" / "sm-tls-sync"]
-        if seed := os.environ.get("SM_TLS_SYNC_HOSTILE"):
-            command += ["--hostile", seed]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.variables: dict[str, str] = {}
-        # the control URL is the last line; everything listens before the first
-        while "LOCAL_CLOUD_CONTROL_URL" not in self.variables:
-            line = self.process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"local-cloud ended with status {self.process.wait()} before it listened")
-            name, value = shlex.split(line)[1].split("=", 1)
-            self.variables[name] = value
-        self.world = self.control("GET", "/world")
+        super().__init__(TARGET / "debug" / "local-cloud", "--job", TARGET / "debug" / "sm-tls-sync")
         self.urls = self.control("GET", "/urls")
-        self.project = self.world["project_id"]
-
-    def stop(self) -> None:
-        """Ends the child; its files go with it."""
-        self.process.terminate()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def control(self, method: str, path: str, body: object = None) -> object:
-        """One call of the control API."""
-        request = urllib.request.Request(
-            self.variables["LOCAL_CLOUD_CONTROL_URL"] + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
-
-    def issue(self, **spec: object) -> str:
-        """A new certificate secret; returns its id."""
-        return self.control("POST", "/secrets", spec)["id"]
 
     def owner(self) -> IAMAuthenticator:
         """May do everything."""
