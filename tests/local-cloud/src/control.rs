@@ -73,7 +73,10 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
         .route("/journal", get(journal).delete(clear_journal))
         .route("/faults", post(set_fault).delete(clear_faults))
         .route("/faults/{id}", delete(clear_fault))
-        .nest("/projects/{project_id}", project.merge(management::in_project()))
+        .nest(
+            "/projects/{project_id}",
+            project.merge(management::in_project()),
+        )
         .merge(management::of_account())
         .with_state(Desk {
             cloud,

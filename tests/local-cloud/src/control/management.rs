@@ -90,10 +90,7 @@ async fn delete_cron(
 }
 
 /// Answers when the run has ended.
-async fn end(
-    State(desk): State<Desk>,
-    Path((project, name)): Path<(String, String)>,
-) -> Response {
+async fn end(State(desk): State<Desk>, Path((project, name)): Path<(String, String)>) -> Response {
     let ended = move || desk.cloud.wait_job_run(&project, &name, PATIENCE);
     match tokio::task::spawn_blocking(ended).await {
         Ok(Ok(run)) => Json(run).into_response(),

@@ -20,5 +20,7 @@ mod flow;
 mod iam;
 /// Environment, retries, arrays, time limit, stop.
 mod job_runs;
+/// Profiles, authorizations and subscriptions, as people manage them.
+mod management;
 /// Secrets, versions, states, shapes.
 mod secrets_manager;
