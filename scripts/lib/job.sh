@@ -53,6 +53,7 @@ job() {
     report 'already there'
     return
   fi
+  [ -n "$image" ] || echo 'building in Code Engine: this takes some minutes'
   # The service account stays `default`: that a run without one gets its compute resource token is
   # not documented, and without the token it can do nothing.
   make ibmcloud ce job create --name "$NAME" "${source[@]}" --trusted-profiles-enabled \

@@ -50,6 +50,8 @@ pub struct Freedom {
     pub wrapped_lists: bool,
     /// Policies in the shape of version 2 of their API.
     pub policies_v2: bool,
+    /// Policies are shown in a shape that tells nothing but their ids.
+    pub policies_opaque: bool,
     /// `jobrun submit --wait` exits 0 also if the run failed.
     pub failed_run_exits_zero: bool,
 }

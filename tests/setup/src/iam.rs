@@ -407,11 +407,14 @@ fn link(session: &mut Session<'_>, call: &Call) -> Outcome {
 }
 
 fn policies(session: &mut Session<'_>, call: &Call) -> Outcome {
-    let v2 = session.account.freedom.policies_v2;
+    let freedom = session.account.freedom;
     let profile = session.profile(&call.positionals[0])?;
     let all = profile.policies.iter().map(|grant| {
         let attributes = grant.attributes.iter();
-        if v2 {
+        if freedom.policies_opaque {
+            return json!({ "id": grant.id });
+        }
+        if freedom.policies_v2 {
             let attributes = attributes.map(
                 |(key, value)| json!({ "key": key, "operator": "stringEquals", "value": value }),
             );

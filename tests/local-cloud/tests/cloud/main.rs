@@ -26,6 +26,8 @@ mod iam;
 mod job_runs;
 /// One right at a time.
 mod rights;
+/// Profiles, authorizations and subscriptions, as people manage them.
+mod management;
 /// Secrets, versions, states, shapes.
 mod secrets_manager;
 /// The whole state: reading leaves it alone, and every change shows.

@@ -326,19 +326,22 @@ impl Site {
         self.script(&root().join("scripts/setup.sh"), &arguments)
     }
 
-    pub(crate) fn teardown(&self, more: &[&str]) -> Done {
-        let usual = [
+    /// The inputs of a removal.
+    pub(crate) fn removal(&self) -> Vec<&str> {
+        vec![
             "--region",
             &self.world.region,
             "--event-notifications",
             "cert-events",
             "--job-project",
             "cert-sync",
-        ];
-        self.script(
-            &root().join("scripts/teardown.sh"),
-            &[usual.as_slice(), more].concat(),
-        )
+        ]
+    }
+
+    /// `scripts/teardown.sh` with the usual inputs and more.
+    pub(crate) fn teardown(&self, more: &[&str]) -> Done {
+        let arguments = [self.removal().as_slice(), more].concat();
+        self.script(&root().join("scripts/teardown.sh"), &arguments)
     }
 
     /// Everything that stands in the account.

@@ -547,6 +547,57 @@ fn two_installations_stand_side_by_side() {
     );
 }
 
+/// Whatever the list of policies looks like: the conflict says that it is there.
+#[test]
+fn a_policy_that_is_there_already_is_no_failure() {
+    let site = Site::with(Freedom {
+        policies_opaque: true,
+        ..Freedom::default()
+    });
+    site.setup(&[]).expect(0);
+    let before = site.everything();
+    let done = site.setup(&[]).expect(0);
+    assert_eq!(done.steps("already there").len(), 15, "{}", done.stdout);
+    assert_same(&before, &site.everything());
+}
+
+#[test]
+fn a_link_of_another_job_does_not_count() {
+    let site = Site::new();
+    site.setup(&[]).expect(0);
+    let mut state = site.state();
+    state.profiles[0].links[0]["link"]["component_name"] = "other".into();
+    state.save(site.home.path());
+    let done = site.setup(&[]).expect(0);
+    let made: Vec<_> = done
+        .steps("done")
+        .into_iter()
+        .filter(|step| !step.contains(" run "))
+        .collect();
+    assert!(made.len() == 1 && made[0].contains("link"), "{made:?}");
+    let (links, _) = site.profile();
+    assert_eq!(links[1].component_name, JOB);
+}
+
+#[test]
+fn without_an_image_the_job_is_built_from_this_directory() {
+    let site = Site::new();
+    let inputs = site.inputs();
+    let end = inputs.iter().position(|word| *word == "--image").unwrap();
+    let arguments = [&inputs[..end], &["--yes"]].concat();
+    let done = site
+        .script(&crate::harness::root().join("scripts/setup.sh"), &arguments)
+        .expect(0);
+    assert!(
+        done.stdout.contains("from this directory"),
+        "{}",
+        done.stdout
+    );
+    let image = site.everything()["job/jobs"][0]["image_reference"].clone();
+    assert!(image.as_str().unwrap().ends_with(":built"), "{image}");
+    assert!(site.is_current());
+}
+
 // --- runs that fail ---
 
 #[test]

@@ -1,11 +1,28 @@
 //! The scripts that install and remove, run as people run them: real bash, jq and openssl, a stand-in
 //! for `ibmcloud` that refuses what the real one does not know, the local cloud behind it, and the
 //! real job in the runs that setup makes.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
+
+/// Account, commands, what stands there afterwards.
 mod harness;
+/// Fresh, again, and what was there before.
 mod install;
+/// Every line with `ibmcloud` in scripts and documents.
 mod lines;
+/// The names that only IBM's network has.
 mod network;
+/// job.yaml and setup's job are one.
 mod papers;
+/// All of it, nothing else, twice.
 mod remove;
+/// A failure at each step.
 mod resume;
+/// Wrong inputs, missing tools, questions.
 mod wrong;

@@ -2,7 +2,7 @@
 //! certificate for the name, and passes the bytes on to the local cloud.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -78,7 +78,7 @@ impl Drop for Network {
     }
 }
 
-/// One tunnel: request after request, each answered by the local cloud on a connection of its own.
+/// One tunnel, one request: the answer ends the connection.
 fn serve(
     mut client: BufReader<TcpStream>,
     name: &str,
@@ -97,24 +97,18 @@ fn serve(
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     let connection = ServerConnection::new(tls).unwrap();
     let mut stream = BufReader::new(StreamOwned::new(connection, client));
-    while let Some(request) = message(&mut stream) {
-        let mut behind = TcpStream::connect(target).unwrap();
-        behind.write_all(&request).unwrap();
-        let mut answer = Vec::new();
-        behind.read_to_end(&mut answer).unwrap();
-        let stream = stream.get_mut();
-        if stream
-            .write_all(&answer)
-            .and_then(|()| stream.flush())
-            .is_err()
-        {
-            return;
-        }
-        // the answer says that the connection ends
-        stream.conn.send_close_notify();
-        let _ = stream.flush();
+    let Some(request) = message(&mut stream) else {
         return;
-    }
+    };
+    let mut behind = TcpStream::connect(target).unwrap();
+    behind.write_all(&request).unwrap();
+    let mut answer = Vec::new();
+    behind.read_to_end(&mut answer).unwrap();
+    // A client that has gone is no concern of ours. The answer says that the connection ends.
+    let stream = stream.get_mut();
+    let _ = stream.write_all(&answer);
+    stream.conn.send_close_notify();
+    let _ = stream.flush();
 }
 
 /// One request with its body, asking for the end of the connection after the answer.
@@ -123,10 +117,8 @@ fn message(stream: &mut impl std::io::BufRead) -> Option<Vec<u8>> {
     loop {
         let mut line = String::new();
         match stream.read_line(&mut line) {
-            Ok(0) => return None,
+            Ok(0) | Err(_) => return None,
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return None,
-            Err(_) => return None,
         }
         let lower = line.to_ascii_lowercase();
         if let Some(value) = lower.strip_prefix("content-length:") {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Site, TLS_SECRET, assert_same};
+use crate::harness::{Site, TLS_SECRET, assert_same, root};
 
 /// Nothing of setup's is left but what others may share.
 pub(crate) fn assert_gone(site: &Site) {
@@ -80,7 +80,12 @@ fn without_a_yes_nothing_is_removed() {
     let site = Site::new();
     site.setup(&[]).expect(0);
     let before = site.everything();
-    let done = site.teardown(&[]).expect(2);
+    // a yes that comes by a pipe was meant for somebody else
+    let mut command = site.command("bash");
+    command
+        .arg(root().join("scripts/teardown.sh"))
+        .args(site.removal());
+    let done = site.run(command, "y\n").expect(2);
     assert!(
         done.stdout.contains("job sm-tls-sync with its runs"),
         "{}",
