@@ -11,6 +11,7 @@
 mod chain;
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, UnixTime};
@@ -33,14 +34,12 @@ const MOST_CERTIFICATES: usize = 64;
 pub struct Bundle {
     /// The name of the secret that it comes from, fit for a message.
     pub name: String,
-    /// The certificate of the server.
-    pub leaf: Certificate,
+    /// The certificate of the server; what comes afterwards shares it.
+    pub leaf: Arc<Certificate>,
     /// Its chain, issuer by issuer, without the root.
     pub intermediates: Vec<Certificate>,
     /// Whether every signature of the chain could be verified.
     pub verified: bool,
-    /// Leaf and chain in PEM.
-    pub certificate_pem: String,
     /// The private key in PEM.
     pub key_pem: Secret,
     /// What is worth a look.
@@ -99,16 +98,11 @@ impl Bundle {
         key_pem: Secret,
         findings: Vec<Finding>,
     ) -> Self {
-        let certificate_pem = std::iter::once(leaf)
-            .chain(chain.path.iter().copied())
-            .map(|certificate| pem::write("CERTIFICATE", &certificate.der).to_string())
-            .collect();
         Self {
             name: name.to_owned(),
-            leaf: leaf.clone(),
+            leaf: Arc::new(leaf.clone()),
             verified: chain.unverified.is_none(),
             intermediates: chain.path.into_iter().cloned().collect(),
-            certificate_pem,
             key_pem,
             findings,
         }
@@ -116,7 +110,15 @@ impl Bundle {
 
     /// All certificates, leaf first.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
-        std::iter::once(&self.leaf).chain(&self.intermediates)
+        std::iter::once(&*self.leaf).chain(&self.intermediates)
+    }
+
+    /// Leaf and chain in PEM, as a TLS secret holds them.
+    #[must_use]
+    pub fn certificate_pem(&self) -> String {
+        self.chain()
+            .map(|certificate| pem::write("CERTIFICATE", &certificate.der).to_string())
+            .collect()
     }
 
     /// The SHA-256 digest of the whole chain, DER after DER, lower-case hex.

@@ -132,9 +132,6 @@ impl Look<'_> {
     fn judge(&self, leaf: CertificateDer<'static>) -> Seen {
         let at = Instant::now();
         let is_new = leaf == self.new.der;
-        let is_old = self
-            .replaced
-            .is_some_and(|replaced| replaced.leaf.as_ref() == Some(&leaf));
         let read = Certificate::from_der(leaf);
         let text = read.as_ref().map_or_else(
             |_| "an unreadable certificate".to_owned(),
@@ -145,12 +142,17 @@ impl Look<'_> {
         );
         let state = match read {
             _ if is_new => State::New,
-            _ if is_old => State::Old,
+            Ok(leaf) if self.is_replaced(&leaf) => State::Old,
             // without a write nobody knows what stood there before: an earlier one for these names
             Ok(leaf) if self.replaced.is_none() && self.is_earlier(&leaf) => State::Old,
             _ => State::Other,
         };
         Seen { state, at, text }
+    }
+
+    fn is_replaced(&self, leaf: &Certificate) -> bool {
+        self.replaced
+            .is_some_and(|replaced| replaced.leaf == Some(leaf.sha256()))
     }
 
     fn is_earlier(&self, leaf: &Certificate) -> bool {

@@ -32,13 +32,17 @@ use crate::report::Finding;
 /// Flights that a handshake may take; TLS 1.3 needs three.
 const MOST_FLIGHTS: usize = 10;
 
-/// Serves the bundle to a client at `now`, and checks each of its names. A name that no client can
+/// Serves the bundle, whose certificates are `certificate_pem`, to a client at `now`, and checks each of its names. A name that no client can
 /// ask for is a finding: the others are as good as ever.
 ///
 /// # Errors
 /// [`Reason::RehearsalFailed`], with what the server or the client said.
-pub fn rehearse(bundle: &Bundle, now: UnixTime) -> Result<Vec<Finding>, Error> {
-    perform(bundle, now).map_err(|e| {
+pub fn rehearse(
+    bundle: &Bundle,
+    certificate_pem: &str,
+    now: UnixTime,
+) -> Result<Vec<Finding>, Error> {
+    perform(bundle, certificate_pem, now).map_err(|e| {
         Error::new(
             Reason::RehearsalFailed,
             e.context(format!(
@@ -50,10 +54,10 @@ pub fn rehearse(bundle: &Bundle, now: UnixTime) -> Result<Vec<Finding>, Error> {
     })
 }
 
-fn perform(bundle: &Bundle, now: UnixTime) -> anyhow::Result<Vec<Finding>> {
+fn perform(bundle: &Bundle, certificate_pem: &str, now: UnixTime) -> anyhow::Result<Vec<Finding>> {
     let provider = Arc::new(default_provider());
     // the very bytes: they are read again from the text
-    let chain = pem::read(&bundle.certificate_pem)?.certificates;
+    let chain = pem::read(certificate_pem)?.certificates;
     let key = pem::read(bundle.key_pem.expose())?
         .keys
         .pop()

@@ -11,6 +11,7 @@
 mod decide;
 mod deployed;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
@@ -232,16 +233,16 @@ pub fn replace(
             }
             Outcome {
                 in_line: matches!(action, Action::Replaced | Action::Unchanged).then(|| InLine {
-                    leaf: bundle.leaf.clone(),
+                    leaf: Arc::clone(&bundle.leaf),
                     chain_sha256: bundle.chain_sha256(),
                     replaced: (action == Action::Replaced).then(|| Replaced {
-                        leaf: deployed.leaf().map(|leaf| leaf.der.clone()),
+                        leaf: deployed.leaf().map(Certificate::sha256),
                         at: Instant::now(),
                     }),
                 }),
                 secret_name: Some(bundle.name.clone()),
                 from: deployed.leaf().map(Leaf::from),
-                to: Some(Leaf::from(&bundle.leaf)),
+                to: Some(Leaf::from(&*bundle.leaf)),
                 findings,
                 attempts: Some(attempts),
                 message: format!(
@@ -273,14 +274,15 @@ pub fn replace(
                 return failed(&error!(Reason::Defect, "{question:?} was asked twice"));
             }
         };
-        match rehearse(bundle, world.now) {
+        let certificate_pem = bundle.certificate_pem();
+        match rehearse(bundle, &certificate_pem, world.now) {
             Ok(unusable) => findings.extend(unusable),
             Err(error) => return failed(&error),
         }
         if world.dry_run || held {
             return told(Action::WouldReplace, "would get", findings);
         }
-        let wait = match write(world, pair, &deployed, bundle) {
+        let wait = match write(world, pair, &deployed, bundle, &certificate_pem) {
             Written::Confirmed => return replaced(findings),
             Written::Failed(error) => return failed(&error),
             Written::Conflict => Duration::ZERO,
@@ -366,14 +368,20 @@ enum Written {
     Failed(Error),
 }
 
-fn write(world: &World<'_>, pair: &Pair, deployed: &Deployed, bundle: &Bundle) -> Written {
+fn write(
+    world: &World<'_>,
+    pair: &Pair,
+    deployed: &Deployed,
+    bundle: &Bundle,
+    certificate_pem: &str,
+) -> Written {
     if let Err(error) = world.stop.check() {
         return Written::Failed(error);
     }
     let answer = world.code_engine.replace(
         &pair.place,
         &deployed.entity_tag,
-        &bundle.certificate_pem,
+        certificate_pem,
         &bundle.key_pem,
     );
     let failure = match answer {

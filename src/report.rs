@@ -8,9 +8,9 @@
 //! escaped and cut ([`crate::printable`]) where it enters a message.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
-use rustls_pki_types::CertificateDer;
 use serde::{Serialize, Serializer};
 
 use crate::certificate::{Certificate, rfc3339};
@@ -105,7 +105,7 @@ pub enum State {
 #[derive(Debug)]
 pub struct InLine {
     /// Its leaf.
-    pub leaf: Certificate,
+    pub leaf: Arc<Certificate>,
     /// The SHA-256 digest of its whole chain, lower-case hex.
     pub chain_sha256: String,
     /// The write, if this run did it.
@@ -115,8 +115,8 @@ pub struct InLine {
 /// A write of this run.
 #[derive(Debug)]
 pub struct Replaced {
-    /// The leaf that stood there before, DER, if it could be read.
-    pub leaf: Option<CertificateDer<'static>>,
+    /// SHA-256 of the leaf that stood there before, lower-case hex, if it could be read.
+    pub leaf: Option<String>,
     /// When the write was confirmed.
     pub at: Instant,
 }

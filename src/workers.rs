@@ -25,24 +25,24 @@ pub(crate) fn each_of<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
 ) -> Vec<Result<R, Error>> {
-    let slots: Vec<Mutex<(Option<T>, Option<Result<R, Error>>)>> = items
+    let items: Vec<Mutex<Option<T>>> = items
         .into_iter()
-        .map(|item| Mutex::new((Some(item), None)))
+        .map(|item| Mutex::new(Some(item)))
         .collect();
-    spread(most_threads, slots.len(), &|position| {
-        let slot = slots.get(position);
-        let item = slot.and_then(|slot| lock(slot).0.take());
-        let (Some(slot), Some(item)) = (slot, item) else {
-            return;
-        };
-        let result = work(item);
-        lock(slot).1 = Some(result);
+    let results: Vec<Mutex<Option<Result<R, Error>>>> =
+        items.iter().map(|_| Mutex::new(None)).collect();
+    spread(most_threads, items.len(), &|position| {
+        let item = items.get(position).and_then(|item| lock(item).take());
+        if let (Some(item), Some(result)) = (item, results.get(position)) {
+            let done = work(item);
+            *lock(result) = Some(done);
+        }
     });
-    slots
+    results
         .into_iter()
-        .map(|slot| {
-            let slot = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
-            slot.1.unwrap_or_else(|| {
+        .map(|result| {
+            let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+            result.unwrap_or_else(|| {
                 Err(error!(
                     Reason::Defect,
                     "a defect in sm-tls-sync: please report it with the log of this run"

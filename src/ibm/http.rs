@@ -30,6 +30,9 @@ const CALL: Duration = Duration::from_secs(30);
 /// Connections to one host that are kept for the next request: as many as ask side by side
 /// (`workers.rs`). There are three hosts.
 const KEPT: usize = 8;
+/// Bytes of each of the buffers of a connection: one TLS record (RFC 8446 section 5.1), and more than
+/// the headers of any request. The library's own 128 KiB are most of the memory of a run.
+const BUFFER: usize = 16 * 1024;
 /// The largest answer: a certificate secret is at most about 400 KB (100 KB per field).
 const LARGEST_ANSWER: u64 = 2 * 1024 * 1024;
 /// The waits between repetitions of a read, before jitter: about 35 s in all, since Secrets Manager
@@ -174,10 +177,11 @@ impl Http {
         stop: Arc<Stop>,
         now: UnixTime,
     ) -> Self {
-        let roots: Vec<_> = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-            .iter()
-            .chain(further_roots)
-            .map(|der| Certificate::from_der(der).to_owned())
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        let further = further_roots.iter();
+        let roots: Vec<_> = built_in
+            .map(|der| Certificate::from_der(der))
+            .chain(further.map(|der| Certificate::from_der(der).to_owned()))
             .collect();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
@@ -186,6 +190,8 @@ impl Http {
         let agent = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .max_idle_connections(3 * KEPT)
             .max_idle_connections_per_host(KEPT)
             .max_redirects(0)

@@ -24,11 +24,11 @@ pub struct CertificateSecret {
     /// The name, for messages.
     pub name: String,
     /// Of a version, whose `id` is its own: the id of the secret.
-    secret_id: String,
+    pub secret_id: String,
     /// Of a version: the name of the secret.
-    secret_name: String,
+    pub secret_name: String,
     /// Of a version: the one change there was, RFC 3339.
-    created_at: Option<String>,
+    pub created_at: Option<String>,
     /// `public_cert`, `imported_cert`, `private_cert`, or something that is no certificate.
     pub secret_type: String,
     /// 0 pre-activation, 1 active, 2 suspended, 3 deactivated, 5 destroyed.

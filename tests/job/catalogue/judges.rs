@@ -89,7 +89,7 @@ fn judged(
         }
         let difference = differs.iter().find(|(name, _)| *name == case.name);
         match (
-            ask(&bundle.certificate_pem, bundle.key_pem.expose(), chain),
+            ask(&bundle.certificate_pem(), bundle.key_pem.expose(), chain),
             difference,
         ) {
             (Ok(()), None) | (Err(_), Some(_)) => {}

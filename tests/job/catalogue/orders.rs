@@ -121,14 +121,14 @@ fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
     };
     let label = |pem: &str| chain.iter().find(|c| c.pem == pem).map(|c| &c.label);
     let served: Vec<String> = bundle
-        .certificate_pem
+        .certificate_pem()
         .split_inclusive("-----END CERTIFICATE-----\n")
-        .zip(std::iter::once(&bundle.leaf).chain(&bundle.intermediates))
+        .zip(bundle.chain())
         .map(|(pem, c)| label(pem).unwrap_or(&c.subject_text).clone())
         .collect();
     let findings: Vec<&str> = bundle.findings.iter().map(|f| f.code.word()).collect();
     let pem: String = chain.iter().map(|c| c.pem.as_str()).collect();
-    if chain.is_empty() || bundle.certificate_pem != pem || findings != codes {
+    if chain.is_empty() || bundle.certificate_pem() != pem || findings != codes {
         return Some(format!(
             "served: {}, findings {findings:?}",
             served.join(" <- ")

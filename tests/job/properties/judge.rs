@@ -84,7 +84,9 @@ pub(crate) fn is_uuid(id: &str) -> bool {
 /// Those of the steps.
 pub(crate) fn accepted(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     let mut bundle = assemble(material, now)?;
-    bundle.findings.extend(rehearse(&bundle, now)?);
+    bundle
+        .findings
+        .extend(rehearse(&bundle, &bundle.certificate_pem(), now)?);
     Ok(bundle)
 }
 
@@ -141,10 +143,10 @@ fn shows_no_key(message: &str, keys: &[String]) {
 #[track_caller]
 fn is_the_materials_own(bundle: &Bundle, material: &Material) {
     let given = certificates_of(material);
-    let served: Vec<_> = CertificateDer::pem_slice_iter(bundle.certificate_pem.as_bytes())
+    let served: Vec<_> = CertificateDer::pem_slice_iter(bundle.certificate_pem().as_bytes())
         .collect::<Result<_, _>>()
         .unwrap();
-    let chain = std::iter::once(&bundle.leaf).chain(&bundle.intermediates);
+    let chain = bundle.chain();
     assert_eq!(served, chain.map(|c| c.der.clone()).collect::<Vec<_>>());
     assert!(served.iter().all(|der| given.contains(der)));
 
@@ -176,7 +178,7 @@ fn a_client_accepts(bundle: &Bundle, material: &Material, now: UnixTime) {
         verify_server_cert_signed_by_trust_anchor(&leaf, &roots, &intermediates, now, algorithms)
     });
     if let Err(e) = verified {
-        panic!("webpki: {e:?}\n{}", bundle.certificate_pem);
+        panic!("webpki: {e:?}\n{}", bundle.certificate_pem());
     }
 }
 

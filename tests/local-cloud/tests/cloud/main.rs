@@ -24,10 +24,10 @@ mod flow;
 mod iam;
 /// Environment, retries, arrays, time limit, stop.
 mod job_runs;
-/// One right at a time.
-mod rights;
 /// Profiles, authorizations and subscriptions, as people manage them.
 mod management;
+/// One right at a time.
+mod rights;
 /// Secrets, versions, states, shapes.
 mod secrets_manager;
 /// The whole state: reading leaves it alone, and every change shows.

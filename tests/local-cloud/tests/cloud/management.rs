@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use local_cloud::{CronSubscription, JobSettings, Link, Options, Policy, Role, Trigger};
+use local_cloud::{Action, CronSubscription, JobSettings, Link, Options, Policy, Trigger};
 use serde_json::{Value, json};
 
 use crate::client::{ask_token, get, owner_token, script, send, start, start_with, write};
@@ -22,8 +22,8 @@ fn a_profile_with_a_role_that_only_changes() {
         component_type: "job".into(),
         component_name: "own".into(),
     };
-    let policy = Policy::CodeEngine {
-        role: Role::Updater,
+    let policy = Policy::CodeEngineCustom {
+        actions: Action::ALL_OF_THE_JOB.to_vec(),
         project_id: world.project_id.clone(),
     };
     let body = json!({ "name": "own", "links": [link], "policies": [policy] });

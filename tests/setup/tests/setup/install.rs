@@ -5,7 +5,9 @@ use std::time::Duration;
 use ibmcloud_stand_in::Freedom;
 use ibmcloud_stand_in::account::Authorization;
 use ibmcloud_stand_in::rest::{Door, Rest};
-use local_cloud::{CronSubscription, Fault, FaultKind, JobRun, Link, Policy, Role, Trigger};
+use local_cloud::{
+    Action, CronSubscription, Fault, FaultKind, JobRun, Link, Policy, Role, Trigger,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{JOB, Site, TLS_SECRET, assert_same};
@@ -153,16 +155,13 @@ fn the_rights_are_the_least() {
         role: Role::SecretsReader,
         secret_group_id: Some(site.world.secret_group_id.clone()),
     };
-    let policy = |role| Policy::CodeEngine {
-        role,
+    let custom = Policy::CodeEngineCustom {
+        actions: Action::ALL_OF_THE_JOB.to_vec(),
         project_id: site.world.project_id.clone(),
     };
     assert_eq!(
         site.profile(),
-        (
-            vec![link.clone()],
-            vec![read.clone(), policy(Role::Updater)]
-        )
+        (vec![link.clone()], vec![read.clone(), custom])
     );
     let state = site.state();
     let policies: Vec<_> = state.profiles[0]
