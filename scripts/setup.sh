@@ -198,7 +198,7 @@ install() {
   authorize event-notifications "$EN_GUID" codeengine "$JOB_PROJECT_GUID" Viewer,Writer
   destination
   if "$REGISTERED"; then
-    topic "$NAME" "$MARKER" secret_rotated test_event
+    topic "$NAME" "$MARKER" "$(rules secret_rotated test_event)"
     subscription "$NAME" "$MARKER" "$TOPIC_ID" "$DESTINATION_ID"
     [ -z "${IN[alert-email]}" ] || alerts "${IN[alert-email]}"
   else
@@ -250,7 +250,9 @@ if [ ${#LEFT[@]} -gt 0 ]; then
 fi
 cat <<EOF
 Installed. No event tells of a failed run: have an alert on log lines of level error of component $NAME.
-A look without a change, any time: ibmcloud ce jobrun submit --job $NAME --env DRY_RUN=true
+See scripts/alerts/README.md. Looks without a change, any time:
+  what a run would do       ibmcloud ce jobrun submit --job $NAME --env DRY_RUN=true --wait
+  every right by itself     ibmcloud ce jobrun submit --job $NAME --env CHECK=true --wait
 Uninstall: scripts/teardown.sh --region ${IN[region]} --event-notifications ${IN[event-notifications]} \\
   --job-project $JOB_PROJECT_NAME --name $NAME
 EOF

@@ -36,13 +36,17 @@ registration() {
     --event-notifications-source-description "life cycle of secrets" --output json -q
 }
 
-# A topic for two types of events of this Secrets Manager: name, description, types; id in TOPIC_ID.
+# Rules that let these types of events through.
+rules() {
+  jq -nc --arg event "$EVENT" '[$ARGS.positional[]
+    | {enabled: true, event_type_filter: "$.type == \u0027\($event).\(.)\u0027"}]' --args "$@"
+}
+
+# A topic for events of this Secrets Manager: name, description, rules; id in TOPIC_ID.
 topic() {
   local name=$1 description=$2 sources
-  shift 2
-  sources=$(jq -nc --arg crn "$SM_CRN" --arg event "$EVENT" '[{id: $crn, rules: [$ARGS.positional[]
-    | {enabled: true, event_type_filter: "$.type == \u0027\($event).\(.)\u0027"}]}]' --args "$@")
-  begin "topic $name: $*" "ibmcloud event-notifications topics --instance-id $EN_GUID"
+  sources=$(jq -nc --arg crn "$SM_CRN" --argjson rules "$3" '[{id: $crn, rules: $rules}]')
+  begin "topic $name" "ibmcloud event-notifications topics --instance-id $EN_GUID"
   pages topics ibmcloud event-notifications topics
   TOPIC_ID=$(marked "$description")
   if [ -n "$TOPIC_ID" ]; then
@@ -92,10 +96,10 @@ subscription() {
     --description "$description" --topic-id "$topic" --destination-id "$destination" "$@" --output json -q
 }
 
-# Letters to people when Secrets Manager cannot renew.
+# Letters to people when Secrets Manager cannot renew, or a certificate ends.
 alerts() {
   local address=$1 mail attributes
-  topic "$NAME-alerts" "$MARKER, alerts" secret_rotation_failed secret_about_to_expire
+  topic "$NAME-alerts" "$MARKER, alerts" "$(<scripts/alerts/email-rules.json)"
   begin "built-in mail of Event Notifications" "ibmcloud event-notifications destinations --instance-id $EN_GUID"
   pages destinations ibmcloud event-notifications destinations
   mail=$(jq -r 'first(.[] | select(.type == "smtp_ibm") | .id) // empty' <<<"$OUT")
