@@ -93,7 +93,11 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, E
     if pairs.is_empty() && !config.check {
         return Ok(settled.into());
     }
-    let targets: Vec<Target> = validate::relevant(&config).cloned().collect();
+    let to_check: Vec<Target> = if config.check {
+        validate::relevant(&config).cloned().collect()
+    } else {
+        Vec::new()
+    };
     let by_hand = matches!(config.trigger, Trigger::Manual) && config.one_secret;
     let force_ignored = !config.force.is_empty() && !by_hand;
     let http = Http::new(&config.further_roots, config.proxy, Arc::clone(stop), now);
@@ -119,7 +123,7 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, E
     if config.check {
         return Ok(Results {
             targets: Vec::new(),
-            checks: check::check(&world, &iam, &targets, config.foreign_secret.as_ref()),
+            checks: check::check(&world, &iam, &to_check, config.foreign_secret.as_ref()),
         });
     }
     let mut outcomes = bring_in_line(&world, &pairs);

@@ -17,6 +17,10 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, ConnectionDetails, Connector, RustlsConnector, TcpConnector, Transport,
+};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -187,7 +191,7 @@ impl Http {
             .root_certs(RootCerts::new_with_certs(&roots))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
             .input_buffer_size(BUFFER)
@@ -201,10 +205,13 @@ impl Http {
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
-            .build()
-            .new_agent();
+            .build();
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(OneTlsConfig(RustlsConnector::default()));
         Self {
-            agent,
+            agent: ureq::Agent::with_parts(config, connector, DefaultResolver::default()),
             proxy,
             stop,
             now,
@@ -311,6 +318,36 @@ impl Http {
         let date = http_date(value.trim())?;
         // `now` is the start of the run: the wait errs on the long side by the run's age
         Some(Duration::from_secs(date.saturating_sub(self.now.as_secs())))
+    }
+}
+
+/// TLS with one configuration for all connections. The library would make a new one, all roots
+/// included, for each connection of a request that has settings of its own; ours have, their time
+/// limits. What TLS needs is the same for all.
+#[derive(Debug)]
+struct OneTlsConfig(RustlsConnector);
+
+impl<In: Transport> Connector<In> for OneTlsConfig {
+    type Out = <RustlsConnector as Connector<In>>::Out;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let details = ConnectionDetails {
+            request_level: false,
+            uri: details.uri,
+            addrs: details.addrs.clone(),
+            config: details.config,
+            resolver: details.resolver,
+            now: details.now,
+            timeout: details.timeout,
+            current_time: Arc::clone(&details.current_time),
+            run_connector: Arc::clone(&details.run_connector),
+            register_shutdown: Arc::clone(&details.register_shutdown),
+        };
+        self.0.connect(&details, chained)
     }
 }
 

@@ -412,7 +412,10 @@ fn alerts_go_to_the_address_by_the_built_in_mail() {
             .clone()
     };
     let topic = named("topics", "sm-tls-sync-alerts");
-    let file = format!("{}/../../scripts/alerts/email-rules.json", env!("CARGO_MANIFEST_DIR"));
+    let file = format!(
+        "{}/../../scripts/alerts/email-rules.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let wanted: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let filters = |rules: &Value| -> Vec<String> {
         let rules = rules.as_array().unwrap().iter();
@@ -421,7 +424,10 @@ fn alerts_go_to_the_address_by_the_built_in_mail() {
     };
     let rules = filters(&topic["sources"][0]["rules"]);
     assert_eq!(rules, filters(&wanted));
-    assert!(rules[0].contains("secret_rotation_(failed|blocked)"), "{rules:?}");
+    assert!(
+        rules[0].contains("secret_rotation_(failed|blocked)"),
+        "{rules:?}"
+    );
     let subscription = named("subscriptions", "sm-tls-sync-alerts");
     assert_eq!(
         subscription["attributes"]["invited"],
