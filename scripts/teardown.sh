@@ -80,8 +80,14 @@ look_around() {
   mapfile -t TOPICS < <(ours)
   pages destinations ibmcloud event-notifications destinations
   mapfile -t DESTINATIONS < <(ours)
-  OTHERS=$(jq --arg m "$MARKER" --arg crn "$PROJECT_CRN" \
-    '[.[] | select(.description != $m and any(.. | strings; . == $crn))] | length' <<<"$OUT")
+  OTHERS=0
+  # a list does not say where a destination leads
+  for id in $(jq -r --arg m "$MARKER" '.[] | select(.type == "ibmce" and .description != $m) | .id' <<<"$OUT"); do
+    look ibmcloud event-notifications destination --instance-id "$EN_GUID" --id "$id" --output json -q
+    if jq -e --arg crn "$PROJECT_CRN" 'any(.. | strings; . == $crn)' <<<"$OUT" >/dev/null; then
+      OTHERS=$((OTHERS + 1))
+    fi
+  done
 
   begin "authorization Event Notifications -> project" "ibmcloud iam authorization-policies --output JSON"
   find_authorization "$EN_GUID" "$PROJECT_GUID"

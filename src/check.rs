@@ -17,7 +17,7 @@ use crate::ibm::code_engine::{Place, TlsSecret};
 use crate::ibm::iam::{CallFailure, Iam};
 use crate::ibm::ids::Uuid;
 use crate::printable::printable;
-use crate::replace::{World, explain};
+use crate::replace::{World, explain, refused};
 use crate::report::{Check, CheckState};
 use crate::workers;
 
@@ -273,7 +273,7 @@ fn mappings(world: &World<'_>, place: &Place, bundle: Option<&Bundle>) -> [Check
     let mappings = match world.code_engine.domain_mappings(place) {
         Ok(mappings) => mappings,
         Err(failure) => {
-            let error = explain_list("domain mappings", &failure, place, world);
+            let error = unlisted("domain mappings", failure, place, world);
             return [
                 Check::red(NAME, subject, &error),
                 Check::not_tested(COVERED, subject, "the domain mappings are not known"),
@@ -322,7 +322,7 @@ fn apps(world: &World<'_>, target: &Target) -> Check {
             return Check::red(
                 NAME,
                 subject,
-                &explain_list("apps", &failure, &target.place, world),
+                &unlisted("apps", failure, &target.place, world),
             );
         }
     };
@@ -345,11 +345,8 @@ fn apps(world: &World<'_>, target: &Target) -> Check {
     Check::green(NAME, subject, told)
 }
 
-fn explain_list(what: &str, failure: &CallFailure, place: &Place, world: &World<'_>) -> Error {
+fn unlisted(what: &str, failure: CallFailure, place: &Place, world: &World<'_>) -> Error {
     let project = &place.project_id;
-    let error = error!(
-        Reason::CodeEngineForbidden,
-        "the {what} of project {project} cannot be listed: {failure}"
-    );
-    error.hint(world.rights.write_project(project))
+    let what = format!("the {what} of project {project} cannot be listed");
+    refused(&what, failure, project, world.rights)
 }

@@ -259,6 +259,7 @@ impl Config {
                         Credentials::ApiKey(_) => None,
                     },
                     instance: instance.clone(),
+                    secrets_manager: secrets_manager.replace(".private.", "."),
                     region: injected(environment, "CE_REGION")
                         .and_then(|text| Region::parse(text).ok()),
                     job: injected(environment, "CE_JOB").map(str::to_owned),

@@ -56,27 +56,27 @@ pub fn take_effect(world: &World<'_>, effect: &Effect, pairs: &[Pair], outcomes:
         Restart,
         Look,
     }
-    enum Result {
+    enum Found {
         Restarted(Vec<(usize, Restarted)>),
         Looked(Vec<Looked>),
     }
     let results = workers::each(vec![Task::Restart, Task::Look], |task| {
         Ok(match task {
-            Task::Restart => Result::Restarted(restart_apps(world, &done)),
-            Task::Look if effect.probe == Probe::Off => Result::Looked(Vec::new()),
-            Task::Look => Result::Looked(look(world, effect, &done)),
+            Task::Restart => Found::Restarted(restart_apps(world, &done)),
+            Task::Look if effect.probe == Probe::Off => Found::Looked(Vec::new()),
+            Task::Look => Found::Looked(look(world, effect, &done)),
         })
     });
     for result in results {
         match result {
-            Ok(Result::Restarted(restarted)) => {
+            Ok(Found::Restarted(restarted)) => {
                 for (position, restarted) in restarted {
                     if let Some(outcome) = outcomes.get_mut(position) {
                         tell_restarts(outcome, restarted);
                     }
                 }
             }
-            Ok(Result::Looked(looked)) => {
+            Ok(Found::Looked(looked)) => {
                 for (done, looked) in done.iter().zip(looked) {
                     if let Some(outcome) = outcomes.get_mut(done.position) {
                         tell_domains(world, effect.probe, outcome, done, looked);

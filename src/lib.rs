@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! trigger                     job run (one process, exits)                        effect
-//! ibmendata | CE_DATA | env -> validate -> fetch -> assemble -> replace -> report -> exit status
-//!                                 |         |                     |
-//!            which secrets, which targets   |                     +-- compare with the tag and certificate
+//! ibmendata | CE_DATA | env -> validate -> fetch -> assemble -> replace -> served? -> report -> exit status
+//!                                 |         |                     |           |
+//!            which secrets, which targets   |                     |           +-- apps that must restart, what
+//!                                           |                     |               a TLS client sees
+//!                                           |                     +-- compare with the tag and certificate
 //!                                           |                         seen first, PUT If-Match
 //!                                           +-- token (IAM), what is deployed and its tag (CE),
 //!                                               then what is true (SM)
@@ -27,6 +29,10 @@
 //! | a CA must not be the leaf | [`assemble`] |
 //! | not fewer names than deployed | [`replace`], in `replace/decide.rs` |
 //! | would a TLS client take these bytes | [`rehearse`] |
+//! | is it in effect, and what does it mean if not | [`effect`] |
+//! | which certificate does a TLS client see | [`probe`] |
+//! | when is an app in line with a certificate | [`restart`] |
+//! | which right is proved by which answer | [`check`] |
 //! | 120 s, `https://private...` | [`config`] |
 //! | exit 6, `key-mismatch` | [`error`] |
 

@@ -27,7 +27,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// After a write: how long to wait for the new certificate.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The first wait between two rounds; it doubles.
-const SHORTEST_WAIT: Duration = Duration::from_millis(250);
+const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 /// The longest wait between two rounds.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// Handshakes without success before a domain counts as unreachable.

@@ -419,24 +419,33 @@ pub fn explain(verb: &str, failure: CallFailure, place: &Place, rights: &Rights)
     let Place {
         name, project_id, ..
     } = place;
-    let what = format!("the TLS secret {name} of project {project_id} cannot be {verb}");
-    let failure = match failure {
-        CallFailure::NoToken(error) | CallFailure::Service(Failure::Stopped(error)) => {
-            return error;
-        }
-        CallFailure::Answer(cause) => {
-            return Error::new(Reason::CodeEngineRefused, cause.context(what));
-        }
-        CallFailure::Service(failure) => failure,
-    };
-    match failure.status() {
-        Some(404) => error!(
+    match failure {
+        CallFailure::Service(failure) if failure.status() == Some(404) => error!(
             Reason::TlsSecretMissing,
             "there is no TLS secret {name} in project {project_id}: {failure}"
         )
         .hint(format!(
             "create it once: ibmcloud ce secret create --format tls --name {name} --cert-chain-file CHAIN --private-key-file KEY"
         )),
+        failure => {
+            let what = format!("the TLS secret {name} of project {project_id} cannot be {verb}");
+            refused(&what, failure, project_id, rights)
+        }
+    }
+}
+
+/// Why Code Engine did not do something in a project, and what to do.
+pub fn refused(what: &str, failure: CallFailure, project_id: &Uuid, rights: &Rights) -> Error {
+    let failure = match failure {
+        CallFailure::NoToken(error) | CallFailure::Service(Failure::Stopped(error)) => {
+            return error;
+        }
+        CallFailure::Answer(cause) => {
+            return Error::new(Reason::CodeEngineRefused, cause.context(what.to_owned()));
+        }
+        CallFailure::Service(failure) => failure,
+    };
+    match failure.status() {
         Some(401) => error!(Reason::CodeEngineForbidden, "{what}: {failure}")
             .hint("a context-based restriction answers like this, too"),
         Some(403) => error!(Reason::CodeEngineForbidden, "{what}: {failure}")

@@ -78,10 +78,8 @@ pub fn restart(
     for (place, positions) in projects {
         let plan = match door.plan(place, wishes, &positions) {
             Ok(plan) => plan,
-            Err((position, error)) => {
-                if let Some(result) = results.get_mut(position) {
-                    result.failure = Some(error);
-                }
+            Err(error) => {
+                fail(&mut results, &positions, &error, "");
                 continue;
             }
         };
@@ -110,12 +108,7 @@ struct Door<'a> {
 impl Door<'_> {
     /// The apps of one project, each once, with all that it must note: two secrets of one app are
     /// one change.
-    fn plan(
-        &self,
-        place: &Place,
-        wishes: &[Wish<'_>],
-        positions: &[usize],
-    ) -> Result<Plan, (usize, Error)> {
+    fn plan(&self, place: &Place, wishes: &[Wish<'_>], positions: &[usize]) -> Result<Plan, Error> {
         let mut plan: Plan = Vec::new();
         let mut listed: Option<Vec<App>> = None;
         for &position in positions {
@@ -128,7 +121,7 @@ impl Door<'_> {
                     let apps = self.code_engine.apps(place).map_err(|failure| {
                         let what =
                             format!("the apps of project {} cannot be listed", place.project_id);
-                        (position, self.explain(&what, failure, &place.project_id))
+                        self.explain(&what, failure, &place.project_id)
                     })?;
                     listed = Some(apps);
                 }
@@ -180,20 +173,8 @@ impl Door<'_> {
                     } else {
                         format!("; not restarted either: {}", names.join(", "))
                     };
-                    let concerned = rest
-                        .iter()
-                        .flat_map(|(_, task)| &task.wishes)
-                        .chain(&task.wishes);
-                    for &wish in concerned {
-                        if let Some(result) = results.get_mut(wish)
-                            && result.failure.is_none()
-                        {
-                            result.failure = Some(Error {
-                                reason: error.reason,
-                                cause: anyhow::anyhow!("{error}{left}"),
-                                hint: None,
-                            });
-                        }
+                    for (_, task) in rest.iter().chain([&(name, task)]) {
+                        fail(results, &task.wishes, &error, &left);
                     }
                     return;
                 }
@@ -216,7 +197,7 @@ impl Door<'_> {
         };
         let mut app = read()?;
         // the newest revision before our change
-        let before = app.status_details.latest_created_revision.clone();
+        let mut before = None;
         let mut changed = false;
         for attempt in 1.. {
             let values = to_change(&app, notes, !changed);
@@ -226,6 +207,7 @@ impl Door<'_> {
             self.stop
                 .check()
                 .map_err(|error| unfinished(name, &error))?;
+            before.clone_from(&app.status_details.latest_created_revision);
             match self.code_engine.set_variables(place, name, &app, &values) {
                 Ok(answer) => {
                     log::info!("app {name} is restarted to take a new certificate");
@@ -291,6 +273,17 @@ impl Door<'_> {
             Some(403) => error.hint(self.rights.write_project(project)),
             Some(404) => error.hint("check the names in RESTART_APPS or restart_apps"),
             _ => error,
+        }
+    }
+}
+
+/// The first failure counts.
+fn fail(results: &mut [Restarted], wishes: &[usize], error: &Error, left: &str) {
+    for &wish in wishes {
+        if let Some(result) = results.get_mut(wish)
+            && result.failure.is_none()
+        {
+            result.failure = Some(error!(error.reason, "{error}{left}"));
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct Rights {
     pub profile: Option<String>,
     /// The Secrets Manager instance, if it is known.
     pub instance: Option<Uuid>,
+    /// Where people reach Secrets Manager: its public address, if it has one.
+    pub secrets_manager: String,
     /// The region that the job runs in, if it is known.
     pub region: Option<Region>,
     /// The name of the job, if it is known.
@@ -37,7 +39,8 @@ impl Rights {
             .map_or_else(|| "INSTANCE_ID".to_owned(), ToString::to_string);
         self.policy(&format!(
             "SecretsReader --service-name secrets-manager --service-instance {instance} --resource-type secret-group \
-             --resource \"$(ibmcloud secrets-manager secret-metadata --id {id} --output json | jq -r .secret_group_id)\""
+             --resource \"$(ibmcloud secrets-manager secret-metadata --service-url {} --id {id} --output json | jq -r .secret_group_id)\"",
+            self.secrets_manager
         ))
     }
 

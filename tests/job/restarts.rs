@@ -96,7 +96,12 @@ fn everything_else_of_the_app_stays_as_it_is() {
     variables.remove(1);
     variables.push(json!({ "type": "literal", "name": VARIABLE, "value": note }));
     // what a new revision changes by itself
-    for field in ["entity_tag", "status", "status_details"] {
+    for field in [
+        "entity_tag",
+        "status",
+        "status_details",
+        "x_not_in_the_documents",
+    ] {
         expected[field] = Value::Null;
         after[field] = Value::Null;
     }
@@ -349,6 +354,32 @@ fn an_app_that_cannot_be_had_is_status_10() {
         let run = restarting(&scene, "auto").run();
         assert_eq!(run.refused(10, "app-not-restarted").action, "replaced");
         assert!(run.target().message.contains("ibmcloud iam"), "{run:#?}");
+    }
+}
+
+/// A list that cannot be had concerns every target of the project.
+#[test]
+fn without_the_list_of_apps_no_target_with_auto_is_in_effect() {
+    let mut scene = with_apps(&["shop"]);
+    let project = scene.world.project_id.clone();
+    scene.cloud.deploy(&scene.secret, &project, "second-tls");
+    scene.watch(&project, "second-tls");
+    let targets = json!([
+        { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
+        { "secret_id": scene.secret, "tls_secret": "second-tls", "restart_apps": "auto" },
+    ]);
+    let _guard = scene
+        .cloud
+        .fault(Fault::on(route::LIST_APPS, FaultKind::Status(403)));
+    let run = scene
+        .start()
+        .without("TLS_SECRET_NAME")
+        .without("SECRET_ID")
+        .env("TARGETS", targets.to_string())
+        .run();
+    assert_eq!(run.status, 10, "{run:#?}");
+    for target in &run.report.targets {
+        assert_eq!(target.reason.as_deref(), Some("app-not-restarted"));
     }
 }
 

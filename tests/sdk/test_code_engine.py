@@ -169,6 +169,11 @@ class Apps(CodeEngineTest):
         # arrays are replaced as a whole, everything else stays
         self.assertEqual(changed.get_result()["run_env_variables"], patch["run_env_variables"])
         self.assertEqual((after.image_reference, after.scale_min_instances), ("icr.example/shop:1", 1))
+        # a status may lag behind the change
+        for _ in range(10):
+            if after.status_details.latest_created_revision != made.status_details.latest_created_revision:
+                break
+            after = self.parsed(sdk.App, self.job.get_app(self.project, "shop").get_result())
         self.assertNotEqual(
             after.status_details.latest_created_revision, made.status_details.latest_created_revision
         )

@@ -69,6 +69,15 @@ pub(crate) const COMMANDS: &[Command] = &[
         shown(c, "json", &definition(&found))
     }),
     command!("job create", NAME, true, create_job),
+    command!("job update", NAME, true, |s, c| {
+        // of all that can be updated, what a hint asks for
+        let body = json!({
+            "run_compute_resource_token_enabled": c.is_on(&["--trusted-profiles-enabled"]),
+        });
+        let path = format!("{}/{}", s.path("jobs")?, name(c));
+        s.rest.call(Door::CodeEngine, "PATCH", &path, Some(&body))?;
+        Ok("OK\n".into())
+    }),
     command!("job list", &[], false, |s, c| s.names(c, "jobs")),
     command!("job delete", DELETE, true, |s, c| {
         let project = s.project()?;

@@ -38,6 +38,26 @@ pub(crate) const COMMANDS: &[Command] = &[
         changes: false,
         run: instances,
     },
+    Command {
+        name: "resource service-instance",
+        words: 1,
+        required: &[],
+        switches: &["--crn"],
+        changes: false,
+        run: |session, call| {
+            let location = call.flag("--location");
+            let mut all = session.account.instances.iter();
+            let found = all.find(|instance| {
+                instance.name == call.positionals[0]
+                    && location.is_none_or(|location| location == instance.region)
+            });
+            match found {
+                Some(instance) if call.is_on(&["--crn"]) => Ok(format!("{}\n", instance.crn)),
+                Some(_) => failed("of an instance only its CRN is shown: --crn"),
+                None => Err(Problem::NothingFound("No service instance found.".into())),
+            }
+        },
+    },
 ];
 
 fn target(session: &mut Session<'_>, call: &Call) -> Outcome {

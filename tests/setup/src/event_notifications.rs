@@ -31,11 +31,9 @@ pub(crate) const COMMANDS: &[Command] = &[
         .list_of(c, "destinations")),
     command!("subscriptions", INSTANCE, false, |s, c| s
         .list_of(c, "subscriptions")),
-    command!("topic", ONE, false, |s, c| {
-        let path = s.door(c, "topics")? + "/" + c.flag("--id").unwrap_or_default();
-        let found = s.rest.call(Door::EventNotifications, "GET", &path, None)?;
-        shown(c, "json", &found)
-    }),
+    command!("topic", ONE, false, |s, c| s.one_of(c, "topics")),
+    command!("destination", ONE, false, |s, c| s
+        .one_of(c, "destinations")),
     command!(
         "topic-create",
         &["--instance-id", "--name"],
@@ -97,6 +95,14 @@ fn parsed(call: &Call, flag: &str) -> Result<Value, Problem> {
 }
 
 impl Session<'_> {
+    fn one_of(&self, call: &Call, collection: &str) -> Outcome {
+        let path = self.door(call, collection)? + "/" + call.flag("--id").unwrap_or_default();
+        let found = self
+            .rest
+            .call(Door::EventNotifications, "GET", &path, None)?;
+        shown(call, "json", &found)
+    }
+
     /// The path of a collection, if the command is led to the right instance.
     fn door(&self, call: &Call, collection: &str) -> Result<String, Problem> {
         let guid = call.flag("--instance-id").unwrap_or_default();

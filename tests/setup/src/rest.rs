@@ -90,6 +90,8 @@ impl Rest {
                 base.expect("an address of the service")
             ))
             .header("Content-Type", "application/json")
+            // what changes something demands a tag; any version will do
+            .header("If-Match", "*")
             .header("Authorization", format!("Bearer {}", self.token));
         let text = body.map(Value::to_string).unwrap_or_default();
         let request = request.body(text).expect("a request");

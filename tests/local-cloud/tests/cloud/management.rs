@@ -127,7 +127,14 @@ fn what_hangs_on_a_thing_goes_with_it() {
         world.event_notifications_instance_id
     );
     let all = |name: &str| get(&format!("{base}/{name}"), &owner).json()[name].clone();
-    let rules = || all("topics")[0]["sources"].as_array().unwrap().len();
+    let topic = all("topics")[0]["id"].as_str().unwrap().to_owned();
+    let url = format!("{base}/topics/{topic}");
+    let rules = || {
+        get(&url, &owner).json()["sources"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
     assert_eq!(
         (rules(), all("subscriptions").as_array().unwrap().len()),
         (1, 1)
@@ -141,8 +148,6 @@ fn what_hangs_on_a_thing_goes_with_it() {
         204
     );
     assert_eq!((rules(), all("sources")), (0, json!([])));
-    let topic = all("topics")[0]["id"].as_str().unwrap().to_owned();
-    let url = format!("{base}/topics/{topic}");
     assert_eq!(
         write("DELETE", &url, &owner, None, &Value::Null).status,
         204

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ibmcloud_stand_in::Freedom;
 use ibmcloud_stand_in::account::Authorization;
 use ibmcloud_stand_in::rest::{Door, Rest};
+use ibmcloud_stand_in::{Account, Freedom};
 use local_cloud::{
     Action, CronSubscription, Fault, FaultKind, JobRun, Link, Policy, Role, Trigger,
 };
@@ -363,7 +363,7 @@ fn a_private_instance_leaves_one_step_to_somebody_on_its_network() {
     assert!(site.everything()["topics"].as_array().unwrap().is_empty());
 
     // somebody does what the line says, on the private network
-    let rest = Rest::new(&ibmcloud_stand_in::Account::load(site.home.path()));
+    let rest = Rest::new(&Account::load(site.home.path()));
     let body =
         json!({ "event_notifications_instance_crn": site.world.event_notifications_instance_crn });
     rest.call(
@@ -422,13 +422,23 @@ fn alerts_go_to_the_address_by_the_built_in_mail() {
         let filter = |rule: &Value| rule["event_type_filter"].as_str().unwrap().to_owned();
         rules.map(filter).collect()
     };
-    let rules = filters(&topic["sources"][0]["rules"]);
+    // lists show less than the things themselves
+    let rest = Rest::new(&Account::load(site.home.path()));
+    let whole = |list: &str, one: &Value| -> Value {
+        let instance = &site.world.event_notifications_instance_id;
+        let id = one["id"].as_str().unwrap();
+        let path = format!("/v1/instances/{instance}/{list}/{id}");
+        rest.call(Door::EventNotifications, "GET", &path, None)
+            .unwrap()
+    };
+    let rules = filters(&whole("topics", &topic)["sources"][0]["rules"]);
     assert_eq!(rules, filters(&wanted));
     assert!(
         rules[0].contains("secret_rotation_(failed|blocked)"),
         "{rules:?}"
     );
     let subscription = named("subscriptions", "sm-tls-sync-alerts");
+    let subscription = whole("subscriptions", &subscription);
     assert_eq!(
         subscription["attributes"]["invited"],
         json!(["ops@example.com"])
@@ -492,7 +502,7 @@ fn an_authorization_with_half_the_roles_is_made_whole() {
 fn a_topic_that_lost_its_rules_is_made_again() {
     let site = Site::new();
     site.setup(&[]).expect(0);
-    let rest = Rest::new(&ibmcloud_stand_in::Account::load(site.home.path()));
+    let rest = Rest::new(&Account::load(site.home.path()));
     rest.call(
         Door::SecretsManager,
         "DELETE",

@@ -30,6 +30,10 @@ fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
+/// IBM Cloud Logs is a plug-in of its own, which the table does not hold; what is known of its one
+/// command stands in scripts/alerts/README.md.
+const ELSEWHERE: &str = "logs";
+
 /// What is wrong with the calls of `ibmcloud` in a text, and how many there are.
 fn check(text: &str) -> (usize, Vec<String>) {
     let joined = text.replace("\\\n", " ");
@@ -37,6 +41,14 @@ fn check(text: &str) -> (usize, Vec<String>) {
     for line in joined.lines() {
         for rest in line.split("ibmcloud ").skip(1) {
             if !rest.starts_with(|c: char| c.is_ascii_lowercase()) {
+                continue;
+            }
+            // a list of programs; a command that comes from elsewhere in the script
+            let mut first = rest.split_whitespace();
+            if line.trim_start().starts_with("for ")
+                || first.next() == Some(ELSEWHERE)
+                || first.next() == Some("\"$@\"")
+            {
                 continue;
             }
             // a call ends where the shell, a quoted line in prose, or Markdown ends it

@@ -20,6 +20,8 @@ mod lines;
 mod network;
 /// job.yaml and setup's job are one.
 mod papers;
+/// What `--check` says is missing, and the command that mends it.
+mod remedies;
 /// All of it, nothing else, twice.
 mod remove;
 /// A failure at each step.
