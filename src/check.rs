@@ -40,6 +40,13 @@ pub fn check(
             secrets.push(secret);
         }
     }
+    if secrets.is_empty() {
+        checks.push(Check::not_tested(
+            "secret",
+            "",
+            "SECRET_ID is not given: only an event names it",
+        ));
+    }
     let mut bundles = BTreeMap::new();
     let read = workers::each(secrets.clone(), |id| {
         Ok(have_token.then(|| secret(world, id)))

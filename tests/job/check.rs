@@ -41,6 +41,14 @@ fn role(scene: &Scene, actions: &[Action]) -> Policy {
     }
 }
 
+/// The same, but the profile may do only this in the project.
+fn narrowed(actions: &[Action]) -> (Scene, String) {
+    let (scene, foreign) = scene_of(Options::default());
+    scene.cloud.revoke(&role(&scene, &Action::ALL_OF_THE_JOB));
+    scene.cloud.grant(role(&scene, actions));
+    (scene, foreign)
+}
+
 fn check<'a>(scene: &'a Scene, foreign: &str) -> Start<'a> {
     scene
         .start()
@@ -171,11 +179,7 @@ fn a_right_to_the_secrets_of_others() {
 
 #[test]
 fn no_right_to_read_the_project() {
-    let (scene, foreign) = scene_of(Options::default());
-    scene.cloud.revoke(&role(&scene, &Action::ALL_OF_THE_JOB));
-    scene
-        .cloud
-        .grant(role(&scene, &[Action::ReadProject, Action::UpdateEntities]));
+    let (scene, foreign) = narrowed(&[Action::ReadProject, Action::UpdateEntities]);
     let run = check(&scene, &foreign).run();
     let rest = ["replace", "domain-mappings", "covered", "apps"];
     expect(&run, 7, &["tls-secret"], &rest);
@@ -188,11 +192,7 @@ fn no_right_to_read_the_project() {
 
 #[test]
 fn no_right_to_replace() {
-    let (scene, foreign) = scene_of(Options::default());
-    scene.cloud.revoke(&role(&scene, &Action::ALL_OF_THE_JOB));
-    scene
-        .cloud
-        .grant(role(&scene, &[Action::ReadProject, Action::ReadEntities]));
+    let (scene, foreign) = narrowed(&[Action::ReadProject, Action::ReadEntities]);
     let run = check(&scene, &foreign).run();
     expect(&run, 7, &["replace"], &[]);
     command(
@@ -282,6 +282,16 @@ fn what_is_not_given_is_not_tested() {
     let (scene, _) = scene_of(Options::default());
     let run = scene.start().arg("--check").run();
     expect(&run, 0, &[], &["foreign-secret"]);
+}
+
+#[test]
+fn without_secret_id_the_secret_is_not_tested() {
+    let (scene, foreign) = scene_of(Options::default());
+    let run = check(&scene, &foreign).without("SECRET_ID").run();
+    assert_eq!(run.status, 0, "{run:#?}");
+    assert_eq!(line(&run, "secret").state, "not_tested");
+    assert_eq!(line(&run, "covered").state, "not_tested");
+    assert_eq!(line(&run, "replace").state, "green");
 }
 
 #[test]

@@ -15,6 +15,14 @@ const FOUR_CALLS: [&str; 4] = [
     route::REPLACE_TLS_SECRET,
 ];
 
+/// A scene whose domain takes the new certificate like this.
+fn scene(serving: Serving) -> Scene {
+    let scene = Scene::new();
+    let project = &scene.world.project_id;
+    scene.cloud.set_serving(project, DOMAIN, serving);
+    scene
+}
+
 /// A run as it is installed by default: it looks at the domains.
 fn probing(scene: &Scene) -> Start<'_> {
     scene.start().without("PROBE")
@@ -118,11 +126,7 @@ fn a_dry_run_looks_at_nothing() {
 
 #[test]
 fn an_ingress_that_takes_it_late_is_waited_for() {
-    let scene = Scene::new();
-    let project = &scene.world.project_id;
-    scene
-        .cloud
-        .set_serving(project, DOMAIN, Serving::AfterHandshakes(2));
+    let scene = scene(Serving::AfterHandshakes(2));
 
     let run = probing(&scene).run();
 
@@ -135,9 +139,7 @@ fn an_ingress_that_takes_it_late_is_waited_for() {
 #[test]
 fn an_ingress_that_never_takes_it_is_a_finding_or_status_10() {
     for (probe, status) in [("warn", 0), ("require", 10)] {
-        let scene = Scene::new();
-        let project = &scene.world.project_id;
-        scene.cloud.set_serving(project, DOMAIN, Serving::Never);
+        let scene = scene(Serving::Never);
         // in line already: one look, no waiting
         scene.run().expect(0, "replaced");
 
@@ -157,9 +159,7 @@ fn an_ingress_that_never_takes_it_is_a_finding_or_status_10() {
 /// The time for waiting is the run's: what it wrote stays, and the status says that nobody saw it.
 #[test]
 fn time_that_runs_out_after_the_write_is_status_10() {
-    let scene = Scene::new();
-    let project = &scene.world.project_id;
-    scene.cloud.set_serving(project, DOMAIN, Serving::Never);
+    let scene = scene(Serving::Never);
 
     let run = probing(&scene).env("DEADLINE", "3").run();
 
@@ -249,11 +249,7 @@ fn an_expired_certificate_is_seen_for_what_it_is() {
 #[test]
 fn a_domain_without_an_answer_gets_two_tries() {
     for (probe, status) in [("warn", 0), ("require", 10)] {
-        let scene = Scene::new();
-        let project = &scene.world.project_id;
-        scene
-            .cloud
-            .set_serving(project, DOMAIN, Serving::Unreachable);
+        let scene = scene(Serving::Unreachable);
 
         let run = probing(&scene).env("PROBE", probe).run();
 

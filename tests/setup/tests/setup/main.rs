@@ -10,9 +10,11 @@
     reason = "tests"
 )]
 
+/// What was there before, and runs that fail.
+mod before;
 /// Account, commands, what stands there afterwards.
 mod harness;
-/// Fresh, again, and what was there before.
+/// Fresh, again, and its variants.
 mod install;
 /// Every line with `ibmcloud` in scripts and documents.
 mod lines;
