@@ -168,6 +168,28 @@ fn a_revision_that_takes_its_time_is_waited_for() {
     assert_eq!(restarted(&run), ["shop"]);
 }
 
+/// Right after a change the status may still be that of the revision before.
+#[test]
+fn a_status_that_lags_behind_the_change_is_no_sign_of_readiness() {
+    for status in ["failed", "warning"] {
+        let options = Options {
+            revisions_lag: true,
+            failed_app_status: status.to_owned(),
+            ..Options::default()
+        };
+        let scene = Scene::with(options, CertificateSpec::default());
+        let project = &scene.world.project_id;
+        scene
+            .cloud
+            .create_app(project, "shop", environment_of(TLS_SECRET));
+        scene.cloud.set_app_fate(project, "shop", AppFate::Failed);
+        let run = restarting(&scene, "shop").run();
+        assert_eq!(run.refused(10, "app-not-ready").action, "replaced");
+        scene.cloud.set_app_fate(project, "shop", AppFate::Ready);
+        restarting(&scene, "shop").run().expect(0, "unchanged");
+    }
+}
+
 #[test]
 fn the_first_app_that_fails_stops_the_rest_and_the_next_run_finishes() {
     let scene = with_apps(&["a", "b", "c"]);
