@@ -62,22 +62,13 @@ is_asked() {
   esac
 }
 
-read_inputs() {
-  PLAN=false WRITER=${SETUP_WRITER:-false}
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --plan) PLAN=true ;;
-      --yes) YES=true ;;
-      --writer) WRITER=true ;;
-      --help | -h) usage && exit 0 ;;
-      *)
-        take_input "$@"
-        [ "$TAKEN" -gt 0 ] || wrong "unknown argument: $1 (see --help)"
-        shift $((TAKEN - 1))
-        ;;
-    esac
-    shift
-  done
+PLAN=false WRITER=${SETUP_WRITER:-false}
+take_switch() {
+  case $1 in
+    --plan) PLAN=true ;;
+    --writer) WRITER=true ;;
+    *) return 1 ;;
+  esac
 }
 
 # Everything that can be seen to be wrong without asking anybody, at once.

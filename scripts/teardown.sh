@@ -30,20 +30,8 @@ usage() {
 
 is_asked() { true; }
 
-read_inputs() {
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --yes) YES=true ;;
-      --help | -h) usage && exit 0 ;;
-      *)
-        take_input "$@"
-        [ "$TAKEN" -gt 0 ] || wrong "unknown argument: $1 (see --help)"
-        shift $((TAKEN - 1))
-        ;;
-    esac
-    shift
-  done
-}
+# None beside --yes.
+take_switch() { false; }
 
 # Is there a thing of this name in the list that a command gives?
 listed() {

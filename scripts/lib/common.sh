@@ -60,6 +60,25 @@ take_input() {
   done
 }
 
+# Takes all arguments: inputs, --yes, --help (`usage` of the script), and the switches that
+# `take_switch` of the script knows.
+read_inputs() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --yes) YES=true ;;
+      --help | -h) usage && exit 0 ;;
+      *)
+        if ! take_switch "$1"; then
+          take_input "$@"
+          [ "$TAKEN" -gt 0 ] || wrong "unknown argument: $1 (see --help)"
+          shift $((TAKEN - 1))
+        fi
+        ;;
+    esac
+    shift
+  done
+}
+
 # What no flag gave comes from the environment, or is asked on a terminal. `is_asked NAME` of the
 # script tells whether a question makes sense.
 complete_inputs() {
