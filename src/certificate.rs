@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use ring::digest::{self, SHA256, digest};
+use aws_lc_rs::digest::{self, SHA256, digest};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef};
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn every_built_in_root_is_readable_and_signed_by_itself() {
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
             let root = Certificate::from_der(der.clone()).unwrap();
             assert!(root.is_ca && root.self_issued(), "{}", root.subject_text);

@@ -3,7 +3,7 @@
 //! Belongs here: whether a certificate was signed by one of them. Does not: whom this program's own
 //! connections trust (`ibm/http.rs`).
 
-use rustls::crypto::ring::default_provider;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::certificate::{Certificate, Signature, rfc3339};

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::crypto::ring::default_provider;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::UnixTime;
 
 use crate::certificate::{Certificate, Signature, rfc3339};

@@ -49,7 +49,7 @@ fn run(private: Private) -> (Run, Vec<String>) {
     let leaf = CertificateParams::new(names).unwrap();
     let leaf = leaf.signed_by(&key, &ca).unwrap();
     let tls =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()

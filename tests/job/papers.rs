@@ -75,7 +75,7 @@ fn the_job_links_no_async_runtime_and_one_tls_provider() {
         "hyper",
         "axum",
         "async-std",
-        "aws-lc-rs",
+        "ring",
         "openssl",
         "native-tls",
     ] {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use rustls::client::ClientConnection;
-use rustls::crypto::ring::default_provider;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::ServerConnection;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};

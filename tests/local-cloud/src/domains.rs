@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::{Acceptor, ResolvesServerCertUsingSni};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -107,7 +107,7 @@ pub(crate) fn set_serving(
 
 /// Serves all domain mappings on one listener until the runtime ends.
 pub(crate) async fn serve(cloud: Arc<Cloud>, listener: TcpListener) -> anyhow::Result<()> {
-    let config = rustls::ServerConfig::builder_with_provider(ring::default_provider().into())
+    let config = rustls::ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         // of no name: which certificate it is, is decided for each handshake
@@ -201,7 +201,7 @@ fn certified_key(pair: &Pair) -> Option<CertifiedKey> {
         .collect::<Result<_, _>>()
         .ok()?;
     let key = PrivateKeyDer::from_pem_slice(pair.tls_key.as_bytes()).ok()?;
-    let key = ring::sign::any_supported_type(&key).ok()?;
+    let key = aws_lc_rs::sign::any_supported_type(&key).ok()?;
     Some(CertifiedKey::new(certificates, key))
 }
 

@@ -434,7 +434,7 @@ async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle
 
 fn server_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let (chain, key) = authority.transport_identity()?;
-    let provider = rustls::crypto::ring::default_provider().into();
+    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -449,7 +449,7 @@ fn client_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ClientConfig>
     roots.add(CertificateDer::from_pem_slice(
         authority.transport().as_bytes(),
     )?)?;
-    let provider = rustls::crypto::ring::default_provider().into();
+    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

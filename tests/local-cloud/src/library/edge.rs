@@ -54,7 +54,7 @@ impl CloudHandle {
 }
 
 fn served(edge: SocketAddr, domain: &str) -> anyhow::Result<Served> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
