@@ -9,16 +9,18 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
-use crate::assemble::Bundle;
-use crate::certificate::ServerName;
+use crate::cert::certificate::ServerName;
 use crate::config::Target;
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::{Place, TlsSecret};
-use crate::ibm::iam::{CallFailure, Iam};
+use crate::ibm::client::ApiError;
+use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
+use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
-use crate::printable::printable;
-use crate::replace::{World, explain, refused};
 use crate::report::{Check, CheckState};
+use crate::sync::assemble::Bundle;
+use crate::sync::refusals;
+use crate::sync::replace::World;
+use crate::text::sanitized;
 use crate::workers;
 
 /// No service makes up a tag like this.
@@ -170,7 +172,7 @@ fn foreign_secret(world: &World<'_>, id: &Uuid) -> Check {
             .hint("see which policies the profile has: ibmcloud iam trusted-profile-policies PROFILE --output JSON");
             Check::red(NAME, id, &error)
         }
-        Err(CallFailure::Service(failure)) if matches!(failure.status(), Some(403 | 404)) => {
+        Err(failure) if matches!(failure.status(), Some(403 | 404)) => {
             Check::green(NAME, id, format!("is hidden ({failure})"))
         }
         Err(failure) => Check::not_tested(NAME, id, &format!("it could not be asked: {failure}")),
@@ -183,12 +185,12 @@ fn place(world: &World<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Che
     let mut checks = Vec::new();
     match world.code_engine.tls_secret(place) {
         Ok(secret) => {
-            let told = format!("may be read (format {})", printable(&secret.format));
+            let told = format!("may be read (format {})", sanitized(&secret.format));
             checks.push(Check::green("tls-secret", name, told));
             checks.push(replaceable(world, place, &secret));
         }
         Err(failure) => {
-            let error = explain("read", failure, place, world.rights);
+            let error = refusals::tls_secret("read", failure, place, world.grantee);
             let forbidden = error.reason == Reason::CodeEngineForbidden;
             checks.push(Check::red("tls-secret", name, &error));
             checks.push(Check::not_tested(
@@ -208,7 +210,7 @@ fn place(world: &World<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Che
     checks
 }
 
-fn replaceable(world: &World<'_>, place: &Place, secret: &TlsSecret) -> Check {
+fn replaceable(world: &World<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Check {
     const NAME: &str = "replace";
     let subject = &place.name;
     let Some(tag) = &secret.entity_tag else {
@@ -226,13 +228,18 @@ fn replaceable(world: &World<'_>, place: &Place, secret: &TlsSecret) -> Check {
         .code_engine
         .replace(place, &stale, &secret.certificate, &secret.key);
     let proved = match answer {
-        Err(CallFailure::Service(failure)) if matches!(failure.status(), Some(409 | 412)) => {
+        Err(failure) if matches!(failure.status(), Some(409 | 412)) => {
             let status = failure.status().unwrap_or_default();
             Ok(format!(
                 "may be replaced; a stale entity tag is answered with {status}"
             ))
         }
-        Err(failure) => Err(explain("replaced", failure, place, world.rights)),
+        Err(failure) => Err(refusals::tls_secret(
+            "replace",
+            failure,
+            place,
+            world.grantee,
+        )),
         Ok(_) => Err(error!(
             Reason::CodeEngineRefused,
             "a write of what is deployed was taken in spite of a tag that cannot match: entity tags do not protect {subject}"
@@ -257,7 +264,7 @@ fn replaceable(world: &World<'_>, place: &Place, secret: &TlsSecret) -> Check {
         (Ok(_), Err(failure)) => Check::red(
             NAME,
             subject,
-            &explain("read", failure, place, world.rights),
+            &refusals::tls_secret("read", failure, place, world.grantee),
         ),
     }
 }
@@ -273,11 +280,11 @@ fn never(tag: &str) -> String {
     }
 }
 
-fn mappings(world: &World<'_>, place: &Place, bundle: Option<&Bundle>) -> [Check; 2] {
+fn mappings(world: &World<'_>, place: &TlsSecretRef, bundle: Option<&Bundle>) -> [Check; 2] {
     const NAME: &str = "domain-mappings";
     const COVERED: &str = "covered";
     let subject = &place.name;
-    let mappings = match world.code_engine.domain_mappings(place) {
+    let mappings = match world.code_engine.domain_mappings(&place.project) {
         Ok(mappings) => mappings,
         Err(failure) => {
             let error = unlisted("domain mappings", failure, place, world);
@@ -290,7 +297,7 @@ fn mappings(world: &World<'_>, place: &Place, bundle: Option<&Bundle>) -> [Check
     let domains: Vec<String> = mappings
         .iter()
         .filter(|mapping| mapping.uses(subject))
-        .map(|mapping| printable(&mapping.name))
+        .map(|mapping| sanitized(&mapping.name))
         .collect();
     let told = match domains.as_slice() {
         [] => "none uses this TLS secret".to_owned(),
@@ -323,7 +330,7 @@ fn mappings(world: &World<'_>, place: &Place, bundle: Option<&Bundle>) -> [Check
 fn apps(world: &World<'_>, target: &Target) -> Check {
     const NAME: &str = "apps";
     let subject = &target.place.name;
-    let apps = match world.code_engine.apps(&target.place) {
+    let apps = match world.code_engine.apps(&target.place.project) {
         Ok(apps) => apps,
         Err(failure) => {
             return Check::red(
@@ -336,7 +343,7 @@ fn apps(world: &World<'_>, target: &Target) -> Check {
     let copies: Vec<String> = apps
         .iter()
         .filter(|app| app.copies(subject))
-        .map(|app| printable(&app.name))
+        .map(|app| sanitized(&app.name))
         .collect();
     let told = match copies.as_slice() {
         [] => "none reads this TLS secret as environment or by sub_path".to_owned(),
@@ -352,8 +359,8 @@ fn apps(world: &World<'_>, target: &Target) -> Check {
     Check::green(NAME, subject, told)
 }
 
-fn unlisted(what: &str, failure: CallFailure, place: &Place, world: &World<'_>) -> Error {
-    let project = &place.project_id;
-    let what = format!("the {what} of project {project} cannot be listed");
-    refused(&what, failure, project, world.rights)
+fn unlisted(what: &str, failure: ApiError, place: &TlsSecretRef, world: &World<'_>) -> Error {
+    let project = &place.project.id;
+    let what = format!("cannot list the {what} of project {project}");
+    refusals::code_engine(&what, failure, project, world.grantee)
 }

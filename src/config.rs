@@ -24,13 +24,13 @@ use crate::config::values::{
 };
 pub use crate::config::variables::{VARIABLES, Variable, help};
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::Place;
-use crate::ibm::http::read_roots;
+use crate::ibm::client::read_roots;
+use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
-use crate::ibm::rights::Rights;
 use crate::ibm::secrets_manager::Version;
-use crate::printable::printable;
+use crate::sync::refusals::Grantee;
+use crate::text::sanitized;
 
 /// Seconds for the whole run, unless said otherwise.
 pub const DEADLINE: u64 = 120;
@@ -55,7 +55,7 @@ pub struct Config {
     /// What proves who we are.
     pub credentials: Credentials,
     /// Whose rights to name when one is missing.
-    pub rights: Rights,
+    pub grantee: Grantee,
     /// The targets, in their order.
     pub targets: Vec<Target>,
     /// The only secret that this run is about, among many targets.
@@ -94,7 +94,7 @@ pub struct Target {
     /// The secret in Secrets Manager; none: the event names it.
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
-    pub place: Place,
+    pub place: TlsSecretRef,
     /// The apps that must restart to take it.
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
@@ -107,7 +107,7 @@ impl Target {
         let variable = |target: &Self| target.place.name.fingerprint_variable();
         !self.restart_apps.is_empty()
             && !other.restart_apps.is_empty()
-            && self.place.same_project(&other.place)
+            && self.place.project == other.place.project
             && variable(self) == variable(other)
     }
 }
@@ -245,7 +245,7 @@ impl Config {
         reader.value("LOG_FORMAT", log_format);
         let further_roots = reader
             .value("SSL_CERT_FILE", |path| {
-                read_roots(&fs::read_to_string(path).with_context(|| printable(path))?)
+                read_roots(&fs::read_to_string(path).with_context(|| sanitized(path))?)
             })
             .unwrap_or_default();
         let proxy = reader.proxy();
@@ -253,7 +253,7 @@ impl Config {
 
         match (secrets_manager, credentials) {
             (Some(secrets_manager), Some(credentials)) if reader.problems.is_empty() => Ok(Self {
-                rights: Rights {
+                grantee: Grantee {
                     profile: match &credentials {
                         Credentials::Profile { profile, .. } => Some(profile.clone()),
                         Credentials::ApiKey(_) => None,

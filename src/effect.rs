@@ -6,20 +6,23 @@
 //! All of it comes after the last write. Nothing here undoes a write, or makes a failure of Code
 //! Engine out of it: at most it is written, but not in effect.
 
+pub mod probe;
+pub mod restart;
+
 use std::collections::BTreeMap;
 
-use crate::certificate::{Certificate, ServerName, parse_rfc3339, same_serial};
+use crate::cert::certificate::{Certificate, ServerName, parse_rfc3339, same_serial};
 use crate::config::{HTTPS, Probe};
+use crate::effect::probe::{Look, Seen, probe};
+use crate::effect::restart::{Restarted, Wish, restart};
 use crate::error::Reason;
-use crate::ibm::code_engine::{DomainMapping, Place};
+use crate::ibm::code_engine::{DomainMapping, TlsSecretRef};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{Version, VersionMetadata};
-use crate::printable::printable;
-use crate::probe::{Look, Seen, probe};
-use crate::replace::World;
 use crate::report::{InLine, Outcome, Served, State};
-use crate::restart::{Restarted, Wish, restart};
-use crate::validate::Pair;
+use crate::sync::replace::World;
+use crate::sync::validate::Pair;
+use crate::text::sanitized;
 use crate::workers;
 
 /// What to look at, and how.
@@ -110,7 +113,7 @@ fn restart_apps(world: &World<'_>, done: &[Done<'_>]) -> Vec<(usize, Restarted)>
             (done.position, wish)
         })
         .unzip();
-    let restarted = restart(&world.code_engine, world.rights, world.stop, &wishes);
+    let restarted = restart(&world.code_engine, world.grantee, world.stop, &wishes);
     positions.into_iter().zip(restarted).collect()
 }
 
@@ -166,10 +169,11 @@ fn look(world: &World<'_>, effect: &Effect, done: &[Done<'_>]) -> Vec<Looked> {
         .iter()
         .zip(&used)
         .map(|(Done { pair, .. }, mappings)| {
-            let names = mappings.iter().map(|mapping| printable(&mapping.name));
+            let names = mappings.iter().map(|mapping| sanitized(&mapping.name));
             let elsewhere = done.iter().zip(&used).find(|(other, others)| {
                 let (here, there) = (&pair.place, &other.pair.place);
-                let same_region = here.base == there.base && here.project_id != there.project_id;
+                let same_region =
+                    here.project.base == there.project.base && here.project.id != there.project.id;
                 same_region && other.pair.secret == pair.secret && !others.is_empty()
             });
             Looked {
@@ -177,7 +181,7 @@ fn look(world: &World<'_>, effect: &Effect, done: &[Done<'_>]) -> Vec<Looked> {
                 domains: names.zip(seen.by_ref()).collect(),
                 also_in: elsewhere
                     .filter(|_| !mappings.is_empty())
-                    .map(|(other, _)| other.pair.place.project_id.clone()),
+                    .map(|(other, _)| other.pair.place.project.id.clone()),
                 version: None,
                 stopped: stopped.clone(),
             }
@@ -188,18 +192,21 @@ fn look(world: &World<'_>, effect: &Effect, done: &[Done<'_>]) -> Vec<Looked> {
 }
 
 /// The domain mappings of each project that a TLS secret stands in.
-struct Lists<'a>(Vec<(&'a Place, Result<Vec<DomainMapping>, String>)>);
+struct Lists<'a>(Vec<(&'a TlsSecretRef, Result<Vec<DomainMapping>, String>)>);
 
 impl<'a> Lists<'a> {
     fn read(world: &World<'_>, done: &'a [Done<'_>]) -> Self {
-        let mut projects: Vec<&Place> = Vec::new();
+        let mut projects: Vec<&TlsSecretRef> = Vec::new();
         for Done { pair, .. } in done {
-            if !projects.iter().any(|place| place.same_project(&pair.place)) {
+            if !projects
+                .iter()
+                .any(|place| place.project == pair.place.project)
+            {
                 projects.push(&pair.place);
             }
         }
         let lists = workers::each(projects.clone(), |place| {
-            Ok(world.code_engine.domain_mappings(place))
+            Ok(world.code_engine.domain_mappings(&place.project))
         });
         let lists = lists.into_iter().map(|list| match list {
             Ok(list) => list.map_err(|failure| failure.to_string()),
@@ -212,7 +219,7 @@ impl<'a> Lists<'a> {
         let list = self
             .0
             .iter()
-            .find(|(place, _)| place.same_project(&pair.place));
+            .find(|(place, _)| place.project == pair.place.project);
         list.map(|(_, list)| list)
     }
 

@@ -5,10 +5,12 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// The exit statuses of the program. They are an interface: people and alerts rely on them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum ExitStatus {
     /// A defect in the program (a panic, a broken invariant).
     Defect = 1,
     /// The configuration is wrong.
@@ -32,7 +34,7 @@ pub enum Kind {
     NotInEffect = 10,
 }
 
-impl Kind {
+impl ExitStatus {
     /// All of them, in the order of their numbers, with the line that `--help` prints.
     pub const ALL: [(Self, &'static str); 10] = [
         (Self::Defect, "a defect in the program"),
@@ -96,7 +98,7 @@ macro_rules! reasons {
 
             /// The exit status of a failure for this reason; none, if it is only ever a finding.
             #[must_use]
-            pub const fn kind(self) -> Option<Kind> {
+            pub const fn exit_status(self) -> Option<ExitStatus> {
                 match self { $(Self::$name => $kind,)* }
             }
 
@@ -110,67 +112,68 @@ macro_rules! reasons {
 }
 
 reasons! {
-    Defect, "defect", Some(Kind::Defect), false, "a broken invariant of the program";
+    Defect, "defect", Some(ExitStatus::Defect), false, "a broken invariant of the program";
 
-    Configuration, "configuration", Some(Kind::Configuration), false, "the environment of the run is wrong";
+    Configuration, "configuration", Some(ExitStatus::Configuration), false, "the environment of the run is wrong";
 
-    ForeignSecretReadable, "foreign-secret-readable", Some(Kind::Configuration), false, "the profile may read a secret that it must not";
+    ForeignSecretReadable, "foreign-secret-readable", Some(ExitStatus::Configuration), false, "the profile may read a secret that it must not";
 
-    EventUnreadable, "event-unreadable", Some(Kind::Event), false, "the event is not a JSON object of an accepted form";
-    EventInvalid, "event-invalid", Some(Kind::Event), false, "the event or one of its entries has not the shape that Secrets Manager sends";
-    EventForeign, "event-foreign", Some(Kind::Event), false, "the event comes from another Secrets Manager instance";
-    EventAmbiguous, "event-ambiguous", Some(Kind::Event), false, "without `SECRET_ID` the event must name exactly one certificate";
+    EventUnreadable, "event-unreadable", Some(ExitStatus::Event), false, "the event is not a JSON object of an accepted form";
+    EventInvalid, "event-invalid", Some(ExitStatus::Event), false, "the event or one of its entries has not the shape that Secrets Manager sends";
+    EventForeign, "event-foreign", Some(ExitStatus::Event), false, "the event comes from another Secrets Manager instance";
+    EventAmbiguous, "event-ambiguous", Some(ExitStatus::Event), false, "without `SECRET_ID` the event must name exactly one certificate";
 
-    TokenFileMissing, "token-file-missing", Some(Kind::Iam), false, "there is no compute resource token";
-    TokenFileUnreadable, "token-file-unreadable", Some(Kind::Iam), false, "the compute resource token cannot be read";
-    ProfileRefused, "profile-refused", Some(Kind::Iam), false, "IAM does not let this job assume the trusted profile";
-    ApiKeyRefused, "api-key-refused", Some(Kind::Iam), false, "IAM does not know the API key";
-    IamRefused, "iam-refused", Some(Kind::Iam), false, "IAM gave no token for another reason";
-    IamUnavailable, "iam-unavailable", Some(Kind::Iam), true, "IAM could not be reached or answered with a server error";
+    TokenFileMissing, "token-file-missing", Some(ExitStatus::Iam), false, "there is no compute resource token";
+    TokenFileUnreadable, "token-file-unreadable", Some(ExitStatus::Iam), false, "the compute resource token cannot be read";
+    ProfileRefused, "profile-refused", Some(ExitStatus::Iam), false, "IAM does not let this job assume the trusted profile";
+    ApiKeyRefused, "api-key-refused", Some(ExitStatus::Iam), false, "IAM does not know the API key";
+    IamRefused, "iam-refused", Some(ExitStatus::Iam), false, "IAM gave no token for another reason";
+    IamUnavailable, "iam-unavailable", Some(ExitStatus::Iam), true, "IAM could not be reached or answered with a server error";
 
-    SecretMissing, "secret-missing", Some(Kind::SecretsManager), false, "Secrets Manager has no such secret, or hides it from the profile";
-    SecretForbidden, "secret-forbidden", Some(Kind::SecretsManager), false, "the profile may not read the secret";
-    SecretsManagerRefused, "secrets-manager-refused", Some(Kind::SecretsManager), false, "Secrets Manager answered something that we cannot use";
-    SecretsManagerUnavailable, "secrets-manager-unavailable", Some(Kind::SecretsManager), true, "Secrets Manager could not be reached or answered with a server error";
+    SecretMissing, "secret-missing", Some(ExitStatus::SecretsManager), false, "Secrets Manager has no such secret, or hides it from the profile";
+    SecretForbidden, "secret-forbidden", Some(ExitStatus::SecretsManager), false, "the profile may not read the secret";
+    SecretsManagerRefused, "secrets-manager-refused", Some(ExitStatus::SecretsManager), false, "Secrets Manager answered something that we cannot use";
+    SecretsManagerUnavailable, "secrets-manager-unavailable", Some(ExitStatus::SecretsManager), true, "Secrets Manager could not be reached or answered with a server error";
 
-    WrongType, "wrong-type", Some(Kind::Certificate), false, "the secret is not a certificate";
-    NotIssued, "not-issued", Some(Kind::Certificate), true, "the certificate is not issued yet";
-    NotActive, "not-active", Some(Kind::Certificate), false, "the secret is suspended, deactivated or destroyed";
-    Revoked, "revoked", Some(Kind::Certificate), false, "the certificate is revoked";
-    CertificateMissing, "certificate-missing", Some(Kind::Certificate), false, "the secret holds no certificate";
-    KeyMissing, "key-missing", Some(Kind::Certificate), false, "the secret holds no private key";
-    KeyUnusable, "key-unusable", Some(Kind::Certificate), false, "the private key is encrypted, unreadable, ambiguous or of an unsupported type";
-    KeyMismatch, "key-mismatch", Some(Kind::Certificate), false, "the private key belongs to none of the certificates";
-    PemUnreadable, "pem-unreadable", Some(Kind::Certificate), false, "a PEM block cannot be read";
-    Expired, "expired", Some(Kind::Certificate), false, "the certificate has expired";
-    NotYetValid, "not-yet-valid", Some(Kind::Certificate), true, "the certificate is not valid yet";
-    NotForServers, "not-for-servers", Some(Kind::Certificate), false, "the certificate is a CA, is not meant for TLS servers, or names no server";
-    IssuerUnfit, "issuer-unfit", Some(Kind::Certificate), false, "the issuer of the certificate is there, but is expired, not valid yet or no CA";
+    WrongType, "wrong-type", Some(ExitStatus::Certificate), false, "the secret is not a certificate";
+    NotIssued, "not-issued", Some(ExitStatus::Certificate), true, "the certificate is not issued yet";
+    NotActive, "not-active", Some(ExitStatus::Certificate), false, "the secret is suspended, deactivated or destroyed";
+    Revoked, "revoked", Some(ExitStatus::Certificate), false, "the certificate is revoked";
+    CertificateMissing, "certificate-missing", Some(ExitStatus::Certificate), false, "the secret holds no certificate";
+    KeyMissing, "key-missing", Some(ExitStatus::Certificate), false, "the secret holds no private key";
+    KeyUnusable, "key-unusable", Some(ExitStatus::Certificate), false, "the private key is encrypted, unreadable, ambiguous or of an unsupported type";
+    KeyMismatch, "key-mismatch", Some(ExitStatus::Certificate), false, "the private key belongs to none of the certificates";
+    PemUnreadable, "pem-unreadable", Some(ExitStatus::Certificate), false, "a PEM block cannot be read";
+    WeakSignature, "weak-signature", Some(ExitStatus::Certificate), false, "the certificate or one of its issuers is signed with MD5 or SHA-1";
+    Expired, "expired", Some(ExitStatus::Certificate), false, "the certificate has expired";
+    NotYetValid, "not-yet-valid", Some(ExitStatus::Certificate), true, "the certificate is not valid yet";
+    NotForServers, "not-for-servers", Some(ExitStatus::Certificate), false, "the certificate is a CA, is not meant for TLS servers, or names no server";
+    IssuerUnfit, "issuer-unfit", Some(ExitStatus::Certificate), false, "the issuer of the certificate is there, but is expired, not valid yet or no CA";
 
-    RehearsalFailed, "rehearsal-failed", Some(Kind::Certificate), false, "a TLS handshake in memory with the new certificate failed";
+    RehearsalFailed, "rehearsal-failed", Some(ExitStatus::Certificate), false, "a TLS handshake in memory with the new certificate failed";
 
-    TlsSecretMissing, "tls-secret-missing", Some(Kind::CodeEngine), false, "Code Engine has no such TLS secret";
-    TlsSecretUnsuitable, "tls-secret-unsuitable", Some(Kind::CodeEngine), false, "the secret is not of format tls, is generated by the system, or shows no entity tag";
-    CodeEngineForbidden, "code-engine-forbidden", Some(Kind::CodeEngine), false, "the profile may not read or replace the TLS secret";
-    CodeEngineRefused, "code-engine-refused", Some(Kind::CodeEngine), false, "Code Engine answered something that we cannot use";
-    CodeEngineUnavailable, "code-engine-unavailable", Some(Kind::CodeEngine), true, "Code Engine could not be reached or answered with a server error";
-    WriteConflict, "write-conflict", Some(Kind::CodeEngine), true, "the TLS secret was changed by others during each of our attempts";
+    TlsSecretMissing, "tls-secret-missing", Some(ExitStatus::CodeEngine), false, "Code Engine has no such TLS secret";
+    TlsSecretUnsuitable, "tls-secret-unsuitable", Some(ExitStatus::CodeEngine), false, "the secret is not of format tls, is generated by the system, or shows no entity tag";
+    CodeEngineForbidden, "code-engine-forbidden", Some(ExitStatus::CodeEngine), false, "the profile may not read or replace the TLS secret";
+    CodeEngineRefused, "code-engine-refused", Some(ExitStatus::CodeEngine), false, "Code Engine answered something that we cannot use";
+    CodeEngineUnavailable, "code-engine-unavailable", Some(ExitStatus::CodeEngine), true, "Code Engine could not be reached or answered with a server error";
+    WriteConflict, "write-conflict", Some(ExitStatus::CodeEngine), true, "the TLS secret was changed by others during each of our attempts";
 
-    NamesLost, "names-lost", Some(Kind::Refused), false, "the new certificate does not cover a name that the deployed one covers";
-    LessTrusted, "less-trusted", Some(Kind::Refused), false, "the deployed certificate is publicly trusted, the new one is not";
-    ChainShorter, "chain-shorter", Some(Kind::Refused), false, "the deployed certificate comes with its chain, the new one with none, and no known root signed it";
-    Older, "older", Some(Kind::Refused), false, "the new certificate is older than the deployed one";
+    NamesLost, "names-lost", Some(ExitStatus::Refused), false, "the new certificate does not cover a name that the deployed one covers";
+    LessTrusted, "less-trusted", Some(ExitStatus::Refused), false, "the deployed certificate is publicly trusted, the new one is not";
+    ChainShorter, "chain-shorter", Some(ExitStatus::Refused), false, "the deployed certificate comes with its chain, the new one with none, and no known root signed it";
+    Older, "older", Some(ExitStatus::Refused), false, "the new certificate is older than the deployed one";
 
-    Terminated, "terminated", Some(Kind::Stopped), true, "SIGTERM arrived before all was done";
-    DeadlineReached, "deadline-reached", Some(Kind::Stopped), true, "`DEADLINE` passed before all was done";
+    Terminated, "terminated", Some(ExitStatus::Stopped), true, "SIGTERM arrived before all was done";
+    DeadlineReached, "deadline-reached", Some(ExitStatus::Stopped), true, "`DEADLINE` passed before all was done";
 
-    AppNotReady, "app-not-ready", Some(Kind::NotInEffect), true, "an app that reads the TLS secret did not become ready with the new certificate";
-    AppNotRestarted, "app-not-restarted", Some(Kind::NotInEffect), false, "an app that reads the TLS secret could not be read or restarted";
-    NotServed, "not-served", Some(Kind::NotInEffect), true, "a domain serves another certificate than the TLS secret holds";
-    DomainUnreachable, "domain-unreachable", Some(Kind::NotInEffect), true, "no TLS handshake was possible with a domain";
-    DomainNotCovered, "domain-not-covered", Some(Kind::NotInEffect), false, "a domain mapping uses the TLS secret, but the certificate does not cover its name";
-    MappingsUnreadable, "mappings-unreadable", Some(Kind::NotInEffect), true, "the domain mappings could not be listed";
-    EffectUnknown, "effect-unknown", Some(Kind::NotInEffect), true, "time ran out after the write, before its effect was seen";
+    AppNotReady, "app-not-ready", Some(ExitStatus::NotInEffect), true, "an app that reads the TLS secret did not become ready with the new certificate";
+    AppNotRestarted, "app-not-restarted", Some(ExitStatus::NotInEffect), false, "an app that reads the TLS secret could not be read or restarted";
+    NotServed, "not-served", Some(ExitStatus::NotInEffect), true, "a domain serves another certificate than the TLS secret holds";
+    DomainUnreachable, "domain-unreachable", Some(ExitStatus::NotInEffect), true, "no TLS handshake was possible with a domain";
+    DomainNotCovered, "domain-not-covered", Some(ExitStatus::NotInEffect), false, "a domain mapping uses the TLS secret, but the certificate does not cover its name";
+    MappingsUnreadable, "mappings-unreadable", Some(ExitStatus::NotInEffect), true, "the domain mappings could not be listed";
+    EffectUnknown, "effect-unknown", Some(ExitStatus::NotInEffect), true, "time ran out after the write, before its effect was seen";
 
     NotConfigured, "not-configured", None, false, "the event names a secret that no target names";
     EventIgnored, "event-ignored", None, false, "the event is of a kind that does not concern us";
@@ -179,6 +182,9 @@ reasons! {
     ChainGap, "chain-gap", None, false, "the issuer of the certificate is missing";
     ChainStranger, "chain-stranger", None, false, "certificates that belong to no chain of this one were left out";
     ChainCompleted, "chain-completed", None, false, "the missing issuer was taken over from the deployed chain";
+    BlockSkipped, "block-skipped", None, false, "a PEM block that the chain does not need could not be read and was left out";
+    RehearsalIncomplete, "rehearsal-incomplete", None, false, "the chain has a constraint that this program cannot check";
+    DeployedUnreadable, "deployed-unreadable", None, false, "no certificate of the deployed TLS secret could be read, so nothing could be compared";
     ChainUnverified, "chain-unverified", None, false, "a signature in the chain uses an algorithm that cannot be verified here";
     UnknownRoot, "unknown-root", None, false, "a publicly trusted certificate whose chain reaches no root that is known here";
     NameUnusable, "name-unusable", None, false, "a name of the certificate is one that no TLS client can ask for";
@@ -191,31 +197,71 @@ reasons! {
     ForceIgnored, "force-ignored", None, false, "`FORCE` counts only in a run by hand with `SECRET_ID`";
 }
 
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
 }
 
-/// A failure: its reason code, one sentence (what failed, for what, found versus expected), and the
-/// next step, if one is known. Neither text ever holds a key, a token or a certificate body.
+/// Something to know that did not stop the work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The stable code.
+    pub code: Reason,
+    /// What was found.
+    pub message: String,
+    /// The complete command that fixes it, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+impl Finding {
+    /// A finding without a command.
+    pub fn new(code: Reason, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            command: None,
+        }
+    }
+
+    /// The same, with the command that fixes it.
+    #[must_use]
+    pub fn command(mut self, command: impl Into<String>) -> Self {
+        self.command = Some(command.into());
+        self
+    }
+}
+
+/// A failure: its reason code, one sentence (what failed, for what, expected and found), the next
+/// step and its command, if they are known. None of the texts ever holds a key, a token or a
+/// certificate body.
 #[derive(Debug)]
 pub struct Error {
-    /// The stable code, which also gives the exit status.
+    /// The stable code, which also sets the exit status.
     pub reason: Reason,
     /// What failed; joined from outside in.
     pub cause: anyhow::Error,
     /// What to do next.
     pub hint: Option<String>,
+    /// The complete command that does it, ready to paste.
+    pub command: Option<String>,
 }
 
 impl Error {
-    /// A failure for `reason`, told by `cause`.
+    /// A failure with this reason and message.
     pub fn new(reason: Reason, cause: impl Into<anyhow::Error>) -> Self {
         Self {
             reason,
             cause: cause.into(),
             hint: None,
+            command: None,
         }
     }
 
@@ -226,17 +272,17 @@ impl Error {
         self
     }
 
-    /// The `ibmcloud` line that the hint ends with, if it has one.
+    /// The same, with the command that fixes it.
     #[must_use]
-    pub fn command(&self) -> Option<&str> {
-        let hint = self.hint.as_deref()?;
-        hint.get(hint.find("ibmcloud ")?..)
+    pub fn command(mut self, command: impl Into<String>) -> Self {
+        self.command = Some(command.into());
+        self
     }
 
     /// The exit status of this failure.
     #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.reason.kind().unwrap_or(Kind::Defect)
+    pub fn exit_status(&self) -> ExitStatus {
+        self.reason.exit_status().unwrap_or(ExitStatus::Defect)
     }
 }
 

@@ -21,50 +21,32 @@
 //! | a line that says ... | lives in |
 //! |---|---|
 //! | `If-Match`, `"format": "tls"`, `intermediate` | [`ibm`]: one door per service, wire only |
-//! | again after 429 or a broken connection (reads only) | [`ibm::http`] |
-//! | again after 412, at most five times | [`replace`]: not a repetition, a new decision |
+//! | again after 429 or a broken connection (reads only) | [`ibm::client`] |
+//! | again after 412, at most five times | [`sync::replace`]: not a repetition, a new decision |
 //! | how long at most | the constant beside its use; waiting itself in [`stop`] |
-//! | base64 in JSON in JSON | [`validate`] |
-//! | does `*.a.example` cover `b.a.example` | [`certificate`] |
-//! | a CA must not be the leaf | [`assemble`] |
-//! | not fewer names than deployed | [`replace`], in `replace/decide.rs` |
-//! | would a TLS client take these bytes | [`rehearse`] |
+//! | base64 in JSON in JSON | [`sync::validate`] |
+//! | does `*.a.example` cover `b.a.example` | [`cert`] |
+//! | a CA must not be the leaf | [`sync::assemble`] |
+//! | not fewer names than deployed | [`sync::replace`], in `replace/decide.rs` |
+//! | would a TLS client take these bytes | [`cert::handshake`] |
 //! | is it in effect, and what does it mean if not | [`effect`] |
-//! | which certificate does a TLS client see | [`probe`] |
-//! | when is an app in line with a certificate | [`restart`] |
+//! | which certificate does a TLS client see | [`effect::probe`] |
+//! | when is an app in line with a certificate | [`effect::restart`] |
 //! | which right is proved by which answer | [`check`] |
 //! | 120 s, `https://private...` | [`config`] |
 //! | exit 6, `key-mismatch` | [`error`] |
 
-// facts
-pub mod certificate;
+pub mod cert;
+pub mod check;
+pub mod config;
+pub mod effect;
 pub mod error;
-pub mod pem;
-pub mod printable;
-pub mod roots;
+pub mod ibm;
+pub mod report;
 pub mod secret;
 pub mod stop;
-
-// doors
-pub mod ibm;
-
-// the run's own words
-pub mod config;
-pub mod report;
-
-// steps
-pub mod assemble;
-pub mod fetch;
-pub mod rehearse;
-pub mod replace;
-pub mod validate;
-
-// afterwards
-pub mod check;
-pub mod effect;
-pub mod probe;
-pub mod restart;
-
+pub mod sync;
+pub mod text;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -72,19 +54,20 @@ use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
 
+use crate::cert::roots::Roots;
 use crate::config::{Config, Target, Trigger};
 use crate::effect::{Effect, take_effect};
 use crate::error::{Error, Reason};
+use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
-use crate::ibm::http::Http;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
-use crate::replace::World;
 use crate::report::{Action, Outcome, Results};
-use crate::roots::Roots;
 use crate::stop::Stop;
-use crate::validate::{Order, Pair};
+use crate::sync::replace::World;
+use crate::sync::validate::{Order, Pair};
+use crate::sync::{replace, validate};
 
 /// Does the run: what the trigger asks for, target by target.
 ///
@@ -112,12 +95,12 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, E
         stop,
         config.iam,
         config.credentials,
-        config.rights.clone(),
+        config.grantee.clone(),
     );
     let world = World {
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
-        rights: &config.rights,
+        grantee: &config.grantee,
         roots: &Roots::new(config.further_roots),
         stop,
         now,

@@ -14,7 +14,7 @@ use sm_tls_sync::config::{Config, Logging, help};
 use sm_tls_sync::error::{Error, Reason};
 use sm_tls_sync::report::{Check, CheckState, Heading, Report, Results};
 use sm_tls_sync::stop::Stop;
-use sm_tls_sync::validate::describe;
+use sm_tls_sync::sync::validate::describe;
 
 fn main() -> ExitCode {
     let start = Instant::now();

@@ -5,16 +5,16 @@
 //!
 //! The report is an interface: alerts and scripts read it. One line of JSON on standard output,
 //! `level` and `message` first; what does not apply is absent. Text from events and services is
-//! escaped and cut ([`crate::printable`]) where it enters a message.
+//! escaped and cut ([`crate::text`]) where it enters a message.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::certificate::{Certificate, rfc3339};
-use crate::error::{Error, Kind, Reason};
+use crate::cert::certificate::{Certificate, rfc3339};
+use crate::error::{Error, ExitStatus, Finding, Reason};
 
 /// More names than this are cut, with their count.
 const SHOWN_NAMES: usize = 20;
@@ -35,15 +35,6 @@ pub enum Action {
     Failed,
     /// It does not concern us.
     Ignored,
-}
-
-/// Something worth a look that did not stop the work.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// The stable code.
-    pub code: Reason,
-    /// What was found.
-    pub message: String,
 }
 
 /// The facts of a leaf certificate that people compare.
@@ -169,7 +160,7 @@ pub struct Outcome {
     pub in_line: Option<InLine>,
     /// The exit status that this outcome asks for; none if all is well.
     #[serde(skip)]
-    pub kind: Option<Kind>,
+    pub kind: Option<ExitStatus>,
 }
 
 impl Outcome {
@@ -207,10 +198,7 @@ impl Outcome {
 
     /// Adds what is worth a look.
     pub fn find(&mut self, code: Reason, message: impl Into<String>) {
-        self.findings.push(Finding {
-            code,
-            message: message.into(),
-        });
+        self.findings.push(Finding::new(code, message));
     }
 
     /// The TLS secret is in line, but not in effect. What was done stays what it is; the first
@@ -219,7 +207,7 @@ impl Outcome {
         self.message.push_str("; ");
         self.message.push_str(message);
         if self.kind.is_none() {
-            self.kind = reason.kind();
+            self.kind = reason.exit_status();
             self.reason = Some(reason);
         }
     }
@@ -227,10 +215,12 @@ impl Outcome {
     /// Turns the outcome into that of a failure.
     #[must_use]
     pub fn failed(self, error: &Error) -> Self {
-        let kind = error.kind();
+        let kind = error.exit_status();
         Self {
             action: match kind {
-                Kind::Certificate | Kind::Refused | Kind::Event => Action::Refused,
+                ExitStatus::Certificate | ExitStatus::Refused | ExitStatus::Event => {
+                    Action::Refused
+                }
                 _ => Action::Failed,
             },
             reason: Some(error.reason),
@@ -293,7 +283,7 @@ impl Check {
     pub fn red(check: &'static str, subject: &(impl ToString + ?Sized), error: &Error) -> Self {
         Self {
             reason: Some(error.reason),
-            command: error.command().map(str::to_owned),
+            command: error.command.clone(),
             ..Self::new(check, subject, CheckState::Red, error.to_string())
         }
     }
@@ -396,14 +386,14 @@ impl Report {
             .collect();
         let failures: Vec<&Outcome> = targets.iter().filter(|o| o.kind.is_some()).collect();
         let status = match &error {
-            Some(error) => error.kind().status(),
+            Some(error) => error.exit_status().status(),
             None => failures
                 .iter()
                 .map(|failure| failure.kind)
-                .chain(red.iter().map(|check| check.reason?.kind()))
+                .chain(red.iter().map(|check| check.reason?.exit_status()))
                 .next()
                 .flatten()
-                .map_or(0, Kind::status),
+                .map_or(0, ExitStatus::status),
         };
         let retryable = match &error {
             Some(error) => error.reason.retryable(),
@@ -445,6 +435,7 @@ impl Report {
             error: error.map(|error| Finding {
                 code: error.reason,
                 message: error.to_string(),
+                command: error.command,
             }),
         }
     }
@@ -486,12 +477,6 @@ fn summary(outcomes: &[Outcome]) -> String {
     counts.join(", ")
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -509,7 +494,7 @@ mod tests {
             failed(Reason::CodeEngineUnavailable),
         ];
         let report = Report::new(Heading::default(), Ok(outcomes.into()), 7);
-        assert_eq!(report.status(), Kind::SecretsManager.status());
+        assert_eq!(report.status(), ExitStatus::SecretsManager.status());
         assert!(report.retryable);
         assert_eq!(report.message, "1 replaced, 2 failed");
         assert!(
@@ -528,10 +513,7 @@ mod tests {
     #[test]
     fn a_finding_makes_the_report_a_warning() {
         let mut outcome = Outcome::new(Action::Unchanged, "x");
-        outcome.findings.push(Finding {
-            code: Reason::ChainGap,
-            message: "y".to_owned(),
-        });
+        outcome.find(Reason::ChainGap, "y");
         let report = Report::new(Heading::default(), Ok(vec![outcome].into()), 0);
         assert_eq!((report.level, report.status()), ("warn", 0));
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::config::values::{restart_apps, restart_list, secret_id};
 use crate::config::{RestartApps, Target};
-use crate::ibm::code_engine::Place;
+use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 
 /// The API of any region.
@@ -78,7 +78,7 @@ impl Places {
         name: TlsSecretName,
         project: Option<Uuid>,
         region: Option<Region>,
-    ) -> anyhow::Result<Place> {
+    ) -> anyhow::Result<TlsSecretRef> {
         let project_id = project
             .or_else(|| self.project.clone())
             .ok_or_else(|| anyhow!("no project: give PROJECT_ID"))?;
@@ -95,9 +95,11 @@ impl Places {
             }
             None => pattern.to_owned(),
         };
-        Ok(Place {
-            base,
-            project_id,
+        Ok(TlsSecretRef {
+            project: Project {
+                base,
+                id: project_id,
+            },
             name,
         })
     }

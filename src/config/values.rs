@@ -12,7 +12,7 @@ use crate::config::{HTTPS, Probe, RestartApps};
 use crate::error::Reason;
 use crate::ibm::ids::{AppName, SecretId, Uuid};
 use crate::ibm::secrets_manager::Version;
-use crate::printable::printable;
+use crate::text::sanitized;
 
 /// The reasons that `FORCE` overrules.
 const OVERRULABLE: [Reason; 4] = [
@@ -39,7 +39,7 @@ pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
     let uri: Uri = text.replace("{region}", "region").parse().map_err(|_| {
         anyhow!(
             "expected a URL such as https://host, found {}",
-            printable(text)
+            sanitized(text)
         )
     })?;
     let host = uri.host().unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
         Some("http") => bail!("http:// is refused except to loopback: give https://"),
         _ => bail!(
             "expected a URL that begins with https://, found {}",
-            printable(text)
+            sanitized(text)
         ),
     }
     ensure!(
@@ -74,7 +74,7 @@ pub(super) fn without_path(base: &str) -> anyhow::Result<String> {
     ensure!(
         !path,
         "expected no path beyond the documented one, found {}",
-        printable(base)
+        sanitized(base)
     );
     Ok(base.to_owned())
 }
@@ -94,7 +94,7 @@ pub(super) fn boolean(text: &str) -> anyhow::Result<bool> {
     match text {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => bail!("expected true or false, found {}", printable(text)),
+        _ => bail!("expected true or false, found {}", sanitized(text)),
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) fn version(text: &str) -> anyhow::Result<Version> {
     match text {
         "current" => Ok(Version::Current),
         "previous" => Ok(Version::Previous),
-        _ => bail!("expected current or previous, found {}", printable(text)),
+        _ => bail!("expected current or previous, found {}", sanitized(text)),
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) fn probe(text: &str) -> anyhow::Result<Probe> {
         "warn" => Ok(Probe::Warn),
         "require" => Ok(Probe::Require),
         "off" => Ok(Probe::Off),
-        _ => bail!("expected warn, require or off, found {}", printable(text)),
+        _ => bail!("expected warn, require or off, found {}", sanitized(text)),
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) fn probe_address(text: &str) -> anyhow::Result<(String, u16)> {
         .parse()
         .ok()
         .filter(|address: &Authority| !address.host().is_empty() && !text.contains('@'))
-        .ok_or_else(|| anyhow!("expected host or host:port, found {}", printable(text)))?;
+        .ok_or_else(|| anyhow!("expected host or host:port, found {}", sanitized(text)))?;
     let host = address.host().trim_matches(['[', ']']);
     Ok((host.to_owned(), address.port_u16().unwrap_or(HTTPS)))
 }
@@ -167,7 +167,7 @@ pub(super) fn force(text: &str) -> anyhow::Result<Vec<Reason>> {
                 .find(|reason| reason.word() == word)
                 .ok_or_else(|| {
                     let known = OVERRULABLE.map(Reason::word).join(", ");
-                    anyhow!("expected some of {known}, found {}", printable(word))
+                    anyhow!("expected some of {known}, found {}", sanitized(word))
                 })
         })
         .collect()
@@ -180,7 +180,7 @@ pub(super) fn deadline(text: &str) -> anyhow::Result<u64> {
         .ok_or_else(|| {
             anyhow!(
                 "expected seconds from 1 to {LONGEST_DEADLINE}, found {}",
-                printable(text)
+                sanitized(text)
             )
         })
 }
@@ -193,7 +193,7 @@ pub(super) fn log_level(text: &str) -> anyhow::Result<LevelFilter> {
         "debug" => Ok(LevelFilter::Debug),
         _ => bail!(
             "expected error, warn, info or debug, found {}",
-            printable(text)
+            sanitized(text)
         ),
     }
 }
@@ -202,6 +202,6 @@ pub(super) fn log_format(text: &str) -> anyhow::Result<bool> {
     match text {
         "json" => Ok(true),
         "text" => Ok(false),
-        _ => bail!("expected json or text, found {}", printable(text)),
+        _ => bail!("expected json or text, found {}", sanitized(text)),
     }
 }

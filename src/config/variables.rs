@@ -1,6 +1,6 @@
 //! The table of variables, which `--help` prints and the README's table is held to.
 
-use crate::error::Kind;
+use crate::error::ExitStatus;
 
 /// A variable of the environment, as people know it.
 pub struct Variable {
@@ -216,7 +216,7 @@ pub fn help() -> String {
         "\nThe log goes to standard error, the report (one line of JSON) to standard output.\n\n\
          Exit status:\n   0  every target is in line, or the event does not concern us\n",
     );
-    for (kind, meaning) in Kind::ALL {
+    for (kind, meaning) in ExitStatus::ALL {
         text.push_str(&format!("{:>4}  {meaning}\n", kind.status()));
     }
     text.truncate(text.trim_end().len());

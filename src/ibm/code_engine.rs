@@ -11,31 +11,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::ibm::http::{Answer, Method};
-use crate::ibm::iam::{CallFailure, Iam};
+use crate::ibm::client::ApiError;
+use crate::ibm::client::{Answer, Method};
+use crate::ibm::iam::Iam;
 use crate::ibm::ids::{AppName, TlsSecretName, Uuid};
 use crate::secret::Secret;
 
 /// The behaviour of the API that this program was written for.
 const VERSION: &str = "version=2025-07-10";
 
-/// Where a TLS secret is.
+/// A project, and where its API is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Place {
+pub struct Project {
     /// The base URL of the API for the project's region, without `/v2`.
     pub base: String,
-    /// The project.
-    pub project_id: Uuid,
-    /// The secret.
-    pub name: TlsSecretName,
+    /// The ID of the project.
+    pub id: Uuid,
 }
 
-impl Place {
-    /// Whether both stand in the same project.
-    #[must_use]
-    pub fn same_project(&self, other: &Self) -> bool {
-        (&self.base, &self.project_id) == (&other.base, &other.project_id)
-    }
+/// A TLS secret of a project.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct TlsSecretRef {
+    /// Its project.
+    pub project: Project,
+    /// Its name.
+    pub name: TlsSecretName,
 }
 
 /// A secret of a project as the API shows it, key in clear text.
@@ -234,39 +234,39 @@ impl<'a> CodeEngine<'a> {
     /// Reads the secret.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn tls_secret(&self, place: &Place) -> Result<TlsSecret, CallFailure> {
+    /// An [`ApiError`].
+    pub fn tls_secret(&self, place: &TlsSecretRef) -> Result<TlsSecret, ApiError> {
         let answer = self.iam.call(Method::Get, &url(place), &[], &[])?;
-        read(&answer).map_err(CallFailure::Answer)
+        read(&answer).map_err(ApiError::Unexpected)
     }
 
-    /// Lists the user-managed domain mappings of the project of `place`.
+    /// Lists the user-managed domain mappings of the project.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn domain_mappings(&self, place: &Place) -> Result<Vec<DomainMapping>, CallFailure> {
-        let mut mappings: Vec<DomainMapping> = self.list(place, "domain_mappings")?;
+    /// An [`ApiError`].
+    pub fn domain_mappings(&self, project: &Project) -> Result<Vec<DomainMapping>, ApiError> {
+        let mut mappings: Vec<DomainMapping> = self.list(project, "domain_mappings")?;
         mappings.retain(|mapping| mapping.user_managed);
         Ok(mappings)
     }
 
-    /// Lists the apps of the project of `place`.
+    /// Lists the apps of the project.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn apps(&self, place: &Place) -> Result<Vec<App>, CallFailure> {
-        self.list(place, "apps")
+    /// An [`ApiError`].
+    pub fn apps(&self, project: &Project) -> Result<Vec<App>, ApiError> {
+        self.list(project, "apps")
     }
 
-    /// Reads an app of the project of `place`.
+    /// Reads an app of the project.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn app(&self, place: &Place, name: &AppName) -> Result<App, CallFailure> {
+    /// An [`ApiError`].
+    pub fn app(&self, project: &Project, name: &AppName) -> Result<App, ApiError> {
         let answer = self
             .iam
-            .call(Method::Get, &app_url(place, name), &[], &[])?;
-        read_app(&answer).map_err(CallFailure::Answer)
+            .call(Method::Get, &app_url(project, name), &[], &[])?;
+        read_app(&answer).map_err(ApiError::Unexpected)
     }
 
     /// Gives an app literal variables, if it still is as `app` was read, and keeps everything else:
@@ -274,18 +274,18 @@ impl<'a> CodeEngine<'a> {
     /// Sent once. Returns the app as it is then.
     ///
     /// # Errors
-    /// A [`CallFailure`]; unless its status says otherwise, the app may have been changed.
+    /// An [`ApiError`]; unless its status says otherwise, the app may have been changed.
     pub fn set_variables(
         &self,
-        place: &Place,
+        project: &Project,
         name: &AppName,
         app: &App,
         variables: &[(&str, String)],
-    ) -> Result<App, CallFailure> {
+    ) -> Result<App, ApiError> {
         let entity_tag = app
             .entity_tag
             .as_deref()
-            .ok_or_else(|| CallFailure::Answer(anyhow!("the app shows no entity tag")))?;
+            .ok_or_else(|| ApiError::Unexpected(anyhow!("the app shows no entity tag")))?;
         let ours = |entry: &&Value| {
             let name = text(entry, "name");
             variables
@@ -311,24 +311,24 @@ impl<'a> CodeEngine<'a> {
         ];
         let answer = self
             .iam
-            .call(Method::Patch, &app_url(place, name), &headers, &body)?;
-        read_app(&answer).map_err(CallFailure::Answer)
+            .call(Method::Patch, &app_url(project, name), &headers, &body)?;
+        read_app(&answer).map_err(ApiError::Unexpected)
     }
 
     fn list<T: DeserializeOwned>(
         &self,
-        place: &Place,
+        project: &Project,
         collection: &str,
-    ) -> Result<Vec<T>, CallFailure> {
+    ) -> Result<Vec<T>, ApiError> {
         let list = format!(
             "{}/v2/projects/{}/{collection}?{VERSION}&limit=100",
-            place.base, place.project_id
+            project.base, project.id
         );
         let mut found = Vec::new();
         let mut url = list.clone();
         for _ in 0..MOST_PAGES {
             let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-            let page: Page<T> = answer.json().map_err(CallFailure::Answer)?;
+            let page: Page<T> = answer.json().map_err(ApiError::Unexpected)?;
             found.extend(page.items);
             let Some(start) = page.next.and_then(|next| next.start) else {
                 return Ok(found);
@@ -338,7 +338,7 @@ impl<'a> CodeEngine<'a> {
                 utf8_percent_encode(&start, NON_ALPHANUMERIC)
             );
         }
-        Err(CallFailure::Answer(anyhow!(
+        Err(ApiError::Unexpected(anyhow!(
             "the list {collection} has more than {MOST_PAGES} pages"
         )))
     }
@@ -347,14 +347,14 @@ impl<'a> CodeEngine<'a> {
     /// service says that it holds now (none, if its answer cannot be read). Sent once.
     ///
     /// # Errors
-    /// A [`CallFailure`]; unless its status says otherwise, the secret may have been replaced.
+    /// An [`ApiError`]; unless its status says otherwise, the secret may have been replaced.
     pub fn replace(
         &self,
-        place: &Place,
+        place: &TlsSecretRef,
         entity_tag: &str,
         certificate: &str,
         key: &Secret,
-    ) -> Result<Option<TlsSecret>, CallFailure> {
+    ) -> Result<Option<TlsSecret>, ApiError> {
         let replacement = Replacement {
             format: "tls",
             data: ReplacementData {
@@ -373,17 +373,17 @@ impl<'a> CodeEngine<'a> {
     }
 }
 
-fn url(place: &Place) -> String {
+fn url(place: &TlsSecretRef) -> String {
     format!(
         "{}/v2/projects/{}/secrets/{}?{VERSION}",
-        place.base, place.project_id, place.name
+        place.project.base, place.project.id, place.name
     )
 }
 
-fn app_url(place: &Place, name: &AppName) -> String {
+fn app_url(project: &Project, name: &AppName) -> String {
     format!(
         "{}/v2/projects/{}/apps/{name}?{VERSION}",
-        place.base, place.project_id
+        project.base, project.id
     )
 }
 

@@ -18,11 +18,11 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Reason, error};
-use crate::ibm::http::{Answer, Failure, Http, Method, Request};
-use crate::ibm::rights::Rights;
-use crate::printable::printable;
+use crate::ibm::client::{Answer, ApiError, Http, Method, Request};
 use crate::secret::Secret;
 use crate::stop::Stop;
+use crate::sync::refusals::Grantee;
+use crate::text::sanitized;
 
 /// A token that has less than this left is replaced before it is used (IBM's SDKs: 10 s are too few).
 const SAFETY_MARGIN: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ pub struct Iam<'a> {
     stop: &'a Stop,
     endpoint: Endpoint,
     credentials: Credentials,
-    rights: Rights,
+    grantee: Grantee,
     token: Mutex<Option<Token>>,
     public: AtomicBool,
 }
@@ -86,27 +86,6 @@ struct TokenAnswer {
     expires_in: u64,
 }
 
-/// Why an authorized request failed.
-#[derive(Debug)]
-pub enum CallFailure {
-    /// There is no token to send.
-    NoToken(Error),
-    /// The service's side.
-    Service(Failure),
-    /// The service answered well, but with something else than its API describes.
-    Answer(anyhow::Error),
-}
-
-impl fmt::Display for CallFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoToken(error) => error.fmt(f),
-            Self::Service(failure) => failure.fmt(f),
-            Self::Answer(cause) => write!(f, "{cause:#}"),
-        }
-    }
-}
-
 impl<'a> Iam<'a> {
     /// Asks for no token yet.
     #[must_use]
@@ -115,14 +94,14 @@ impl<'a> Iam<'a> {
         stop: &'a Stop,
         endpoint: Endpoint,
         credentials: Credentials,
-        rights: Rights,
+        grantee: Grantee,
     ) -> Self {
         Self {
             http,
             stop,
             endpoint,
             credentials,
-            rights,
+            grantee,
             token: Mutex::new(None),
             public: AtomicBool::new(false),
         }
@@ -133,7 +112,7 @@ impl<'a> Iam<'a> {
     pub fn token_file(&self) -> Option<Result<PathBuf, Error>> {
         match &self.credentials {
             Credentials::Profile { token_files, .. } => {
-                Some(read_token(token_files, &self.rights).map(|(path, _)| path))
+                Some(read_token(token_files, &self.grantee).map(|(path, _)| path))
             }
             Credentials::ApiKey(_) => None,
         }
@@ -146,7 +125,7 @@ impl<'a> Iam<'a> {
     pub fn assume(&self) -> Result<(), Error> {
         match self.token(None) {
             Ok(_) => Ok(()),
-            Err(CallFailure::NoToken(error)) => Err(error),
+            Err(ApiError::NoToken(error)) => Err(error),
             Err(failure) => Err(error!(Reason::IamRefused, "{failure}")),
         }
     }
@@ -172,27 +151,26 @@ impl<'a> Iam<'a> {
     /// second one waits for clocks that disagree.
     ///
     /// # Errors
-    /// A [`CallFailure`].
+    /// An [`ApiError`].
     pub fn call(
         &self,
         method: Method,
         url: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, CallFailure> {
+    ) -> Result<Answer, ApiError> {
         let token = self.token(None)?;
         match self.send(&token, method, url, headers, body) {
             Err(failure) if failure.status() == Some(401) => {}
-            other => return other.map_err(CallFailure::Service),
+            other => return other,
         }
         let token = self.token(Some(&token))?;
         match self.send(&token, method, url, headers, body) {
             Err(failure) if failure.status() == Some(401) => {}
-            other => return other.map_err(CallFailure::Service),
+            other => return other,
         }
-        self.stop.wait(CLOCK_SKEW).map_err(CallFailure::NoToken)?;
+        self.stop.wait(CLOCK_SKEW).map_err(ApiError::NoToken)?;
         self.send(&token, method, url, headers, body)
-            .map_err(CallFailure::Service)
     }
 
     fn send(
@@ -202,7 +180,7 @@ impl<'a> Iam<'a> {
         url: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, ApiError> {
         let mut all = vec![("Authorization", token.header.as_str())];
         all.extend_from_slice(headers);
         let request = Request {
@@ -219,7 +197,7 @@ impl<'a> Iam<'a> {
 
     /// The token of the run; a new one if there is none, if it ends soon, or if it is `refused`.
     /// Others who ask meanwhile wait for the same answer.
-    fn token(&self, refused: Option<&Token>) -> Result<Token, CallFailure> {
+    fn token(&self, refused: Option<&Token>) -> Result<Token, ApiError> {
         let mut held: MutexGuard<'_, Option<Token>> =
             self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = held.as_ref() {
@@ -228,7 +206,7 @@ impl<'a> Iam<'a> {
                 return Ok(token.clone());
             }
         }
-        let token = self.fetch().map_err(CallFailure::NoToken)?;
+        let token = self.fetch().map_err(ApiError::NoToken)?;
         *held = Some(token.clone());
         Ok(token)
     }
@@ -272,8 +250,8 @@ impl<'a> Iam<'a> {
         &self,
         base: &str,
         form: &str,
-        send: fn(&Http, &Request<'_>) -> Result<Answer, Failure>,
-    ) -> Result<Answer, Failure> {
+        send: fn(&Http, &Request<'_>) -> Result<Answer, ApiError>,
+    ) -> Result<Answer, ApiError> {
         let request = Request {
             method: Method::Post,
             url: &format!("{base}/identity/token"),
@@ -292,7 +270,7 @@ impl<'a> Iam<'a> {
                 profile,
                 token_files,
             } => {
-                let (_, token) = read_token(token_files, &self.rights)?;
+                let (_, token) = read_token(token_files, &self.grantee)?;
                 Ok(form(&[
                     ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
                     ("cr_token", token.expose()),
@@ -307,11 +285,11 @@ impl<'a> Iam<'a> {
         }
     }
 
-    fn explain(&self, failure: Failure) -> Error {
+    fn explain(&self, failure: ApiError) -> Error {
         let code = match failure {
-            Failure::Stopped(error) => return error,
-            Failure::Status { ref code, .. } => code.as_deref().unwrap_or_default(),
-            Failure::Unanswered { .. } => "",
+            ApiError::Stopped(error) => return error,
+            ApiError::Status { ref code, .. } => code.as_deref().unwrap_or_default(),
+            _ => "",
         };
         match (&self.credentials, code) {
             (
@@ -322,16 +300,17 @@ impl<'a> Iam<'a> {
                 },
                 PROFILE_NOT_ELIGIBLE,
             ) => {
-                let claims = read_token(token_files, &self.rights)
+                let claims = read_token(token_files, &self.grantee)
                     .map(|(_, token)| Claims::of(&token))
                     .unwrap_or_default();
                 error!(
                     Reason::ProfileRefused,
                     "this job may not assume the trusted profile ({field} {}), or there is no such profile: {failure}; the compute resource token says {claims}",
-                    printable(profile)
+                    sanitized(profile)
                 )
-                .hint(
-                    self.rights
+                .hint("link the profile to this job of this project")
+                .command(
+                    self.grantee
                         .link(claims.project_name.as_deref(), claims.component_name.as_deref()),
                 )
             }
@@ -372,7 +351,7 @@ impl Claims {
 
 impl fmt::Display for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |claim: &Option<String>| printable(claim.as_deref().unwrap_or("not given"));
+        let shown = |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("not given"));
         write!(
             f,
             "project {}, component type {}, component {}",
@@ -385,11 +364,11 @@ impl fmt::Display for Claims {
 
 /// Whether there is no token service at this address: not reachable, or a gateway that has no such
 /// page.
-fn absent(failure: &Failure) -> bool {
+fn absent(failure: &ApiError) -> bool {
     match failure {
-        Failure::Unanswered { unreachable, .. } => *unreachable,
-        Failure::Status { status, code, .. } => *status == 404 && code.is_none(),
-        Failure::Stopped(_) => false,
+        ApiError::Unanswered { unreachable, .. } => *unreachable,
+        ApiError::Status { status, code, .. } => *status == 404 && code.is_none(),
+        _ => false,
     }
 }
 
@@ -415,7 +394,7 @@ fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
 
 /// The compute resource token from the first file that exists. A JWT holds no white space, so the
 /// end of the line is no part of it.
-fn read_token(files: &[PathBuf], rights: &Rights) -> Result<(PathBuf, Secret), Error> {
+fn read_token(files: &[PathBuf], grantee: &Grantee) -> Result<(PathBuf, Secret), Error> {
     let names: Vec<String> = files
         .iter()
         .map(|file| file.display().to_string())
@@ -448,7 +427,8 @@ fn read_token(files: &[PathBuf], rights: &Rights) -> Result<(PathBuf, Secret), E
         "there is no compute resource token (looked for {})",
         names.join(", ")
     )
-    .hint(rights.token_file()))
+    .hint("enable trusted profiles for the job")
+    .command(grantee.enable_token()))
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::ibm::http::Method;
-use crate::ibm::iam::{CallFailure, Iam};
+use crate::ibm::client::ApiError;
+use crate::ibm::client::Method;
+use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::secret::Secret;
 
@@ -103,8 +104,8 @@ impl<'a> SecretsManager<'a> {
     /// Reads the secret as it is now, or as it was before the last rotation.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn secret(&self, id: &Uuid, version: Version) -> Result<CertificateSecret, CallFailure> {
+    /// An [`ApiError`].
+    pub fn secret(&self, id: &Uuid, version: Version) -> Result<CertificateSecret, ApiError> {
         match version {
             Version::Current => self.get(&id.to_string()),
             Version::Previous => {
@@ -122,23 +123,23 @@ impl<'a> SecretsManager<'a> {
     /// Reads what is known of a version, without its payload.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn version(&self, id: &Uuid, version: Version) -> Result<VersionMetadata, CallFailure> {
+    /// An [`ApiError`].
+    pub fn version(&self, id: &Uuid, version: Version) -> Result<VersionMetadata, ApiError> {
         self.get(&format!("{id}/versions/{version}/metadata"))
     }
 
     /// Reads what is known of the secret, without its payload.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn metadata(&self, id: &Uuid) -> Result<(), CallFailure> {
+    /// An [`ApiError`].
+    pub fn metadata(&self, id: &Uuid) -> Result<(), ApiError> {
         let _: IgnoredAny = self.get(&format!("{id}/metadata"))?;
         Ok(())
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallFailure> {
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
         let url = format!("{}/api/v2/secrets/{path}", self.base);
         let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-        answer.json().map_err(CallFailure::Answer)
+        answer.json().map_err(ApiError::Unexpected)
     }
 }

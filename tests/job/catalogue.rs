@@ -28,7 +28,7 @@ mod texts;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use sm_tls_sync::error::{Kind, Reason};
+use sm_tls_sync::error::{ExitStatus, Reason};
 
 use pki::Cert;
 
@@ -153,7 +153,7 @@ fn the_catalogue_is_large_and_every_reason_to_refuse_material_stands_in_it() {
     ];
     let expected: BTreeSet<&str> = Reason::ALL
         .iter()
-        .filter(|(reason, _)| reason.kind() == Some(Kind::Certificate))
+        .filter(|(reason, _)| reason.exit_status() == Some(ExitStatus::Certificate))
         .map(|(reason, _)| reason.word())
         .filter(|word| !of_others.contains(word))
         .collect();

@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use sm_tls_sync::config::VARIABLES;
-use sm_tls_sync::error::{Kind, Reason};
+use sm_tls_sync::error::{ExitStatus, Reason};
 
 fn file(name: &str) -> String {
     let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -30,7 +30,7 @@ fn the_readmes_table_of_variables_is_the_programs() {
 #[test]
 fn the_readmes_exit_statuses_are_the_programs() {
     let readme = file("README.md");
-    for (kind, meaning) in Kind::ALL {
+    for (kind, meaning) in ExitStatus::ALL {
         let row = format!("| {} | {meaning} |", kind.status());
         assert!(readme.contains(&row), "README.md should hold:\n{row}");
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
-use sm_tls_sync::assemble::{Bundle, assemble};
 use sm_tls_sync::error::Error;
-use sm_tls_sync::fetch;
 use sm_tls_sync::secret::Secret;
+use sm_tls_sync::sync::assemble::{Bundle, assemble};
+use sm_tls_sync::sync::fetch;
 
 use super::{CASES, Case, Verdict, none};
 use crate::leaks;

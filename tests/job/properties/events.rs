@@ -8,7 +8,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::Error;
-use sm_tls_sync::validate::{Order, validate};
+use sm_tls_sync::sync::validate::{Order, validate};
 
 use super::{config, judge};
 

@@ -5,14 +5,14 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use sm_tls_sync::assemble::{Bundle, assemble};
-use sm_tls_sync::certificate::{Certificate, Signature};
+use sm_tls_sync::cert::certificate::{Certificate, Signature};
+use sm_tls_sync::cert::handshake::rehearse;
+use sm_tls_sync::cert::pem;
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::fetch::Material;
-use sm_tls_sync::pem;
-use sm_tls_sync::rehearse::rehearse;
-use sm_tls_sync::validate::{Order, describe};
+use sm_tls_sync::sync::assemble::{Bundle, assemble};
+use sm_tls_sync::sync::fetch::Material;
+use sm_tls_sync::sync::validate::{Order, describe};
 
 /// No sentence is longer: a few texts from outside, each cut, and our own words.
 const LONGEST_TEXT: usize = 8000;

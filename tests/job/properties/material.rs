@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sm_tls_sync::assemble::Bundle;
-use sm_tls_sync::certificate::Certificate;
+use sm_tls_sync::cert::certificate::Certificate;
+use sm_tls_sync::cert::pem;
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::fetch::Material;
-use sm_tls_sync::pem;
 use sm_tls_sync::secret::Secret;
+use sm_tls_sync::sync::assemble::Bundle;
+use sm_tls_sync::sync::fetch::Material;
 
 use super::chains::{self, Flaw, Made, NOW, Plan, now};
 use super::{config, judge};

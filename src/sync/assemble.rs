@@ -8,8 +8,6 @@
 //! are all valid now, self-signed roots left out; among twins (same subject, key and issuer) the one
 //! with the newest `notBefore`. The same material in any order gives the same bytes.
 
-mod chain;
-
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -17,14 +15,13 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls_pki_types::{PrivateKeyDer, UnixTime};
 use zeroize::Zeroizing;
 
-use crate::assemble::chain::Chain;
-use crate::certificate::{Certificate, chain_sha256, rfc3339};
-use crate::error::{Error, Reason, error};
-use crate::fetch::Material;
-use crate::pem;
-use crate::printable::printable;
-use crate::report::Finding;
+use crate::cert::certificate::{Certificate, chain_sha256, rfc3339};
+use crate::cert::chain::{self, Chain};
+use crate::cert::pem;
+use crate::error::{Error, Finding, Reason, error};
 use crate::secret::Secret;
+use crate::sync::fetch::Material;
+use crate::text::sanitized;
 
 /// More certificates than any real chain has: what is beyond is a mistake, or an attack.
 const MOST_CERTIFICATES: usize = 64;
@@ -57,7 +54,7 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     let chain = chain::build(leaf, &certificates, now)?;
 
     let mut findings = Vec::new();
-    let mut find = |code, message| findings.push(Finding { code, message });
+    let mut find = |code, message| findings.push(Finding::new(code, message));
     if let Some(tree) = &chain.gap {
         find(
             Reason::ChainGap,
@@ -144,13 +141,13 @@ impl Bundle {
         }
         let mut findings = self.findings.clone();
         findings.retain(|finding| finding.code != Reason::ChainGap);
-        findings.push(Finding {
-            code: Reason::ChainCompleted,
-            message: format!(
+        findings.push(Finding::new(
+            Reason::ChainCompleted,
+            format!(
                 "Secrets Manager gives no issuer: {} was taken over from the deployed chain",
                 first.subject_text
             ),
-        });
+        ));
         let key_pem = Secret::from(self.key_pem.expose().to_owned());
         Some(Self::new(&self.name, &self.leaf, chain, key_pem, findings))
     }
@@ -320,5 +317,5 @@ fn list(items: impl Iterator<Item = impl Into<String>>) -> String {
     if items.is_empty() {
         return "nothing".to_owned();
     }
-    printable(&items.join(" | "))
+    sanitized(&items.join(" | "))
 }

@@ -8,31 +8,27 @@
 //! fails and both are looked at again: so no interleaving of runs and rotations leaves an older
 //! certificate behind.
 
-mod decide;
-mod deployed;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
 
-use crate::assemble::{Bundle, assemble};
-use crate::certificate::{Certificate, rfc3339};
-use crate::error::{Error, Reason, error};
-use crate::fetch::{Fetched, fetch};
-use crate::ibm::code_engine::{CodeEngine, Place};
-use crate::ibm::http::Failure;
-use crate::ibm::iam::CallFailure;
+use crate::cert::certificate::{Certificate, rfc3339};
+use crate::cert::handshake::rehearse;
+use crate::cert::roots::Roots;
+use crate::error::{Error, Finding, Reason, error};
+use crate::ibm::client::Fate;
+use crate::ibm::code_engine::{CodeEngine, TlsSecretRef};
 use crate::ibm::ids::Uuid;
-use crate::ibm::rights::Rights;
 use crate::ibm::secrets_manager::{SecretsManager, Version};
-use crate::rehearse::rehearse;
-use crate::replace::decide::{Case, Decision, Evidence, Question, decide, standing};
-use crate::replace::deployed::Deployed;
-use crate::report::{Action, Finding, InLine, Leaf, Outcome, Replaced};
-use crate::roots::Roots;
+use crate::report::{Action, InLine, Leaf, Outcome, Replaced};
 use crate::stop::Stop;
-use crate::validate::Pair;
+use crate::sync::assemble::{Bundle, assemble};
+use crate::sync::compare::{Case, Decision, Evidence, Question, decide, standing};
+use crate::sync::deployed::{self, Deployed};
+use crate::sync::fetch::{Fetched, fetch};
+use crate::sync::refusals::{self, Grantee};
+use crate::sync::validate::Pair;
 
 /// How often a target is looked at and decided.
 const MOST_ATTEMPTS: u32 = 5;
@@ -50,7 +46,7 @@ pub struct World<'a> {
     /// Where they go.
     pub code_engine: CodeEngine<'a>,
     /// What to grant where a right is missing.
-    pub rights: &'a Rights,
+    pub grantee: &'a Grantee,
     /// The roots that clients know.
     pub roots: &'a Roots,
     /// How long it may take.
@@ -80,8 +76,8 @@ impl World<'_> {
     ///
     /// # Errors
     /// Exit status 7; 4, if there is no token.
-    pub fn look(&self, place: &Place) -> Result<Deployed, Error> {
-        deployed::look(&self.code_engine, place, self.rights)
+    pub fn look(&self, place: &TlsSecretRef) -> Result<Deployed, Error> {
+        deployed::look(&self.code_engine, place, self.grantee)
     }
 
     /// Steps 2 and 3: the certificate as it is now (or was before, if that is asked for), fit to
@@ -97,7 +93,7 @@ impl World<'_> {
         let Fetched {
             material,
             updated_at,
-        } = fetch(&self.secrets_manager, secret, version, self.rights)?;
+        } = fetch(&self.secrets_manager, secret, version, self.grantee)?;
         let bundle = assemble(&material, self.now).map_err(|mut error| {
             error.cause = error.cause.context(format!(
                 "the certificate {} ({secret}) is not fit to serve",
@@ -129,7 +125,7 @@ impl World<'_> {
         loop {
             match decide(&case, &evidence) {
                 Decision::Ask(Question::Domains) if evidence.domains.is_none() => {
-                    let mappings = self.code_engine.domain_mappings(&pair.place);
+                    let mappings = self.code_engine.domain_mappings(&pair.place.project);
                     evidence.domains = Some(
                         mappings
                             .map(|mut mappings| {
@@ -183,10 +179,7 @@ impl World<'_> {
                 "the next event or daily run {next}; HOLD=true (in TARGETS: \"hold\") keeps the job from writing until Secrets Manager is repaired"
             )
         };
-        Finding {
-            code: Reason::Undone,
-            message,
-        }
+        Finding::new(Reason::Undone, message)
     }
 }
 
@@ -222,11 +215,10 @@ pub fn replace(
             findings.extend(standing(bundle, world.roots, world.now));
             findings.extend(further);
             if held {
-                findings.push(Finding {
-                    code: Reason::Held,
-                    message: "the target is on hold: nothing is written until it is released"
-                        .to_owned(),
-                });
+                findings.push(Finding::new(
+                    Reason::Held,
+                    "the target is on hold: nothing is written until it is released".to_owned(),
+                ));
             }
             if world.version == Version::Previous && action != Action::Failed {
                 findings.push(world.after_undo(pair, bundle));
@@ -327,14 +319,11 @@ fn missed(
 ) -> Option<Finding> {
     let age = world.now.as_secs().saturating_sub(updated_at?.as_secs());
     let placeholder = before.is_none_or(Certificate::self_issued);
-    (world.by_cron && !placeholder && age > MISSED).then(|| Finding {
-        code: Reason::EventMissed,
-        message: format!(
+    (world.by_cron && !placeholder && age > MISSED).then(|| Finding::new(Reason::EventMissed, format!(
             "this certificate is in Secrets Manager for {} minutes, and no event brought it: look at the log of Event Notifications, \
              its topic, destination and subscription, and at the job runs of that time",
             age / 60
-        ),
-    })
+        )))
 }
 
 /// The outcome for a certificate that is not to be had or not fit to serve.
@@ -350,10 +339,7 @@ fn unfit(pair: &Pair, deployed: &Deployed, error: &Error) -> Outcome {
     Outcome {
         reason: Some(Reason::NotIssued),
         message: message.clone(),
-        findings: vec![Finding {
-            code: Reason::NotIssued,
-            message,
-        }],
+        findings: vec![Finding::new(Reason::NotIssued, message)],
         ..outcome
     }
 }
@@ -394,63 +380,14 @@ fn write(
         }
         Err(failure) => failure,
     };
-    let CallFailure::Service(service) = &failure else {
-        return Written::Failed(explain("replaced", failure, &pair.place, world.rights));
-    };
-    match service {
-        // which of the two Code Engine answers for a stale tag is not documented
-        Failure::Status {
-            status: 409 | 412, ..
-        } => Written::Conflict,
-        Failure::Status {
-            status: 408 | 429 | 500..,
-            retry_after,
-            ..
-        } => Written::Unknown(service.to_string(), *retry_after),
-        Failure::Unanswered { .. } => Written::Unknown(service.to_string(), None),
-        Failure::Status { .. } | Failure::Stopped(_) => {
-            Written::Failed(explain("replaced", failure, &pair.place, world.rights))
-        }
-    }
-}
-
-/// Why the TLS secret could not be read or replaced, and what to do.
-pub fn explain(verb: &str, failure: CallFailure, place: &Place, rights: &Rights) -> Error {
-    let Place {
-        name, project_id, ..
-    } = place;
-    match failure {
-        CallFailure::Service(failure) if failure.status() == Some(404) => error!(
-            Reason::TlsSecretMissing,
-            "there is no TLS secret {name} in project {project_id}: {failure}"
-        )
-        .hint(format!(
-            "create it once: ibmcloud ce secret create --format tls --name {name} --cert-chain-file CHAIN --private-key-file KEY"
+    match failure.fate() {
+        Fate::Conflict => Written::Conflict,
+        Fate::Unknown(wait) => Written::Unknown(failure.to_string(), wait),
+        Fate::Rejected => Written::Failed(refusals::tls_secret(
+            "replace",
+            failure,
+            &pair.place,
+            world.grantee,
         )),
-        failure => {
-            let what = format!("the TLS secret {name} of project {project_id} cannot be {verb}");
-            refused(&what, failure, project_id, rights)
-        }
-    }
-}
-
-/// Why Code Engine did not do something in a project, and what to do.
-pub fn refused(what: &str, failure: CallFailure, project_id: &Uuid, rights: &Rights) -> Error {
-    let failure = match failure {
-        CallFailure::NoToken(error) | CallFailure::Service(Failure::Stopped(error)) => {
-            return error;
-        }
-        CallFailure::Answer(cause) => {
-            return Error::new(Reason::CodeEngineRefused, cause.context(what.to_owned()));
-        }
-        CallFailure::Service(failure) => failure,
-    };
-    match failure.status() {
-        Some(401) => error!(Reason::CodeEngineForbidden, "{what}: {failure}")
-            .hint("a context-based restriction answers like this, too"),
-        Some(403) => error!(Reason::CodeEngineForbidden, "{what}: {failure}")
-            .hint(rights.write_project(project_id)),
-        _ if failure.temporary() => error!(Reason::CodeEngineUnavailable, "{what}: {failure}"),
-        _ => error!(Reason::CodeEngineRefused, "{what}: {failure}"),
     }
 }

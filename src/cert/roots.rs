@@ -6,7 +6,7 @@
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::certificate::{Certificate, Signature, rfc3339};
+use crate::cert::certificate::{Certificate, Signature, rfc3339};
 
 /// The roots.
 #[derive(Debug)]

@@ -23,11 +23,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::assemble::Bundle;
-use crate::certificate::ServerName as Name;
-use crate::error::{Error, Reason};
-use crate::pem;
-use crate::report::Finding;
+use crate::cert::certificate::ServerName as Name;
+use crate::cert::pem;
+use crate::error::{Error, Finding, Reason};
+use crate::sync::assemble::Bundle;
 
 /// Flights that a handshake may take; TLS 1.3 needs three.
 const MOST_FLIGHTS: usize = 10;
@@ -75,10 +74,10 @@ fn perform(bundle: &Bundle, certificate_pem: &str, now: UnixTime) -> anyhow::Res
     for name in &bundle.leaf.names {
         match client_name(name).filter(|asked| verify_server_name(&parsed, asked).is_ok()) {
             Some(asked) => names.push(asked),
-            None => unusable.push(Finding {
-                code: Reason::NameUnusable,
-                message: format!("no TLS client can ask for the name {name}"),
-            }),
+            None => unusable.push(Finding::new(
+                Reason::NameUnusable,
+                format!("no TLS client can ask for the name {name}"),
+            )),
         }
     }
     let name = names

@@ -5,16 +5,14 @@
 
 use rustls_pki_types::UnixTime;
 
-use crate::certificate::parse_rfc3339;
+use crate::cert::certificate::parse_rfc3339;
 use crate::error::{Error, Reason, error};
-use crate::ibm::http::Failure;
-use crate::ibm::iam::CallFailure;
 use crate::ibm::ids::Uuid;
-use crate::ibm::rights::Rights;
 use crate::ibm::secrets_manager::{CertificateSecret, SecretsManager, Version};
-use crate::printable::printable;
 use crate::secret::Secret;
-use crate::validate::CERTIFICATE_TYPES;
+use crate::sync::refusals::{self, Grantee};
+use crate::sync::validate::CERTIFICATE_TYPES;
+use crate::text::sanitized;
 
 /// What a certificate is made of, as texts.
 #[derive(Debug)]
@@ -44,14 +42,14 @@ pub fn fetch(
     secrets_manager: &SecretsManager<'_>,
     id: &Uuid,
     version: Version,
-    rights: &Rights,
+    grantee: &Grantee,
 ) -> Result<Fetched, Error> {
     let secret = secrets_manager
         .secret(id, version)
-        .map_err(|failure| explain(failure, id, version, rights))?;
+        .map_err(|failure| refusals::secret(failure, id, version, grantee))?;
     let name = match secret.name.as_str() {
         "" => id.to_string(),
-        name => printable(name),
+        name => sanitized(name),
     };
     let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
     Ok(Fetched {
@@ -65,7 +63,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
         return Err(error!(
             Reason::SecretsManagerRefused,
             "Secrets Manager was asked for secret {id} and gave {}",
-            printable(&secret.id)
+            sanitized(&secret.id)
         ));
     }
     let secret_type = secret.secret_type.as_str();
@@ -73,7 +71,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
         return Err(error!(
             Reason::WrongType,
             "the secret {name} ({id}) is of type {}, expected one of {}",
-            printable(secret_type),
+            sanitized(secret_type),
             CERTIFICATE_TYPES.join(", ")
         ));
     }
@@ -143,51 +141,6 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
         certificates,
         key,
     })
-}
-
-fn explain(failure: CallFailure, id: &Uuid, version: Version, rights: &Rights) -> Error {
-    let failure = match failure {
-        CallFailure::NoToken(error) | CallFailure::Service(Failure::Stopped(error)) => {
-            return error;
-        }
-        CallFailure::Answer(cause) => {
-            return Error::new(
-                Reason::SecretsManagerRefused,
-                cause.context(format!("secret {id} of Secrets Manager cannot be read")),
-            );
-        }
-        CallFailure::Service(failure) => failure,
-    };
-    match failure.status() {
-        Some(404) if version == Version::Previous => error!(
-            Reason::SecretMissing,
-            "there is no previous version of secret {id} in Secrets Manager: {failure}"
-        )
-        .hint("only the version before the last rotation can be deployed; import an older certificate again"),
-        Some(404) => error!(
-            Reason::SecretMissing,
-            "there is no secret {id} in Secrets Manager: {failure}"
-        )
-        .hint("check the id, and that SECRETS_MANAGER_URL is the instance that holds it"),
-        Some(401) => error!(
-            Reason::SecretForbidden,
-            "Secrets Manager does not take our token for secret {id}: {failure}"
-        )
-        .hint("a context-based restriction or an IP allow-list answers like this, too"),
-        Some(403) => error!(
-            Reason::SecretForbidden,
-            "the secret {id} may not be read: {failure}"
-        )
-        .hint(rights.read_secret(id)),
-        _ if failure.temporary() => error!(
-            Reason::SecretsManagerUnavailable,
-            "secret {id} cannot be read: {failure}"
-        ),
-        _ => error!(
-            Reason::SecretsManagerRefused,
-            "secret {id} cannot be read: {failure}"
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -12,13 +12,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::RestartApps;
-use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::{App, CodeEngine, Place};
-use crate::ibm::http::Failure;
-use crate::ibm::iam::CallFailure;
+use crate::error::{Error, ExitStatus, Reason, error};
+use crate::ibm::client::{ApiError, Fate};
+use crate::ibm::code_engine::{App, CodeEngine, TlsSecretRef};
 use crate::ibm::ids::{AppName, Uuid};
-use crate::ibm::rights::Rights;
 use crate::stop::Stop;
+use crate::sync::refusals::{self, Grantee};
 
 /// How often an app is read and changed, if others change it meanwhile.
 const MOST_ATTEMPTS: u32 = 5;
@@ -35,7 +34,7 @@ const MOST_REVISIONS: u32 = 9;
 /// A TLS secret that is in line, and the apps that must have taken it.
 pub struct Wish<'a> {
     /// The TLS secret.
-    pub place: &'a Place,
+    pub place: &'a TlsSecretRef,
     /// The digest of its chain.
     pub chain_sha256: &'a str,
     /// The apps.
@@ -55,16 +54,16 @@ pub struct Restarted {
 /// position. In a project the first failure stops the rest.
 pub fn restart(
     code_engine: &CodeEngine<'_>,
-    rights: &Rights,
+    grantee: &Grantee,
     stop: &Stop,
     wishes: &[Wish<'_>],
 ) -> Vec<Restarted> {
     let mut results: Vec<Restarted> = wishes.iter().map(|_| Restarted::default()).collect();
-    let mut projects: Vec<(&Place, Vec<usize>)> = Vec::new();
+    let mut projects: Vec<(&TlsSecretRef, Vec<usize>)> = Vec::new();
     for (position, wish) in wishes.iter().enumerate() {
         match projects
             .iter_mut()
-            .find(|(place, _)| place.same_project(wish.place))
+            .find(|(place, _)| place.project == wish.place.project)
         {
             Some((_, positions)) => positions.push(position),
             None => projects.push((wish.place, vec![position])),
@@ -72,7 +71,7 @@ pub fn restart(
     }
     let door = Door {
         code_engine,
-        rights,
+        grantee,
         stop,
     };
     for (place, positions) in projects {
@@ -101,14 +100,19 @@ type Plan = Vec<(AppName, Task)>;
 
 struct Door<'a> {
     code_engine: &'a CodeEngine<'a>,
-    rights: &'a Rights,
+    grantee: &'a Grantee,
     stop: &'a Stop,
 }
 
 impl Door<'_> {
     /// The apps of one project, each once, with all that it must note: two secrets of one app are
     /// one change.
-    fn plan(&self, place: &Place, wishes: &[Wish<'_>], positions: &[usize]) -> Result<Plan, Error> {
+    fn plan(
+        &self,
+        place: &TlsSecretRef,
+        wishes: &[Wish<'_>],
+        positions: &[usize],
+    ) -> Result<Plan, Error> {
         let mut plan: Plan = Vec::new();
         let mut listed: Option<Vec<App>> = None;
         for &position in positions {
@@ -118,10 +122,10 @@ impl Door<'_> {
             let mut names = wish.apps.names.clone();
             if wish.apps.auto {
                 if listed.is_none() {
-                    let apps = self.code_engine.apps(place).map_err(|failure| {
+                    let apps = self.code_engine.apps(&place.project).map_err(|failure| {
                         let what =
-                            format!("the apps of project {} cannot be listed", place.project_id);
-                        self.explain(&what, failure, &place.project_id)
+                            format!("the apps of project {} cannot be listed", place.project.id);
+                        self.explain(&what, failure, &place.project.id)
                     })?;
                     listed = Some(apps);
                 }
@@ -150,7 +154,7 @@ impl Door<'_> {
         Ok(plan)
     }
 
-    fn follow(&self, place: &Place, plan: Plan, results: &mut [Restarted]) {
+    fn follow(&self, place: &TlsSecretRef, plan: Plan, results: &mut [Restarted]) {
         let mut plan = plan.into_iter();
         while let Some((name, task)) = plan.next() {
             match self.bring_in_line(place, &name, &task.notes) {
@@ -185,15 +189,17 @@ impl Door<'_> {
     /// Whether the app was restarted; it serves with the notes then.
     fn bring_in_line(
         &self,
-        place: &Place,
+        place: &TlsSecretRef,
         name: &AppName,
         notes: &BTreeMap<String, String>,
     ) -> Result<bool, Error> {
         let read = || {
-            self.code_engine.app(place, name).map_err(|failure| {
-                let what = format!("the app {name} cannot be read");
-                self.explain(&what, failure, &place.project_id)
-            })
+            self.code_engine
+                .app(&place.project, name)
+                .map_err(|failure| {
+                    let what = format!("the app {name} cannot be read");
+                    self.explain(&what, failure, &place.project.id)
+                })
         };
         let mut app = read()?;
         // the newest revision before our change
@@ -208,7 +214,10 @@ impl Door<'_> {
                 .check()
                 .map_err(|error| unfinished(name, &error))?;
             before.clone_from(&app.status_details.latest_created_revision);
-            match self.code_engine.set_variables(place, name, &app, &values) {
+            match self
+                .code_engine
+                .set_variables(&place.project, name, &app, &values)
+            {
                 Ok(answer) => {
                     log::info!("app {name} is restarted to take a new certificate");
                     app = answer;
@@ -219,7 +228,7 @@ impl Door<'_> {
                     let wait = doubt(&failure);
                     if wait.is_none() || attempt == MOST_ATTEMPTS {
                         let what = format!("the app {name} cannot be restarted");
-                        return Err(self.explain(&what, failure, &place.project_id));
+                        return Err(self.explain(&what, failure, &place.project.id));
                     }
                     let wait = wait.unwrap_or_default();
                     self.stop
@@ -258,21 +267,25 @@ impl Door<'_> {
         }
     }
 
-    fn explain(&self, what: &str, failure: CallFailure, project: &Uuid) -> Error {
-        if let CallFailure::NoToken(error) | CallFailure::Service(Failure::Stopped(error)) =
-            &failure
-        {
-            return error!(Reason::EffectUnknown, "{what}: {error}");
-        }
-        let status = match &failure {
-            CallFailure::Service(service) => service.status(),
-            _ => None,
-        };
-        let error = error!(Reason::AppNotRestarted, "{what}: {failure}");
-        match status {
-            Some(403) => error.hint(self.rights.write_project(project)),
-            Some(404) => error.hint("check the names in RESTART_APPS or restart_apps"),
-            _ => error,
+    fn explain(&self, what: &str, failure: ApiError, project: &Uuid) -> Error {
+        let status = failure.status();
+        match refusals::code_engine(what, failure, project, self.grantee) {
+            error
+                if status.is_none()
+                    && error.reason.exit_status() != Some(ExitStatus::CodeEngine) =>
+            {
+                error!(Reason::EffectUnknown, "{what}: {error}")
+            }
+            error => {
+                let error = Error {
+                    reason: Reason::AppNotRestarted,
+                    ..error
+                };
+                match status {
+                    Some(404) => error.hint("check the names in RESTART_APPS or restart_apps"),
+                    _ => error,
+                }
+            }
         }
     }
 }
@@ -323,20 +336,11 @@ fn next(number: &str) -> Option<u32> {
 }
 
 /// How long to wait before another look, if the app may have been changed by us or by others.
-fn doubt(failure: &CallFailure) -> Option<Duration> {
-    match failure {
-        CallFailure::Service(Failure::Status {
-            status: 409 | 412, ..
-        }) => Some(Duration::ZERO),
-        CallFailure::Service(
-            Failure::Status {
-                status: 408 | 429 | 500..,
-                ..
-            }
-            | Failure::Unanswered { .. },
-        )
-        | CallFailure::Answer(_) => Some(AFTER_DOUBT),
-        CallFailure::Service(_) | CallFailure::NoToken(_) => None,
+fn doubt(failure: &ApiError) -> Option<Duration> {
+    match failure.fate() {
+        Fate::Conflict => Some(Duration::ZERO),
+        Fate::Unknown(_) => Some(AFTER_DOUBT),
+        Fate::Rejected => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One HTTP client for all services: TLS, time limits, repetitions, size limits.
 //!
-//! Belongs here: how a request travels, and how an answer becomes bytes or a [`Failure`]. Does not:
+//! Belongs here: how a request travels, and how an answer becomes bytes or a [`ApiError`]. Does not:
 //! tokens (`iam.rs`), nor what an answer means to a step. A PUT or PATCH is never repeated here:
 //! whether it took effect is for the caller to find out.
 
@@ -24,8 +24,8 @@ use ureq::unversioned::transport::{
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::printable::printable;
 use crate::stop::Stop;
+use crate::text::sanitized;
 
 /// For one TCP connection and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -105,7 +105,7 @@ impl Answer {
 
 /// Why there is no successful answer.
 #[derive(Debug)]
-pub enum Failure {
+pub enum ApiError {
     /// No answer, or not a whole one. Whether the request took effect is unknown.
     Unanswered {
         /// What happened, without any body.
@@ -128,9 +128,24 @@ pub enum Failure {
     },
     /// The run is over.
     Stopped(Error),
+    /// There is no token to send.
+    NoToken(Error),
+    /// The service answered well, but with something else than its API describes.
+    Unexpected(anyhow::Error),
 }
 
-impl Failure {
+/// What became of a write that was not answered well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// It did not take effect, and will not.
+    Rejected,
+    /// Somebody else wrote since the entity tag was read.
+    Conflict,
+    /// It may have taken effect: read again, after the wait that the service asked for.
+    Unknown(Option<Duration>),
+}
+
+impl ApiError {
     /// Whether the same request may succeed later (RFC 9110 section 15; 501 will not go away).
     #[must_use]
     pub const fn temporary(&self) -> bool {
@@ -139,7 +154,25 @@ impl Failure {
             Self::Status { status, .. } => {
                 matches!(*status, 408 | 429 | 500 | 502..=599)
             }
-            Self::Stopped(_) => false,
+            Self::Stopped(_) | Self::NoToken(_) | Self::Unexpected(_) => false,
+        }
+    }
+
+    /// What became of the write that failed like this. Which of 409 and 412 Code Engine answers for a
+    /// stale entity tag is not documented.
+    #[must_use]
+    pub const fn fate(&self) -> Fate {
+        match self {
+            Self::Status {
+                status: 409 | 412, ..
+            } => Fate::Conflict,
+            Self::Status {
+                status: 408 | 429 | 500..,
+                retry_after,
+                ..
+            } => Fate::Unknown(*retry_after),
+            Self::Unanswered { .. } | Self::Unexpected(_) => Fate::Unknown(None),
+            Self::Status { .. } | Self::Stopped(_) | Self::NoToken(_) => Fate::Rejected,
         }
     }
 
@@ -153,12 +186,13 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unanswered { cause, .. } => f.write_str(cause),
             Self::Status { text, .. } => f.write_str(text),
-            Self::Stopped(error) => error.fmt(f),
+            Self::Stopped(error) | Self::NoToken(error) => error.fmt(f),
+            Self::Unexpected(cause) => write!(f, "{cause:#}"),
         }
     }
 }
@@ -189,7 +223,9 @@ impl Http {
             .collect();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .unversioned_rustls_crypto_provider(Arc::new(
+                rustls::crypto::aws_lc_rs::default_provider(),
+            ))
             .build();
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
@@ -222,8 +258,8 @@ impl Http {
     /// 5xx, with growing waits, over about 35 s.
     ///
     /// # Errors
-    /// The last [`Failure`].
-    pub fn read(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+    /// The last [`ApiError`].
+    pub fn read(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
         for wait in WAITS {
             let failure = match self.once(request) {
                 Ok(answer) => return Ok(answer),
@@ -231,7 +267,7 @@ impl Http {
                 Err(failure) => return Err(failure),
             };
             let wait = match &failure {
-                Failure::Status {
+                ApiError::Status {
                     retry_after: Some(asked),
                     ..
                 } => *asked,
@@ -241,7 +277,7 @@ impl Http {
                 return Err(failure);
             }
             log::warn!("{failure}: again in {:.1} s", wait.as_secs_f32());
-            self.stop.wait(wait).map_err(Failure::Stopped)?;
+            self.stop.wait(wait).map_err(ApiError::Stopped)?;
         }
         self.once(request)
     }
@@ -249,9 +285,9 @@ impl Http {
     /// Sends a request once.
     ///
     /// # Errors
-    /// A [`Failure`]; the request may have taken effect nevertheless.
-    pub fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        self.stop.check().map_err(Failure::Stopped)?;
+    /// A [`ApiError`]; the request may have taken effect nevertheless.
+    pub fn once(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        self.stop.check().map_err(ApiError::Stopped)?;
         let sent = match request.method {
             Method::Get => self.prepared(self.agent.get(request.url), request).call(),
             Method::Post => self
@@ -282,7 +318,7 @@ impl Http {
             return Ok(Answer { etag, body });
         }
         let problem = Problem::read(&body.unwrap_or_default());
-        Err(Failure::Status {
+        Err(ApiError::Status {
             status,
             text: format!("{} answered {status}{problem}", origin(request.url)),
             code: problem.code,
@@ -370,7 +406,7 @@ pub fn read_roots(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 /// Names the failure of a request without an answer: never its body, nor its query.
-fn unanswered(request: &Request<'_>, error: &ureq::Error) -> Failure {
+fn unanswered(request: &Request<'_>, error: &ureq::Error) -> ApiError {
     let origin = origin(request.url);
     let (cause, unreachable, temporary) = match error {
         ureq::Error::HostNotFound => (
@@ -429,7 +465,7 @@ fn unanswered(request: &Request<'_>, error: &ureq::Error) -> Failure {
             false,
         ),
     };
-    Failure::Unanswered {
+    ApiError::Unanswered {
         cause,
         unreachable,
         temporary,
@@ -469,7 +505,7 @@ impl Problem {
             let found = pointers
                 .iter()
                 .find_map(|pointer| document.pointer(pointer)?.as_str())?;
-            Some(printable(found))
+            Some(sanitized(found))
         };
         Self {
             code: first(&["/errors/0/code", "/code", "/errorCode"]),

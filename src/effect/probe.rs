@@ -16,7 +16,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::certificate::Certificate;
+use crate::cert::certificate::Certificate;
 use crate::error::Error;
 use crate::report::{Replaced, State};
 use crate::stop::Stop;
@@ -136,7 +136,7 @@ impl Look<'_> {
         let text = read.as_ref().map_or_else(
             |_| "an unreadable certificate".to_owned(),
             |leaf| {
-                let end = crate::certificate::rfc3339(leaf.not_after);
+                let end = crate::cert::certificate::rfc3339(leaf.not_after);
                 format!("serial {}, valid until {end}", leaf.serial)
             },
         );

@@ -5,22 +5,21 @@
 use rustls_pki_types::{PrivateKeyDer, UnixTime};
 use zeroize::Zeroizing;
 
-use crate::assemble::{Bundle, public_key};
-use crate::certificate::Certificate;
+use crate::cert::certificate::Certificate;
+use crate::cert::pem;
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::{CodeEngine, Place, TlsSecret};
-use crate::ibm::rights::Rights;
-use crate::pem;
-use crate::printable::printable;
-use crate::replace::explain;
+use crate::ibm::code_engine::{CodeEngine, TlsSecret, TlsSecretRef};
+use crate::sync::assemble::{Bundle, public_key};
+use crate::sync::refusals::{self, Grantee};
+use crate::text::sanitized;
 
 /// What a TLS secret holds now.
 #[derive(Debug)]
 pub struct Deployed {
     /// What `If-Match` takes.
-    pub(super) entity_tag: String,
+    pub(crate) entity_tag: String,
     /// The certificates in their order; empty if they cannot be read.
-    pub(super) certificates: Vec<Certificate>,
+    pub(crate) certificates: Vec<Certificate>,
     /// The public key of the private key, if that can be read.
     public_key: Option<Vec<u8>>,
 }
@@ -29,24 +28,24 @@ pub struct Deployed {
 ///
 /// # Errors
 /// Exit status 7; 4, if there is no token.
-pub(super) fn look(
+pub(crate) fn look(
     code_engine: &CodeEngine<'_>,
-    place: &Place,
-    rights: &Rights,
+    place: &TlsSecretRef,
+    grantee: &Grantee,
 ) -> Result<Deployed, Error> {
     let secret = code_engine
         .tls_secret(place)
-        .map_err(|failure| explain("read", failure, place, rights))?;
+        .map_err(|failure| refusals::tls_secret("read", failure, place, grantee))?;
     let unsuitable = |what: String| {
         error!(
             Reason::TlsSecretUnsuitable,
-            "the secret {} of project {} {what}", place.name, place.project_id
+            "the secret {} of project {} {what}", place.name, place.project.id
         )
     };
     if secret.format != "tls" {
         return Err(unsuitable(format!(
             "is of format {}, expected tls",
-            printable(&secret.format)
+            sanitized(&secret.format)
         ))
         .hint("name a TLS secret, or create one under another name"));
     }
@@ -65,7 +64,7 @@ pub(super) fn look(
 
 impl Deployed {
     /// What cannot be read is no bar for what comes: it serves nobody.
-    pub(super) fn of(secret: &TlsSecret, entity_tag: String) -> Self {
+    pub(crate) fn of(secret: &TlsSecret, entity_tag: String) -> Self {
         let certificates = pem::read(&secret.certificate).ok().and_then(|blocks| {
             let certificates = blocks.certificates.into_iter().map(Certificate::from_der);
             certificates.collect::<Result<_, _>>().ok()
@@ -82,7 +81,7 @@ impl Deployed {
     }
 
     /// What would be deployed after this was written.
-    pub(super) fn like(bundle: &Bundle) -> Self {
+    pub(crate) fn like(bundle: &Bundle) -> Self {
         Self {
             entity_tag: String::new(),
             certificates: bundle.chain().cloned().collect(),
@@ -97,7 +96,7 @@ impl Deployed {
     }
 
     /// Whether it holds the same chain, all of it, and the key that belongs to it.
-    pub(super) fn holds(&self, bundle: &Bundle) -> bool {
+    pub(crate) fn holds(&self, bundle: &Bundle) -> bool {
         let deployed = self.certificates.iter().map(|c| &c.der);
         let wanted = bundle.chain().map(|c| &c.der);
         deployed.eq(wanted) && self.public_key.as_ref() == Some(&bundle.leaf.public_key)
@@ -105,7 +104,7 @@ impl Deployed {
 
     /// The certificate that new ones are compared with: it is valid now, matches its key and is not
     /// self-signed. Without such a one nothing is served that could get worse.
-    pub(super) fn bar(&self, now: UnixTime) -> Option<&Certificate> {
+    pub(crate) fn bar(&self, now: UnixTime) -> Option<&Certificate> {
         self.leaf().filter(|leaf| {
             leaf.valid_at(now)
                 && !leaf.self_issued()

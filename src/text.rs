@@ -2,7 +2,7 @@
 
 /// Text from outside, fit for a log line: control characters escaped, at most 200 characters.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub fn sanitized(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown: String = text
         .chars()
@@ -32,10 +32,10 @@ mod tests {
     #[test]
     fn text_from_outside_cannot_forge_a_line() {
         assert_eq!(
-            printable("a\nb\u{1b}[31m\u{202e}"),
+            sanitized("a\nb\u{1b}[31m\u{202e}"),
             "a\\u{a}b\\u{1b}[31m\\u{202e}"
         );
-        assert_eq!(printable(""), "nothing");
-        assert_eq!(printable(&"x".repeat(201)).len(), 203);
+        assert_eq!(sanitized(""), "nothing");
+        assert_eq!(sanitized(&"x".repeat(201)).len(), 203);
     }
 }

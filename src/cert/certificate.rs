@@ -20,7 +20,7 @@ use x509_cert::ext::pkix::{
     SubjectAltName, SubjectKeyIdentifier,
 };
 
-use crate::printable::printable;
+use crate::text::sanitized;
 
 /// `id-kp-serverAuth` (RFC 5280 section 4.2.1.12).
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
@@ -103,7 +103,7 @@ impl ServerName {
 impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) => f.write_str(&printable(name)),
+            Self::Dns(name) => f.write_str(&sanitized(name)),
             Self::Ip(address) => address.fmt(f),
         }
     }
@@ -143,8 +143,8 @@ impl Certificate {
         Ok(Self {
             subject: tbs.subject().to_der().context("subject")?,
             issuer: tbs.issuer().to_der().context("issuer")?,
-            subject_text: printable(&tbs.subject().to_string()),
-            issuer_text: printable(&tbs.issuer().to_string()),
+            subject_text: sanitized(&tbs.subject().to_string()),
+            issuer_text: sanitized(&tbs.issuer().to_string()),
             serial: hex(tbs.serial_number().as_bytes(), ":"),
             not_before: seconds(&tbs.validity().not_before),
             not_after: seconds(&tbs.validity().not_after),
@@ -430,7 +430,8 @@ mod tests {
 
     #[test]
     fn every_built_in_root_is_readable_and_signed_by_itself() {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        let algorithms =
+            rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
             let root = Certificate::from_der(der.clone()).unwrap();
             assert!(root.is_ca && root.self_issued(), "{}", root.subject_text);

@@ -11,7 +11,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::UnixTime;
 
-use crate::certificate::{Certificate, Signature, rfc3339};
+use crate::cert::certificate::{Certificate, Signature, rfc3339};
 use crate::error::{Error, Reason, error};
 
 /// Signature checks for one secret; real material needs fewer than ten.
@@ -20,15 +20,15 @@ const MOST_SIGNATURE_CHECKS: usize = 200;
 const MOST_STEPS: usize = 2000;
 
 /// What was found.
-pub(super) struct Chain<'a> {
+pub(crate) struct Chain<'a> {
     /// The issuers, from that of the leaf on, without a self-signed root.
-    pub(super) path: Vec<&'a Certificate>,
+    pub(crate) path: Vec<&'a Certificate>,
     /// If an issuer is missing: what there is, drawn as a tree.
-    pub(super) gap: Option<String>,
+    pub(crate) gap: Option<String>,
     /// The first link, signed and issuer, that could not be verified for want of the algorithm.
-    pub(super) unverified: Option<(&'a Certificate, &'a Certificate)>,
+    pub(crate) unverified: Option<(&'a Certificate, &'a Certificate)>,
     /// Certificates that no path from the leaf reaches, fit or not.
-    pub(super) strangers: Vec<&'a Certificate>,
+    pub(crate) strangers: Vec<&'a Certificate>,
 }
 
 /// Finds the chain of `leaf` among `certificates`, which may hold it too and are sorted, newest first.
@@ -36,7 +36,7 @@ pub(super) struct Chain<'a> {
 /// # Errors
 /// [`Reason::IssuerUnfit`]; [`Reason::PemUnreadable`] if the material needs more work than any real
 /// one.
-pub(super) fn build<'a>(
+pub(crate) fn build<'a>(
     leaf: &'a Certificate,
     certificates: &'a [Certificate],
     now: UnixTime,

@@ -11,12 +11,12 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::config::{Config, RestartApps, Target, Trigger};
-use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::Place;
-use crate::ibm::event_notifications::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
+use crate::error::{Error, Finding, Reason, error};
+use crate::ibm::code_engine::TlsSecretRef;
+use crate::ibm::events::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
 use crate::ibm::ids::{Crn, SecretId, Uuid};
-use crate::printable::printable;
-use crate::report::{Action, Finding, Outcome};
+use crate::report::{Action, Outcome};
+use crate::text::sanitized;
 
 /// The largest event: Event Notifications takes no larger one.
 const LARGEST_EVENT: usize = 64 * 1024;
@@ -42,7 +42,7 @@ pub struct Pair {
     /// The secret in Secrets Manager.
     pub secret: Uuid,
     /// The TLS secret.
-    pub place: Place,
+    pub place: TlsSecretRef,
     /// Only the event says that this secret feeds this TLS secret: its certificate must cover the
     /// names of the deployed one.
     pub named_by_event: bool,
@@ -60,7 +60,7 @@ impl Pair {
     pub fn outcome(&self, action: Action) -> Outcome {
         Outcome {
             secret_id: Some(self.secret.to_string()),
-            project_id: Some(self.place.project_id.to_string()),
+            project_id: Some(self.place.project.id.to_string()),
             tls_secret: Some(self.place.name.to_string()),
             ..Outcome::new(action, "")
         }
@@ -74,7 +74,7 @@ pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
         Trigger::EventNotifications(text) => {
             let id = unwrapped(text)
                 .ok()
-                .and_then(|event| Some(printable(event.get("id")?.as_str()?)));
+                .and_then(|event| Some(sanitized(event.get("id")?.as_str()?)));
             ("event-notifications", id)
         }
         Trigger::Subscription { event_type, id, .. } => {
@@ -83,7 +83,7 @@ pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
                 Some(KAFKA) => "kafka",
                 _ => "subscription",
             };
-            (word, id.as_deref().map(printable))
+            (word, id.as_deref().map(sanitized))
         }
         Trigger::Manual => ("manual", None),
     }
@@ -107,7 +107,7 @@ pub fn validate(config: &Config) -> Result<Order, Error> {
                 Reason::EventIgnored,
                 format!(
                     "events of CE_TYPE {} do not concern this job",
-                    printable(other)
+                    sanitized(other)
                 ),
             )),
         },
@@ -160,10 +160,7 @@ fn pair(secret: Uuid, target: &Target, just_created: bool) -> Pair {
 fn ignore(reason: Reason, message: String) -> Order {
     let mut outcome = Outcome::ignored(reason, message.clone());
     if reason == Reason::EventContradictory {
-        outcome.findings.push(Finding {
-            code: reason,
-            message,
-        });
+        outcome.findings.push(Finding::new(reason, message));
     }
     Order {
         pairs: Vec::new(),
@@ -263,13 +260,13 @@ fn kind(notification: &Notification<'_>) -> Result<Kind, Error> {
         (Some(Err(text)), _) if text.starts_with(EVENT_NOTIFICATIONS) => {
             return other(format!(
                 "test event {} of Event Notifications acknowledged",
-                printable(text)
+                sanitized(text)
             ));
         }
         (Some(Err(text)), _) => {
             return other(format!(
                 "events of type {} do not concern this job",
-                printable(text)
+                sanitized(text)
             ));
         }
         (Some(Ok(name)), Some(short)) if name != short => {
@@ -277,8 +274,8 @@ fn kind(notification: &Notification<'_>) -> Result<Kind, Error> {
                 Reason::EventContradictory,
                 format!(
                     "the event calls itself {} in type and {} in data.event_type: nothing is done",
-                    printable(name),
-                    printable(short)
+                    sanitized(name),
+                    sanitized(short)
                 ),
             ));
         }
@@ -298,7 +295,7 @@ fn kind(notification: &Notification<'_>) -> Result<Kind, Error> {
         {
             other(format!(
                 "{name} of secret type {} does not concern this job",
-                printable(secret_type)
+                sanitized(secret_type)
             ))
         }
         ("secret_rotated", _) => Ok(Kind::Sync {
@@ -307,7 +304,7 @@ fn kind(notification: &Notification<'_>) -> Result<Kind, Error> {
         ("secret_created", _) => Ok(Kind::Sync { just_created: true }),
         _ => other(format!(
             "events of type {} do not concern this job",
-            printable(name)
+            sanitized(name)
         )),
     }
 }
@@ -384,7 +381,7 @@ fn sync(
         let name = entry
             .get("secret_name")
             .and_then(Value::as_str)
-            .map(printable);
+            .map(sanitized);
         match secret_of(entry, source) {
             Ok(secret) if named.iter().any(|(other, _)| *other == secret) => {}
             Ok(secret) => named.push((secret, name)),

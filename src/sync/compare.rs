@@ -8,12 +8,11 @@
 
 use rustls_pki_types::UnixTime;
 
-use crate::assemble::Bundle;
-use crate::certificate::{Certificate, ServerName, rfc3339, same_serial};
-use crate::error::{Error, Reason, error};
-use crate::replace::deployed::Deployed;
-use crate::report::Finding;
-use crate::roots::Roots;
+use crate::cert::certificate::{Certificate, ServerName, rfc3339, same_serial};
+use crate::cert::roots::Roots;
+use crate::error::{Error, Finding, Reason, error};
+use crate::sync::assemble::Bundle;
+use crate::sync::deployed::Deployed;
 
 const DAY: u64 = 24 * 60 * 60;
 /// Before the end of the deployed certificate: lost names and a shorter chain no longer stop.
@@ -27,31 +26,31 @@ const OTHERS_TOO_LATE: u64 = 14 * DAY;
 const SHOWN_NAMES: usize = 20;
 
 /// What is compared.
-pub(super) struct Case<'a> {
-    pub(super) deployed: &'a Deployed,
-    pub(super) bundle: &'a Bundle,
+pub(crate) struct Case<'a> {
+    pub(crate) deployed: &'a Deployed,
+    pub(crate) bundle: &'a Bundle,
     /// Only the event says that the two belong together.
-    pub(super) named_by_event: bool,
+    pub(crate) named_by_event: bool,
     /// The previous version was asked for.
-    pub(super) undo: bool,
+    pub(crate) undo: bool,
     /// The rules that a person overrules.
-    pub(super) force: &'a [Reason],
-    pub(super) roots: &'a Roots,
-    pub(super) now: UnixTime,
+    pub(crate) force: &'a [Reason],
+    pub(crate) roots: &'a Roots,
+    pub(crate) now: UnixTime,
 }
 
 /// What was asked for, if it was; the text says why there is no answer.
 #[derive(Default)]
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     /// The domains that are served with the TLS secret.
-    pub(super) domains: Option<Result<Vec<String>, String>>,
+    pub(crate) domains: Option<Result<Vec<String>, String>>,
     /// The serial number of the version before the current one.
-    pub(super) previous_serial: Option<Result<Option<String>, String>>,
+    pub(crate) previous_serial: Option<Result<Option<String>, String>>,
 }
 
 /// What to do.
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// It is in line.
     Keep,
     /// Write, and say this.
@@ -64,7 +63,7 @@ pub(super) enum Decision {
 
 /// What a rule needs to know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Question {
+pub(crate) enum Question {
     /// Which domains are served with the TLS secret?
     Domains,
     /// Which serial number had the version before?
@@ -82,7 +81,7 @@ enum Verdict {
 }
 
 /// Compares and decides.
-pub(super) fn decide(case: &Case<'_>, evidence: &Evidence) -> Decision {
+pub(crate) fn decide(case: &Case<'_>, evidence: &Evidence) -> Decision {
     if case.deployed.holds(case.bundle) {
         return Decision::Keep;
     }
@@ -106,20 +105,16 @@ pub(super) fn decide(case: &Case<'_>, evidence: &Evidence) -> Decision {
         let forced = case.force.contains(&reason);
         match rule(case, bar, evidence) {
             Verdict::Pass => {}
-            Verdict::Finding(message) => findings.push(Finding {
-                code: reason,
-                message,
-            }),
+            Verdict::Finding(message) => findings.push(Finding::new(reason, message)),
             // nobody has to be asked about what a person has decided
-            Verdict::Ask(_) if forced => findings.push(Finding {
-                code: reason,
-                message: "overruled by FORCE".to_owned(),
-            }),
+            Verdict::Ask(_) if forced => {
+                findings.push(Finding::new(reason, "overruled by FORCE".to_owned()))
+            }
             Verdict::Ask(question) => return Decision::Ask(question),
-            Verdict::Refuse(message, _) if forced => findings.push(Finding {
-                code: reason,
-                message: format!("overruled by FORCE: {message}"),
-            }),
+            Verdict::Refuse(message, _) if forced => findings.push(Finding::new(
+                reason,
+                format!("overruled by FORCE: {message}"),
+            )),
             Verdict::Refuse(message, way_out) => {
                 let hint = format!(
                     "{way_out}; or overrule it by hand: ibmcloud ce jobrun submit --job JOB --env SECRET_ID=... --env FORCE={reason}"
@@ -319,7 +314,7 @@ fn list(names: &[&ServerName]) -> String {
 }
 
 /// What is worth a look on every run, whatever is done.
-pub(super) fn standing(bundle: &Bundle, roots: &Roots, now: UnixTime) -> Vec<Finding> {
+pub(crate) fn standing(bundle: &Bundle, roots: &Roots, now: UnixTime) -> Vec<Finding> {
     let leaf = &bundle.leaf;
     let is_public = public(leaf, &bundle.intermediates);
     let mut findings = Vec::new();
@@ -335,24 +330,21 @@ pub(super) fn standing(bundle: &Bundle, roots: &Roots, now: UnixTime) -> Vec<Fin
     };
     if left < too_late {
         let days = left / DAY;
-        findings.push(Finding {
-            code: Reason::ExpiresSoon,
-            message: format!(
+        findings.push(Finding::new(Reason::ExpiresSoon, format!(
                 "the certificate in Secrets Manager ends at {} ({days} days left) and should have been renewed: look at its state there",
                 rfc3339(leaf.not_after)
-            ),
-        });
+            )));
     }
     if is_public && !roots.reached_by(bundle.top()) {
-        findings.push(Finding {
-            code: Reason::UnknownRoot,
-            message: format!(
+        findings.push(Finding::new(
+            Reason::UnknownRoot,
+            format!(
                 "the chain ends with {}, issued by {}, which is none of {}",
                 bundle.top().subject_text,
                 bundle.top().issuer_text,
                 roots.age()
             ),
-        });
+        ));
     }
     findings
 }

@@ -1,0 +1,205 @@
+//! Why a service refused, and the command that fixes it.
+//!
+//! Belongs here: reasons, sentences and `ibmcloud` commands for failed calls. Does not: which answers
+//! are failures (`ibm/`), nor refusals of a certificate (`compare.rs`, `assemble.rs`).
+//!
+//! What the job cannot know, the command looks up itself, or shows as a word in capitals.
+
+use crate::error::{Error, Reason, error};
+use crate::ibm::client::ApiError;
+use crate::ibm::code_engine::TlsSecretRef;
+use crate::ibm::ids::{Region, Uuid};
+use crate::ibm::secrets_manager::Version;
+
+/// Whom to grant a missing permission, and where.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    /// The trusted profile, by id, name or CRN; `None` with an API key.
+    pub profile: Option<String>,
+    /// The Secrets Manager instance, if it is known.
+    pub instance: Option<Uuid>,
+    /// Where people reach Secrets Manager: its public address, if it has one.
+    pub secrets_manager: String,
+    /// The region that the job runs in, if it is known.
+    pub region: Option<Region>,
+    /// The name of the job, if it is known.
+    pub job: Option<String>,
+}
+
+impl Grantee {
+    /// The command that gives the job a compute resource token.
+    #[must_use]
+    pub fn enable_token(&self) -> String {
+        let job = quoted(self.job.as_deref().unwrap_or("JOB"));
+        format!("ibmcloud ce job update --name {job} --trusted-profiles-enabled=true")
+    }
+
+    /// The command that lets this job of this project assume the profile.
+    #[must_use]
+    pub fn link(&self, project: Option<&str>, job: Option<&str>) -> String {
+        let region = self.region();
+        let project = quoted(project.unwrap_or("PROJECT"));
+        let job = quoted(job.or(self.job.as_deref()).unwrap_or("JOB"));
+        format!(
+            "ibmcloud iam trusted-profile-link-create {} --name {job} --cr-type CE \
+             --link-crn \"$(ibmcloud resource service-instance {project} --location {region} --crn -q)\" \
+             --link-component-type job --link-component-name {job}",
+            self.profile()
+        )
+    }
+
+    /// The command that runs the job once, with these variables.
+    #[must_use]
+    pub fn run(&self, variables: &str) -> String {
+        let job = quoted(self.job.as_deref().unwrap_or("JOB"));
+        format!("ibmcloud ce jobrun submit --job {job} {variables}")
+    }
+
+    /// Adds how to let the job read this secret: access is granted per secret group.
+    fn read_secret(&self, error: Error, id: &Uuid) -> Error {
+        let instance = self
+            .instance
+            .as_ref()
+            .map_or_else(|| "INSTANCE_ID".to_owned(), ToString::to_string);
+        let group = format!(
+            "\"$(ibmcloud secrets-manager secret-metadata --service-url {} --id {id} --output json | jq -r .secret_group_id)\"",
+            self.secrets_manager
+        );
+        match self.profile {
+            Some(_) => error.hint("grant the profile the role SecretsReader on its secret group").command(format!(
+                "ibmcloud iam trusted-profile-policy-create {} --roles SecretsReader --service-name secrets-manager \
+                 --service-instance {instance} --resource-type secret-group --resource {group}",
+                self.profile()
+            )),
+            None => error.hint(format!(
+                "the owner of the API key needs the role SecretsReader on the secret's group of instance {instance}"
+            )),
+        }
+    }
+
+    /// Adds how to let the job read and replace the secrets of this project.
+    fn write_project(&self, error: Error, project: &Uuid) -> Error {
+        match self.profile {
+            Some(_) => error.hint("grant the profile the role Writer on the project").command(format!(
+                "ibmcloud iam trusted-profile-policy-create {} --roles Writer --service-name codeengine --service-instance {project}",
+                self.profile()
+            )),
+            None => error.hint(format!(
+                "the owner of the API key needs the role Writer on project {project}"
+            )),
+        }
+    }
+
+    fn profile(&self) -> String {
+        quoted(self.profile.as_deref().unwrap_or("PROFILE"))
+    }
+
+    fn region(&self) -> String {
+        self.region
+            .as_ref()
+            .map_or_else(|| "REGION".to_owned(), ToString::to_string)
+    }
+}
+
+/// Why Secrets Manager did not return this secret.
+pub(crate) fn secret(failure: ApiError, id: &Uuid, version: Version, grantee: &Grantee) -> Error {
+    let failure = match not_the_service(failure) {
+        Ok(error) => return error,
+        Err(failure) => failure,
+    };
+    match failure.status() {
+        Some(404) if version == Version::Previous => error!(
+            Reason::SecretMissing,
+            "secret {id} has no previous version in Secrets Manager: {failure}"
+        )
+        .hint("only the version before the last rotation can be deployed; import an older certificate again"),
+        Some(404) => error!(
+            Reason::SecretMissing,
+            "Secrets Manager has no secret {id}: {failure}"
+        )
+        .hint(
+            "check the ID, and that SECRETS_MANAGER_URL is the instance that holds it; an instance of the plan \
+             Vault Dedicated does not have the API that this job needs (plan Standard or Trial)",
+        ),
+        Some(401) => error!(
+            Reason::SecretForbidden,
+            "Secrets Manager does not accept our token for secret {id}: {failure}"
+        )
+        .hint("a context-based restriction or an IP allowlist may be the cause"),
+        Some(403) => grantee.read_secret(
+            error!(Reason::SecretForbidden, "not allowed to read secret {id}: {failure}"),
+            id,
+        ),
+        _ if failure.temporary() => error!(
+            Reason::SecretsManagerUnavailable,
+            "cannot read secret {id}: {failure}"
+        ),
+        _ => error!(
+            Reason::SecretsManagerRefused,
+            "cannot read secret {id}: {failure}"
+        ),
+    }
+}
+
+/// Why the TLS secret could not be read or replaced (`verb`).
+pub(crate) fn tls_secret(
+    verb: &str,
+    failure: ApiError,
+    place: &TlsSecretRef,
+    grantee: &Grantee,
+) -> Error {
+    let name = &place.name;
+    let project_id = &place.project.id;
+    if failure.status() == Some(404) {
+        return error!(
+            Reason::TlsSecretMissing,
+            "project {project_id} has no TLS secret {name}: {failure}"
+        )
+        .hint("create it once, with any certificate")
+        .command(format!(
+            "ibmcloud ce secret create --format tls --name {name} --cert-chain-file CHAIN --private-key-file KEY"
+        ));
+    }
+    let what = format!("cannot {verb} TLS secret {name} of project {project_id}");
+    code_engine(&what, failure, project_id, grantee)
+}
+
+/// Why Code Engine did not do something (`what`) in a project.
+pub(crate) fn code_engine(
+    what: &str,
+    failure: ApiError,
+    project: &Uuid,
+    grantee: &Grantee,
+) -> Error {
+    let failure = match not_the_service(failure) {
+        Ok(error) => return error,
+        Err(failure) => failure,
+    };
+    match failure.status() {
+        Some(401) => error!(Reason::CodeEngineForbidden, "{what}: {failure}")
+            .hint("a context-based restriction may be the cause"),
+        Some(403) => {
+            let error = error!(Reason::CodeEngineForbidden, "{what}: {failure}");
+            grantee.write_project(error, project)
+        }
+        _ if failure.temporary() => error!(Reason::CodeEngineUnavailable, "{what}: {failure}"),
+        _ => error!(Reason::CodeEngineRefused, "{what}: {failure}"),
+    }
+}
+
+/// The error of a call that failed before a service was asked: the run is over, or there is no token.
+fn not_the_service(failure: ApiError) -> Result<Error, ApiError> {
+    match failure {
+        ApiError::Stopped(error) | ApiError::NoToken(error) => Ok(error),
+        other => Err(other),
+    }
+}
+
+/// A word for a shell: names may contain spaces, and come from outside.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
