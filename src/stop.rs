@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason, error};
@@ -67,6 +68,30 @@ impl Stop {
             .hint("the next run does what is left; if it happens again, raise DEADLINE and the job's time limit"));
         }
         Ok(())
+    }
+
+    /// Does blocking work on a thread of its own and waits for it, at most `at_most`, at most until the
+    /// run must end. `None`: it did not end in time, and its thread is left behind.
+    pub(crate) fn aside<T: Send + 'static>(
+        &self,
+        at_most: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            // nobody listens any more if it took too long
+            let _late = sender.send(work());
+        });
+        let until = Instant::now() + at_most;
+        while self.check().is_ok() {
+            let rest = until.saturating_duration_since(Instant::now());
+            match receiver.recv_timeout(rest.min(SLICE)) {
+                Ok(result) => return Some(result),
+                Err(RecvTimeoutError::Timeout) if !rest.is_zero() => {}
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// Waits for `duration`, at most until the deadline.

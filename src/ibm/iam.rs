@@ -65,9 +65,9 @@ pub enum Credentials {
 pub struct Iam<'a> {
     http: &'a Http,
     stop: &'a Stop,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    grantee: Grantee,
+    endpoint: &'a Endpoint,
+    credentials: &'a Credentials,
+    grantee: &'a Grantee,
     token: Mutex<Option<Token>>,
     public: AtomicBool,
 }
@@ -92,9 +92,9 @@ impl<'a> Iam<'a> {
     pub const fn new(
         http: &'a Http,
         stop: &'a Stop,
-        endpoint: Endpoint,
-        credentials: Credentials,
-        grantee: Grantee,
+        endpoint: &'a Endpoint,
+        credentials: &'a Credentials,
+        grantee: &'a Grantee,
     ) -> Self {
         Self {
             http,
@@ -110,9 +110,9 @@ impl<'a> Iam<'a> {
     /// Where the compute resource token is, if one is used, or why it cannot be read.
     #[must_use]
     pub fn token_file(&self) -> Option<Result<PathBuf, Error>> {
-        match &self.credentials {
+        match self.credentials {
             Credentials::Profile { token_files, .. } => {
-                Some(read_token(token_files, &self.grantee).map(|(path, _)| path))
+                Some(read_token(token_files, self.grantee).map(|(path, _)| path))
             }
             Credentials::ApiKey(_) => None,
         }
@@ -133,7 +133,7 @@ impl<'a> Iam<'a> {
     /// The address that tokens come from.
     #[must_use]
     pub fn address(&self) -> &str {
-        match &self.endpoint {
+        match self.endpoint {
             Endpoint::Given(base) => base,
             Endpoint::PrivateThenPublic(_, public) if self.used_public() => public,
             Endpoint::PrivateThenPublic(private, _) => private,
@@ -213,7 +213,7 @@ impl<'a> Iam<'a> {
 
     fn fetch(&self) -> Result<Token, Error> {
         let form = self.form()?;
-        let answer = match &self.endpoint {
+        let answer = match self.endpoint {
             Endpoint::Given(base) => self.ask(base, &form, Http::read),
             Endpoint::PrivateThenPublic(private, public) => {
                 match self.ask(private, &form, Http::once) {
@@ -264,13 +264,13 @@ impl<'a> Iam<'a> {
     /// The form fields of the grant. The compute resource token is read anew each time: it is
     /// replaced under us.
     fn form(&self) -> Result<Zeroizing<String>, Error> {
-        match &self.credentials {
+        match self.credentials {
             Credentials::Profile {
                 field,
                 profile,
                 token_files,
             } => {
-                let (_, token) = read_token(token_files, &self.grantee)?;
+                let (_, token) = read_token(token_files, self.grantee)?;
                 Ok(form(&[
                     ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
                     ("cr_token", token.expose()),
@@ -291,7 +291,7 @@ impl<'a> Iam<'a> {
             ApiError::Status { ref code, .. } => code.as_deref().unwrap_or_default(),
             _ => "",
         };
-        match (&self.credentials, code) {
+        match (self.credentials, code) {
             (
                 Credentials::Profile {
                     field,
@@ -300,7 +300,7 @@ impl<'a> Iam<'a> {
                 },
                 PROFILE_NOT_ELIGIBLE,
             ) => {
-                let claims = read_token(token_files, &self.grantee)
+                let claims = read_token(token_files, self.grantee)
                     .map(|(_, token)| Claims::of(&token))
                     .unwrap_or_default();
                 error!(

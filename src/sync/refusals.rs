@@ -196,7 +196,7 @@ fn not_the_service(failure: ApiError) -> Result<Error, ApiError> {
 }
 
 /// A word for a shell: names may contain spaces, and come from outside.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {
         return word.to_owned();
