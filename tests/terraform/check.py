@@ -42,7 +42,7 @@ def fields(address, block, known, more_arguments=frozenset(), more_blocks=frozen
         is_required = (kind if isinstance(kind, str) else kind[0]).startswith("required")
         if is_required and name not in block.arguments and name not in names:
             found.append(f"{address}: {name} is missing")
-    for one, name in zip(inner, names):
+    for one, name in zip(inner, names, strict=True):
         if isinstance(known.get(name), list):
             for content in one.within("content") if one.kind == "dynamic" else [one]:
                 found += fields(f"{address}.{name}", content, known[name][1])
