@@ -7,7 +7,7 @@ data "ibm_en_sources" "all" {
   lifecycle {
     postcondition {
       condition     = var.register || contains(self.sources[*].id, var.secrets_manager_crn)
-      error_message = "Secrets Manager is not registered at this Event Notifications instance. Set register = true, or have it registered: ibmcloud secrets-manager notifications-registration-create --service-url https://${local.secrets_manager_id}.private.${local.secrets_manager_region}.secrets-manager.appdomain.cloud --event-notifications-instance-crn ${var.event_notifications_crn} --event-notifications-source-name ${var.name}"
+      error_message = "Secrets Manager is not registered at this Event Notifications instance. Set register = true; or, where Terraform does not reach Secrets Manager, ask someone with access to run: ibmcloud iam authorization-policy-create secrets-manager event-notifications \"Event Source Manager\" --source-service-instance-id ${local.secrets_manager_id} --target-service-instance-id ${local.event_notifications_id} && ibmcloud secrets-manager notifications-registration-create --service-url https://${local.secrets_manager_id}.private.${local.secrets_manager_region}.secrets-manager.appdomain.cloud --event-notifications-instance-crn ${var.event_notifications_crn} --event-notifications-source-name ${var.name}"
     }
   }
 }

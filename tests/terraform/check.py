@@ -70,7 +70,7 @@ def references(folder, schema):
     for block in folder.blocks:
         name = ".".join([block.kind, *block.labels])
         for path in of_block(block, frozenset()):
-            # a variable's validation is no use of it
+            # a variable that only its own validation mentions is not used
             if name != ".".join(["variable", *path[1:2]]):
                 used.add(".".join(path[:2]))
             if not resolves(path, folder, schema):

@@ -74,6 +74,15 @@ class Docs(unittest.TestCase):
         for kind, name in re.findall(r"module\.sm_tls_sync\.(ibm_\w+)\.(\w+)", README):
             self.assertIn(f"{kind}.{name}", FOLDER.resources)
 
+    def test_commands_set_variables_that_the_job_knows(self):
+        sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
+        commands = plan().output("run_commands")
+        self.assertEqual(set(commands), {"check", "dry_run", "run"})
+        self.assertNotIn("--env", commands.pop("run"))
+        for kind, command in commands.items():
+            self.assertIn(f"--env {kind.upper()}=true", command)
+            self.assertIn(f'"{kind.upper()}"', sources)
+
     def test_commands_are_those_of_the_cli(self):
         made = plan(daily_run="cli")
         texts = [README, made.output("cron_command"), *made.output("run_commands").values()]

@@ -1,5 +1,5 @@
-"""The parts of `terraform fmt` that people get wrong, for where there is no terraform: white space, the depth
-of lines, and `=` signs below each other. `run` asks the real one too, if there is one.
+"""What `terraform fmt` would change in white space, indentation and alignment of `=`, for machines without
+terraform. Where it is installed, `run` asks the real one too.
 """
 
 import re
@@ -26,7 +26,7 @@ def slips(text):
         # brackets that open and close together count once
         depth += (opens > closes) - (closes > opens)
         argument = ARGUMENT.fullmatch(line) if code else None
-        # a value of several lines stands apart from what is above and below it
+        # a value of several lines is not aligned with the lines above and below it
         if argument and opens == closes:
             group.append((number, argument))
         else:
