@@ -14,6 +14,8 @@ mod apps;
 mod client;
 /// Code Engine's rules: tags, names, sizes, pages, regions.
 mod code_engine;
+/// Services that show secrets where none belongs.
+mod echo;
 /// What domain mappings serve, and when; what their clients did.
 mod edge;
 /// Every kind of fault, and that it ends with its guard.
@@ -32,3 +34,5 @@ mod rights;
 mod secrets_manager;
 /// The whole state: reading leaves it alone, and every change shows.
 mod state;
+/// Services that never answer, or never to the end; connections that are lost.
+mod stuck;
