@@ -22,6 +22,7 @@ use crate::store::{Identity, Kind, Project, Resource, Store, Wish};
 use crate::{Cloud, EntityTags};
 
 pub(crate) mod apps;
+mod projects;
 pub(crate) mod rules;
 mod runs;
 
@@ -74,8 +75,8 @@ pub(crate) fn take_region_off(request: &mut Request) {
 
 pub(crate) fn routes(cloud: Arc<Cloud>) -> Router {
     let mut router = Router::new()
-        .route("/v2/projects", get(projects))
-        .route("/v2/projects/{project_id}", get(project))
+        .route("/v2/projects", get(projects::list))
+        .route("/v2/projects/{project_id}", get(projects::read))
         .route(
             "/v2/projects/{project_id}/job_runs",
             get(runs::list).post(runs::submit),
@@ -179,53 +180,6 @@ fn not_found() -> Response {
     problem(404, "resource_not_found", "Resource not found.")
 }
 
-// --- projects ---
-
-async fn projects(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Response {
-    answered(cloud.update(|store| {
-        let Some(identity) = iam::identity(store, &headers) else {
-            return Err(problem(
-                401,
-                "unauthorized",
-                "The token is missing, invalid or expired.",
-            ));
-        };
-        let seen: Vec<_> = store
-            .projects
-            .values()
-            .filter(|project| store.permits(&identity, Wish::SeeProject(&project.id)))
-            .map(|project| project_document(&cloud, store, project))
-            .collect();
-        Ok(Json(json!({ "limit": 100, "projects": seen })).into_response())
-    }))
-}
-
-async fn project(
-    State(cloud): State<Arc<Cloud>>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Response {
-    answered(cloud.update(|store| {
-        admit(&cloud, store, &caller, Wish::SeeProject(&id))?;
-        Ok(Json(project_document(&cloud, store, &store.projects[&id])).into_response())
-    }))
-}
-
-fn project_document(cloud: &Cloud, store: &Store, project: &Project) -> Value {
-    json!({
-        "account_id": store.account_id,
-        "created_at": millis(project.created_at),
-        "crn": store.project_crn(project),
-        "href": format!("{}/v2/projects/{}", cloud.addresses.code_engine(), project.id),
-        "id": project.id,
-        "name": project.name,
-        "region": project.region,
-        "resource_group_id": store.resource_group_id,
-        "resource_type": "project_v2",
-        "status": "active",
-    })
-}
-
 // --- secrets, config maps, apps, jobs, domain mappings ---
 
 async fn list(
@@ -244,10 +198,14 @@ async fn list(
             .filter(|((found, _), _)| *found == kind)
             .filter(|(_, resource)| format.is_none() || resource.text("format") == format)
             .map(|((_, name), resource)| {
-                (
-                    name.clone(),
-                    document(&cloud, project, kind, name, resource),
-                )
+                let mut document = document(&cloud, project, kind, name, resource);
+                if let Some(fields) = document.as_object_mut()
+                    && kind == Kind::Secret
+                    && !cloud.options.data_in_lists
+                {
+                    fields.remove("data");
+                }
+                (name.clone(), document)
             })
             .collect();
         page(&cloud, &project_id, kind.collection(), &query, all)

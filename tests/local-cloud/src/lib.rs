@@ -74,7 +74,7 @@ pub use domains::Serving;
 pub use faults::{Fault, FaultGuard, FaultKind, Quoted};
 pub use job_runs::{Attempt, JobRun, Trigger};
 pub use journal::{Entry, Service};
-pub use library::{CronSubscription, JobSettings, Served, TlsSecret};
+pub use library::{CronSubscription, JobSettings, Served, TimerEvent, TlsSecret};
 pub use store::{Action, Delivery, DeliveryOutcome, Link, Policy, Role};
 pub use world::World;
 
@@ -119,8 +119,12 @@ pub struct Options {
     pub cname_target: String,
     /// Secrets Manager sends the fields that its SDK marks optional and that carry no payload.
     pub optional_fields: bool,
+    /// Code Engine's lists of secrets show their `data`.
+    pub data_in_lists: bool,
     /// Every answer comes in pieces with pauses.
     pub slow_bodies: bool,
+    /// What a job gets from the Periodic Timer.
+    pub timer_event: TimerEvent,
 }
 
 impl Default for Options {
@@ -144,7 +148,9 @@ impl Default for Options {
             job_run_limit: Some(100),
             cname_target: "127.0.0.1".into(),
             optional_fields: true,
+            data_in_lists: true,
             slow_bodies: false,
+            timer_event: TimerEvent::CloudEvent,
         }
     }
 }
@@ -162,10 +168,12 @@ impl Options {
             EntityTags::Weakened,
             EntityTags::EmptyHeader,
         ];
-        let choice = usize::try_from((seed >> 13) % 6).unwrap_or_default();
+        let pick = |n: u32, among: usize| usize::try_from(seed >> n).unwrap_or_default() % among;
         Self {
             digit_tags: bit(12),
-            entity_tags: tags[choice],
+            entity_tags: tags[pick(13, tags.len())],
+            data_in_lists: bit(9),
+            timer_event: TimerEvent::ALL[pick(16, TimerEvent::ALL.len())],
             conflict_status: if bit(0) { 409 } else { 412 },
             missing_if_match_status: if bit(1) { 400 } else { 428 },
             secret_id_as_crn: bit(2),

@@ -26,6 +26,8 @@ mod flow;
 mod iam;
 /// Environment, retries, arrays, time limit, stop.
 mod job_runs;
+/// All secrets of a project and of an instance: pages, filters, rights.
+mod lists;
 /// Profiles, authorizations and subscriptions, as people manage them.
 mod management;
 /// One right at a time.
@@ -36,3 +38,5 @@ mod secrets_manager;
 mod state;
 /// Services that never answer, or never to the end; connections that are lost.
 mod stuck;
+/// The Periodic Timer of Event Notifications.
+mod timer;
