@@ -16,6 +16,7 @@
     reason = "an absent field of a JSON value is null, no panic"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -24,10 +25,13 @@ use anyhow::{Context as _, bail, ensure};
 use local_cloud::{CertificateSpec, Environment, LocalCloud, Material, Options, SecretType};
 
 mod clients;
+mod envoy;
+mod loading;
 mod nginx;
 mod pebble;
 
 use clients::{Judgement, served_serial};
+use envoy::Envoy;
 use nginx::Nginx;
 use pebble::{Issued, KeyAlgorithm, Pebble};
 
@@ -51,6 +55,12 @@ fn main() -> ExitCode {
 
 fn run(flag: &str, job: &Path) -> anyhow::Result<()> {
     ensure!(flag == "--job", "unknown argument {flag:?}");
+    let envoys = Envoy::installed()?;
+    if envoys.is_empty() {
+        println!("skipped: everything with Envoy, which is not installed");
+    } else {
+        loading::check(&envoys)?;
+    }
     let folder = tempfile::Builder::new().prefix("interop-").tempdir()?;
     let pebble = Pebble::start(folder.path())?;
     for algorithm in [KeyAlgorithm::Ecdsa, KeyAlgorithm::Rsa] {
@@ -265,6 +275,13 @@ fn said(output: &Output) -> String {
         String::from_utf8_lossy(out),
         String::from_utf8_lossy(error)
     )
+}
+
+/// A program that is ended after a minute.
+fn bounded(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "60"]).arg(program);
+    command
 }
 
 /// Runs a program to its end; an error says what it printed.
