@@ -23,9 +23,6 @@ use crate::sync::replace::World;
 use crate::text::sanitized;
 use crate::workers;
 
-/// No service makes up a tag like this.
-const NEVER_A_TAG: &str = "sm-tls-sync-check";
-
 /// Tries every right.
 pub fn check(
     world: &World<'_>,
@@ -33,7 +30,7 @@ pub fn check(
     targets: &[Target],
     foreign: Option<&Uuid>,
 ) -> Vec<Check> {
-    let mut checks = vec![token_file(iam), profile(iam)];
+    let mut checks = vec![token_file(world, iam), profile(world, iam)];
     let have_token = checks.iter().all(|check| check.state != CheckState::Red);
 
     let mut secrets: Vec<&Uuid> = Vec::new();
@@ -99,15 +96,18 @@ fn untried(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec<Ch
     names.iter().map(line).collect()
 }
 
-fn token_file(iam: &Iam<'_>) -> Check {
+fn token_file(world: &World<'_>, iam: &Iam<'_>) -> Check {
     match iam.token_file() {
         None => Check::not_tested("token-file", "", "an API key is used instead"),
-        Some(Err(error)) => Check::red("token-file", "", &error),
+        Some(Err(failure)) => {
+            let error = refusals::no_token(failure, world.grantee);
+            Check::red("token-file", "", &error)
+        }
         Some(Ok(file)) => {
             let owner = |path: &str| std::fs::metadata(path).map(|of| (of.uid(), of.mode()));
             let (uid, _) = owner("/proc/self").unwrap_or_default();
-            let path = file.display().to_string();
-            let (file_uid, mode) = owner(&path).unwrap_or_default();
+            let path = sanitized(&file.display().to_string());
+            let (file_uid, mode) = owner(&file.to_string_lossy()).unwrap_or_default();
             let told = format!(
                 "readable for user id {uid} (owner {file_uid}, mode {:04o})",
                 mode & 0o7777
@@ -117,7 +117,7 @@ fn token_file(iam: &Iam<'_>) -> Check {
     }
 }
 
-fn profile(iam: &Iam<'_>) -> Check {
+fn profile(world: &World<'_>, iam: &Iam<'_>) -> Check {
     match iam.token_file() {
         Some(Err(_)) => Check::not_tested("profile", "", "there is no token file"),
         _ => match iam.assume() {
@@ -126,7 +126,10 @@ fn profile(iam: &Iam<'_>) -> Check {
                 "",
                 format!("IAM gives a token, at {}", iam.address()),
             ),
-            Err(error) => Check::red("profile", "", &error),
+            Err(failure) => {
+                let error = refusals::token(failure, world.grantee);
+                Check::red("profile", "", &error)
+            }
         },
     }
 }
@@ -223,7 +226,7 @@ fn replaceable(world: &World<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> C
         );
         return Check::red(NAME, subject, &error);
     }
-    let stale = never(tag);
+    let stale = tag.stale();
     let answer = world
         .code_engine
         .replace(place, &stale, &secret.certificate, &secret.key);
@@ -266,17 +269,6 @@ fn replaceable(world: &World<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> C
             subject,
             &refusals::tls_secret("read", failure, place, world.grantee),
         ),
-    }
-}
-
-/// A tag of the same form, quoted or weak, that no service makes.
-fn never(tag: &str) -> String {
-    match (tag.find('"'), tag.rfind('"')) {
-        (Some(begin), Some(end)) if begin < end => {
-            let form = |range: Option<&str>| range.unwrap_or_default().to_owned();
-            form(tag.get(..=begin)) + NEVER_A_TAG + &form(tag.get(end..))
-        }
-        _ => NEVER_A_TAG.to_owned(),
     }
 }
 

@@ -42,6 +42,7 @@ pub mod config;
 pub mod effect;
 pub mod error;
 pub mod ibm;
+mod net;
 pub mod report;
 pub mod secret;
 pub mod stop;
@@ -90,13 +91,7 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, E
     let by_hand = matches!(config.trigger, Trigger::Manual) && config.one_secret;
     let force_ignored = !config.force.is_empty() && !by_hand;
     let http = Http::new(&config.further_roots, config.proxy, Arc::clone(stop), now);
-    let iam = Iam::new(
-        &http,
-        stop,
-        config.iam,
-        config.credentials,
-        config.grantee.clone(),
-    );
+    let iam = Iam::new(&http, stop, config.iam, config.credentials);
     let world = World {
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),

@@ -112,13 +112,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
     ]
     .into_iter()
     .filter_map(|(field, text)| Some((field, text?)))
-    .chain(
-        secret
-            .ca_chain
-            .into_iter()
-            .flatten()
-            .map(|text| ("ca_chain", text)),
-    )
+    .chain(secret.ca_chain.into_iter().map(|text| ("ca_chain", text)))
     .collect();
     let key = secret
         .private_key

@@ -17,7 +17,7 @@ use crate::cert::certificate::{Certificate, rfc3339};
 use crate::cert::handshake::rehearse;
 use crate::cert::roots::Roots;
 use crate::error::{Error, Finding, Reason, error};
-use crate::ibm::client::Fate;
+use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::{CodeEngine, TlsSecretRef};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{SecretsManager, Version};
@@ -364,14 +364,19 @@ fn write(
     if let Err(error) = world.stop.check() {
         return Written::Failed(error);
     }
-    let answer = world.code_engine.replace(
-        &pair.place,
-        &deployed.entity_tag,
-        certificate_pem,
-        &bundle.key_pem,
-    );
+    let Some(entity_tag) = &deployed.entity_tag else {
+        let error = error!(
+            Reason::Defect,
+            "{} was read without entity tag", pair.place.name
+        );
+        return Written::Failed(error);
+    };
+    let answer =
+        world
+            .code_engine
+            .replace(&pair.place, entity_tag, certificate_pem, &bundle.key_pem);
     let failure = match answer {
-        Ok(Some(secret)) if Deployed::of(&secret, String::new()).holds(bundle) => {
+        Ok(Some(secret)) if Deployed::of(&secret).holds(bundle) => {
             return Written::Confirmed;
         }
         Ok(_) => {
@@ -380,6 +385,9 @@ fn write(
         }
         Err(failure) => failure,
     };
+    if let ApiError::Stopped { error, .. } = failure {
+        return Written::Failed(error);
+    }
     match failure.fate() {
         Fate::Conflict => Written::Conflict,
         Fate::Unknown(wait) => Written::Unknown(failure.to_string(), wait),
