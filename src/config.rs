@@ -62,9 +62,9 @@ pub struct Config {
     /// The targets, in their order.
     pub targets: Vec<Target>,
     /// The only secret that this run is about, among many targets.
-    pub narrowed: Option<Uuid>,
+    pub only_secret: Option<Uuid>,
     /// Whether `SECRET_ID` is given.
-    pub one_secret: bool,
+    pub secret_id_given: bool,
     /// The share of this instance in the job run's array.
     pub share: Share,
     /// Decide and report, write nothing.
@@ -80,7 +80,7 @@ pub struct Config {
     /// Try the rights, change nothing.
     pub check: bool,
     /// A secret that must not be readable.
-    pub foreign_secret: Option<Uuid>,
+    pub unreadable_secret: Option<Uuid>,
     /// Seconds for the whole run.
     pub deadline: u64,
     /// Roots to trust beside the built-in ones.
@@ -97,7 +97,7 @@ pub struct Target {
     /// The secret in Secrets Manager; none: the event names it.
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
-    pub place: TlsSecretRef,
+    pub tls_secret: TlsSecretRef,
     /// The apps that must restart to take it.
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
@@ -107,10 +107,10 @@ pub struct Target {
 impl Target {
     /// Whether the apps of both would note two certificates in one variable.
     fn same_variable(&self, other: &Self) -> bool {
-        let variable = |target: &Self| target.place.name.fingerprint_variable();
+        let variable = |target: &Self| target.tls_secret.name.fingerprint_variable();
         !self.restart_apps.is_empty()
             && !other.restart_apps.is_empty()
-            && self.place.project == other.place.project
+            && self.tls_secret.project == other.tls_secret.project
             && variable(self) == variable(other)
     }
 }
@@ -225,13 +225,14 @@ impl Config {
             );
         let credentials = reader.credentials();
         let secret = reader.value("SECRET_ID", |text| secret_id(text, instance.as_ref()));
-        let one_secret = secret.is_some();
-        let (targets, narrowed) = reader.targets(secret, instance.as_ref());
+        let secret_id_given = secret.is_some();
+        let (targets, only_secret) = reader.targets(secret, instance.as_ref());
         let dry_run = reader.value("DRY_RUN", boolean).unwrap_or(false);
         let force = reader.value("FORCE", force).unwrap_or_default();
         let version = reader.value("SECRET_VERSION", version).unwrap_or_default();
         let trigger = Trigger::of(environment);
-        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && one_secret) {
+        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && secret_id_given)
+        {
             reader.problem(
                 "SECRET_VERSION",
                 "previous is for a run by hand with SECRET_ID only",
@@ -240,7 +241,7 @@ impl Config {
         let probe = reader.value("PROBE", probe).unwrap_or_default();
         let probe_address = reader.value("PROBE_ADDRESS", probe_address);
         let check = reader.value("CHECK", boolean).unwrap_or(false);
-        let foreign_secret = reader.value("CHECK_FOREIGN_SECRET_ID", |text| {
+        let unreadable_secret = reader.value("CHECK_FOREIGN_SECRET_ID", |text| {
             secret_id(text, instance.as_ref())
         });
         let deadline = reader.value("DEADLINE", deadline).unwrap_or(DEADLINE);
@@ -275,8 +276,8 @@ impl Config {
                 iam,
                 credentials,
                 targets,
-                narrowed,
-                one_secret,
+                only_secret,
+                secret_id_given,
                 share,
                 dry_run,
                 version,
@@ -284,7 +285,7 @@ impl Config {
                 probe,
                 probe_address,
                 check,
-                foreign_secret,
+                unreadable_secret,
                 deadline,
                 further_roots,
                 proxy,

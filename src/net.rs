@@ -43,6 +43,13 @@ pub(crate) fn as_write<R>(request: impl FnOnce() -> R) -> R {
     request()
 }
 
+/// The instant `limit` from now.
+fn after(limit: Duration) -> Instant {
+    // far enough for everything, and no overflow
+    const EVER: Duration = Duration::from_secs(24 * 60 * 60);
+    Instant::now() + limit.min(EVER)
+}
+
 /// Fails when the run is over.
 fn check(stop: &Stop) -> io::Result<()> {
     match stop.over_for() {
@@ -61,13 +68,16 @@ fn check_both(stop: &Stop, end: Instant) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
 }
 
-/// The addresses of hosts. The name service is asked once per host and run, on one thread of its own,
-/// since the system's call can neither be interrupted nor bounded.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Names(Arc<Known>);
+/// The network as one run uses it. The name service is asked once per host and run, on one thread of
+/// its own, since the system's call can neither be interrupted nor bounded.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    names: Arc<Names>,
+    stop: Arc<Stop>,
+}
 
 #[derive(Debug, Default)]
-struct Known {
+struct Names {
     hosts: Mutex<HashMap<String, Found>>,
     changed: Condvar,
 }
@@ -79,29 +89,35 @@ enum Found {
     Failed,
 }
 
-impl Names {
+impl Network {
+    pub(crate) fn new(stop: Arc<Stop>) -> Self {
+        Self {
+            names: Arc::default(),
+            stop,
+        }
+    }
+
     /// The addresses of `host` (a name, or an address, an IPv6 one with or without brackets), with
     /// this port.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if the name has no address, [`io::ErrorKind::TimedOut`] after
     /// `limit`; and when the run is over.
-    pub(crate) fn resolve(
+    pub(crate) fn look_up(
         &self,
         host: &str,
         port: u16,
         limit: Duration,
-        stop: &Stop,
     ) -> io::Result<Vec<SocketAddr>> {
         let bare = host.trim_matches(['[', ']']);
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let end = Instant::now() + limit;
-        let mut hosts = lock(&self.0.hosts);
+        let end = after(limit);
+        let mut hosts = lock(&self.names.hosts);
         // a failed look-up is repeated by the next caller
         if matches!(hosts.get(bare), None | Some(Found::Failed)) {
-            self.look_up(bare.to_owned())?;
+            self.ask(bare.to_owned())?;
             hosts.insert(bare.to_owned(), Found::Pending);
         }
         loop {
@@ -115,9 +131,9 @@ impl Names {
                     return Err(io::Error::new(io::ErrorKind::NotFound, "no such name"));
                 }
             }
-            check_both(stop, end)?;
+            check_both(&self.stop, end)?;
             hosts = self
-                .0
+                .names
                 .changed
                 .wait_timeout(hosts, SLICE)
                 .unwrap_or_else(PoisonError::into_inner)
@@ -125,17 +141,48 @@ impl Names {
         }
     }
 
+    /// Connects to one of the addresses, trying one after another, again and again, for `limit`; what
+    /// is sent and received then must also fit into it, until [`Stream::ends_in`] says otherwise.
+    ///
+    /// # Errors
+    /// The last one.
+    pub(crate) fn reach(&self, addresses: &[SocketAddr], limit: Duration) -> io::Result<Stream> {
+        let end = after(limit);
+        let mut open: Vec<SocketAddr> = addresses.to_vec();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+        while !open.is_empty() {
+            let mut silent = Vec::new();
+            for address in open {
+                check_both(&self.stop, end)?;
+                let left = end.saturating_duration_since(Instant::now());
+                let time = left.min(ATTEMPT).max(Duration::from_millis(1));
+                match TcpStream::connect_timeout(&address, time) {
+                    Ok(tcp) => return Stream::new(tcp, end, &self.stop),
+                    Err(e) => {
+                        // an address that refuses will not change its mind within seconds
+                        if e.kind() == io::ErrorKind::TimedOut {
+                            silent.push(address);
+                        }
+                        last = e;
+                    }
+                }
+            }
+            open = silent;
+        }
+        Err(last)
+    }
+
     /// Asks the name service again next time: the host may have moved, as in a fail-over.
     pub(crate) fn forget(&self, host: &str) {
-        let mut hosts = lock(&self.0.hosts);
+        let mut hosts = lock(&self.names.hosts);
         let bare = host.trim_matches(['[', ']']);
         if matches!(hosts.get(bare), Some(Found::Addresses(_))) {
             hosts.remove(bare);
         }
     }
 
-    fn look_up(&self, host: String) -> io::Result<()> {
-        let known = Arc::clone(&self.0);
+    fn ask(&self, host: String) -> io::Result<()> {
+        let known = Arc::clone(&self.names);
         // not joined: it may hang in the name service beyond the end of the run
         thread::Builder::new().spawn(move || {
             let found = match (host.as_str(), 0).to_socket_addrs() {
@@ -171,41 +218,6 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Connects to one of the addresses, trying one after another, again and again, for `limit`; what
-    /// is sent and received then must also fit into it, until [`Stream::ends_in`] says otherwise.
-    ///
-    /// # Errors
-    /// The last one.
-    pub(crate) fn connect(
-        addresses: &[SocketAddr],
-        limit: Duration,
-        stop: &Arc<Stop>,
-    ) -> io::Result<Self> {
-        let end = Instant::now() + limit;
-        let mut open: Vec<SocketAddr> = addresses.to_vec();
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
-        while !open.is_empty() {
-            let mut silent = Vec::new();
-            for address in open {
-                check_both(stop, end)?;
-                let left = end.saturating_duration_since(Instant::now());
-                let time = left.min(ATTEMPT).max(Duration::from_millis(1));
-                match TcpStream::connect_timeout(&address, time) {
-                    Ok(tcp) => return Self::new(tcp, end, stop),
-                    Err(e) => {
-                        // an address that refuses will not change its mind within seconds
-                        if e.kind() == io::ErrorKind::TimedOut {
-                            silent.push(address);
-                        }
-                        last = e;
-                    }
-                }
-            }
-            open = silent;
-        }
-        Err(last)
-    }
-
     fn new(tcp: TcpStream, end: Instant, stop: &Arc<Stop>) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(SLICE))?;
@@ -216,9 +228,7 @@ impl Stream {
 
     /// Sets the time that is left for what is sent and received from now on.
     pub(crate) fn ends_in(&mut self, limit: Duration) {
-        // far enough for everything, and no overflow
-        const EVER: Duration = Duration::from_secs(24 * 60 * 60);
-        self.end = Instant::now() + limit.min(EVER);
+        self.end = after(limit);
     }
 
     /// Whether the peer has neither closed an idle connection nor sent anything.

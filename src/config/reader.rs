@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
             (Some(place), None) => {
                 let target = Target {
                     secret,
-                    place,
+                    tls_secret: place,
                     restart_apps,
                     hold,
                 };
@@ -257,10 +257,17 @@ impl<'a> Reader<'a> {
         let mut targets: Vec<Target> = Vec::new();
         for (position, entry) in entries.iter().enumerate() {
             match entry.target(instance, places) {
-                Ok(target) if targets.iter().any(|other| other.place == target.place) => {
+                Ok(target)
+                    if targets
+                        .iter()
+                        .any(|other| other.tls_secret == target.tls_secret) =>
+                {
                     self.problem(
                         &format!("TARGETS[{position}]"),
-                        format!("the TLS secret {} has a target already", target.place.name),
+                        format!(
+                            "the TLS secret {} has a target already",
+                            target.tls_secret.name
+                        ),
                     );
                 }
                 Ok(target) => {
@@ -269,9 +276,9 @@ impl<'a> Reader<'a> {
                             &format!("TARGETS[{position}]"),
                             format!(
                                 "{} and {} give their apps the same variable {}: restart_apps works with one of them only",
-                                other.place.name,
-                                target.place.name,
-                                target.place.name.fingerprint_variable()
+                                other.tls_secret.name,
+                                target.tls_secret.name,
+                                target.tls_secret.name.fingerprint_variable()
                             ),
                         );
                     }

@@ -24,8 +24,7 @@ use crate::ibm::api_error::Problem;
 pub use crate::ibm::api_error::{ApiError, Fate};
 use crate::ibm::document::Document;
 use crate::ibm::proxy::{NoProxy, Proxy};
-use crate::ibm::transport::Network;
-use crate::net::{Names, as_write};
+use crate::net::{Network, as_write};
 use crate::secret::read_wiped;
 use crate::stop::Stop;
 use crate::text::sanitized;
@@ -137,10 +136,7 @@ impl Http {
                 rustls::crypto::aws_lc_rs::default_provider(),
             ))
             .build();
-        let network = Network {
-            names: Names::default(),
-            stop: Arc::clone(&stop),
-        };
+        let network = Network::new(Arc::clone(&stop));
         let agent = |proxy| agent(&tls, &network, proxy);
         Self {
             direct: agent(None),

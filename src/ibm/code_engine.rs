@@ -60,20 +60,25 @@ impl EntityTag {
         fits.then(|| Self(tag.to_owned()))
     }
 
-    /// A tag of the same alphabet and length that this resource does not have: of a number another
-    /// number, never 0.
+    /// A tag of the same alphabet and length that this resource cannot have: each digit and letter is
+    /// exchanged for the one before, never for 0, so that a number is not the next version's. None, if
+    /// there is nothing to exchange.
     #[must_use]
-    pub fn stale(&self) -> Self {
-        let quoted = self.0.find('"').map_or(0, |at| at + 1);
-        let changed = |(at, c): (usize, char)| match c {
-            // not the next number, which may be the next version
-            _ if at != quoted => c,
-            '1' => '3',
-            'a' | 'A' => char::from(u8::try_from(c).unwrap_or(b'a') + 1),
-            '0' => '2',
-            c => char::from(u8::try_from(c).unwrap_or(b'b') - 1),
+    pub fn stale(&self) -> Option<Self> {
+        let before = |c: char| match c {
+            '0' | '1' => '9',
+            'a' => 'z',
+            'A' => 'Z',
+            '2'..='9' | 'b'..='z' | 'B'..='Z' => char::from_u32(u32::from(c) - 1).unwrap_or(c),
+            other => other,
         };
-        Self(self.0.char_indices().map(changed).collect())
+        // the W of a weak tag belongs to its form
+        let (form, value) = match self.0.strip_prefix("W/") {
+            Some(value) => ("W/", value),
+            None => ("", self.0.as_str()),
+        };
+        let stale = form.chars().chain(value.chars().map(before)).collect();
+        (stale != self.0).then_some(Self(stale))
     }
 }
 
@@ -511,14 +516,13 @@ mod tests {
     #[test]
     fn a_stale_tag_has_the_same_alphabet_and_is_another_one() {
         for (tag, stale) in [
-            ("2385407409", "1385407409"),
-            ("1", "3"),
-            ("0", "2"),
+            ("2385407409", "1274396398"),
+            ("1", "9"),
             ("\"7\"", "\"6\""),
-            ("W/\"abc-1\"", "W/\"bbc-1\""),
-            ("f00", "e00"),
+            ("W/\"abc-1\"", "W/\"zab-9\""),
         ] {
-            assert_eq!(EntityTag(tag.to_owned()).stale().0, stale);
+            assert_eq!(EntityTag(tag.to_owned()).stale().unwrap().0, stale);
         }
+        assert_eq!(EntityTag("-".to_owned()).stale(), None);
     }
 }

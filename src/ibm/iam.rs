@@ -65,8 +65,8 @@ pub enum Credentials {
 pub struct Iam<'a> {
     http: &'a Http,
     stop: &'a Stop,
-    endpoint: Endpoint,
-    credentials: Credentials,
+    endpoint: &'a Endpoint,
+    credentials: &'a Credentials,
     token: Mutex<Option<Token>>,
     public: AtomicBool,
 }
@@ -84,8 +84,8 @@ impl<'a> Iam<'a> {
     pub const fn new(
         http: &'a Http,
         stop: &'a Stop,
-        endpoint: Endpoint,
-        credentials: Credentials,
+        endpoint: &'a Endpoint,
+        credentials: &'a Credentials,
     ) -> Self {
         Self {
             http,
@@ -100,7 +100,7 @@ impl<'a> Iam<'a> {
     /// Where the compute resource token is, if one is used, or why it cannot be read.
     #[must_use]
     pub fn token_file(&self) -> Option<Result<PathBuf, TokenError>> {
-        match &self.credentials {
+        match self.credentials {
             Credentials::Profile { token_files, .. } => {
                 Some(read_token(token_files).map(|(path, _)| path.to_owned()))
             }
@@ -119,7 +119,7 @@ impl<'a> Iam<'a> {
     /// The address that tokens come from.
     #[must_use]
     pub fn address(&self) -> &str {
-        match &self.endpoint {
+        match self.endpoint {
             Endpoint::Given(base) => base,
             Endpoint::PrivateThenPublic(_, public) if self.used_public() => public,
             Endpoint::PrivateThenPublic(private, _) => private,
@@ -200,14 +200,14 @@ impl<'a> Iam<'a> {
     fn fetch(&self) -> Result<Token, ApiError> {
         // read anew each time, since the platform rotates the file; and kept until IAM has answered,
         // so that an answer that quotes it is masked
-        let resource_token = match &self.credentials {
+        let resource_token = match self.credentials {
             Credentials::Profile { token_files, .. } => {
                 Some(read_token(token_files).map_err(ApiError::NoToken)?.1)
             }
             Credentials::ApiKey(_) => None,
         };
         let form = self.form(resource_token.as_ref());
-        let answer = match &self.endpoint {
+        let answer = match self.endpoint {
             Endpoint::Given(base) => self.ask(base, &form, Http::read),
             Endpoint::PrivateThenPublic(private, public) => {
                 match self.ask(private, &form, Http::once) {
@@ -247,7 +247,7 @@ impl<'a> Iam<'a> {
 
     /// The form fields of the grant.
     fn form(&self, resource_token: Option<&Secret>) -> Zeroizing<String> {
-        match &self.credentials {
+        match self.credentials {
             Credentials::Profile { field, profile, .. } => form(&[
                 ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
                 ("cr_token", resource_token.map_or("", Secret::expose)),
@@ -268,7 +268,7 @@ impl<'a> Iam<'a> {
             _ => "",
         };
         let answer = failure.to_string();
-        ApiError::NoToken(match (&self.credentials, code) {
+        ApiError::NoToken(match (self.credentials, code) {
             (Credentials::Profile { field, profile, .. }, PROFILE_NOT_ELIGIBLE) => {
                 TokenError::ProfileRefused {
                     profile: format!("{field} {}", sanitized(profile)),

@@ -9,7 +9,7 @@ use anyhow::{anyhow, ensure};
 use crate::text::sanitized;
 
 /// A proxy, and the hosts that are reached without it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Proxy {
     /// Where it is.
     pub server: ureq::Proxy,
@@ -18,17 +18,17 @@ pub struct Proxy {
 }
 
 /// The hosts that are reached without the proxy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NoProxy(Vec<Entry>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     hosts: Hosts,
     /// Only this port.
     port: Option<u16>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Hosts {
     All,
     /// The host and all below it.

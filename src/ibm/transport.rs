@@ -4,7 +4,6 @@
 //! Belongs here: the library's traits. Does not: anything that knows a service.
 
 use std::io;
-use std::sync::Arc;
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -14,22 +13,14 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-use crate::net::{Names, Stream};
-use crate::stop::Stop;
+use crate::net::{Network, Stream};
 
 /// Addresses that the library takes of one host.
 const MOST_ADDRESSES: usize = 16;
 
-/// Makes connections, and looks up names for them.
-#[derive(Clone, Debug)]
-pub(super) struct Network {
-    pub(super) names: Names,
-    pub(super) stop: Arc<Stop>,
-}
-
 /// A connection without TLS.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(crate) struct Plain {
     stream: Stream,
     buffers: LazyBuffers,
 }
@@ -42,13 +33,11 @@ impl Resolver for Network {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let (host, port) = host_and_port(uri)?;
-        let found = self
-            .names
-            .resolve(host, port, *timeout.after, &self.stop)
-            .map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => Error::HostNotFound,
-                _ => timed_out(e, timeout.reason),
-            })?;
+        let found = self.look_up(host, port, *timeout.after);
+        let found = found.map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::HostNotFound,
+            _ => timed_out(e, timeout.reason),
+        })?;
         let mut addresses = self.empty();
         for address in found.into_iter().take(MOST_ADDRESSES) {
             addresses.push(address);
@@ -74,8 +63,8 @@ impl<In: Transport> Connector<In> for Network {
         }
         let (host, _) = host_and_port(details.uri)?;
         let limit = details.timeout;
-        let stream = Stream::connect(&details.addrs, *limit.after, &self.stop).map_err(|e| {
-            self.names.forget(host);
+        let stream = self.reach(&details.addrs, *limit.after).map_err(|e| {
+            self.forget(host);
             timed_out(e, limit.reason)
         })?;
         let (input, output) = (

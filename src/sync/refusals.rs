@@ -228,7 +228,7 @@ fn not_the_service(failure: ApiError, grantee: &Grantee) -> Result<Error, ApiErr
 }
 
 /// A word for a shell: names may contain spaces, and come from outside.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let word = sanitized(word);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
     if word.bytes().all(plain) {
