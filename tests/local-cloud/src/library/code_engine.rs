@@ -92,6 +92,16 @@ impl CloudHandle {
         self.put_secret(project_id, name, "tls", "user", data);
     }
 
+    /// Gives a secret any entity tag, also an empty one, `*`, and what no header can hold. The next
+    /// write makes an ordinary one again.
+    pub fn set_entity_tag(&self, project_id: &str, name: &str, tag: &str) {
+        self.project(project_id, |project| {
+            let secret = project.get_mut(Kind::Secret, name);
+            let secret = secret.unwrap_or_else(|| panic!("there is no secret {name}"));
+            tag.clone_into(&mut secret.entity_tag);
+        });
+    }
+
     /// Any secret, also what the API would refuse: another format, `generated_by: system`.
     pub fn put_secret(
         &self,
