@@ -16,7 +16,7 @@ use crate::cert::certificate::ServerName;
 use crate::config::{Config, Target};
 use crate::error::{Reason, error};
 use crate::ibm::client::Fate;
-use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
+use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Check, CheckState};
@@ -84,7 +84,10 @@ fn untested(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec<C
 fn token_file(services: &Services<'_>) -> Check {
     match services.iam.token_file() {
         None => Check::not_tested("token-file", "", "an API key is used instead"),
-        Some(Err(error)) => Check::red("token-file", "", &error),
+        Some(Err(failure)) => {
+            let error = refusals::no_token(failure, services.grantee);
+            Check::red("token-file", "", &error)
+        }
         Some(Ok(file)) => {
             let owner = |path: &str| std::fs::metadata(path).map(|of| (of.uid(), of.mode()));
             let (uid, _) = owner("/proc/self").unwrap_or_default();
@@ -109,7 +112,10 @@ fn profile(services: &Services<'_>) -> Check {
             "",
             format!("IAM issued a token ({})", services.iam.address()),
         ),
-        Err(error) => Check::red("profile", "", &error),
+        Err(failure) => {
+            let error = refusals::token(failure, services.grantee);
+            Check::red("profile", "", &error)
+        }
     }
 }
 
@@ -230,7 +236,7 @@ fn replaceable(services: &Services<'_>, reference: &TlsSecretRef, secret: &TlsSe
     if let Err(error) = suitable(secret, reference) {
         return Check::red(NAME, subject, &error);
     }
-    let Some(stale) = secret.entity_tag.as_deref().and_then(stale_tag) else {
+    let Some(stale) = secret.entity_tag.as_ref().and_then(EntityTag::stale) else {
         return Check::not_tested(NAME, subject, "the TLS secret has no usable entity tag");
     };
     let answer = services
@@ -269,25 +275,6 @@ fn replaceable(services: &Services<'_>, reference: &TlsSecretRef, secret: &TlsSe
             &format!("the answer proves nothing: {failure}"),
         ),
     }
-}
-
-/// A tag of the same form and alphabet that cannot match: each digit and letter is exchanged for its
-/// successor, never for 0. `None` if there is none to exchange.
-fn stale_tag(tag: &str) -> Option<String> {
-    let successor = |c: char| match c {
-        '9' => '1',
-        'z' => 'a',
-        'Z' => 'A',
-        '0'..='8' | 'a'..='y' | 'A'..='Y' => char::from_u32(u32::from(c) + 1).unwrap_or(c),
-        other => other,
-    };
-    // the W of a weak tag belongs to its form
-    let (form, value) = match tag.strip_prefix("W/") {
-        Some(value) => ("W/", value),
-        None => ("", tag),
-    };
-    let stale = format!("{form}{}", value.chars().map(successor).collect::<String>());
-    (stale != tag).then_some(stale)
 }
 
 fn mappings(

@@ -11,7 +11,6 @@ mod values;
 mod variables;
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use anyhow::Context;
 use log::LevelFilter;
@@ -28,12 +27,16 @@ use crate::ibm::client::read_roots;
 use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
+use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
+use crate::secret::read_file;
 use crate::sync::refusals::Grantee;
 use crate::text::sanitized;
 
 /// Seconds for the whole run, unless said otherwise.
 pub const DEADLINE: u64 = 120;
+/// The largest file of trusted roots: those of an operating system have about 250 KB.
+const LARGEST_ROOTS: usize = 4 * 1024 * 1024;
 /// Where domain mappings serve, unless said otherwise.
 pub const HTTPS: u16 = 443;
 /// The token service inside IBM's network.
@@ -83,7 +86,7 @@ pub struct Config {
     /// Roots to trust beside the built-in ones.
     pub further_roots: Vec<CertificateDer<'static>>,
     /// The proxy for HTTPS.
-    pub proxy: Option<ureq::Proxy>,
+    pub proxy: Option<Proxy>,
     /// Names that worked, but have a successor.
     pub warnings: Vec<String>,
 }
@@ -246,7 +249,9 @@ impl Config {
         reader.value("LOG_FORMAT", log_format);
         let further_roots = reader
             .value("SSL_CERT_FILE", |path| {
-                read_roots(&fs::read_to_string(path).with_context(|| sanitized(path))?)
+                read_roots(
+                    &read_file(path.as_ref(), LARGEST_ROOTS).with_context(|| sanitized(path))?,
+                )
             })
             .unwrap_or_default();
         let proxy = reader.proxy();

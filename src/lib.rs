@@ -41,6 +41,7 @@ pub mod config;
 mod effect;
 pub mod error;
 pub mod ibm;
+mod net;
 pub mod report;
 pub mod secret;
 pub mod stop;
@@ -139,13 +140,7 @@ fn with_services<R>(
         Arc::clone(stop),
         now,
     );
-    let iam = Iam::new(
-        &http,
-        stop,
-        &config.iam,
-        &config.credentials,
-        &config.grantee,
-    );
+    let iam = Iam::new(&http, stop, &config.iam, &config.credentials);
     let services = Services {
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),

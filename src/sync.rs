@@ -8,6 +8,8 @@ pub(crate) mod refusals;
 pub(crate) mod replace;
 pub mod validate;
 
+use std::sync::Arc;
+
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
@@ -26,7 +28,7 @@ pub(crate) struct Services<'a> {
     /// Whom to grant what is missing.
     pub(crate) grantee: &'a Grantee,
     /// When the run must end.
-    pub(crate) stop: &'a Stop,
+    pub(crate) stop: &'a Arc<Stop>,
 }
 
 /// What holds for every target of a run.

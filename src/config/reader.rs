@@ -13,6 +13,7 @@ use crate::config::variables::VARIABLES;
 use crate::config::{Share, Target};
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Crn, Region, TlsSecretName, Uuid};
+use crate::ibm::proxy::{NoProxy, Proxy};
 use crate::secret::Secret;
 
 /// Where the compute resource token is: Code Engine's path first, then what IBM's SDKs try.
@@ -290,7 +291,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The convention of curl and others: both spellings count, an entry covers its subdomains.
-    pub(super) fn proxy(&mut self) -> Option<ureq::Proxy> {
+    pub(super) fn proxy(&mut self) -> Option<Proxy> {
         let environment = self.environment;
         let given = |upper: &str, lower: &str| {
             let value = environment.get(upper).or_else(|| environment.get(lower))?;
@@ -306,27 +307,17 @@ impl<'a> Reader<'a> {
             self.problem("HTTPS_PROXY", "expected an HTTP proxy, http://host:port");
             return None;
         }
-        let mut builder = ureq::Proxy::builder(proxy.protocol())
-            .host(proxy.host())
-            .port(proxy.port());
-        if let Some(username) = proxy.username() {
-            builder = builder.username(username);
-        }
-        if let Some(password) = proxy.password() {
-            builder = builder.password(password);
-        }
-        let entries = given("NO_PROXY", "no_proxy").map_or("", String::as_str);
-        for entry in entries
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
-        {
-            builder = builder.no_proxy(entry);
-            if !entry.starts_with(['.', '*']) {
-                builder = builder.no_proxy(&format!(".{entry}"));
+        let except = given("NO_PROXY", "no_proxy").map_or("", String::as_str);
+        match NoProxy::parse(except) {
+            Ok(except) => Some(Proxy {
+                server: proxy,
+                except,
+            }),
+            Err(e) => {
+                self.problem("NO_PROXY", e);
+                None
             }
         }
-        builder.build().ok()
     }
 
     /// Code Engine injects both variables; without them the run is the whole array.

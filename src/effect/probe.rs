@@ -6,8 +6,7 @@
 //! The client accepts any certificate, also an expired or untrusted one, if the server proves that it
 //! holds its key. It sends nothing but a handshake, and nothing is undone because of what it sees.
 
-use std::io::{self, ErrorKind};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::cert::handshake::AcceptAny;
 use crate::error::Error;
+use crate::net::Network;
 use crate::report::State;
 use crate::stop::Stop;
 use crate::sync::replace::Synced;
@@ -26,8 +26,6 @@ use crate::workers;
 
 /// For one connection and its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long a connection waits before it checks again whether the run must end.
-const SLICE: Duration = Duration::from_millis(250);
 /// After a write: how long to wait for the new certificate.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The first wait between two rounds; it doubles.
@@ -71,7 +69,7 @@ impl Observation {
 
 /// Probes all domains side by side, again and again where something was replaced and is not served
 /// yet. Returns why it ended early, if it did.
-pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Stop) -> Option<Error> {
+pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Error> {
     if open.is_empty() {
         return None;
     }
@@ -85,11 +83,12 @@ pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Stop) -> Option<Error> {
             return None;
         }
     };
+    let network = Network::new(Arc::clone(stop));
     let mut wait = SHORTEST_WAIT;
     loop {
         // a domain whose handshake panicked keeps what was seen before
         let round = workers::each_of(SIDE_BY_SIDE, open, |domain| {
-            domain.observe(&client, stop);
+            domain.observe(&client, &network);
             Ok(domain)
         });
         open = round
@@ -133,8 +132,8 @@ impl Domain {
         }
     }
 
-    fn observe(&mut self, client: &Arc<ClientConfig>, stop: &Stop) {
-        self.seen = match self.served(client, stop) {
+    fn observe(&mut self, client: &Arc<ClientConfig>, network: &Network) {
+        self.seen = match self.served(client, network) {
             Ok(leaf) => self.judge(leaf),
             Err(e) => {
                 self.failures += 1;
@@ -181,9 +180,8 @@ impl Domain {
     fn served(
         &self,
         client: &Arc<ClientConfig>,
-        stop: &Stop,
+        network: &Network,
     ) -> io::Result<CertificateDer<'static>> {
-        let end = Instant::now() + stop.left(HANDSHAKE);
         let (host, port) = self
             .address
             .clone()
@@ -196,11 +194,10 @@ impl Domain {
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let mut connection =
             ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
-        // look-up and connect block: done aside, so that the end of the run does not wait for them
-        let mut stream = stop
-            .aside(stop.left(HANDSHAKE), move || connect(&host, port))
-            .unwrap_or_else(|| Err(timed_out()))?;
-        shake_hands(&mut connection, &mut stream, end, stop)?;
+        let addresses = network.look_up(&host, port, HANDSHAKE)?;
+        let mut stream = network.reach(&addresses, HANDSHAKE)?;
+        // reads and writes until the handshake is done; the stream fails in time, whatever the peer sends
+        connection.complete_io(&mut stream)?;
         let leaf = connection
             .peer_certificates()
             .and_then(|chain| chain.first())
@@ -211,56 +208,6 @@ impl Domain {
         let _ended = connection.write_tls(&mut stream);
         Ok(leaf)
     }
-}
-
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut result = Err(io::Error::other(format!("{host} has no address")));
-    for address in (host, port).to_socket_addrs()? {
-        result = TcpStream::connect_timeout(&address, HANDSHAKE);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
-}
-
-/// The library's own loop ends with the handshake only: a peer that sends a byte now and then would
-/// hold the run for ever.
-fn shake_hands(
-    connection: &mut ClientConnection,
-    stream: &mut TcpStream,
-    end: Instant,
-    stop: &Stop,
-) -> io::Result<()> {
-    stream.set_read_timeout(Some(SLICE))?;
-    stream.set_write_timeout(Some(SLICE))?;
-    while connection.is_handshaking() {
-        if Instant::now() >= end || stop.check().is_err() {
-            return Err(timed_out());
-        }
-        let turn = if connection.wants_write() {
-            connection.write_tls(stream)
-        } else {
-            connection.read_tls(stream)
-        };
-        match turn {
-            Ok(0) => return Err(io::Error::other("the server closed the connection")),
-            Ok(_) => {
-                connection.process_new_packets().map_err(io::Error::other)?;
-            }
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-fn timed_out() -> io::Error {
-    io::Error::new(ErrorKind::TimedOut, "no answer in time")
 }
 
 fn client() -> Result<Arc<ClientConfig>, rustls::Error> {

@@ -200,7 +200,7 @@ impl Restarter<'_> {
             };
             let wait = match failure.fate() {
                 Fate::Conflict => Duration::ZERO,
-                Fate::Unknown(_) if !matches!(failure, ApiError::Stopped(_)) => AFTER_DOUBT,
+                Fate::Unknown(_) if !matches!(failure, ApiError::Stopped { .. }) => AFTER_DOUBT,
                 Fate::Unknown(_) | Fate::Rejected => {
                     return Err(self.explain(&format!("cannot restart app {name}"), failure));
                 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::cert::certificate::Certificate;
 use crate::cert::pem;
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
+use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Services;
 use crate::sync::assemble::{Bundle, public_key};
 use crate::sync::refusals;
@@ -19,7 +19,7 @@ use crate::text::sanitized;
 #[derive(Debug)]
 pub(crate) struct Deployed {
     /// What `If-Match` takes.
-    pub(crate) entity_tag: String,
+    pub(crate) entity_tag: Option<EntityTag>,
     /// The readable certificates in their order.
     pub(crate) certificates: Vec<Certificate>,
     /// Whether the first block of certificates is readable: servers send it as the leaf.
@@ -64,15 +64,15 @@ pub(crate) fn read_deployed(
         .tls_secret(reference)
         .map_err(|failure| refusals::tls_secret("read", failure, reference, services.grantee))?;
     suitable(&secret, reference)?;
-    let Some(entity_tag) = secret.entity_tag.clone() else {
+    if secret.entity_tag.is_none() {
         return Err(error!(
             Reason::TlsSecretUnsuitable,
             "TLS secret {} of project {} has no usable entity tag, so it cannot be replaced safely",
             reference.name,
             reference.project.id
         ));
-    };
-    Ok(Deployed::of(secret, entity_tag))
+    }
+    Ok(Deployed::of(secret))
 }
 
 /// Whether this is a secret that the job may replace.
@@ -102,7 +102,7 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
 }
 
 impl Deployed {
-    pub(crate) fn of(secret: TlsSecret, entity_tag: String) -> Self {
+    pub(crate) fn of(secret: TlsSecret) -> Self {
         let certificates = pem::read(&secret.certificate).ok().and_then(|blocks| {
             let certificates = blocks.certificates.into_iter().map(Certificate::from_der);
             certificates.collect::<Result<_, _>>().ok()
@@ -113,7 +113,7 @@ impl Deployed {
             .map(Zeroizing::new);
         let certificates: Vec<Certificate> = certificates.unwrap_or_default();
         Self {
-            entity_tag,
+            entity_tag: secret.entity_tag.clone(),
             leaf_is_readable: !certificates.is_empty(),
             certificates,
             key: match key.and_then(|key| public_key(&key)) {
@@ -128,7 +128,7 @@ impl Deployed {
     /// What would be deployed after this was written.
     pub(crate) fn like(bundle: &Bundle) -> Self {
         Self {
-            entity_tag: String::new(),
+            entity_tag: None,
             certificates: bundle.chain().cloned().collect(),
             leaf_is_readable: true,
             key: DeployedKey::Of(bundle.leaf.public_key.clone()),

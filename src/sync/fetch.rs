@@ -115,7 +115,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Materi
     ]
     .into_iter()
     .filter_map(|(field, text)| Some((field, text?)));
-    let ca_chain = secret.ca_chain.into_iter().flatten();
+    let ca_chain = secret.ca_chain.into_iter();
     let certificates = certificates
         .chain(ca_chain.map(|text| ("ca_chain", text)))
         .collect();

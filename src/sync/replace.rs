@@ -222,15 +222,21 @@ impl<'a> Attempt<'a, '_> {
     fn write(&self, certificate_pem: &str) -> Result<Option<Unconfirmed>, Error> {
         self.services.stop.check()?;
         let reference = &self.task.tls_secret;
+        let entity_tag = self.deployed.entity_tag.as_ref().ok_or_else(|| {
+            error!(
+                Reason::Defect,
+                "{} was read without entity tag", reference.name
+            )
+        })?;
         let answer = self.services.code_engine.replace(
             reference,
-            &self.deployed.entity_tag,
+            entity_tag,
             certificate_pem,
             &self.bundle.key_pem,
         );
         let failure = match answer {
             Ok(answer) => {
-                let shown = answer.map(|secret| Deployed::of(secret, String::new()));
+                let shown = answer.map(Deployed::of);
                 if shown.is_some_and(|shown| shown.shows(self.bundle)) {
                     return Ok(None);
                 }
@@ -244,7 +250,7 @@ impl<'a> Attempt<'a, '_> {
         };
         let (reason, wait) = match failure.fate() {
             Fate::Conflict => (Reason::WriteConflict, None),
-            Fate::Unknown(wait) if !matches!(failure, ApiError::Stopped(_)) => {
+            Fate::Unknown(wait) if !matches!(failure, ApiError::Stopped { .. }) => {
                 (Reason::CodeEngineUnavailable, wait)
             }
             Fate::Unknown(_) | Fate::Rejected => {
