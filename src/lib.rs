@@ -55,7 +55,7 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::{Config, Target, Trigger};
+use crate::config::{Config, Mode, Target, Trigger};
 use crate::effect::{Effect, take_effect};
 use crate::error::{Error, Reason};
 use crate::ibm::client::Http;
@@ -74,15 +74,16 @@ use crate::sync::{replace, validate};
 /// # Errors
 /// What stops the run before any target is looked at.
 pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
-    let Order { pairs, settled } = if config.check {
+    let check = config.mode == Mode::Check;
+    let Order { pairs, settled } = if check {
         Order::default()
     } else {
         validate::validate(&config)?
     };
-    if pairs.is_empty() && !config.check {
+    if pairs.is_empty() && !check {
         return Ok(settled.into());
     }
-    let to_check: Vec<Target> = if config.check {
+    let to_check: Vec<Target> = if check {
         validate::relevant(&config).cloned().collect()
     } else {
         Vec::new()
@@ -109,7 +110,7 @@ pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, E
         force: if by_hand { &config.force } else { &[] },
         by_cron: config.trigger.is_cron(),
     };
-    if config.check {
+    if check {
         return Ok(Results {
             targets: Vec::new(),
             checks: check::check(&world, &iam, &to_check, config.foreign_secret.as_ref()),
