@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
-use crate::cert::certificate::ServerName;
+use crate::cert::names::ServerName;
 use crate::config::Target;
 use crate::error::{Error, Reason, error};
 use crate::ibm::client::ApiError;

@@ -11,7 +11,9 @@ pub mod restart;
 
 use std::collections::BTreeMap;
 
-use crate::cert::certificate::{Certificate, ServerName, parse_rfc3339, same_serial};
+use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
+use crate::cert::key::KeyKind;
+use crate::cert::names::ServerName;
 use crate::config::{HTTPS, Probe};
 use crate::effect::probe::{Look, Seen, probe};
 use crate::effect::restart::{Restarted, Wish, restart};
@@ -364,8 +366,10 @@ fn tell_domains(
 }
 
 /// What proxies of Envoy's kind do not take: RSA below 2048 bits, Ed25519 and Ed448.
-fn ingress_refuses(leaf: &Certificate) -> bool {
-    let kind = leaf.key_kind();
-    let bits = kind.strip_prefix("RSA ").and_then(|bits| bits.parse().ok());
-    kind.starts_with("Ed") || bits.is_some_and(|bits: u32| bits < 2048)
+const fn ingress_refuses(leaf: &Certificate) -> bool {
+    match leaf.key_kind() {
+        KeyKind::Rsa { bits } => *bits < 2048,
+        KeyKind::Ed25519 | KeyKind::Ed448 => true,
+        KeyKind::Ecdsa(_) | KeyKind::Other(_) => false,
+    }
 }

@@ -3,20 +3,20 @@
 //! Belongs here: the handshakes, and how long to wait for the new certificate. Does not: which
 //! domains are looked at, nor what it means (`effect.rs`).
 //!
-//! The client takes whatever is served, also an expired or untrusted certificate, and sends nothing
-//! but a handshake: nothing is decided by what it sees, and nothing is undone for it.
+//! The client takes whatever is served, also an expired or untrusted certificate, if the server proves
+//! that it has the key, and sends nothing but a handshake: nothing is decided by what it sees, and nothing is undone for it.
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::cert::certificate::Certificate;
+use crate::cert::handshake::Possession;
 use crate::error::Error;
 use crate::report::{Replaced, State};
 use crate::stop::Stop;
@@ -216,48 +216,7 @@ fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Whatever))
+        .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-/// Takes whatever is served: it is looked at, not trusted.
-#[derive(Debug)]
-struct Whatever;
-
-impl ServerCertVerifier for Whatever {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

@@ -8,7 +8,8 @@
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, ServerName, rfc3339, same_serial};
+use crate::cert::certificate::{Certificate, rfc3339, same_serial};
+use crate::cert::names::{self, ServerName};
 use crate::cert::roots::Roots;
 use crate::error::{Error, Finding, Reason, error};
 use crate::sync::assemble::Bundle;
@@ -181,7 +182,7 @@ fn chain_shorter(case: &Case<'_>, bar: &Certificate, _: &Evidence) -> Verdict {
     let bundle = case.bundle;
     if !bundle.intermediates.is_empty()
         || case.deployed.certificates.len() < 2
-        || !bundle.findings.iter().any(|f| f.code == Reason::ChainGap)
+        || bundle.gap.is_none()
         || case.roots.reached_by(&bundle.leaf)
     {
         return Verdict::Pass;
@@ -209,7 +210,7 @@ fn names_lost(case: &Case<'_>, bar: &Certificate, evidence: &Evidence) -> Verdic
     if lost.is_empty() {
         return Verdict::Pass;
     }
-    let gained: Vec<&ServerName> = new.names.iter().filter(|name| !bar.covers(name)).collect();
+    let gained = names::lost(&new.names, &bar.names);
     let mut message = format!("the new certificate no longer covers {}", list(&lost));
     if !gained.is_empty() {
         message.push_str(&format!(", and newly covers {}", list(&gained)));
@@ -298,7 +299,7 @@ fn last_days(bar: &Certificate) -> String {
 }
 
 fn lost<'a>(old: &'a Certificate, new: &Certificate) -> Vec<&'a ServerName> {
-    old.names.iter().filter(|name| !new.covers(name)).collect()
+    names::lost(&old.names, &new.names)
 }
 
 fn list(names: &[&ServerName]) -> String {

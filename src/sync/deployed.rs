@@ -2,14 +2,14 @@
 //!
 //! Belongs here: reading it, and what of it can be understood. Does not: comparing (`decide.rs`).
 
-use rustls_pki_types::{PrivateKeyDer, UnixTime};
-use zeroize::Zeroizing;
+use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::Certificate;
+use crate::cert::key::{PrivateKey, PublicKey};
 use crate::cert::pem;
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{CodeEngine, TlsSecret, TlsSecretRef};
-use crate::sync::assemble::{Bundle, public_key};
+use crate::sync::assemble::Bundle;
 use crate::sync::refusals::{self, Grantee};
 use crate::text::sanitized;
 
@@ -21,7 +21,7 @@ pub struct Deployed {
     /// The certificates in their order; empty if they cannot be read.
     pub(crate) certificates: Vec<Certificate>,
     /// The public key of the private key, if that can be read.
-    public_key: Option<Vec<u8>>,
+    public_key: Option<PublicKey>,
 }
 
 /// Looks at the TLS secret.
@@ -65,18 +65,12 @@ pub(crate) fn look(
 impl Deployed {
     /// What cannot be read is no bar for what comes: it serves nobody.
     pub(crate) fn of(secret: &TlsSecret, entity_tag: String) -> Self {
-        let certificates = pem::read(&secret.certificate).ok().and_then(|blocks| {
-            let certificates = blocks.certificates.into_iter().map(Certificate::from_der);
-            certificates.collect::<Result<_, _>>().ok()
-        });
-        let key: Option<Zeroizing<PrivateKeyDer<'static>>> = pem::read(secret.key.expose())
-            .ok()
-            .and_then(|mut blocks| blocks.keys.pop())
-            .map(Zeroizing::new);
+        let certificates = pem::certificates(&secret.certificate).into_iter();
+        let key = PrivateKey::from_pem(secret.key.expose()).ok();
         Self {
             entity_tag,
-            certificates: certificates.unwrap_or_default(),
-            public_key: key.and_then(|key| public_key(&key)),
+            certificates: certificates.filter_map(Result::ok).collect(),
+            public_key: key.map(|key| key.public),
         }
     }
 

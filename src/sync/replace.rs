@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, rfc3339};
-use crate::cert::handshake::rehearse;
 use crate::cert::roots::Roots;
 use crate::error::{Error, Finding, Reason, error};
 use crate::ibm::client::Fate;
@@ -267,7 +266,7 @@ pub fn replace(
             }
         };
         let certificate_pem = bundle.certificate_pem();
-        match rehearse(bundle, &certificate_pem, world.now) {
+        match bundle.rehearse(&certificate_pem, world.now) {
             Ok(unusable) => findings.extend(unusable),
             Err(error) => return failed(&error),
         }
