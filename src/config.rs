@@ -11,7 +11,6 @@ mod values;
 mod variables;
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use anyhow::Context;
 use log::LevelFilter;
@@ -28,12 +27,16 @@ use crate::ibm::client::read_roots;
 use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
+use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
+use crate::secret::read_file;
 use crate::sync::refusals::Grantee;
 use crate::text::sanitized;
 
 /// Seconds for the whole run, unless said otherwise.
 pub const DEADLINE: u64 = 120;
+/// The largest file of trusted roots: those of an operating system have about 250 KB.
+const LARGEST_ROOTS: usize = 4 * 1024 * 1024;
 /// Where domain mappings serve, unless said otherwise.
 pub const HTTPS: u16 = 443;
 /// The token service inside IBM's network.
@@ -59,9 +62,9 @@ pub struct Config {
     /// The targets, in their order.
     pub targets: Vec<Target>,
     /// The only secret that this run is about, among many targets.
-    pub narrowed: Option<Uuid>,
+    pub only_secret: Option<Uuid>,
     /// Whether `SECRET_ID` is given.
-    pub one_secret: bool,
+    pub secret_id_given: bool,
     /// The share of this instance in the job run's array.
     pub share: Share,
     /// Decide and report, write nothing.
@@ -77,13 +80,13 @@ pub struct Config {
     /// Try the rights, change nothing.
     pub check: bool,
     /// A secret that must not be readable.
-    pub foreign_secret: Option<Uuid>,
+    pub unreadable_secret: Option<Uuid>,
     /// Seconds for the whole run.
     pub deadline: u64,
     /// Roots to trust beside the built-in ones.
     pub further_roots: Vec<CertificateDer<'static>>,
     /// The proxy for HTTPS.
-    pub proxy: Option<ureq::Proxy>,
+    pub proxy: Option<Proxy>,
     /// Names that worked, but have a successor.
     pub warnings: Vec<String>,
 }
@@ -94,7 +97,7 @@ pub struct Target {
     /// The secret in Secrets Manager; none: the event names it.
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
-    pub place: TlsSecretRef,
+    pub tls_secret: TlsSecretRef,
     /// The apps that must restart to take it.
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
@@ -104,10 +107,10 @@ pub struct Target {
 impl Target {
     /// Whether the apps of both would note two certificates in one variable.
     fn same_variable(&self, other: &Self) -> bool {
-        let variable = |target: &Self| target.place.name.fingerprint_variable();
+        let variable = |target: &Self| target.tls_secret.name.fingerprint_variable();
         !self.restart_apps.is_empty()
             && !other.restart_apps.is_empty()
-            && self.place.project == other.place.project
+            && self.tls_secret.project == other.tls_secret.project
             && variable(self) == variable(other)
     }
 }
@@ -222,13 +225,14 @@ impl Config {
             );
         let credentials = reader.credentials();
         let secret = reader.value("SECRET_ID", |text| secret_id(text, instance.as_ref()));
-        let one_secret = secret.is_some();
-        let (targets, narrowed) = reader.targets(secret, instance.as_ref());
+        let secret_id_given = secret.is_some();
+        let (targets, only_secret) = reader.targets(secret, instance.as_ref());
         let dry_run = reader.value("DRY_RUN", boolean).unwrap_or(false);
         let force = reader.value("FORCE", force).unwrap_or_default();
         let version = reader.value("SECRET_VERSION", version).unwrap_or_default();
         let trigger = Trigger::of(environment);
-        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && one_secret) {
+        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && secret_id_given)
+        {
             reader.problem(
                 "SECRET_VERSION",
                 "previous is for a run by hand with SECRET_ID only",
@@ -237,7 +241,7 @@ impl Config {
         let probe = reader.value("PROBE", probe).unwrap_or_default();
         let probe_address = reader.value("PROBE_ADDRESS", probe_address);
         let check = reader.value("CHECK", boolean).unwrap_or(false);
-        let foreign_secret = reader.value("CHECK_FOREIGN_SECRET_ID", |text| {
+        let unreadable_secret = reader.value("CHECK_FOREIGN_SECRET_ID", |text| {
             secret_id(text, instance.as_ref())
         });
         let deadline = reader.value("DEADLINE", deadline).unwrap_or(DEADLINE);
@@ -245,7 +249,9 @@ impl Config {
         reader.value("LOG_FORMAT", log_format);
         let further_roots = reader
             .value("SSL_CERT_FILE", |path| {
-                read_roots(&fs::read_to_string(path).with_context(|| sanitized(path))?)
+                read_roots(
+                    &read_file(path.as_ref(), LARGEST_ROOTS).with_context(|| sanitized(path))?,
+                )
             })
             .unwrap_or_default();
         let proxy = reader.proxy();
@@ -270,8 +276,8 @@ impl Config {
                 iam,
                 credentials,
                 targets,
-                narrowed,
-                one_secret,
+                only_secret,
+                secret_id_given,
                 share,
                 dry_run,
                 version,
@@ -279,7 +285,7 @@ impl Config {
                 probe,
                 probe_address,
                 check,
-                foreign_secret,
+                unreadable_secret,
                 deadline,
                 further_roots,
                 proxy,

@@ -104,7 +104,14 @@ fn run(
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
-    sm_tls_sync::run(config, &stop, UnixTime::since_unix_epoch(now))
+    let now = UnixTime::since_unix_epoch(now);
+    if config.check {
+        return Ok(Results {
+            targets: Vec::new(),
+            checks: sm_tls_sync::check(&config, &stop, now),
+        });
+    }
+    Ok(sm_tls_sync::run(&config, &stop, now)?.into())
 }
 
 fn finish(heading: Heading, result: Result<Results, Error>, start: Instant) -> ExitCode {

@@ -8,8 +8,6 @@
 //! escaped and cut ([`crate::text`]) where it enters a message.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
 
 use serde::Serialize;
 
@@ -92,26 +90,6 @@ pub enum State {
     Unreachable,
 }
 
-/// What a TLS secret holds that is in line.
-#[derive(Debug)]
-pub struct InLine {
-    /// Its leaf.
-    pub leaf: Arc<Certificate>,
-    /// The SHA-256 digest of its whole chain, lower-case hex.
-    pub chain_sha256: String,
-    /// The write, if this run did it.
-    pub replaced: Option<Replaced>,
-}
-
-/// A write of this run.
-#[derive(Debug)]
-pub struct Replaced {
-    /// SHA-256 of the leaf that stood there before, lower-case hex, if it could be read.
-    pub leaf: Option<String>,
-    /// When the write was confirmed.
-    pub at: Instant,
-}
-
 /// What happened to one target, or to one entry of the event that has no target.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
@@ -134,6 +112,9 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// One sentence for people.
     pub message: String,
+    /// The complete command that fixes it, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// The leaf that was deployed before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Leaf>,
@@ -155,12 +136,6 @@ pub struct Outcome {
     /// How often the target was looked at and decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// What the TLS secret holds, if it is in line.
-    #[serde(skip)]
-    pub in_line: Option<InLine>,
-    /// The exit status that this outcome asks for; none if all is well.
-    #[serde(skip)]
-    pub kind: Option<ExitStatus>,
 }
 
 impl Outcome {
@@ -175,6 +150,7 @@ impl Outcome {
             action,
             reason: None,
             message: message.into(),
+            command: None,
             from: None,
             to: None,
             findings: Vec::new(),
@@ -182,8 +158,6 @@ impl Outcome {
             restarted: Vec::new(),
             rotation_to_served_s: None,
             attempts: None,
-            in_line: None,
-            kind: None,
         }
     }
 
@@ -206,18 +180,25 @@ impl Outcome {
     pub fn not_in_effect(&mut self, reason: Reason, message: &str) {
         self.message.push_str("; ");
         self.message.push_str(message);
-        if self.kind.is_none() {
-            self.kind = reason.exit_status();
+        if self.reason.is_none() {
             self.reason = Some(reason);
+        }
+    }
+
+    /// The exit status that this outcome asks for; `None` if all is well.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        match self.action {
+            Action::Ignored => None,
+            _ => self.reason?.exit_status(),
         }
     }
 
     /// Turns the outcome into that of a failure.
     #[must_use]
     pub fn failed(self, error: &Error) -> Self {
-        let kind = error.exit_status();
         Self {
-            action: match kind {
+            action: match error.exit_status() {
                 ExitStatus::Certificate | ExitStatus::Refused | ExitStatus::Event => {
                     Action::Refused
                 }
@@ -225,7 +206,7 @@ impl Outcome {
             },
             reason: Some(error.reason),
             message: error.to_string(),
-            kind: Some(kind),
+            command: error.command.clone(),
             ..self
         }
     }
@@ -384,12 +365,15 @@ impl Report {
             .iter()
             .filter(|c| c.state == CheckState::Red)
             .collect();
-        let failures: Vec<&Outcome> = targets.iter().filter(|o| o.kind.is_some()).collect();
+        let failures: Vec<&Outcome> = targets
+            .iter()
+            .filter(|o| o.exit_status().is_some())
+            .collect();
         let status = match &error {
             Some(error) => error.exit_status().status(),
             None => failures
                 .iter()
-                .map(|failure| failure.kind)
+                .map(|failure| failure.exit_status())
                 .chain(red.iter().map(|check| check.reason?.exit_status()))
                 .next()
                 .flatten()

@@ -11,7 +11,7 @@ const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
 /// A name that a TLS client compares with the one it asked for.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ServerName {
     /// A DNS name in lower case; the first label may be `*`.
     Dns(String),
@@ -124,33 +124,36 @@ pub fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a ServerName
         .collect()
 }
 
-/// Those of `domains`, which are served with the certificate, that need a lost name: it covered
-/// them and no new one does; or they are wildcards, whose clients may ask for every name below.
+/// The names that `domains`, which are served with the certificate, need and lose: a lost name covered
+/// them and no new one does. A wildcard needs every name below it: its clients may ask for any.
 #[must_use]
-pub fn needing<'a>(
+pub fn needed<'a>(
     domains: &'a [ServerName],
-    lost: &[&ServerName],
+    lost: &[&'a ServerName],
     new: &[ServerName],
 ) -> Vec<&'a ServerName> {
-    let new: NameSet<'_> = new.iter().collect();
-    let parents: HashSet<&str> = lost
-        .iter()
-        .filter_map(|name| match name {
-            ServerName::Dns(name) => Some(rooted(name).split_once('.')?.1),
-            ServerName::Ip(_) => None,
-        })
-        .collect();
-    let lost: NameSet<'_> = lost.iter().copied().collect();
-    let lost_below = |domain: &ServerName| match domain {
-        ServerName::Dns(name) => rooted(name)
-            .strip_prefix("*.")
-            .is_some_and(|parent| parents.contains(parent)),
-        ServerName::Ip(_) => false,
+    let parent = |name: &'a ServerName| match name {
+        ServerName::Dns(name) => rooted(name).split_once('.'),
+        ServerName::Ip(_) => None,
     };
-    domains
+    let wildcards: HashSet<&str> = domains
         .iter()
-        .filter(|domain| (lost.covers(domain) && !new.covers(domain)) || lost_below(domain))
-        .collect()
+        .filter_map(|domain| parent(domain).filter(|(label, _)| *label == "*"))
+        .map(|(_, parent)| parent)
+        .collect();
+    let below = lost
+        .iter()
+        .copied()
+        .filter(|name| parent(name).is_some_and(|(_, parent)| wildcards.contains(parent)));
+    let new: NameSet<'_> = new.iter().collect();
+    let lost: NameSet<'_> = lost.iter().copied().collect();
+    let mut needed: Vec<&ServerName> = below.collect();
+    let known: HashSet<&ServerName> = needed.iter().copied().collect();
+    let own = domains
+        .iter()
+        .filter(|domain| lost.covers(domain) && !new.covers(domain) && !known.contains(domain));
+    needed.extend(own);
+    needed
 }
 
 #[cfg(test)]
@@ -260,25 +263,28 @@ mod tests {
     #[test]
     fn a_wildcard_domain_needs_every_name_below_it() {
         let domains = names(&["*.example.com", "shop.example.com", "a.b.example.com"]);
-        let needing_of = |old: &[&str], new: &[&str]| -> Vec<String> {
+        let needed_of = |old: &[&str], new: &[&str]| -> Vec<String> {
             let (old, new) = (names(old), names(new));
             let lost = lost(&old, &new);
-            let needing = needing(&domains, &lost, &new);
-            needing.iter().map(ToString::to_string).collect()
+            let needed = needed(&domains, &lost, &new);
+            needed.iter().map(ToString::to_string).collect()
         };
         assert_eq!(
-            needing_of(&["*.example.com"], &["shop.example.com"]),
+            needed_of(&["*.example.com"], &["shop.example.com"]),
             ["*.example.com"]
         );
         assert_eq!(
-            needing_of(&["www.example.com"], &["shop.example.com"]),
-            ["*.example.com"]
+            needed_of(&["www.example.com"], &["shop.example.com"]),
+            ["www.example.com"]
         );
         assert_eq!(
-            needing_of(&["shop.example.com"], &["other.example.org"]),
-            ["*.example.com", "shop.example.com"]
+            needed_of(
+                &["shop.example.com", "*.b.example.com"],
+                &["other.example.org"]
+            ),
+            ["shop.example.com", "a.b.example.com"]
         );
-        assert!(needing_of(&["other.example.org"], &["*.example.com"]).is_empty());
+        assert!(needed_of(&["other.example.org"], &["*.example.com"]).is_empty());
     }
 
     #[test]
@@ -291,6 +297,6 @@ mod tests {
         let (old, new) = (many("a"), many("b"));
         let lost = lost(&old, &new);
         assert_eq!(lost.len(), 30_000);
-        assert_eq!(needing(&old, &lost, &new).len(), 30_000);
+        assert_eq!(needed(&old, &lost, &new).len(), 30_000);
     }
 }

@@ -13,6 +13,7 @@ use crate::config::variables::VARIABLES;
 use crate::config::{Share, Target};
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Crn, Region, TlsSecretName, Uuid};
+use crate::ibm::proxy::{NoProxy, Proxy};
 use crate::secret::Secret;
 
 /// Where the compute resource token is: Code Engine's path first, then what IBM's SDKs try.
@@ -212,7 +213,7 @@ impl<'a> Reader<'a> {
             (Some(place), None) => {
                 let target = Target {
                     secret,
-                    place,
+                    tls_secret: place,
                     restart_apps,
                     hold,
                 };
@@ -256,10 +257,17 @@ impl<'a> Reader<'a> {
         let mut targets: Vec<Target> = Vec::new();
         for (position, entry) in entries.iter().enumerate() {
             match entry.target(instance, places) {
-                Ok(target) if targets.iter().any(|other| other.place == target.place) => {
+                Ok(target)
+                    if targets
+                        .iter()
+                        .any(|other| other.tls_secret == target.tls_secret) =>
+                {
                     self.problem(
                         &format!("TARGETS[{position}]"),
-                        format!("the TLS secret {} has a target already", target.place.name),
+                        format!(
+                            "the TLS secret {} has a target already",
+                            target.tls_secret.name
+                        ),
                     );
                 }
                 Ok(target) => {
@@ -268,9 +276,9 @@ impl<'a> Reader<'a> {
                             &format!("TARGETS[{position}]"),
                             format!(
                                 "{} and {} give their apps the same variable {}: restart_apps works with one of them only",
-                                other.place.name,
-                                target.place.name,
-                                target.place.name.fingerprint_variable()
+                                other.tls_secret.name,
+                                target.tls_secret.name,
+                                target.tls_secret.name.fingerprint_variable()
                             ),
                         );
                     }
@@ -283,7 +291,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The convention of curl and others: both spellings count, an entry covers its subdomains.
-    pub(super) fn proxy(&mut self) -> Option<ureq::Proxy> {
+    pub(super) fn proxy(&mut self) -> Option<Proxy> {
         let environment = self.environment;
         let given = |upper: &str, lower: &str| {
             let value = environment.get(upper).or_else(|| environment.get(lower))?;
@@ -299,27 +307,17 @@ impl<'a> Reader<'a> {
             self.problem("HTTPS_PROXY", "expected an HTTP proxy, http://host:port");
             return None;
         }
-        let mut builder = ureq::Proxy::builder(proxy.protocol())
-            .host(proxy.host())
-            .port(proxy.port());
-        if let Some(username) = proxy.username() {
-            builder = builder.username(username);
-        }
-        if let Some(password) = proxy.password() {
-            builder = builder.password(password);
-        }
-        let entries = given("NO_PROXY", "no_proxy").map_or("", String::as_str);
-        for entry in entries
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
-        {
-            builder = builder.no_proxy(entry);
-            if !entry.starts_with(['.', '*']) {
-                builder = builder.no_proxy(&format!(".{entry}"));
+        let except = given("NO_PROXY", "no_proxy").map_or("", String::as_str);
+        match NoProxy::parse(except) {
+            Ok(except) => Some(Proxy {
+                server: proxy,
+                except,
+            }),
+            Err(e) => {
+                self.problem("NO_PROXY", e);
+                None
             }
         }
-        builder.build().ok()
     }
 
     /// Code Engine injects both variables; without them the run is the whole array.

@@ -51,7 +51,7 @@ impl Entry {
             secret: Some(secret),
             restart_apps: restart_apps.map_err(|e| e.context("restart_apps"))?,
             hold: self.hold,
-            place: places.place(
+            tls_secret: places.place(
                 name,
                 project.map_err(|e| e.context("project_id"))?,
                 region.map_err(|e| e.context("region"))?,

@@ -13,7 +13,7 @@ use sm_tls_sync::config::Config;
 use sm_tls_sync::error::{Error, Reason};
 use sm_tls_sync::sync::assemble::{Bundle, assemble};
 use sm_tls_sync::sync::fetch::Material;
-use sm_tls_sync::sync::validate::{Order, describe};
+use sm_tls_sync::sync::validate::{Plan, describe};
 
 /// No sentence is longer: a few texts from outside, each cut, and our own words.
 const LONGEST_TEXT: usize = 8000;
@@ -35,7 +35,7 @@ pub(crate) fn text(text: &str) {
 /// Whatever an event says: only UUIDs of configured secrets and configured places come out of it
 /// (they are all that goes into a URL), and every text is fit for a log line.
 #[track_caller]
-pub(crate) fn order(config: &Config, result: &Result<Order, Error>) {
+pub(crate) fn order(config: &Config, result: &Result<Plan, Error>) {
     if let (_, Some(id)) = describe(&config.trigger) {
         text(&id);
     }
@@ -43,11 +43,11 @@ pub(crate) fn order(config: &Config, result: &Result<Order, Error>) {
         Ok(order) => order,
         Err(error) => return text(&error.to_string()),
     };
-    for pair in &order.pairs {
+    for pair in &order.tasks {
         let id = pair.secret.to_string();
         assert!(is_uuid(&id), "{id}");
         let configured = config.targets.iter().any(|target| {
-            target.place == pair.place
+            target.tls_secret == pair.tls_secret
                 && target
                     .secret
                     .as_ref()

@@ -19,7 +19,7 @@ use crate::clock::seconds;
 use crate::store::lock;
 use crate::{
     AppFate, CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, Policy,
-    Serving, TlsSecret,
+    Serving, TimerEvent, TlsSecret,
 };
 
 mod management;
@@ -59,7 +59,8 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
         .route("/jobs/{job}/runs", post(submit))
         .route("/jobs/{job}/cron", post(cron))
         .route("/jobs/{job}/kafka", post(kafka))
-        .route("/jobs/{job}/notification", post(notification));
+        .route("/jobs/{job}/notification", post(notification))
+        .route("/jobs/{job}/timer", put(subscribe_to_timer));
     Router::new()
         .route(
             "/world",
@@ -75,6 +76,7 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
         .route("/secrets/{id}/state", put(set_state))
         .route("/secrets/{id}/version_age", put(age_version))
         .route("/rotate", post(rotate))
+        .route("/timer", post(fire_timer))
         .route("/served/{domain}", get(served))
         .route("/clients/{domain}", get(clients))
         .route(
@@ -368,4 +370,20 @@ async fn notification(
     text: String,
 ) -> Response {
     blocking(move || json!({ "name": desk.cloud.fire_notification(&project, &job, &text) })).await
+}
+
+async fn subscribe_to_timer(
+    State(desk): State<Desk>,
+    Path((project, job)): Path<(String, String)>,
+    Json(schedule): Json<String>,
+) -> Response {
+    blocking(move || desk.cloud.subscribe_job_to_timer(&project, &job, &schedule)).await
+}
+
+async fn fire_timer(State(desk): State<Desk>, shape: Option<Json<TimerEvent>>) -> Response {
+    blocking(move || match shape {
+        Some(Json(shape)) => desk.cloud.fire_timer_as(shape),
+        None => desk.cloud.fire_timer(),
+    })
+    .await
 }

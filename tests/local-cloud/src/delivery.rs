@@ -116,6 +116,7 @@ async fn to_job(
         .header(header::CONTENT_TYPE, "application/json")
         .extension(Arrival {
             connection: None,
+            nth: 1,
             uri,
         })
         .body(Body::from(body.to_string()))
@@ -127,8 +128,8 @@ async fn to_job(
         .oneshot(request)
         .await
         .unwrap_or_else(|never| match never {});
-    if response.extensions().get::<crate::http::Reset>().is_some() {
-        return Err(Failure::new("Code Engine: connection reset"));
+    if response.extensions().get::<crate::http::Ending>().is_some() {
+        return Err(Failure::new("Code Engine: connection ended"));
     }
     let status = response.status();
     let retry_after = seconds(response.headers());
