@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::ServerName;
+use crate::cert::names::ServerName;
 use crate::config::{Config, Target};
 use crate::error::{Reason, error};
 use crate::ibm::client::Fate;

@@ -3,15 +3,15 @@
 //! Belongs here: reading it, and whether it serves, as far as that can be told. Does not: comparing
 //! (`compare.rs`).
 
-use rustls_pki_types::{PrivateKeyDer, UnixTime};
-use zeroize::Zeroizing;
+use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::Certificate;
+use crate::cert::key::{PrivateKey, PublicKey};
 use crate::cert::pem;
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Services;
-use crate::sync::assemble::{Bundle, public_key};
+use crate::sync::assemble::Bundle;
 use crate::sync::refusals;
 use crate::text::sanitized;
 
@@ -32,8 +32,8 @@ pub(crate) struct Deployed {
 /// The private key, as far as we can tell.
 #[derive(Debug)]
 enum DeployedKey {
-    /// It belongs to this public key (`SubjectPublicKeyInfo`, DER).
-    Of(Vec<u8>),
+    /// It belongs to this public key.
+    Of(PublicKey),
     /// It is in a form that we do not read. Servers may.
     Unreadable,
     /// There is none, or the service masks it.
@@ -120,23 +120,15 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
 
 impl Deployed {
     pub(crate) fn of(secret: TlsSecret) -> Self {
-        let certificates = pem::read(&secret.certificate).ok().and_then(|blocks| {
-            let certificates = blocks.certificates.into_iter().map(Certificate::from_der);
-            certificates.collect::<Result<_, _>>().ok()
-        });
-        let key: Option<Zeroizing<PrivateKeyDer<'static>>> = pem::read(secret.key.expose())
-            .ok()
-            .and_then(|mut blocks| blocks.keys.pop())
-            .map(Zeroizing::new);
-        let certificates: Vec<Certificate> = certificates.unwrap_or_default();
+        let certificates = pem::certificates(&secret.certificate);
         Self {
             entity_tag: secret.entity_tag.clone(),
-            leaf_is_readable: !certificates.is_empty(),
-            certificates,
-            key: match key.and_then(|key| public_key(&key)) {
-                Some(public_key) => DeployedKey::Of(public_key),
-                None if secret.key.expose().contains("-----BEGIN") => DeployedKey::Unreadable,
-                None => DeployedKey::Hidden,
+            leaf_is_readable: certificates.first().is_some_and(Result::is_ok),
+            certificates: certificates.into_iter().filter_map(Result::ok).collect(),
+            key: match PrivateKey::from_pem(secret.key.expose()) {
+                Ok(key) => DeployedKey::Of(key.public),
+                Err(_) if secret.key.expose().contains("-----BEGIN") => DeployedKey::Unreadable,
+                Err(_) => DeployedKey::Hidden,
             },
             texts: Some(secret),
         }
