@@ -122,10 +122,7 @@ fn secrets_manager_lists_secrets_in_pages_and_by_filters() {
             }
         }
     }
-    for (sort, first) in [
-        ("name", "foreign"),
-        ("-name", "shop-4"),
-    ] {
+    for (sort, first) in [("name", "foreign"), ("-name", "shop-4")] {
         let found = all(&format!("{url}sort={sort}&"), &owner, 2);
         assert_eq!(found[0]["name"], first, "{sort}");
     }
