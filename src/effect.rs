@@ -12,7 +12,9 @@ mod restart;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::cert::certificate::{Certificate, ServerName, parse_rfc3339, same_serial};
+use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
+use crate::cert::key::{Curve, KeyKind};
+use crate::cert::names::ServerName;
 use crate::config::{Config, HTTPS, Probe};
 use crate::effect::probe::{Domain, probe};
 use crate::effect::restart::{Restarted, restart_apps};
@@ -349,15 +351,11 @@ fn not_covered(leaf: &Certificate, domains: &[Domain]) -> Option<Finding> {
 /// envoyproxy/envoy#10855.
 fn ingress_limits(leaf: &Certificate) -> Option<Finding> {
     let kind = leaf.key_kind();
-    let bits = kind.strip_prefix("RSA ").and_then(|bits| bits.parse().ok());
-    let who = if bits.is_some_and(|bits: u32| bits < 2048) {
-        "every Envoy refuses"
-    } else if matches!(kind.as_str(), "ECDSA P-384" | "ECDSA P-521") {
-        "Envoy before 1.33 refuses"
-    } else if kind.starts_with("Ed") {
-        "browsers refuse"
-    } else {
-        return None;
+    let who = match kind {
+        KeyKind::Rsa { bits: ..2048 } => "every Envoy refuses",
+        KeyKind::Ecdsa(Curve::P384 | Curve::P521) => "Envoy before 1.33 refuses",
+        KeyKind::Ed25519 | KeyKind::Ed448 => "browsers refuse",
+        _ => return None,
     };
     Some(Finding::new(
         Reason::KeyNotForIngress,

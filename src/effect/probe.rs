@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::cert::certificate::{Certificate, rfc3339};
-use crate::cert::handshake::AcceptAny;
+use crate::cert::handshake::Possession;
 use crate::error::Error;
 use crate::net::Network;
 use crate::report::State;
@@ -211,11 +211,10 @@ impl Domain {
 }
 
 fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = Arc::new(default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AcceptAny::new(provider)))
+        .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
         .with_no_client_auth();
     Ok(Arc::new(config))
 }

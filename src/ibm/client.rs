@@ -441,7 +441,7 @@ fn http_date(text: &str) -> Option<u64> {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let month = months.iter().zip(1..).find(|(name, _)| *name == month)?.1;
-    let date = x509_cert::der::DateTime::new(
+    let date = der::DateTime::new(
         year.parse().ok()?,
         month,
         day.parse().ok()?,

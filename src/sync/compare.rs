@@ -8,7 +8,8 @@
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, ServerName, rfc3339, same_serial};
+use crate::cert::certificate::{Certificate, rfc3339, same_serial};
+use crate::cert::names::{ServerName, lost, needed};
 use crate::cert::roots::Roots;
 use crate::error::{Error, ExitStatus, Finding, Reason, error};
 use crate::sync::assemble::Bundle;
@@ -147,7 +148,7 @@ fn not_covered(case: &Comparison<'_>) -> Option<Error> {
             .hint(SET),
         );
     };
-    let lost = lost(leaf, &case.bundle.leaf);
+    let lost = lost(&leaf.names, &case.bundle.leaf.names);
     (!lost.is_empty()).then(|| {
         error!(
             Reason::NamesLost,
@@ -191,7 +192,7 @@ fn chain_shorter(case: &Comparison<'_>, baseline: &Certificate, _: &Facts<'_>, _
     let bundle = case.bundle;
     let deployed = case.deployed.certificates.len().saturating_sub(1);
     if bundle.intermediates.len() >= deployed
-        || !bundle.findings.iter().any(|f| f.code == Reason::ChainGap)
+        || bundle.gap.is_none()
         || case.roots.reached_by(bundle.top())
     {
         return Verdict::Pass;
@@ -220,16 +221,12 @@ fn names_lost(
     forced: bool,
 ) -> Verdict {
     let new = &case.bundle.leaf;
-    let lost = lost(baseline, new);
-    if lost.is_empty() {
+    let lost_names = lost(&baseline.names, &new.names);
+    if lost_names.is_empty() {
         return Verdict::Pass;
     }
-    let gained: Vec<&ServerName> = new
-        .names
-        .iter()
-        .filter(|name| !baseline.covers(name))
-        .collect();
-    let mut message = format!("the new certificate no longer covers {}", list(&lost));
+    let gained = lost(&new.names, &baseline.names);
+    let mut message = format!("the new certificate no longer covers {}", list(&lost_names));
     if !gained.is_empty() {
         message.push_str(&format!(", and newly covers {}", list(&gained)));
     }
@@ -260,35 +257,15 @@ fn names_lost(
             way_out,
         );
     }
-    let needed = needed(&domains, &lost, new);
+    let domains: Vec<ServerName> = domains.iter().map(|d| ServerName::dns(d)).collect();
+    let needed = needed(&domains, &lost_names, &new.names);
     if needed.is_empty() {
         return Verdict::Finding(format!("{message}; no domain mapping needs them"));
     }
     Verdict::Refuse(
-        format!(
-            "{message}; domain mappings need {}",
-            list(&needed.iter().collect::<Vec<_>>())
-        ),
+        format!("{message}; domain mappings need {}", list(&needed)),
         "issue it with these names, or delete the domain mappings",
     )
-}
-
-/// The lost names that a domain mapping needs. A wildcard mapping needs every name below it.
-fn needed(domains: &[String], lost: &[&ServerName], new: &Certificate) -> Vec<ServerName> {
-    let mut needed = Vec::new();
-    for domain in domains {
-        let domain = ServerName::Dns(domain.to_ascii_lowercase());
-        let below = lost
-            .iter()
-            .filter(|name| domain.covers(name))
-            .map(|name| (*name).clone());
-        needed.extend(below);
-        let is_lost = !new.covers(&domain) && lost.iter().any(|name| name.covers(&domain));
-        if is_lost && !needed.contains(&domain) {
-            needed.push(domain);
-        }
-    }
-    needed
 }
 
 /// Both dates are earlier. Secrets Manager may have gone back on purpose (a version was restored),
@@ -349,10 +326,6 @@ fn last_days(baseline: &Certificate) -> String {
         "replaced anyway: the deployed certificate expires at {}",
         rfc3339(baseline.not_after)
     )
-}
-
-fn lost<'a>(old: &'a Certificate, new: &Certificate) -> Vec<&'a ServerName> {
-    old.names.iter().filter(|name| !new.covers(name)).collect()
 }
 
 fn list(names: &[&ServerName]) -> String {

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, rfc3339};
-use crate::cert::handshake::rehearse;
 use crate::error::{Error, Finding, Reason, error};
 use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::ids::Uuid;
@@ -187,7 +186,7 @@ impl<'a> Attempt<'a, '_> {
             Decision::Write(findings) => findings,
         };
         let certificate_pem = self.bundle.certificate_pem();
-        match rehearse(self.bundle, &certificate_pem, self.policy.now) {
+        match self.bundle.rehearse(&certificate_pem, self.policy.now) {
             Ok(limits) => findings.extend(limits),
             Err(error) => return Step::Done(self.failed(&error)),
         }

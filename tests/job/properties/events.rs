@@ -332,7 +332,7 @@ proptest! {
         wrapping in (0_usize..3).prop_map(Wrapping::Texts),
     ) {
         let job = Job { many: true, door: "ibmendata" };
-        let before = job.tasks(&ROTATED.to_string());
+        let before = job.pairs(&ROTATED.to_string());
         prop_assert!(before.contains("shop-again") && before.contains("mail"));
         let mut event = ROTATED.clone();
         let (parent, key) = at.rsplit_once('/').unwrap();
@@ -342,6 +342,6 @@ proptest! {
         let text = wrapping.of(&event);
         // a longer one is refused before it is read
         prop_assume!(text.len() <= 64 * 1024);
-        prop_assert_eq!(before, job.tasks(&text));
+        prop_assert_eq!(before, job.pairs(&text));
     }
 }
