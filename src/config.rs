@@ -24,6 +24,7 @@ use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Uuid};
+use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
 use crate::sync::refusals::Grantee;
 
@@ -57,9 +58,9 @@ pub struct Config {
     /// The projects of the targets, and the default one, each once.
     pub projects: Vec<Project>,
     /// With many targets: the only secret that this run is about.
-    pub narrowed: Option<Uuid>,
+    pub only_secret: Option<Uuid>,
     /// Whether `SECRET_ID` is set.
-    pub one_secret: bool,
+    pub secret_id_given: bool,
     /// The share of this instance in the job run's array.
     pub share: Share,
     /// Decide and report, write nothing.
@@ -73,13 +74,13 @@ pub struct Config {
     /// Host and port to connect to instead of a mapping's `cname_target`.
     pub probe_address: Option<(String, u16)>,
     /// A secret that must not be readable.
-    pub foreign_secret: Option<Uuid>,
+    pub unreadable_secret: Option<Uuid>,
     /// Seconds for the whole run.
     pub deadline: u64,
     /// Roots to trust in addition to the built-in ones.
     pub further_roots: Vec<CertificateDer<'static>>,
     /// The proxy for HTTPS.
-    pub proxy: Option<ureq::Proxy>,
+    pub proxy: Option<Proxy>,
     /// Deprecated names that are in use.
     pub warnings: Vec<String>,
 }
@@ -110,7 +111,7 @@ pub struct Target {
     /// The secret in Secrets Manager; `None`: the event names it.
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
-    pub place: TlsSecretRef,
+    pub tls_secret: TlsSecretRef,
     /// The apps to restart for it.
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
@@ -244,20 +245,21 @@ impl Config {
         let trigger = Trigger::of(given.environment);
         let instance = given.instance();
         let credentials = given.credentials();
-        let one_secret = given.secret.given;
+        let secret_id_given = given.secret.given;
         let version = given.version.value.unwrap_or_default();
-        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && one_secret) {
+        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && secret_id_given)
+        {
             let what = "previous is only valid in a manual run with SECRET_ID";
             given.notes.problem(given.version.name, what);
         }
         let secret = given.notes.own_secret(&mut given.secret, instance.as_ref());
-        let foreign_secret = given
+        let unreadable_secret = given
             .notes
-            .own_secret(&mut given.foreign_secret, instance.as_ref());
+            .own_secret(&mut given.unreadable_secret, instance.as_ref());
         let Targets {
             targets,
             projects,
-            narrowed,
+            only_secret,
         } = given.targets(mode, secret, instance.as_ref());
         let share = given.share();
         let proxy = given.proxy();
@@ -277,15 +279,15 @@ impl Config {
                 credentials,
                 targets,
                 projects,
-                narrowed,
-                one_secret,
+                only_secret,
+                secret_id_given,
                 share,
                 dry_run: given.dry_run.value.unwrap_or(false),
                 version,
                 force: given.force.value.unwrap_or_default(),
                 probe: given.probe.value.unwrap_or_default(),
                 probe_address: given.probe_address.value,
-                foreign_secret,
+                unreadable_secret,
                 deadline: given.deadline.value.unwrap_or(DEADLINE),
                 further_roots: given.further_roots.value.unwrap_or_default(),
                 proxy,

@@ -125,7 +125,11 @@ fn run(environment: &BTreeMap<String, String>, edge: &mut Edge) -> Result<Result
     }
     let stop = Arc::new(Stop::new(edge.start, config.deadline, terminated));
     let results = match config.mode {
-        Mode::Run | Mode::Check | Mode::Discover => sm_tls_sync::run(config, &stop, edge.now)?,
+        Mode::Run => sm_tls_sync::run(&config, &stop, edge.now)?.into(),
+        Mode::Check | Mode::Discover => Results {
+            targets: Vec::new(),
+            checks: sm_tls_sync::check(&config, &stop, edge.now),
+        },
     };
     if log_targets {
         results.targets.iter().for_each(log_outcome);

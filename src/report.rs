@@ -9,9 +9,6 @@
 mod json;
 pub(crate) mod text;
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use rustls_pki_types::UnixTime;
 use serde::{Serialize, Serializer};
 
@@ -110,26 +107,6 @@ pub enum State {
     Unreachable,
 }
 
-/// What a TLS secret holds that is in line.
-#[derive(Debug)]
-pub struct InLine {
-    /// Its leaf.
-    pub leaf: Arc<Certificate>,
-    /// The SHA-256 digest of its whole chain, lower-case hex.
-    pub chain_sha256: String,
-    /// The write, if this run did it.
-    pub replaced: Option<Replaced>,
-}
-
-/// A write of this run.
-#[derive(Debug)]
-pub struct Replaced {
-    /// SHA-256 of the leaf that was deployed before, lower-case hex, if it could be read.
-    pub leaf: Option<String>,
-    /// When the write was confirmed.
-    pub at: Instant,
-}
-
 /// What happened to one target, or to one entry of the event that no target uses.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
@@ -177,12 +154,6 @@ pub struct Outcome {
     /// How often the target was read and decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// What the TLS secret holds, if it is in line.
-    #[serde(skip)]
-    pub in_line: Option<InLine>,
-    /// The exit status that this outcome asks for; `None` if all is well.
-    #[serde(skip)]
-    pub kind: Option<ExitStatus>,
 }
 
 impl Outcome {
@@ -205,8 +176,6 @@ impl Outcome {
             restarted: Vec::new(),
             rotation_to_served_s: None,
             attempts: None,
-            in_line: None,
-            kind: None,
         }
     }
 
@@ -229,18 +198,25 @@ impl Outcome {
     pub fn not_in_effect(&mut self, reason: Reason, message: &str) {
         self.message.push_str("; ");
         self.message.push_str(message);
-        if self.kind.is_none() {
-            self.kind = reason.exit_status();
+        if self.reason.is_none() {
             self.reason = Some(reason);
+        }
+    }
+
+    /// The exit status that this outcome asks for; `None` if all is well.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        match self.action {
+            Action::Ignored => None,
+            _ => self.reason?.exit_status(),
         }
     }
 
     /// Turns the outcome into that of a failure.
     #[must_use]
     pub fn failed(self, error: &Error) -> Self {
-        let kind = error.exit_status();
         Self {
-            action: match kind {
+            action: match error.exit_status() {
                 ExitStatus::Certificate | ExitStatus::Refused | ExitStatus::Event => {
                     Action::Refused
                 }
@@ -249,7 +225,6 @@ impl Outcome {
             reason: Some(error.reason),
             message: error.to_string(),
             command: error.command.clone(),
-            kind: Some(kind),
             ..self
         }
     }
@@ -429,12 +404,19 @@ impl Report {
 
 impl Results {
     fn exit_status(&self) -> Option<ExitStatus> {
-        let failed = self.targets.iter().filter_map(|target| target.kind).next();
+        let failed = self
+            .targets
+            .iter()
+            .filter_map(|target| target.exit_status())
+            .next();
         failed.or_else(|| self.red().find_map(|check| check.reason?.exit_status()))
     }
 
     fn retryable(&self) -> bool {
-        let failed = self.targets.iter().filter(|target| target.kind.is_some());
+        let failed = self
+            .targets
+            .iter()
+            .filter(|target| target.exit_status().is_some());
         failed
             .filter_map(|target| target.reason)
             .any(Reason::retryable)

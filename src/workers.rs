@@ -42,14 +42,29 @@ pub(crate) fn each_of<T: Send, R: Send>(
         .into_iter()
         .map(|result| {
             let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-            result.unwrap_or_else(|| {
-                Err(error!(
-                    Reason::Defect,
-                    "a defect in sm-tls-sync: please report it with the log of this run"
-                ))
-            })
+            result.unwrap_or_else(|| Err(defect()))
         })
         .collect()
+}
+
+/// Does two things side by side. A panic costs only its own side.
+pub(crate) fn both<A: Send, B: Send>(
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B,
+) -> (Result<A, Error>, Result<B, Error>) {
+    let defect = |_| defect();
+    thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = catch_unwind(AssertUnwindSafe(second)).map_err(defect);
+        (first.join().map_err(defect), second)
+    })
+}
+
+fn defect() -> Error {
+    error!(
+        Reason::Defect,
+        "a bug in sm-tls-sync: please report it with the log of this run"
+    )
 }
 
 /// Calls `work` with each number below `count`, whatever panics. Not generic: it exists once.
@@ -61,7 +76,7 @@ fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
             if position >= count {
                 break;
             }
-            // what it did not leave behind tells
+            // a panic leaves no result; the caller reports the missing result as a defect
             let _panic = catch_unwind(AssertUnwindSafe(|| work(position)));
         }
     };

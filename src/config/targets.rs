@@ -16,7 +16,7 @@ use crate::text::sanitized;
 /// The API of any region.
 const CODE_ENGINE: &str = "https://api.{region}.codeengine.cloud.ibm.com";
 /// The largest file of targets: a configmap holds at most 1 MiB.
-const LARGEST_FILE: u64 = 2 * 1024 * 1024;
+const LARGEST_FILE: usize = 2 * 1024 * 1024;
 
 /// One object of `TARGETS`.
 #[derive(Deserialize)]
@@ -93,7 +93,7 @@ impl Entry {
         )?;
         Ok(Target {
             secret: Some(secret),
-            place: TlsSecretRef { project, name },
+            tls_secret: TlsSecretRef { project, name },
             restart_apps: restart_apps.unwrap_or_default(),
             hold: self.hold,
         })

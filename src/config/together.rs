@@ -12,6 +12,7 @@ use crate::config::{Mode, Share, Target};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Region, SecretId, TlsSecretName, Uuid};
+use crate::ibm::proxy::Proxy;
 use crate::sync::refusals::Grantee;
 
 /// Where the compute resource token is: Code Engine's path first, then the defaults of IBM's SDKs.
@@ -27,7 +28,7 @@ pub(super) struct Targets {
     /// The projects of the targets, and the default one, each once.
     pub(super) projects: Vec<Project>,
     /// The secret to which `SECRET_ID` limits the run.
-    pub(super) narrowed: Option<Uuid>,
+    pub(super) only_secret: Option<Uuid>,
 }
 
 impl Notes {
@@ -148,7 +149,7 @@ impl Given<'_> {
         .into_iter()
         .filter_map(|(given, name)| given.then_some(name))
         .collect();
-        let mut narrowed = None;
+        let mut only_secret = None;
         let targets = match sources.as_slice() {
             [] => {
                 if mode != Mode::Discover {
@@ -161,8 +162,8 @@ impl Given<'_> {
             }
             [_] if self.tls_secret.given => self.one(secret, &defaults).into_iter().collect(),
             [name] => {
-                narrowed = secret;
-                self.many(name, narrowed.as_ref(), instance, &defaults)
+                only_secret = secret;
+                self.many(name, only_secret.as_ref(), instance, &defaults)
             }
             several => {
                 let names = several.join(", ");
@@ -173,8 +174,8 @@ impl Given<'_> {
         let default_project = defaults.project(None, None).ok();
         let mut projects: Vec<Project> = default_project.into_iter().collect();
         for target in &targets {
-            if !projects.contains(&target.place.project) {
-                projects.push(target.place.project.clone());
+            if !projects.contains(&target.tls_secret.project) {
+                projects.push(target.tls_secret.project.clone());
             }
         }
         if mode == Mode::Discover && projects.is_empty() && !self.project.given {
@@ -183,7 +184,7 @@ impl Given<'_> {
         Targets {
             targets,
             projects,
-            narrowed,
+            only_secret,
         }
     }
 
@@ -206,7 +207,7 @@ impl Given<'_> {
         match defaults.project(None, None) {
             Ok(project) => Some(Target {
                 secret,
-                place: TlsSecretRef { project, name },
+                tls_secret: TlsSecretRef { project, name },
                 restart_apps: self.restart_apps.value.take().unwrap_or_default(),
                 hold: self.hold.value.unwrap_or(false),
             }),
@@ -221,7 +222,7 @@ impl Given<'_> {
     fn many(
         &mut self,
         name: &str,
-        narrowed: Option<&Uuid>,
+        only_secret: Option<&Uuid>,
         instance: Option<&Uuid>,
         defaults: &Defaults,
     ) -> Vec<Target> {
@@ -257,7 +258,7 @@ impl Given<'_> {
             }
             targets.push(target);
         }
-        if let Some(secret) = narrowed
+        if let Some(secret) = only_secret
             && !targets.is_empty()
             && !targets.iter().any(|t| t.secret.as_ref() == Some(secret))
         {
@@ -267,25 +268,11 @@ impl Given<'_> {
         targets
     }
 
-    /// The convention of curl and others: an entry of `NO_PROXY` covers its subdomains.
-    pub(super) fn proxy(&mut self) -> Option<ureq::Proxy> {
-        let proxy = self.proxy.value.take()?;
-        let mut builder = ureq::Proxy::builder(proxy.protocol())
-            .host(proxy.host())
-            .port(proxy.port());
-        if let Some(username) = proxy.username() {
-            builder = builder.username(username);
-        }
-        if let Some(password) = proxy.password() {
-            builder = builder.password(password);
-        }
-        for entry in self.no_proxy.value.take().unwrap_or_default() {
-            builder = builder.no_proxy(&entry);
-            if !entry.starts_with(['.', '*']) {
-                builder = builder.no_proxy(&format!(".{entry}"));
-            }
-        }
-        builder.build().ok()
+    pub(super) fn proxy(&mut self) -> Option<Proxy> {
+        Some(Proxy {
+            server: self.proxy.value.take()?,
+            except: self.no_proxy.value.take().unwrap_or_default(),
+        })
     }
 
     /// Code Engine injects both variables; without them the run is the whole array.
@@ -318,9 +305,9 @@ fn distinct(
     places: &mut HashSet<TlsSecretRef>,
     variables: &mut HashMap<(Project, String), TlsSecretName>,
 ) -> anyhow::Result<()> {
-    let TlsSecretRef { project, name } = &target.place;
+    let TlsSecretRef { project, name } = &target.tls_secret;
     ensure!(
-        places.insert(target.place.clone()),
+        places.insert(target.tls_secret.clone()),
         "TLS secret {name} is listed twice"
     );
     if target.restart_apps.is_empty() {

@@ -1,8 +1,6 @@
 //! From the text of one value to what it means. These parsers do not name the variable: their caller
 //! does.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -11,24 +9,19 @@ use rustls_pki_types::CertificateDer;
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
 use ureq::{Proxy, ProxyProtocol};
+use zeroize::Zeroizing;
 
 use crate::config::{Format, HTTPS, Probe, RestartApps};
 use crate::error::Reason;
 use crate::ibm::client::read_roots;
 use crate::ibm::ids::{AppName, Crn, SecretId, Uuid};
 use crate::ibm::secrets_manager::Version;
-use crate::secret::Secret;
+use crate::secret::{Secret, read_file};
+use crate::sync::compare::FORCEABLE;
 use crate::text::sanitized;
 
 /// The largest file of roots: the usual bundle of all public roots has 220 KB.
-const LARGEST_ROOTS: u64 = 2 * 1024 * 1024;
-/// The reasons that `FORCE` overrides.
-const OVERRIDABLE: [Reason; 4] = [
-    Reason::NamesLost,
-    Reason::LessTrusted,
-    Reason::ChainShorter,
-    Reason::Older,
-];
+const LARGEST_ROOTS: usize = 2 * 1024 * 1024;
 /// Code Engine's longest run (Code Engine limits).
 const LONGEST_DEADLINE: u64 = 86_400;
 
@@ -136,11 +129,6 @@ pub(super) fn proxy(text: &str) -> anyhow::Result<Proxy> {
         .ok_or_else(|| anyhow!("expected an HTTP proxy, http://host:port"))
 }
 
-/// Words, comma-separated.
-pub(super) fn list(text: &str) -> anyhow::Result<Vec<String>> {
-    Ok(words(text).map(str::to_owned).collect())
-}
-
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
@@ -153,20 +141,9 @@ pub(super) fn roots(path: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> 
 }
 
 /// The text of a regular file of bounded size.
-pub(super) fn read_text(path: &Path, largest: u64) -> anyhow::Result<String> {
-    let shown = sanitized(&path.display().to_string());
-    let read = || -> anyhow::Result<String> {
-        // before it is opened: to open a FIFO could wait forever
-        ensure!(fs::metadata(path)?.is_file(), "not a regular file");
-        let mut text = String::new();
-        File::open(path)?
-            .take(largest + 1)
-            .read_to_string(&mut text)?;
-        let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
-        ensure!(length <= largest, "larger than {largest} bytes");
-        Ok(text)
-    };
-    read().with_context(|| format!("cannot read {shown}"))
+pub(super) fn read_text(path: &Path, largest: usize) -> anyhow::Result<Zeroizing<String>> {
+    let text = read_file(path, largest);
+    text.with_context(|| format!("cannot read {}", sanitized(&path.display().to_string())))
 }
 
 /// Set to anything.
@@ -238,11 +215,11 @@ pub(super) fn restart_list<'a>(
 pub(super) fn force(text: &str) -> anyhow::Result<Vec<Reason>> {
     words(text)
         .map(|word| {
-            OVERRIDABLE
+            FORCEABLE
                 .into_iter()
                 .find(|reason| reason.word() == word)
                 .ok_or_else(|| {
-                    let known = OVERRIDABLE.map(Reason::word).join(", ");
+                    let known = FORCEABLE.map(Reason::word).join(", ");
                     anyhow!("expected some of {known}, found {}", sanitized(word))
                 })
         })

@@ -10,12 +10,13 @@ use rustls_pki_types::CertificateDer;
 
 use crate::config::targets::{Entry, entries, entries_of_file};
 use crate::config::values::{
-    api_key, base_url, boolean, deadline, flag, force, format, iam_url, instance, list, log_level,
+    api_key, base_url, boolean, deadline, flag, force, format, iam_url, instance, log_level,
     one_line, probe, probe_address, proxy, restart_apps, roots, secrets_manager_url, version,
 };
 use crate::config::{Format, Probe, RestartApps};
 use crate::error::Reason;
 use crate::ibm::ids::{SecretId, TlsSecretName, Uuid};
+use crate::ibm::proxy::NoProxy;
 use crate::ibm::secrets_manager::Version;
 use crate::secret::Secret;
 
@@ -138,7 +139,7 @@ variables! {
     check: bool = boolean, "CHECK",
         "false",
         "check every permission separately, change nothing (as --check)";
-    foreign_secret: SecretId = SecretId::parse, "CHECK_FOREIGN_SECRET_ID",
+    unreadable_secret: SecretId = SecretId::parse, "CHECK_FOREIGN_SECRET_ID",
         "not tested",
         "for --check: a secret in another group that the job must NOT be able to read";
     discover: bool = boolean, "DISCOVER",
@@ -162,7 +163,7 @@ variables! {
     proxy: ureq::Proxy = proxy, "HTTPS_PROXY" or "https_proxy",
         "none",
         "proxy for HTTPS: http://[user:password@]host[:port]";
-    no_proxy: Vec<String> = list, "NO_PROXY" or "no_proxy",
+    no_proxy: NoProxy = NoProxy::parse, "NO_PROXY" or "no_proxy",
         "none",
         "hosts, domains, host:port and CIDR blocks to reach without the proxy, comma-separated";
     further_roots: Vec<CertificateDer<'static>> = roots, "SSL_CERT_FILE",

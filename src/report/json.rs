@@ -198,7 +198,7 @@ trait Item {
 
 impl Item for Outcome {
     fn rank(&self) -> Rank {
-        match (self.kind, self.findings.as_slice()) {
+        match (self.exit_status(), self.findings.as_slice()) {
             (Some(_), _) => Rank::Failed,
             (None, [_, ..]) => Rank::Noteworthy,
             (None, []) => Rank::Fine,

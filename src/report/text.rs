@@ -28,7 +28,7 @@ pub(super) fn text(report: &Report, colors: bool, now: UnixTime) -> String {
         now,
     };
     let mut targets: Vec<&Outcome> = report.results.targets.iter().collect();
-    targets.sort_by_key(|target| (target.kind.is_some(), !target.findings.is_empty()));
+    targets.sort_by_key(|target| (target.exit_status().is_some(), !target.findings.is_empty()));
     let mut projects: Vec<_> = targets.iter().map(|target| &target.project_id).collect();
     projects.dedup();
     for target in targets {
@@ -51,7 +51,7 @@ impl Page {
         let name = target.tls_secret.as_ref().or(target.secret_name.as_ref());
         let name = name.or(target.secret_id.as_ref());
         let color = match target.action {
-            _ if target.kind.is_some() => RED,
+            _ if target.exit_status().is_some() => RED,
             Action::Replaced | Action::Unchanged => GREEN,
             _ => YELLOW,
         };
@@ -86,7 +86,7 @@ impl Page {
             self.value("restarted", &target.restarted.join(", "));
         }
         if let Some(reason) = target.reason {
-            let (color, label) = match target.kind {
+            let (color, label) = match target.exit_status() {
                 Some(_) => (RED, "error"),
                 None => ("", "note"),
             };
