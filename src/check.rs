@@ -363,22 +363,3 @@ fn apps(services: &Services<'_>, target: &Target) -> Check {
     };
     Check::green(NAME, subject, message)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stale_tag_has_the_form_of_the_real_one_and_differs() {
-        for (tag, stale) in [
-            ("2385407409", Some("3496518511")),
-            ("0", Some("1")),
-            ("\"abz-9\"", Some("\"bca-1\"")),
-            ("W/\"7\"", Some("W/\"8\"")),
-            ("*", None),
-            ("--", None),
-        ] {
-            assert_eq!(stale_tag(tag).as_deref(), stale, "{tag}");
-        }
-    }
-}

@@ -351,18 +351,25 @@ fn not_covered(leaf: &Certificate, domains: &[Domain]) -> Option<Finding> {
 /// envoyproxy/envoy#10855.
 fn ingress_limits(leaf: &Certificate) -> Option<Finding> {
     let kind = leaf.key_kind();
-    let who = match kind {
-        KeyKind::Rsa { bits: ..2048 } => "every Envoy refuses",
-        KeyKind::Ecdsa(Curve::P384 | Curve::P521) => "Envoy before 1.33 refuses",
-        KeyKind::Ed25519 | KeyKind::Ed448 => "browsers refuse",
-        _ => return None,
+    let key = match kind {
+        KeyKind::Rsa { bits: ..2048 } => Some("every Envoy refuses"),
+        KeyKind::Ecdsa(Curve::P384 | Curve::P521) => Some("Envoy before 1.33 refuses"),
+        KeyKind::Ed25519 | KeyKind::Ed448 => Some("browsers refuse"),
+        _ => None,
     };
-    Some(Finding::new(
-        Reason::KeyNotForIngress,
-        format!(
-            "domain mappings use this certificate, and {who} its key ({kind}): issue it with RSA of at least 2048 bits or ECDSA P-256"
-        ),
-    ))
+    let key = key.map(|who| {
+        format!("{who} its key ({kind}): issue it with RSA of at least 2048 bits or ECDSA P-256")
+    });
+    let common_name = leaf.empty_common_name.then(|| {
+        "every Envoy refuses its empty common name: issue it with one, or without a subject"
+            .to_owned()
+    });
+    let limits: Vec<String> = key.into_iter().chain(common_name).collect();
+    (!limits.is_empty()).then(|| {
+        let limits = limits.join("; ");
+        let message = format!("domain mappings use this certificate, and {limits}");
+        Finding::new(Reason::KeyNotForIngress, message)
+    })
 }
 
 /// The items as text, the first of many only; `None` if there are none.

@@ -84,10 +84,15 @@ impl Task {
 pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
     match trigger {
         Trigger::EventNotifications(text) => {
-            let id = unwrapped(text)
-                .ok()
-                .and_then(|event| Some(sanitized(event.get("id")?.as_str()?)));
-            ("event-notifications", id)
+            let Ok(event) = unwrapped(text) else {
+                return ("event-notifications", None);
+            };
+            let id = event.get("id").and_then(Value::as_str).map(sanitized);
+            let kind = with_notification(&event, |notification| kind(&notification));
+            match kind {
+                Ok(EventKind::WakeUp) => ("wake-up", id),
+                _ => ("event-notifications", id),
+            }
         }
         Trigger::Subscription { event_type, id, .. } => {
             let word = match event_type.as_deref() {
@@ -180,43 +185,53 @@ fn ignored(reason: Reason, message: String) -> Plan {
 }
 
 fn event(text: &str, config: &Config) -> Result<Plan, Error> {
-    let event = unwrapped(text)?;
-    let wrapped;
-    let notification = match (event.get("data"), event.get("data_base64")) {
-        (Some(Value::String(text)), _) if !is_plain_text(&event, text) => {
-            wrapped = unwrapped(text)?;
-            Notification::of(Some(&event), Some(&wrapped))
+    with_notification(&unwrapped(text)?, |notification| {
+        match kind(&notification)? {
+            EventKind::Sync { just_created } => {
+                let source = source(&notification, config.instance.as_ref())?;
+                sync(&notification, &source, just_created, config)
+            }
+            EventKind::WakeUp => {
+                log::info!(
+                    "the event is not from Secrets Manager ({}): taken as a wake-up call, every target is reconciled",
+                    sanitized(notification.event_type.unwrap_or("no type"))
+                );
+                reject_other_instances(&notification, config.instance.as_ref())?;
+                reconcile(config, true)
+            }
+            EventKind::Other(reason, message) => Ok(ignored(reason, message)),
         }
-        (Some(data), _) => Notification::of(Some(&event), Some(data)),
-        (None, Some(Value::String(text))) => {
-            wrapped = unwrapped(&decoded(text)?)?;
-            Notification::of(Some(&event), Some(&wrapped))
-        }
-        // no envelope: this is `data` alone
-        _ if event.get("type").is_none() => Notification::of(None, Some(&event)),
-        _ => Notification::of(Some(&event), None),
-    };
-    match kind(&notification)? {
-        EventKind::Sync { just_created } => {
-            let source = source(&notification, config.instance.as_ref())?;
-            sync(&notification, &source, just_created, config)
-        }
-        EventKind::WakeUp => {
-            log::info!(
-                "the event is not from Secrets Manager ({}): taken as a wake-up call, every target is reconciled",
-                sanitized(notification.event_type.unwrap_or("no type"))
-            );
-            reject_other_instances(&notification, config.instance.as_ref())?;
-            reconcile(config, true)
-        }
-        EventKind::Other(reason, message) => Ok(ignored(reason, message)),
-    }
+    })
 }
 
-/// Whether `data` is text that means nothing to us, as a wake-up call of another source may carry.
-fn is_plain_text(event: &Value, data: &str) -> bool {
-    let event_type = event.get("type").and_then(Value::as_str);
-    event_type.is_some_and(|text| !text.starts_with(SECRETS_MANAGER)) && unwrapped(data).is_err()
+/// Takes the envelope and its `data` apart, whichever of the accepted forms they have.
+fn with_notification<R>(
+    event: &Value,
+    work: impl FnOnce(Notification<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let foreign = event
+        .get("type")
+        .and_then(Value::as_str)
+        .is_some_and(|text| !text.starts_with(SECRETS_MANAGER));
+    let wrapped;
+    let data = match (event.get("data"), event.get("data_base64")) {
+        // another source may send any text
+        (Some(data), _) if foreign => Some(data),
+        (None, Some(_)) if foreign => None,
+        (Some(Value::String(text)), _) => {
+            wrapped = unwrapped(text)?;
+            Some(&wrapped)
+        }
+        (Some(data), _) => Some(data),
+        (None, Some(Value::String(text))) => {
+            wrapped = unwrapped(&decoded(text)?)?;
+            Some(&wrapped)
+        }
+        // no envelope: this is `data` alone
+        _ if event.get("type").is_none() => return work(Notification::of(None, Some(event))),
+        _ => None,
+    };
+    work(Notification::of(Some(event), data))
 }
 
 /// The JSON object in `text`, also if it is encoded as a string in JSON.

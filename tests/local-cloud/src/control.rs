@@ -49,6 +49,7 @@ struct Start {
 pub(crate) fn routes(cloud: CloudHandle) -> Router {
     let project = Router::new()
         .route("/tls_secrets/{name}", get(tls_secret).put(put_tls_secret))
+        .route("/tls_secrets/{name}/entity_tag", put(set_entity_tag))
         .route("/domains/{domain}", put(map_domain))
         .route("/domains/{domain}/serving", put(set_serving))
         .route("/domains/{domain}/instead", put(serve_instead))
@@ -236,6 +237,14 @@ async fn put_tls_secret(
             .map(|secret: TlsSecret| secret.entity_tag)
     })
     .await
+}
+
+async fn set_entity_tag(
+    State(desk): State<Desk>,
+    Path((project, name)): Path<(String, String)>,
+    Json(tag): Json<String>,
+) -> Response {
+    blocking(move || desk.cloud.set_entity_tag(&project, &name, &tag)).await
 }
 
 async fn map_domain(

@@ -178,7 +178,7 @@ impl Fault {
         }
     }
 
-    /// Only for clients that call us by this name: `localhost` or `127.0.0.1` tell two apart.
+    /// Only for clients that call us by this name: `localhost` and `127.0.0.1` distinguish two clients.
     pub fn host(self, name: &str) -> Self {
         Self {
             host: Some(name.to_owned()),

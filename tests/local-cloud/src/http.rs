@@ -1,6 +1,6 @@
 //! Connections: the accept loop, HTTP or HTTPS, reset on demand, the journal's and the faults'
 //! place in front of every route, and the harmless freedom that IBM has: chunked bodies now and
-//! then, header names in another case, a field that nobody knows.
+//! then, header names in another case, an undocumented field.
 //!
 //! Not here: any route.
 
@@ -67,7 +67,7 @@ pub(crate) fn fronted(cloud: &Arc<Cloud>, service: Service, router: Router) -> R
         .layer(axum::middleware::from_fn_with_state(state, front))
 }
 
-/// A refusal of axum's own (a body that is no JSON, say) in the service's error shape.
+/// A refusal of axum's own (of a body that is not JSON, say) in the service's error shape.
 fn in_shape(service: Service, response: Response) -> Response {
     let text = response.headers().get(header::CONTENT_TYPE);
     let own = text.is_some_and(|text| text.as_bytes().starts_with(b"text/plain"));
@@ -159,7 +159,7 @@ where
     let mut connection = hyper::server::conn::http1::Builder::new()
         .title_case_headers(number.is_multiple_of(2))
         .serve_connection(TokioIo::new(stream), service);
-    // The client sees what went wrong; nobody here needs to know.
+    // The client sees what went wrong; there is nothing to do here.
     let served = std::future::poll_fn(|context| connection.poll_without_shutdown(context)).await;
     let mut stream = connection.into_parts().io.into_inner();
     let ending = *lock(&ending);

@@ -14,7 +14,7 @@
 //! # }
 //! ```
 //!
-//! Where a line belongs: each service's paths, headers and field names in the file of its name;
+//! Where things are: each service's paths, headers and field names in the file of its name;
 //! its refusals in `problems`; state in `store`; harm in `faults`. Nothing here knows the program
 //! under test, and no type is shared with it: else a typo would agree with itself.
 #![allow(
@@ -23,7 +23,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a stand-in for tests: a broken invariant shall stop the test, loudly"
+    reason = "a stand-in for tests: a broken invariant should stop the test, loudly"
 )]
 #![allow(
     clippy::result_large_err,
@@ -98,7 +98,7 @@ pub struct Options {
     pub conflict_status: u16,
     /// Code Engine's status for a missing `If-Match`: 428 or 400.
     pub missing_if_match_status: u16,
-    /// A PATCH of an app that changes nothing makes a revision all the same.
+    /// A PATCH of an app that changes nothing makes a revision, too.
     pub noop_patch_makes_revision: bool,
     /// An app's answer to PATCH, and the next read, show the status of before.
     pub revisions_lag: bool,

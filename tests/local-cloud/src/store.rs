@@ -100,7 +100,7 @@ pub enum Role {
 pub enum Action {
     /// `codeengine.tenant.read`: the project itself.
     ReadProject,
-    /// `codeengine.tenant.entities.read`: whatever stands in it.
+    /// `codeengine.tenant.entities.read`: everything in it.
     ReadEntities,
     /// `codeengine.tenant.entities.update`: PUT and PATCH, but neither create nor delete.
     UpdateEntities,

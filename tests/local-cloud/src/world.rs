@@ -1,4 +1,4 @@
-//! The ready world that stands at start: account, instances, project, trusted profile, API key.
+//! What exists at start: account, instances, project, trusted profile, API key.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! A service that shows secrets where no secret belongs: in its errors, and in its answers.
+//! A service that shows secrets in its errors and answers.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -82,7 +82,7 @@ pub(super) async fn refusal(
     // The secrets come first: a client that keeps the beginning of a text only has them, too.
     let quote = [key.as_deref(), token.as_deref(), Some(whole.as_str())];
     let quote = quote.into_iter().flatten().collect::<Vec<_>>().join("\n");
-    // What was never stored is a secret all the same.
+    // A key that was never stored is still a secret.
     cloud.update(|store| key.iter().for_each(|key| store.remember(key)));
     let mut response = changed(problems::of(service, status), |body| {
         for value in body.values_mut() {

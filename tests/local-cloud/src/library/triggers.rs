@@ -65,7 +65,7 @@ impl CloudHandle {
         });
     }
 
-    /// A run by hand: `ibmcloud ce jobrun submit`.
+    /// A manual run: `ibmcloud ce jobrun submit`.
     pub fn submit_job_run(
         &self,
         project_id: &str,

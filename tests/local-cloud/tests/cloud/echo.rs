@@ -5,6 +5,9 @@ use crate::client::{Answer, ask_token, get, owner_token, start, token, write};
 
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nnever stored\n-----END PRIVATE KEY-----\n";
 
+/// A service, a request to it, and what of it must be quoted, its secret first.
+type Row<'a> = (Service, &'a dyn Fn() -> Answer, &'a [&'a str]);
+
 /// All texts of a document.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
@@ -37,7 +40,7 @@ fn every_text_of_an_error_quotes_the_request() {
         "/v1/instances/{}/topics",
         cloud.world().event_notifications_instance_id
     );
-    let rows: [(Service, &dyn Fn() -> Answer, &[&str]); 6] = [
+    let rows: [Row<'_>; 6] = [
         (
             Service::Iam,
             &|| ask_token(&cloud, &format!("grant_type=cr&cr_token={cr_token}")),

@@ -14,7 +14,7 @@ mod apps;
 mod client;
 /// Code Engine's rules: tags, names, sizes, pages, regions.
 mod code_engine;
-/// Services that show secrets where none belongs.
+/// Services that show secrets in errors and answers.
 mod echo;
 /// What domain mappings serve, and when; what their clients did.
 mod edge;
