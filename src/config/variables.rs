@@ -172,7 +172,7 @@ variables! {
 }
 
 /// More problems than this are only counted.
-const SHOWN_PROBLEMS: usize = 20;
+const SHOWN_PROBLEMS: usize = 50;
 
 /// What is wrong, and what is deprecated.
 #[derive(Default)]
