@@ -1,6 +1,5 @@
 //! Pebble as CA, and the ACME client that orders from it.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -12,7 +11,9 @@ use instant_acme::{
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use crate::clients::serial;
-use crate::{KeyAlgorithm, Process, bounded, free_port, rsa_key, self_signed, succeed, write};
+use crate::{
+    KeyAlgorithm, Process, await_line, bounded, free_port, rsa_key, self_signed, succeed, write,
+};
 
 /// What one order gave, as PEM.
 pub(crate) struct Issued {
@@ -58,14 +59,7 @@ impl Pebble {
             .context("start pebble")?;
         let mut process = Process(child);
         let log = process.0.stdout.take().context("pebble's log")?;
-        let mut lines = BufReader::new(log).lines();
-        for line in lines.by_ref() {
-            if line?.contains("ACME directory available at") {
-                break;
-            }
-        }
-        // somebody has to read the rest, or pebble stops at a full pipe
-        std::thread::spawn(move || lines.for_each(drop));
+        await_line(log, "ACME directory available at").context("pebble does not start")?;
 
         let mut curl = bounded("curl");
         curl.args([
