@@ -130,6 +130,19 @@ class SecretsManager(CloudTest):
             ids = {secret["id"] for secret in sdk.SecretsPager(client=self.client, limit=limit).get_all()}
             self.assertEqual(len(ids), page.total_count, f"every secret once with pages of {limit}")
             self.assertLessEqual({name for name in names}, {f"page-{number}" for number in range(5)})
+        foreign = self.cloud.issue(
+            name="page-foreign",
+            names=["page.example.com"],
+            secret_group_id=self.cloud.world["foreign_secret_group_id"],
+        )
+        everything = {secret["id"] for secret in sdk.SecretsPager(client=self.client, limit=2).get_all()}
+        readable = {secret["id"] for secret in sdk.SecretsPager(client=self.job, limit=2).get_all()}
+        self.assertIn(foreign, everything)
+        self.assertNotIn(foreign, readable, "the job's profile may read one group")
+        self.assertLess(set(self.secrets.values()), readable)
+        listed = self.client.list_secrets(sort="-name", search="page-").get_result()["secrets"]
+        self.assertEqual(set(listed[0]) & PAYLOAD, set())
+        self.assertEqual(listed[0].get("name", "page-foreign"), "page-foreign")
         of_type = self.client.list_secrets(secret_types=["private_cert"]).get_result()
         self.assertEqual([one["secret_type"] for one in of_type["secrets"]], ["private_cert"])
 

@@ -1,4 +1,4 @@
-//! The story for a newcomer: a certificate is rotated, and a moment later a TLS client sees it.
+//! The demo: a certificate is rotated, and a moment later a TLS client sees it.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     ensure!(
         options.job_program.is_some(),
-        "demo needs --job PATH, the program that is to sync"
+        "demo needs --job PATH, the program that copies the certificate"
     );
     let began = Instant::now();
     let cloud = LocalCloud::start(options)?;
@@ -49,7 +49,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let name = follow(&cloud)?;
     let run = cloud.wait_job_run(&project, &name, PATIENCE)?;
     let attempt = run.attempts.last().context("the job run has no attempt")?;
-    let report = tell(attempt);
+    let report = show_report(attempt);
     let after = look(&cloud)?;
 
     // the job's own finding, and ours
@@ -129,7 +129,7 @@ fn follow(cloud: &LocalCloud) -> anyhow::Result<String> {
 }
 
 /// The report line's main fields and the exit status; returns the report.
-fn tell(attempt: &Attempt) -> Value {
+fn show_report(attempt: &Attempt) -> Value {
     let report: Value = attempt
         .stdout
         .lines()

@@ -53,26 +53,90 @@ fn replace_needs_the_tag_of_the_last_read() {
 }
 
 #[test]
-fn the_open_statuses_and_forms_are_knobs() {
+fn the_open_statuses_are_knobs() {
     let cloud = start_with(Options {
         conflict_status: 409,
         missing_if_match_status: 400,
-        entity_tags: EntityTags::Weak,
         ..Options::default()
     });
     let url = format!("{}/secrets/shop-tls", deployed(&cloud));
     let token = token(&cloud);
-    let tag = get(&url, &token).header("etag").unwrap();
-    assert!(tag.starts_with("W/\""));
     assert_eq!(write("PUT", &url, &token, None, &tls("a")).status, 400);
-    assert_eq!(
-        write("PUT", &url, &token, Some("\"x\""), &tls("a")).status,
-        409
-    );
-    assert_eq!(
-        write("PUT", &url, &token, Some(&tag), &tls("a")).status,
-        200
-    );
+    let stale = write("PUT", &url, &token, Some("\"x\""), &tls("a"));
+    assert_eq!(stale.status, 409);
+}
+
+/// The form, the header for the tag 7, is `entity_tag` in the body, does the header's text match?
+#[test]
+fn the_form_of_the_entity_tag_is_a_knob() {
+    for (entity_tags, header, in_body, header_matches) in [
+        (EntityTags::Bare, Some("7"), true, true),
+        (EntityTags::Quoted, Some("\"7\""), true, true),
+        (EntityTags::HeaderOnly, Some("\"7\""), false, true),
+        (EntityTags::Weak, Some("W/\"7\""), true, true),
+        (EntityTags::Weakened, Some("W/\"7\""), true, false),
+        (EntityTags::EmptyHeader, Some(""), true, true),
+        (EntityTags::BodyOnly, None, true, false),
+    ] {
+        let cloud = start_with(Options {
+            entity_tags,
+            ..Options::default()
+        });
+        let url = format!("{}/secrets/shop-tls", deployed(&cloud));
+        let token = token(&cloud);
+        let set = || cloud.set_entity_tag(&cloud.world().project_id, "shop-tls", "7");
+        set();
+        let read = get(&url, &token);
+        assert_eq!(read.header("etag").as_deref(), header, "{entity_tags:?}");
+        let tag = in_body.then(|| json!("7"));
+        assert_eq!(
+            read.json().get("entity_tag"),
+            tag.as_ref(),
+            "{entity_tags:?}"
+        );
+        let put = |tag: &str| write("PUT", &url, &token, Some(tag), &tls("a")).status;
+        assert_eq!(put("8"), 412);
+        assert_eq!(put("7"), 200, "{entity_tags:?}");
+        set();
+        let status = header.map_or(412, put);
+        assert_eq!(status == 200, header_matches, "{entity_tags:?}");
+    }
+}
+
+#[test]
+fn entity_tags_are_digits_or_what_the_documented_pattern_allows() {
+    for digit_tags in [true, false] {
+        let cloud = start_with(Options {
+            digit_tags,
+            ..Options::default()
+        });
+        deployed(&cloud);
+        let secret = cloud.tls_secret(&cloud.world().project_id, "shop-tls");
+        let tag = secret.unwrap().entity_tag;
+        assert_eq!(tag.chars().all(|c| c.is_ascii_digit()), digit_tags, "{tag}");
+        let documented = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || "*-".contains(c);
+        assert!(tag.chars().all(documented), "{tag}");
+    }
+}
+
+/// What no service should use as a tag, and the header that it makes.
+#[test]
+fn any_entity_tag_can_be_set() {
+    let cloud = start();
+    let url = format!("{}/secrets/shop-tls", deployed(&cloud));
+    let token = token(&cloud);
+    for (tag, header) in [
+        ("*", Some("\"*\"")),
+        ("", Some("\"\"")),
+        ("7\n8", None),
+        ("7\u{0}", None),
+        ("\u{fc}", Some("\"\u{fc}\"")),
+    ] {
+        cloud.set_entity_tag(&cloud.world().project_id, "shop-tls", tag);
+        let read = get(&url, &token);
+        assert_eq!(read.json()["entity_tag"], tag);
+        assert_eq!(read.header("etag").as_deref(), header, "{tag:?}");
+    }
 }
 
 #[test]

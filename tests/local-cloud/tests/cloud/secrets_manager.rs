@@ -282,7 +282,7 @@ fn optional_fields_of_a_version_by_a_knob() {
 }
 
 #[test]
-fn lists_names_and_groups() {
+fn names_and_groups() {
     let cloud = start();
     for name in ["a", "b", "c"] {
         cloud.issue(CertificateSpec {
@@ -295,14 +295,6 @@ fn lists_names_and_groups() {
         secret_group_id: Some(cloud.world().foreign_secret_group_id),
         ..Default::default()
     });
-    let page = read(&cloud, "secrets?limit=2").json();
-    assert_eq!(page["total_count"], 3);
-    has(&page, &["first", "next", "last"]);
-    lacks(&page, &["previous"]);
-    lacks(&page["secrets"][0], &["certificate", "private_key"]);
-    let page = read(&cloud, "secrets?limit=2&offset=2").json();
-    has(&page, &["previous"]);
-    lacks(&page, &["next"]);
     let by_name = "secret_groups/certificates/secret_types/public_cert/secrets/b";
     assert_eq!(read(&cloud, by_name).json()["name"], "b");
     assert_eq!(read(&cloud, &format!("secrets/{foreign}")).status, 403);
