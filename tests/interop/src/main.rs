@@ -39,14 +39,7 @@ mod serving;
 use clients::{Judgement, served_serial};
 use envoy::Envoy;
 use nginx::Nginx;
-use pebble::{Issued, Pebble};
-
-/// Key of a leaf.
-#[derive(Clone, Copy, Debug)]
-enum KeyAlgorithm {
-    Ecdsa,
-    Rsa,
-}
+use pebble::{Issued, KeyAlgorithm, Pebble};
 
 const NAME: &str = "shop.example.com";
 const TLS_SECRET: &str = "shop-tls";
@@ -288,17 +281,6 @@ fn said(output: &Output) -> String {
         String::from_utf8_lossy(out),
         String::from_utf8_lossy(error)
     )
-}
-
-/// An RSA key of 2048 bits, as PKCS#8.
-fn rsa_key() -> anyhow::Result<String> {
-    succeed(bounded("openssl").args([
-        "genpkey",
-        "-algorithm",
-        "RSA",
-        "-pkeyopt",
-        "rsa_keygen_bits:2048",
-    ]))
 }
 
 /// A program that runs until this is dropped.

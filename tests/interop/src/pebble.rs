@@ -8,12 +8,17 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus,
     RetryPolicy,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_RSA_SHA256};
 
 use crate::clients::serial;
-use crate::{
-    KeyAlgorithm, Process, await_line, bounded, free_port, rsa_key, self_signed, succeed, write,
-};
+use crate::{Process, await_line, bounded, free_port, self_signed, succeed, write};
+
+/// Key of a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyAlgorithm {
+    Ecdsa,
+    Rsa,
+}
 
 /// What one order gave, as PEM.
 pub(crate) struct Issued {
@@ -107,7 +112,7 @@ impl Pebble {
     pub(crate) fn issue(&self, names: &[&str], algorithm: KeyAlgorithm) -> anyhow::Result<Issued> {
         let key = match algorithm {
             KeyAlgorithm::Ecdsa => KeyPair::generate()?,
-            KeyAlgorithm::Rsa => KeyPair::from_pem(&rsa_key()?)?,
+            KeyAlgorithm::Rsa => KeyPair::generate_for(&PKCS_RSA_SHA256)?,
         };
         let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut request = CertificateParams::new(owned)?;
