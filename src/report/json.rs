@@ -20,6 +20,9 @@ const RESERVED: usize = 64;
 /// A command is shown whole or not at all.
 const LONGEST_COMMAND: usize = 800;
 
+/// The name of the program in the log.
+const OURS: &str = env!("CARGO_CRATE_NAME");
+
 /// At most so many characters of a text and entries of a list.
 #[derive(Clone, Copy)]
 struct Cap {
@@ -122,7 +125,7 @@ pub fn log_outcome(outcome: &Outcome) {
     );
     let room = LONGEST - RESERVED - json(&message).get().len();
     if let Some(target) = detailed(outcome, room) {
-        log::log!(level, target = target.get(); "{message}");
+        log::log!(target: OURS, level, target = target.get(); "{message}");
     }
 }
 
@@ -138,7 +141,7 @@ pub fn log_check(check: &Check) {
         message,
         ..
     } = check;
-    log::log!(level, check = json(check).get(); "{name} {subject}: {message}");
+    log::log!(target: OURS, level, check = json(check).get(); "{name} {subject}: {message}");
 }
 
 /// As many items as fit, and how many do not.
@@ -191,8 +194,9 @@ impl List {
 
 /// The item with as much detail as fits.
 fn detailed<T: Item>(item: &T, room: usize) -> Option<Box<RawValue>> {
-    let fits = |item: &Box<RawValue>| item.get().len() < room;
-    CAPS.into_iter().map(|cap| item.cut(cap)).find(fits)
+    CAPS.into_iter()
+        .map(|cap| item.cut(cap))
+        .find(|item| item.get().len() < room)
 }
 
 /// What matters comes first.
@@ -244,7 +248,7 @@ impl Item for Outcome {
             ..*served
         });
         let findings = self.findings.iter().take(cap.list);
-        let outcome = Outcome {
+        let outcome = Self {
             secret_name: self.secret_name.as_ref().map(|name| cut(name, cap)),
             reason: self.reason,
             message: cut(&self.message, cap),
@@ -266,7 +270,7 @@ impl Item for Outcome {
     }
 
     fn brief(&self) -> Box<RawValue> {
-        json(&Outcome {
+        json(&Self {
             reason: self.reason,
             ..self.identified()
         })

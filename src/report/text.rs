@@ -150,8 +150,10 @@ impl Page {
         }
         let mut group = None;
         for check in checks {
-            if group.replace(&check.subject) != Some(&check.subject) && !check.subject.is_empty() {
-                self.line(&check.subject);
+            let before = group.replace(&check.subject);
+            if before != Some(&check.subject) && !check.subject.is_empty() {
+                let gap = if before.is_some() { "\n" } else { "" };
+                self.line(&format!("{gap}{}", check.subject));
             }
             let (color, state) = match check.state {
                 CheckState::Green => (GREEN, "ok"),
