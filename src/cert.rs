@@ -5,7 +5,13 @@
 //! or of a step.
 
 pub mod certificate;
-pub mod chain;
+pub(crate) mod chain;
+mod constraints;
+mod der;
+mod distinguished_name;
 pub mod handshake;
+pub mod key;
+pub mod names;
 pub mod pem;
 pub mod roots;
+pub mod signature;

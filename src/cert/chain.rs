@@ -1,17 +1,23 @@
 //! The chain of one leaf among certificates in any order (RFC 5280 section 6 builds such paths from
 //! the other end).
 //!
-//! Belongs here: the one rule for the chain that `assemble.rs` states. Does not: whether the leaf is
-//! fit to serve.
+//! One rule: the longest path of verified signatures, leaf first, whose certificates are all valid
+//! now, self-signed roots left out; among twins (same subject, key and issuer) the one with the newest
+//! `notBefore`. The same material in any order gives the same path. A link that cannot be verified
+//! counts only where there is no verified one, and a weak signature only where there is no better one.
+//!
+//! Belongs here: that rule. Does not: whether the leaf is fit to serve.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, Signature, rfc3339};
+use super::certificate::{Certificate, rfc3339};
+use super::signature::Signature;
 use crate::error::{Error, Reason, error};
 
 /// Signature checks for one secret; real material needs fewer than ten.
@@ -23,19 +29,30 @@ const MOST_STEPS: usize = 2000;
 pub(crate) struct Chain<'a> {
     /// The issuers, from that of the leaf on, without a self-signed root.
     pub(crate) path: Vec<&'a Certificate>,
-    /// If an issuer is missing: what there is, drawn as a tree.
-    pub(crate) gap: Option<String>,
+    /// If an issuer is missing: where.
+    pub(crate) gap: Option<Gap>,
     /// The first link, signed and issuer, that could not be verified for want of the algorithm.
     pub(crate) unverified: Option<(&'a Certificate, &'a Certificate)>,
     /// Certificates that no path from the leaf reaches, fit or not.
     pub(crate) strangers: Vec<&'a Certificate>,
 }
 
+/// An issuer is missing.
+#[derive(Clone, Debug)]
+pub struct Gap(String);
+
+impl fmt::Display for Gap {
+    /// What there is, drawn as a tree.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Finds the chain of `leaf` among `certificates`, which may hold it too and are sorted, newest first.
 ///
 /// # Errors
-/// [`Reason::IssuerUnfit`]; [`Reason::PemUnreadable`] if the material needs more work than any real
-/// one.
+/// [`Reason::IssuerUnfit`]; [`Reason::WeakSignature`]; [`Reason::PemUnreadable`] if the material needs
+/// more work than any real one.
 pub(crate) fn build<'a>(
     leaf: &'a Certificate,
     certificates: &'a [Certificate],
@@ -61,48 +78,19 @@ pub(crate) fn build<'a>(
     }
 
     let path = search.longest_path(leaf, &issuers, &mut Vec::new())?;
-    let top = path.last().copied().unwrap_or(leaf);
-    let gap = if path.is_empty() && !search.links(leaf, leaf)? {
-        // none of its issuers is in the path: roots, or unfit; one fit root is enough
-        let (mut rooted, mut unfit) = (false, false);
-        for issuer in certificates {
-            if search.links(leaf, issuer)? {
-                // of a root clients have their own copy, whatever else this one says
-                let root = search.links(issuer, issuer)? && issuer.is_ca;
-                let fit = (root || issuer.issuer_flaw().is_none()) && issuer.valid_at(now);
-                rooted |= fit;
-                unfit |= !fit;
-            }
-        }
-        if unfit && !rooted {
-            return Err(error!(
-                Reason::IssuerUnfit,
-                "the issuer of the certificate is there, but unfit:\n{}",
-                tree(leaf, certificates, now)
-            )
-            .hint("import the certificate again with the current certificate of its issuer"));
-        }
-        (!rooted).then(|| tree(leaf, certificates, now))
-    } else {
-        // a chain may end below a root that is not in the material; but where there is one of that
-        // name and it did not sign, the end of the chain is damaged or foreign
-        let named = |c: &&Certificate| c.subject == top.issuer && c.der != top.der;
-        let mut signers = certificates.iter().filter(named).peekable();
-        let any = signers.peek().is_some();
-        let mut signed = false;
-        for signer in signers {
-            signed |= search.links(top, signer)?;
-        }
-        (any && !signed).then(|| tree(top, certificates, now))
+    if let Some(weak) = path.iter().find(|issuer| issuer.weak_digest.is_some()) {
+        return Err(weak_signature(weak));
+    }
+    let gap = match path.last() {
+        None => search.gap_above(leaf, certificates, now)?,
+        Some(top) => search.gap_at_the_top(top, certificates, now)?,
     };
-
+    let top = path.last().copied().unwrap_or(leaf);
     let unverified = std::iter::once(leaf)
         .chain(path.iter().copied())
         .zip(path.iter().copied())
         .chain(roots.iter().map(|root| (top, *root)))
-        .find(|(signed, issuer)| {
-            search.checked.borrow().get(&key(signed, issuer)) == Some(&Signature::Unverifiable)
-        });
+        .find(|link| search.known(*link) == Some(Signature::Unverifiable));
     let reached = reached(leaf, certificates);
     let strangers = certificates
         .iter()
@@ -114,6 +102,18 @@ pub(crate) fn build<'a>(
         unverified,
         strangers,
     })
+}
+
+/// That a certificate which would be sent has a signature that clients and servers refuse.
+pub(crate) fn weak_signature(certificate: &Certificate) -> Error {
+    error!(
+        Reason::WeakSignature,
+        "the certificate {} (serial {}) is signed with {}, which clients and servers no longer accept",
+        certificate.subject_text,
+        certificate.serial,
+        certificate.weak_digest.unwrap_or_default()
+    )
+    .hint("have it issued with SHA-256, or import the issuer's current certificate")
 }
 
 struct Search {
@@ -138,15 +138,25 @@ impl Search {
                 "the certificates form too many chains: more than {MOST_STEPS} steps to find the longest"
             ));
         }
-        let mut longest = Vec::new();
+        let mut candidates = Vec::new();
         for issuer in issuers {
-            if used.iter().any(|other| {
+            let repeated = used.iter().any(|other| {
                 other.subject == issuer.subject && other.public_key == issuer.public_key
-            }) || issuer.path_len.is_some_and(|most| used.len() > most)
-                || !self.links(from, issuer)?
-            {
-                continue;
+            });
+            if !repeated && issuer.path_len.is_none_or(|most| used.len() <= most) {
+                let signature = self.signature(from, issuer)?;
+                let trust = match (signature, issuer.weak_digest) {
+                    (Signature::Foreign, _) => continue,
+                    (Signature::Verified, None) => 0,
+                    (Signature::Verified, Some(_)) => 1,
+                    (Signature::Unverifiable, _) => 2,
+                };
+                candidates.push((trust, *issuer));
             }
+        }
+        let best = candidates.iter().map(|(trust, _)| *trust).min();
+        let mut longest = Vec::new();
+        for (_, issuer) in candidates.iter().filter(|(trust, _)| Some(*trust) == best) {
             used.push(issuer);
             let rest = self.longest_path(issuer, issuers, used)?;
             used.pop();
@@ -158,14 +168,67 @@ impl Search {
         Ok(longest)
     }
 
-    /// Whether `issuer` signed `signed`, as far as that can be told.
-    fn links(&self, signed: &Certificate, issuer: &Certificate) -> Result<bool, Error> {
-        if signed.issuer != issuer.subject {
-            return Ok(false);
+    /// Without any path above the leaf: whether its issuer is missing. It may be there as a root.
+    fn gap_above(
+        &self,
+        leaf: &Certificate,
+        certificates: &[Certificate],
+        now: UnixTime,
+    ) -> Result<Option<Gap>, Error> {
+        if self.links(leaf, leaf)? {
+            return Ok(None);
         }
-        let key = key(signed, issuer);
-        if let Some(known) = self.checked.borrow().get(&key) {
-            return Ok(*known != Signature::Foreign);
+        let (mut rooted, mut unfit) = (false, false);
+        for issuer in certificates {
+            if self.links(leaf, issuer)? {
+                // of a root clients have their own copy, whatever else this one says
+                let root = self.links(issuer, issuer)? && issuer.is_ca;
+                let fit = (root || issuer.issuer_flaw().is_none()) && issuer.valid_at(now);
+                rooted |= fit;
+                unfit |= !fit;
+            }
+        }
+        if unfit && !rooted {
+            return Err(error!(
+                Reason::IssuerUnfit,
+                "the issuer of the certificate is there, but unfit:\n{}",
+                tree(leaf, certificates, now)
+            )
+            .hint("import the certificate again with the current certificate of its issuer"));
+        }
+        Ok((!rooted).then(|| Gap(tree(leaf, certificates, now))))
+    }
+
+    /// A chain may end below a root that is not in the material; but where there is one of that name
+    /// and it did not sign, the end of the chain is damaged or foreign.
+    fn gap_at_the_top(
+        &self,
+        top: &Certificate,
+        certificates: &[Certificate],
+        now: UnixTime,
+    ) -> Result<Option<Gap>, Error> {
+        let named = |c: &&Certificate| c.subject == top.issuer && c.der != top.der;
+        let mut signers = certificates.iter().filter(named).peekable();
+        let any = signers.peek().is_some();
+        for signer in signers {
+            if self.links(top, signer)? {
+                return Ok(None);
+            }
+        }
+        Ok(any.then(|| Gap(tree(top, certificates, now))))
+    }
+
+    /// Whether `issuer` signed `signed`, as far as that is known.
+    fn links(&self, signed: &Certificate, issuer: &Certificate) -> Result<bool, Error> {
+        Ok(self.signature(signed, issuer)? != Signature::Foreign)
+    }
+
+    fn signature(&self, signed: &Certificate, issuer: &Certificate) -> Result<Signature, Error> {
+        if signed.issuer != issuer.subject {
+            return Ok(Signature::Foreign);
+        }
+        if let Some(known) = self.known((signed, issuer)) {
+            return Ok(known);
         }
         if self.checked.borrow().len() >= MOST_SIGNATURE_CHECKS {
             return Err(error!(
@@ -174,8 +237,13 @@ impl Search {
             ));
         }
         let signature = signed.signed_by(issuer, self.algorithms);
+        let key = key(signed, issuer);
         self.checked.borrow_mut().insert(key, signature);
-        Ok(signature != Signature::Foreign)
+        Ok(signature)
+    }
+
+    fn known(&self, (signed, issuer): (&Certificate, &Certificate)) -> Option<Signature> {
+        self.checked.borrow().get(&key(signed, issuer)).copied()
     }
 }
 
@@ -207,7 +275,7 @@ fn reached<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<&'
     reached
 }
 
-/// The leaf, what stands where its issuer should be, and what else there is.
+/// The leaf, and each certificate that has the name of its issuer, with what is wrong with it.
 fn tree(leaf: &Certificate, certificates: &[Certificate], now: UnixTime) -> String {
     let mut tree = format!("{} (serial {})", leaf.subject_text, leaf.serial);
     let mut missing = true;
@@ -220,7 +288,7 @@ fn tree(leaf: &Certificate, certificates: &[Certificate], now: UnixTime) -> Stri
         } else if now > issuer.not_after {
             format!("expired at {}", rfc3339(issuer.not_after))
         } else if now < issuer.not_before {
-            format!("is valid from {} on", rfc3339(issuer.not_before))
+            format!("becomes valid at {}", rfc3339(issuer.not_before))
         } else {
             "has this name, but did not sign".to_owned()
         };

@@ -1,126 +1,206 @@
-//! The dress rehearsal: a TLS handshake in memory with the very bytes that are about to be written.
+//! TLS handshakes: the dress rehearsal in memory with the very bytes that are about to be written,
+//! and the verifier that it shares with the probe.
 //!
 //! Belongs here: whether a TLS server can serve them and a TLS client accepts them. Does not:
 //! anything about the network; the bytes go from one buffer into the other.
 //!
-//! The client trusts only the top of the chain. The library takes an intermediate as trust anchor
-//! without looking at its dates or whether it is a CA: `assemble.rs` has. Where there is no chain
-//! to check (the issuer is missing, or is the root), the client pins the leaf: key and names only.
+//! The path is verified up to the top of the chain. The library takes an intermediate as trust anchor
+//! without looking at its dates or whether it is a CA: `chain.rs` has. Where there is no chain to
+//! verify (the issuer is missing, or is the root), possession of the key and the names remain.
 
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{
-    CryptoProvider, aws_lc_rs::default_provider, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs::default_provider};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, RootCertStore,
-    ServerConfig, ServerConnection, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct,
+    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::cert::certificate::ServerName as Name;
-use crate::cert::pem;
+use super::certificate::{Certificate, key_of};
+use super::key::PrivateKey;
+use super::names::ServerName as Name;
+use super::{constraints, pem};
 use crate::error::{Error, Finding, Reason};
-use crate::sync::assemble::Bundle;
 
 /// Flights that a handshake may take; TLS 1.3 needs three.
 const MOST_FLIGHTS: usize = 10;
+/// Names that the TLS library is asked for one by one, each of which it compares with all: no public
+/// CA takes more into a certificate.
+const MOST_ASKED: usize = 100;
+/// Names in a message.
+const SHOWN_NAMES: usize = 20;
 
-/// Serves the bundle, whose certificates are `certificate_pem`, to a client at `now`, and checks each of its names. A name that no client can
-/// ask for is a finding: the others are as good as ever.
+/// Serves these texts to a client at `now`, and checks each of the names. `verified`: whether every
+/// signature of the chain could be verified.
 ///
 /// # Errors
 /// [`Reason::RehearsalFailed`], with what the server or the client said.
 pub fn rehearse(
-    bundle: &Bundle,
     certificate_pem: &str,
+    key_pem: &str,
+    verified: bool,
     now: UnixTime,
 ) -> Result<Vec<Finding>, Error> {
-    perform(bundle, certificate_pem, now).map_err(|e| {
-        Error::new(
-            Reason::RehearsalFailed,
-            e.context(format!(
-                "a TLS handshake with the certificate {} failed in memory",
-                bundle.leaf.subject_text
-            )),
-        )
-        .hint("a TLS client would fail like this, too: issue or import another certificate")
-    })
+    // the very bytes: they are read again from the text
+    let chain: Result<Vec<Certificate>, String> =
+        pem::certificates(certificate_pem).into_iter().collect();
+    let subject = match &chain {
+        Ok(chain) => chain.first().map(|leaf| leaf.subject_text.clone()),
+        Err(_) => None,
+    };
+    chain
+        .map_err(anyhow::Error::msg)
+        .and_then(|chain| perform(&chain, key_pem, verified, now))
+        .map_err(|e| {
+            let subject = subject.unwrap_or_default();
+            let cause = e.context(format!(
+                "a TLS handshake with the certificate {subject} failed in memory"
+            ));
+            Error::new(Reason::RehearsalFailed, cause)
+                .hint("a TLS client would fail like this, too: issue or import another certificate")
+        })
 }
 
-fn perform(bundle: &Bundle, certificate_pem: &str, now: UnixTime) -> anyhow::Result<Vec<Finding>> {
-    let provider = Arc::new(default_provider());
-    // the very bytes: they are read again from the text
-    let chain = pem::read(certificate_pem)?.certificates;
-    let key = pem::read(bundle.key_pem.expose())?
-        .keys
-        .pop()
-        .context("no private key")?;
-    let clock = Arc::new(Fixed(now));
-    let server = ServerConfig::builder_with_details(provider.clone(), clock.clone())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain.clone(), key)
-        .context("the server does not take certificate and key")?;
-
+fn perform(
+    chain: &[Certificate],
+    key_pem: &str,
+    verified: bool,
+    now: UnixTime,
+) -> anyhow::Result<Vec<Finding>> {
     let leaf = chain.first().context("no certificate")?;
-    let parsed = ParsedCertificate::try_from(leaf)?;
-    let (mut names, mut unusable) = (Vec::new(), Vec::new());
-    for name in &bundle.leaf.names {
-        match client_name(name).filter(|asked| verify_server_name(&parsed, asked).is_ok()) {
-            Some(asked) => names.push(asked),
-            None => unusable.push(Finding::new(
-                Reason::NameUnusable,
-                format!("no TLS client can ask for the name {name}"),
-            )),
+    if let Some(broken) = constraints::broken(chain) {
+        bail!("{broken}");
+    }
+    let mut findings = Vec::new();
+    // policies are the one thing that clients know and the library does not
+    let parsed = match ParsedCertificate::try_from(&leaf.der) {
+        Err(_) if leaf.critical_policies => None,
+        parsed => Some(parsed?),
+    };
+    let (names, unusable) = client_names(leaf, parsed.as_ref());
+    if !unusable.is_empty() {
+        findings.push(Finding::new(
+            Reason::NameUnusable,
+            format!("no TLS client can ask for {}", list(&unusable)),
+        ));
+    }
+    match &parsed {
+        Some(parsed) if constraints::are_plain(chain) => {
+            if verified && chain.len() > 1 {
+                verify_path(parsed, chain, now)?;
+            }
         }
+        _ => findings.push(Finding::new(
+            Reason::RehearsalIncomplete,
+            "the chain has a constraint or a policy that the rehearsal cannot check: TLS clients do",
+        )),
     }
     let name = names
         .into_iter()
         .next()
         .context("no TLS client can ask for any of its names")?;
-
-    let builder = ClientConfig::builder_with_details(provider.clone(), clock)
-        .with_safe_default_protocol_versions()?;
-    let client = match chain.last() {
-        Some(top) if chain.len() > 1 && bundle.verified => {
-            let mut roots = RootCertStore::empty();
-            roots.add(top.clone())?;
-            let verifier =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-            builder.with_webpki_verifier(verifier)
-        }
-        _ => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned {
-                leaf: leaf.clone(),
-                provider,
-            })),
-    };
-    shake_hands(
-        ServerConnection::new(Arc::new(server))?,
-        ClientConnection::new(Arc::new(client.with_no_client_auth()), name)?,
-    )?;
-    Ok(unusable)
+    possession(chain, key_pem, name, now)?;
+    Ok(findings)
 }
 
-/// The name as a client asks for it: any label stands for the star of a wildcard.
+/// The path from the leaf to the top of the chain, as a TLS client verifies it.
+fn verify_path(
+    leaf: &ParsedCertificate<'_>,
+    chain: &[Certificate],
+    now: UnixTime,
+) -> anyhow::Result<()> {
+    let (top, below) = chain.split_last().context("no certificate")?;
+    let mut roots = RootCertStore::empty();
+    roots.add(top.der.clone())?;
+    let between: Vec<CertificateDer<'_>> = below.iter().skip(1).map(|c| c.der.clone()).collect();
+    let algorithms = default_provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(leaf, &roots, &between, now, algorithms)?;
+    Ok(())
+}
+
+/// A whole handshake: a server with these texts, and a client that accepts this leaf and no other.
+fn possession(
+    chain: &[Certificate],
+    key_pem: &str,
+    name: ServerName<'static>,
+    now: UnixTime,
+) -> anyhow::Result<()> {
+    let provider = Arc::new(default_provider());
+    let key = PrivateKey::from_pem(key_pem)?;
+    let key = provider
+        .key_provider
+        .load_private_key(key.der().clone_key())?;
+    let served = chain.iter().map(|c| c.der.clone()).collect();
+    // whether the key belongs to the leaf is what the handshake is about
+    let certified = CertifiedKey::new(served, key);
+    let clock = Arc::new(Fixed(now));
+    let server = ServerConfig::builder_with_details(provider.clone(), clock.clone())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    let client = ClientConfig::builder_with_details(provider, clock)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Possession::of(
+            chain.first().map(|leaf| leaf.der.clone()),
+        )))
+        .with_no_client_auth();
+    shake_hands(
+        ServerConnection::new(Arc::new(server))?,
+        ClientConnection::new(Arc::new(client), name)?,
+    )
+}
+
+/// The names as a client asks for them, and those that none can ask for: any label replaces the star
+/// of a wildcard.
+fn client_names<'a>(
+    leaf: &'a Certificate,
+    parsed: Option<&ParsedCertificate<'_>>,
+) -> (Vec<ServerName<'static>>, Vec<&'a Name>) {
+    let (mut names, mut unusable) = (Vec::new(), Vec::new());
+    for (position, name) in leaf.names.iter().enumerate() {
+        let parsed = parsed.filter(|_| position < MOST_ASKED);
+        let asked = client_name(name)
+            .filter(|asked| parsed.is_none_or(|parsed| verify_server_name(parsed, asked).is_ok()));
+        match asked {
+            Some(asked) => names.push(asked),
+            None => unusable.push(name),
+        }
+    }
+    (names, unusable)
+}
+
 fn client_name(name: &Name) -> Option<ServerName<'static>> {
     match name {
         Name::Ip(address) => Some(ServerName::IpAddress((*address).into())),
-        Name::Dns(name) => {
-            let asked = match name.strip_prefix("*.") {
+        Name::Dns(dns) if name.can_be_asked_for() => {
+            let asked = match dns.strip_prefix("*.") {
                 Some(parent) => format!("any.{parent}"),
-                None => name.clone(),
+                None => dns.clone(),
             };
             ServerName::try_from(asked).ok()
         }
+        Name::Dns(_) => None,
     }
+}
+
+fn list(names: &[&Name]) -> String {
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(SHOWN_NAMES)
+        .map(|name| format!("{name}"))
+        .collect();
+    if let Some(more @ 1..) = names.len().checked_sub(SHOWN_NAMES) {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
 }
 
 fn shake_hands(mut server: ServerConnection, mut client: ClientConnection) -> anyhow::Result<()> {
@@ -157,27 +237,61 @@ impl TimeProvider for Fixed {
     }
 }
 
-/// Accepts this leaf and no other; what the server signs is verified.
+/// Makes the server prove that it has the key of the leaf that it shows: of one certain leaf, or of
+/// any. Nothing else is verified.
 #[derive(Debug)]
-struct Pinned {
-    leaf: CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
+pub(crate) struct Possession {
+    leaf: Option<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Pinned {
+impl Possession {
+    /// Of this leaf; of any, if none is given.
+    pub(crate) fn of(leaf: Option<CertificateDer<'static>>) -> Self {
+        Self {
+            leaf,
+            algorithms: default_provider().signature_verification_algorithms,
+        }
+    }
+
+    /// Whether the key of this leaf signed the message. The TLS library's own function reads the
+    /// leaf with its strict reader first.
+    fn proven(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let (algorithm, key) = key_of(leaf).ok_or(CertificateError::BadEncoding)?;
+        let mut candidates = self
+            .algorithms
+            .mapping
+            .iter()
+            .filter(|(scheme, _)| *scheme == signed.scheme)
+            .flat_map(|(_, candidates)| candidates.iter())
+            .filter(|candidate| candidate.public_key_alg_id().as_ref() == algorithm);
+        if candidates.any(|c| c.verify_signature(key, message, signed.signature()).is_ok()) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        Err(CertificateError::BadSignature.into())
+    }
+}
+
+impl ServerCertVerifier for Possession {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if *end_entity != self.leaf {
-            return Err(rustls::Error::General("another certificate".to_owned()));
+        match &self.leaf {
+            Some(leaf) if leaf != end_entity => {
+                Err(rustls::Error::General("another certificate".to_owned()))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
         }
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -186,8 +300,7 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        self.proven(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -196,13 +309,10 @@ impl ServerCertVerifier for Pinned {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        self.proven(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

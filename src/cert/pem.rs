@@ -1,115 +1,215 @@
-//! PEM texts (RFC 7468) -> certificates and private keys, and back.
+//! PEM texts (RFC 7468): read as leniently as servers read them, written in one form.
 //!
-//! Belongs here: which blocks there are, and that none was lost on the way. Does not: what they are
-//! good for. The decoder is the TLS library's; since it passes over what it does not know, and puts
-//! a block without END into the next one, blocks are counted here.
+//! An own reader of blocks: that of the TLS library passes over what it does not know, puts a block
+//! without END into the next one, and its errors can quote a whole key. Here no block that may be
+//! needed is passed over in silence.
 
-use anyhow::{anyhow, bail, ensure};
 use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
-use rustls_pki_types::pem::{PemObject, SectionKind};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-/// More certificates than any real chain has: what is beyond is a mistake, or an attack.
-const MOST_BLOCKS: usize = 64;
+use super::certificate::Certificate;
+
 /// Characters of base64 in a line (RFC 7468 section 2).
 const LINE: usize = 64;
+/// So many characters of base64 in a line are the body of a block, not a word.
+const BODY: usize = 16;
+/// A longer label is none.
+const LONGEST_LABEL: usize = 40;
 
-/// The blocks of one text, in their order.
-#[derive(Debug, Default)]
-pub struct Blocks {
-    /// Blocks `CERTIFICATE`.
-    pub certificates: Vec<CertificateDer<'static>>,
-    /// Blocks `PRIVATE KEY` (PKCS#8), `RSA PRIVATE KEY` (PKCS#1), `EC PRIVATE KEY` (SEC1).
-    pub keys: Vec<PrivateKeyDer<'static>>,
-    /// Whether there is an encrypted private key, which nobody can use without its password.
-    pub encrypted_key: bool,
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+const NO_BEGIN: &str = "has no BEGIN line";
+const NO_END: &str = "has no END line of its own";
+const NO_BASE64: &str = "is not base64";
+const ESCAPED: &str = "holds \\n as two characters where line ends should be";
+const NOT_ALONE: &str =
+    "has a BEGIN line that does not stand alone, at the start of a line, in plain dashes";
+
+/// One block, or what looks like one.
+pub(super) struct Block<'a> {
+    /// Empty, if it has none that can be read.
+    pub(super) label: &'a str,
+    /// Whether its headers say that it is encrypted (RFC 1421 section 4.6.1.1).
+    pub(super) encrypted: bool,
+    /// What it holds, or what is wrong with it: the end of a sentence that begins with the block.
+    pub(super) content: Result<Zeroizing<Vec<u8>>, &'static str>,
 }
 
-/// Reads all blocks. Line ends may be CRLF, the last one may be missing, text between blocks does
-/// not matter, blocks with other labels (as `EC PARAMETERS`) are dropped, and two blocks may share
-/// a line where one ends and the next begins.
-///
-/// # Errors
-/// If a block is damaged, with its position among those of its label; the text never holds any of it.
-pub fn read(text: &str) -> anyhow::Result<Blocks> {
-    // IBM's own samples join certificates without a line end between them
-    let text = Zeroizing::new(text.replace("----------BEGIN ", "-----\n-----BEGIN "));
-    let (text, headers) = without_headers(&text);
-    let labels: Vec<&str> = text.split(['\n', '\r']).filter_map(begin_label).collect();
-    ensure!(
-        labels.len() <= MOST_BLOCKS,
-        "there are {} PEM blocks, at most {MOST_BLOCKS} are read",
-        labels.len()
-    );
-    // the decoder passes over what does not begin at the start of a line
-    let counted = |mark| text.matches(mark).count();
-    if counted("-----BEGIN ") != labels.len() || counted("-----END ") != labels.len() {
-        bail!(
-            "a BEGIN or END line of a PEM block is missing, or does not stand alone at the start of a line{}",
-            if text.contains("\\n") {
-                "; the text holds \\n as two characters where line ends should be"
-            } else {
-                ""
-            }
-        );
-    }
-    let mut blocks = Blocks {
-        encrypted_key: headers || labels.contains(&"ENCRYPTED PRIVATE KEY"),
-        ..Blocks::default()
-    };
-    let mut found = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
-        // the decoder's errors can hold the whole block: told by position instead
-        let Ok((kind, der)) = section else {
-            bail!(
-                "the PEM block after the first {} is damaged (no END line of its label, or no base64)",
-                found.len()
-            );
-        };
-        let Some(label) = label(kind) else { continue };
-        found.push(label);
-        match kind {
-            SectionKind::Certificate => blocks.certificates.push(CertificateDer::from(der)),
-            _ => blocks.keys.extend(PrivateKeyDer::from_pem(kind, der)),
-        }
-    }
-    let expected: Vec<&str> = labels
-        .into_iter()
-        .filter(|label| KNOWN.iter().any(|(_, known)| known == label))
-        .collect();
-    if let Some(position) = (0..expected.len()).find(|at| expected.get(*at) != found.get(*at)) {
-        bail!(
-            "the PEM block {} of {} has no END line of its own",
-            position + 1,
-            expected.len()
-        );
-    }
-    Ok(blocks)
-}
-
-/// The text without encrypted blocks of OpenSSL's older form, and whether there were any: they have
-/// headers (RFC 1421 section 4.6.1.1), which the decoder takes for damage.
-fn without_headers(text: &str) -> (Zeroizing<String>, bool) {
-    let mut kept = Zeroizing::new(String::with_capacity(text.len()));
-    let mut inside = false;
-    let mut found = false;
-    let mut lines = text.split_inclusive(['\n', '\r']);
+/// All blocks in their order. Line ends may be CRLF or CR, the last one may be missing, white space
+/// may follow the dashes, and two blocks may share a line where one ends and the next begins.
+pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(&str, Vec<&str>)> = None;
+    let mut lines = lines(text);
     while let Some(line) = lines.next() {
-        if begin_label(line).is_some() {
-            let mut ahead = lines.clone();
-            inside = ahead
-                .find(|line| !line.trim().is_empty())
-                .is_some_and(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"));
-            found |= inside;
+        match (mark(line), open.as_mut()) {
+            (Some(Mark::Begin(label)), _) => {
+                let unfinished = open.replace((label, Vec::new()));
+                blocks.extend(unfinished.map(|(label, _)| Block::damaged(label, NO_END)));
+            }
+            (Some(Mark::End(end)), _) => blocks.push(match open.take() {
+                Some((label, body)) if label == end => Block::of(label, &body),
+                Some((label, _)) => Block::damaged(label, NO_END),
+                None => Block::damaged(end, NO_BEGIN),
+            }),
+            (None, Some((_, body))) => body.push(line),
+            (None, None) => {
+                let next = || lines.clone().find(|line| !line.trim().is_empty());
+                blocks.extend(hidden(line, next).map(|why| Block::damaged("", why)));
+            }
         }
-        if !inside {
-            kept.push_str(line);
-        }
-        inside &= !line.starts_with("-----END ");
     }
-    (kept, found)
+    blocks.extend(open.map(|(label, _)| Block::damaged(label, NO_END)));
+    blocks
+}
+
+impl<'a> Block<'a> {
+    const fn damaged(label: &'a str, why: &'static str) -> Self {
+        Self {
+            label,
+            encrypted: false,
+            content: Err(why),
+        }
+    }
+
+    fn of(label: &'a str, body: &[&str]) -> Self {
+        let mut body = body;
+        let mut encrypted = false;
+        // headers end with an empty line (RFC 1421 section 4.4)
+        if body.first().is_some_and(|line| line.contains(':')) {
+            let end = body.iter().position(|line| line.is_empty());
+            let (headers, rest) = body.split_at(end.unwrap_or(body.len()));
+            encrypted = headers.iter().any(|line| line.contains("ENCRYPTED"));
+            body = rest;
+        }
+        let size = body.iter().map(|line| line.len()).sum();
+        let mut base64 = Zeroizing::new(Vec::with_capacity(size));
+        for line in body {
+            base64.extend(line.bytes().filter(|c| !c.is_ascii_whitespace()));
+        }
+        let mut content = Zeroizing::new(vec![0; size]);
+        let length = LENIENT.decode_slice(base64.as_slice(), &mut content);
+        Self {
+            label,
+            encrypted,
+            content: match length {
+                Ok(0) => Err("is empty"),
+                Ok(length) => {
+                    content.truncate(length);
+                    Ok(content)
+                }
+                Err(_) => Err(NO_BASE64),
+            },
+        }
+    }
+}
+
+/// All lines, without the white space at their ends.
+fn lines(text: &str) -> impl Iterator<Item = &str> + Clone {
+    // IBM's own samples join certificates without a line end between them
+    text.split(['\n', '\r'])
+        .flat_map(|line| {
+            let (first, second) = match line.find("----------BEGIN ") {
+                Some(at) => (&line[..at + 5], Some(&line[at + 5..])),
+                None => (line, None),
+            };
+            std::iter::once(first).chain(second)
+        })
+        .map(|line| line.trim_end_matches(|c: char| c.is_whitespace() || c.is_control()))
+}
+
+enum Mark<'a> {
+    Begin(&'a str),
+    End(&'a str),
+}
+
+fn mark(line: &str) -> Option<Mark<'_>> {
+    let mark = line.strip_prefix("-----")?.strip_suffix("-----")?;
+    let (mark, label): (fn(_) -> _, _) = if let Some(label) = mark.strip_prefix("BEGIN ") {
+        (Mark::Begin, label)
+    } else {
+        (Mark::End, mark.strip_prefix("END ")?)
+    };
+    (!label.contains("--")).then(|| mark(label))
+}
+
+/// What is wrong with a line that looks as if a block began there. A comment may say BEGIN: no body
+/// follows it.
+fn hidden<'a>(line: &str, next: impl FnOnce() -> Option<&'a str>) -> Option<&'static str> {
+    // what UTF-16 looks like in UTF-8, and what a word processor makes of dashes
+    let mut plain = Zeroizing::new(String::with_capacity(line.len()));
+    plain.extend(line.chars().filter(|c| *c != '\0').map(|c| match c {
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => '-',
+        c => c,
+    }));
+    let (_, label) = plain.split_once("-BEGIN ")?;
+    if !label.contains("CERTIFICATE") && !label.contains("KEY") {
+        return None;
+    }
+    if label.contains("\\n") {
+        Some(ESCAPED)
+    } else if line.starts_with("-----BEGIN ") || next().is_some_and(is_body) {
+        Some(NOT_ALONE)
+    } else {
+        None
+    }
+}
+
+fn is_body(line: &str) -> bool {
+    let mut characters = line.trim().chars().filter(|c| *c != '\0');
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    line.len() >= BODY && characters.all(is_base64)
+}
+
+/// The certificates of a text in their order; for what may be one and cannot be read, why not. Keys,
+/// parameters and requests are left out.
+#[must_use]
+pub fn certificates(text: &str) -> Vec<Result<Certificate, String>> {
+    let mut certificates = Vec::new();
+    for (position, block) in blocks(text).into_iter().enumerate() {
+        let name = match block.label {
+            label if is_label(label) => format!("PEM block {} ({label})", position + 1),
+            _ => format!("PEM block {}", position + 1),
+        };
+        match block.content {
+            Err(why) => certificates.push(Err(format!("{name} {why}"))),
+            Ok(_) if is_other(block.label) => {}
+            Ok(der) => {
+                let (certificate, rest) = Certificate::first_of(&der);
+                certificates.push(certificate.map_err(|why| format!("{name}: {why:#}")));
+                // trust settings follow the certificate in OpenSSL's own form
+                let trailing = !rest.is_empty() && certificates.last().is_some_and(Result::is_ok);
+                if trailing && block.label != "TRUSTED CERTIFICATE" {
+                    certificates.push(Err(format!("{name} holds more than a certificate")));
+                }
+            }
+        }
+    }
+    certificates
+}
+
+/// Labels of what is no certificate. Everything else may be one, whatever it is called.
+fn is_other(label: &str) -> bool {
+    ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"]
+        .iter()
+        .any(|end| label.ends_with(end))
+}
+
+/// Whether it is one, and fit for a message: nothing of a body that was pasted into it.
+fn is_label(label: &str) -> bool {
+    (1..=LONGEST_LABEL).contains(&label.len())
+        && label
+            .bytes()
+            .all(|c| c.is_ascii_uppercase() || matches!(c, b' ' | b'0'..=b'9'))
+        && !label.split(' ').any(|word| word.len() >= BODY)
 }
 
 /// Writes one block, with one line end at its end.
@@ -136,39 +236,6 @@ pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// The label of a private key's block.
-///
-/// # Errors
-/// If the TLS library knows a kind of key that we do not.
-pub fn key_label(key: &PrivateKeyDer<'_>) -> anyhow::Result<&'static str> {
-    match key {
-        PrivateKeyDer::Pkcs8(_) => Ok("PRIVATE KEY"),
-        PrivateKeyDer::Pkcs1(_) => Ok("RSA PRIVATE KEY"),
-        PrivateKeyDer::Sec1(_) => Ok("EC PRIVATE KEY"),
-        _ => Err(anyhow!("the private key is of an unknown format")),
-    }
-}
-
-const KNOWN: [(SectionKind, &str); 4] = [
-    (SectionKind::Certificate, "CERTIFICATE"),
-    (SectionKind::PrivateKey, "PRIVATE KEY"),
-    (SectionKind::RsaPrivateKey, "RSA PRIVATE KEY"),
-    (SectionKind::EcPrivateKey, "EC PRIVATE KEY"),
-];
-
-fn label(kind: SectionKind) -> Option<&'static str> {
-    KNOWN
-        .iter()
-        .find(|(known, _)| *known == kind)
-        .map(|(_, label)| *label)
-}
-
-fn begin_label(line: &str) -> Option<&str> {
-    line.trim_end()
-        .strip_prefix("-----BEGIN ")?
-        .strip_suffix("-----")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,23 +244,38 @@ mod tests {
         write(label, bytes).to_string()
     }
 
+    /// Label and content of each block.
+    fn read(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
+        let blocks = blocks(text).into_iter();
+        blocks
+            .map(|block| {
+                (
+                    block.label.to_owned(),
+                    block.content.ok().map(|c| c.to_vec()),
+                )
+            })
+            .collect()
+    }
+
     #[test]
-    fn text_between_blocks_other_labels_and_line_ends_do_not_matter() {
+    fn line_ends_comments_and_white_space_do_not_matter() {
         let text = format!(
-            "Bag Attributes\n  friendlyName: x\n{}subject=CN = y\n{}{}",
+            "Bag Attributes\n  friendlyName: x\n# old: -----BEGIN CERTIFICATE-----\n{}subject=CN = y\n{}",
             block("CERTIFICATE", &[1; 100]),
-            block("EC PARAMETERS", &[6, 1, 0]),
             block("EC PRIVATE KEY", &[2; 50]),
         );
+        let expected = [
+            ("CERTIFICATE".to_owned(), Some(vec![1; 100])),
+            ("EC PRIVATE KEY".to_owned(), Some(vec![2; 50])),
+        ];
         for text in [
             text.clone(),
             text.replace('\n', "\r\n"),
+            text.replace('\n', "\r"),
+            text.replace('\n', "\t\n"),
             text.trim_end().to_owned(),
         ] {
-            let blocks = read(&text).unwrap();
-            assert_eq!(blocks.certificates, [CertificateDer::from(vec![1; 100])]);
-            assert_eq!(blocks.keys.len(), 1);
-            assert!(!blocks.encrypted_key);
+            assert_eq!(read(&text), expected, "{text:?}");
         }
     }
 
@@ -202,56 +284,107 @@ mod tests {
         let text = format!(
             "{}{}",
             block("CERTIFICATE", &[1]).trim_end(),
-            block("CERTIFICATE", &[2])
+            block("X", &[2])
         );
-        assert_eq!(read(&text).unwrap().certificates.len(), 2);
+        let expected = [("CERTIFICATE", vec![1]), ("X", vec![2])];
+        assert_eq!(read(&text), expected.map(|(l, c)| (l.to_owned(), Some(c))));
     }
 
     #[test]
-    fn a_damaged_block_is_an_error_that_shows_none_of_it() {
-        let whole = block("PRIVATE KEY", &[7; 90]);
-        let body = "BwcHBwcH";
-        for damaged in [
-            whole.replace("-----END PRIVATE KEY-----\n", ""),
-            whole.replace("BwcH", "B*cH"),
-            format!(
-                "{}{whole}",
-                whole.replace("-----END PRIVATE KEY-----\n", "")
+    fn a_damaged_block_is_never_passed_over() {
+        let whole = block("CERTIFICATE", &[7; 90]);
+        let (begin, end) = (
+            "-----BEGIN CERTIFICATE-----\n",
+            "-----END CERTIFICATE-----\n",
+        );
+        let utf_16 = |text: &str| text.chars().flat_map(|c| [c, '\0']).collect::<String>();
+        for (damage, text, blocks) in [
+            ("no END", whole.replace(end, ""), 1),
+            ("no BEGIN", whole.replace(begin, ""), 1),
+            ("no base64", whole.replace("BwcH", "B*cH"), 1),
+            (
+                "no END before another",
+                format!("{}{whole}", whole.replace(end, "")),
+                2,
             ),
-            format!(
-                "{}{whole}",
-                block("CERTIFICATE", &[1]).replace("-----END CERTIFICATE-----\n", "")
+            ("another END", whole.replace(end, "-----END KEY-----\n"), 1),
+            ("escaped", whole.replace('\n', "\\n"), 1),
+            ("indented", format!(" {}", whole.replace('\n', "\n ")), 1),
+            (
+                "BEGIN with a body",
+                whole.replace(begin, begin.trim_end()),
+                2,
             ),
-            whole.replace('\n', "\\n"),
-            format!(" {}", whole.replace('\n', "\n ")),
+            ("empty", format!("{begin}{end}"), 1),
+            ("UTF-16", utf_16(&whole), 1),
+            (
+                "UTF-16 with its mark",
+                format!("\u{fffd}\u{fffd}{}", utf_16(&whole)),
+                1,
+            ),
+            ("UTF-8 with a mark", format!("\u{feff}{whole}"), 2),
+            ("en dashes", whole.replace("-----", "–––––"), 1),
+            ("em dashes and hyphens", whole.replace("-----", "——-"), 1),
         ] {
-            let error = format!("{:#}", read(&damaged).unwrap_err());
-            assert!(!error.contains(body), "{error}");
+            let found = certificates(&text);
+            assert!(found.iter().any(Result::is_err), "{damage}: {text:?}");
+            assert_eq!(found.len(), blocks, "{damage}: {found:?}");
+            for error in found.into_iter().filter_map(Result::err) {
+                assert!(!error.contains("BwcHBwcH"), "{error}");
+            }
         }
     }
 
     #[test]
-    fn an_encrypted_key_is_seen_as_such() {
-        let pkcs8 = block("ENCRYPTED PRIVATE KEY", &[1; 10]);
-        let pkcs1 = block("RSA PRIVATE KEY", &[1; 10]).replace(
+    fn a_comment_is_not_a_block() {
+        for text in [
+            "-----BEGIN of a long story-----x",
+            "put it between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
+            "# -----BEGIN CERTIFICATE-----\n# MIIBwcHBwcHBwcHBwcHBwcHBwc\n# -----END CERTIFICATE-----",
+        ] {
+            assert!(blocks(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_left_out_and_what_may_be_one_is_not() {
+        let of = |label: &str| certificates(&block(label, &[5, 0])).len();
+        for other in [
+            "PRIVATE KEY",
+            "EC PARAMETERS",
+            "CERTIFICATE REQUEST",
+            "X509 CRL",
+        ] {
+            assert_eq!(of(other), 0, "{other}");
+        }
+        for maybe in [
+            "CERTIFICATE",
+            "X509 CERTIFICATE",
+            "TRUSTED CERTIFICATE",
+            "PKCS7",
+            "CERT",
+        ] {
+            assert_eq!(of(maybe), 1, "{maybe}");
+        }
+    }
+
+    #[test]
+    fn headers_say_that_a_block_is_encrypted() {
+        let text = block("RSA PRIVATE KEY", &[1; 10]).replace(
             "KEY-----\nAQ",
             "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAQ",
         );
-        for text in [pkcs8, pkcs1] {
-            assert!(read(&text).unwrap().encrypted_key);
-        }
+        let blocks = blocks(&text);
+        assert!(blocks[0].encrypted && blocks[0].content.is_ok());
     }
 
     #[test]
     fn what_is_written_is_read_again() {
-        for length in [0, 1, 47, 48, 49, 96, 1000] {
+        for length in [1, 47, 48, 49, 96, 1000] {
             let der = vec![9; length];
             let text = write("CERTIFICATE", &der);
             assert!(text.lines().all(|line| line.len() <= LINE));
-            assert_eq!(
-                read(&text).unwrap().certificates,
-                [CertificateDer::from(der)]
-            );
+            assert_eq!(read(&text), [("CERTIFICATE".to_owned(), Some(der))]);
         }
     }
 }

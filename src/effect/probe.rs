@@ -1,25 +1,27 @@
-//! Afterwards: which certificate does a TLS client see at each domain mapping?
+//! Which certificate does a TLS client see at each domain?
 //!
 //! Belongs here: the handshakes, and how long to wait for the new certificate. Does not: which
-//! domains are looked at, nor what it means (`effect.rs`).
+//! domains are probed, nor what it means (`effect.rs`).
 //!
-//! The client takes whatever is served, also an expired or untrusted certificate, and sends nothing
-//! but a handshake: nothing is decided by what it sees, and nothing is undone for it.
+//! The client accepts any certificate, also an expired or untrusted one, if the server proves that it
+//! holds its key. It sends nothing but a handshake, and nothing is undone because of what it sees.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::{CertificateDer, ServerName};
 
-use crate::cert::certificate::Certificate;
+use crate::cert::certificate::{Certificate, rfc3339};
+use crate::cert::handshake::Possession;
 use crate::error::Error;
-use crate::report::{Replaced, State};
+use crate::net::Network;
+use crate::report::State;
 use crate::stop::Stop;
+use crate::sync::replace::Synced;
+use crate::text::sanitized;
 use crate::workers;
 
 /// For one connection and its handshake.
@@ -35,175 +37,171 @@ const MOST_FAILURES: u32 = 2;
 /// Handshakes at a time: they wait more than they work, and must not queue behind a dead host.
 const SIDE_BY_SIDE: usize = 32;
 
-/// A domain to look at.
-pub struct Look<'a> {
+/// A domain to probe, and what was seen there last.
+pub(crate) struct Domain {
     /// The domain mapping; may begin with `*.`.
-    pub domain: &'a str,
-    /// Host and port to connect to; none: the mapping does not say.
-    pub address: Option<(String, u16)>,
-    /// The leaf that should be seen.
-    pub new: &'a Certificate,
-    /// The write of this run; none: it was in line before.
-    pub replaced: Option<&'a Replaced>,
+    pub(crate) name: String,
+    /// Host and port to connect to; `None`: the mapping does not say.
+    address: Option<(String, u16)>,
+    /// What should be seen.
+    pub(crate) synced: Arc<Synced>,
+    pub(crate) seen: Observation,
+    failures: u32,
 }
 
-/// What was seen.
-pub struct Seen {
-    /// Which certificate.
-    pub state: State,
-    /// When.
-    pub at: Instant,
+/// What was seen at a domain.
+pub(crate) struct Observation {
+    pub(crate) state: State,
+    pub(crate) at: Instant,
     /// Serial number and end of another certificate, or why there is none.
-    pub text: String,
+    pub(crate) text: String,
 }
 
-/// Looks at all domains side by side, again and again where something was replaced and is not
-/// served yet. The second value is why it ended early, if it did.
-pub fn probe(looks: &[Look<'_>], stop: &Stop) -> (Vec<Seen>, Option<Error>) {
+impl Observation {
+    fn unreachable(why: &str) -> Self {
+        Self {
+            state: State::Unreachable,
+            at: Instant::now(),
+            text: sanitized(why),
+        }
+    }
+}
+
+/// Probes all domains side by side, again and again where something was replaced and is not served
+/// yet. Returns why it ended early, if it did.
+pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Error> {
+    if open.is_empty() {
+        return None;
+    }
     let begin = Instant::now();
-    let mut seen: Vec<Seen> = looks.iter().map(|_| Seen::nothing("")).collect();
-    let client = client();
-    let mut failures = vec![0; looks.len()];
-    let mut open: Vec<usize> = (0..looks.len()).collect();
+    let client = match client() {
+        Ok(client) => client,
+        Err(e) => {
+            for domain in open {
+                domain.seen = Observation::unreachable(&e.to_string());
+            }
+            return None;
+        }
+    };
+    let network = Network::new(Arc::clone(stop));
     let mut wait = SHORTEST_WAIT;
     loop {
-        let round = workers::each_of(SIDE_BY_SIDE, open.clone(), |position| {
-            Ok(looks.get(position).map(|look| match &client {
-                Ok(client) => look.shake_hands(client, stop.left(HANDSHAKE)),
-                Err(e) => Seen::nothing(&e.to_string()),
-            }))
+        // a domain whose handshake panicked keeps what was seen before
+        let round = workers::each_of(SIDE_BY_SIDE, open, |domain| {
+            domain.observe(&client, &network);
+            Ok(domain)
         });
-        let mut still_open = Vec::new();
-        for (position, result) in open.into_iter().zip(round) {
-            let (Some(look), Some(entry), Some(failures)) = (
-                looks.get(position),
-                seen.get_mut(position),
-                failures.get_mut(position),
-            ) else {
-                continue;
-            };
-            let is = match result {
-                Ok(Some(is)) => is,
-                Ok(None) => continue,
-                Err(error) => Seen::nothing(&error.to_string()),
-            };
-            let go_on = match is.state {
-                State::New => false,
-                State::Unreachable => {
-                    *failures += 1;
-                    *failures < MOST_FAILURES
-                }
-                State::Old | State::Other => look.replaced.is_some(),
-            };
-            *entry = is;
-            if go_on {
-                still_open.push(position);
-            }
-        }
-        open = still_open;
+        open = round
+            .into_iter()
+            .flatten()
+            .filter(|domain| domain.goes_on())
+            .collect();
         if open.is_empty() || begin.elapsed() + wait > PATIENCE {
-            return (seen, None);
+            return None;
         }
+        log::info!(
+            "waiting for {} to serve the new certificate",
+            match open.as_slice() {
+                [only] => sanitized(&only.name),
+                several => format!("{} domains", several.len()),
+            }
+        );
         if let Err(error) = stop.wait(wait) {
-            return (seen, Some(error));
+            return Some(error);
         }
         wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
-impl Seen {
-    fn nothing(why: &str) -> Self {
+impl Domain {
+    pub(crate) fn new(name: &str, address: Option<(String, u16)>, synced: Arc<Synced>) -> Self {
         Self {
-            state: State::Unreachable,
-            at: Instant::now(),
-            text: why.to_owned(),
+            name: name.to_owned(),
+            address,
+            synced,
+            seen: Observation::unreachable("not probed"),
+            failures: 0,
         }
     }
-}
 
-impl Look<'_> {
-    fn shake_hands(&self, client: &Arc<ClientConfig>, time: Duration) -> Seen {
-        match self.served(client, time) {
-            Err(e) => Seen::nothing(&e.to_string()),
+    fn goes_on(&self) -> bool {
+        match self.seen.state {
+            State::New => false,
+            State::Unreachable => self.failures < MOST_FAILURES,
+            State::Old | State::Other => self.synced.replaced.is_some(),
+        }
+    }
+
+    fn observe(&mut self, client: &Arc<ClientConfig>, network: &Network) {
+        self.seen = match self.served(client, network) {
             Ok(leaf) => self.judge(leaf),
-        }
+            Err(e) => {
+                self.failures += 1;
+                Observation::unreachable(&e.to_string())
+            }
+        };
     }
 
-    fn judge(&self, leaf: CertificateDer<'static>) -> Seen {
+    fn judge(&self, leaf: CertificateDer<'static>) -> Observation {
         let at = Instant::now();
-        let is_new = leaf == self.new.der;
+        let is_new = leaf == self.synced.leaf.der;
         let read = Certificate::from_der(leaf);
         let text = read.as_ref().map_or_else(
             |_| "an unreadable certificate".to_owned(),
             |leaf| {
-                let end = crate::cert::certificate::rfc3339(leaf.not_after);
-                format!("serial {}, valid until {end}", leaf.serial)
+                format!(
+                    "serial {}, valid until {}",
+                    leaf.serial,
+                    rfc3339(leaf.not_after)
+                )
             },
         );
         let state = match read {
             _ if is_new => State::New,
-            Ok(leaf) if self.is_replaced(&leaf) => State::Old,
-            // without a write nobody knows what stood there before: an earlier one for these names
-            Ok(leaf) if self.replaced.is_none() && self.is_earlier(&leaf) => State::Old,
+            Ok(leaf) if self.is_previous(&leaf) => State::Old,
             _ => State::Other,
         };
-        Seen { state, at, text }
+        Observation { state, at, text }
     }
 
-    fn is_replaced(&self, leaf: &Certificate) -> bool {
-        self.replaced
-            .is_some_and(|replaced| replaced.leaf == Some(leaf.sha256()))
+    /// After a write: exactly the replaced certificate. Without one nothing says what was deployed
+    /// before: an earlier certificate for these names.
+    fn is_previous(&self, leaf: &Certificate) -> bool {
+        let new = &self.synced.leaf;
+        match &self.synced.replaced {
+            Some(replaced) => replaced.leaf == Some(leaf.sha256()),
+            None => {
+                leaf.not_before <= new.not_before && leaf.names.iter().any(|name| new.covers(name))
+            }
+        }
     }
 
-    fn is_earlier(&self, leaf: &Certificate) -> bool {
-        leaf.not_before <= self.new.not_before
-            && leaf.names.iter().any(|name| self.new.covers(name))
-    }
-
-    /// One TCP connection and TLS handshake, within `time`; the leaf that the server shows.
+    /// One TCP connection and TLS handshake; the leaf that the server proves to hold the key of.
     fn served(
         &self,
         client: &Arc<ClientConfig>,
-        time: Duration,
+        network: &Network,
     ) -> io::Result<CertificateDer<'static>> {
-        let end = Instant::now() + time;
-        let left = || {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
-            }
-            Ok(left)
-        };
         let (host, port) = self
             .address
-            .as_ref()
-            .ok_or_else(|| io::Error::other("the domain mapping shows no cname_target"))?;
-        // any label stands for the star of a wildcard
-        let name = match self.domain.strip_prefix("*.") {
+            .clone()
+            .ok_or_else(|| io::Error::other("the domain mapping has no cname_target"))?;
+        // any label can replace the star of a wildcard
+        let name = match self.name.strip_prefix("*.") {
             Some(parent) => format!("any.{parent}"),
-            None => self.domain.to_owned(),
+            None => self.name.clone(),
         };
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let mut connection =
             ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
-        let mut result = Err(io::Error::other(format!("{host} has no address")));
-        for address in (host.as_str(), *port).to_socket_addrs()? {
-            result = TcpStream::connect_timeout(&address, left()?);
-            if result.is_ok() {
-                break;
-            }
-        }
-        let mut stream = result?;
-        while connection.is_handshaking() {
-            let left = left()?;
-            stream.set_read_timeout(Some(left))?;
-            stream.set_write_timeout(Some(left))?;
-            connection.complete_io(&mut stream)?;
-        }
+        let addresses = network.look_up(&host, port, HANDSHAKE)?;
+        let mut stream = network.reach(&addresses, HANDSHAKE)?;
+        // reads and writes until the handshake is done; the stream fails in time, whatever the peer sends
+        connection.complete_io(&mut stream)?;
         let leaf = connection
             .peer_certificates()
-            .and_then(|chain| chain.first());
-        let leaf = leaf.ok_or_else(|| io::Error::other("the server shows no certificate"))?;
+            .and_then(|chain| chain.first())
+            .ok_or_else(|| io::Error::other("the server shows no certificate"))?;
         let leaf = leaf.clone().into_owned();
         connection.send_close_notify();
         // the certificate is known: how the connection ends does not matter
@@ -216,48 +214,7 @@ fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Whatever))
+        .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-/// Takes whatever is served: it is looked at, not trusted.
-#[derive(Debug)]
-struct Whatever;
-
-impl ServerCertVerifier for Whatever {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

@@ -1,33 +1,35 @@
 //! One HTTP client for all services: TLS, time limits, repetitions, size limits.
 //!
-//! Belongs here: how a request travels, and how an answer becomes bytes or a [`ApiError`]. Does not:
-//! tokens (`iam.rs`), nor what an answer means to a step. A PUT or PATCH is never repeated here:
-//! whether it took effect is for the caller to find out.
+//! Belongs here: how a request travels, and how an answer becomes bytes or an [`ApiError`]. Does not:
+//! connections (`net.rs`), tokens (`iam.rs`), nor what an answer means to a step. A PUT or PATCH is
+//! never repeated here: whether it took effect is for the caller to find out.
 
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use ureq::http::{HeaderMap, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, ConnectionDetails, Connector, RustlsConnector, TcpConnector, Transport,
-};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::ibm::api_error::Problem;
+pub use crate::ibm::api_error::{ApiError, Fate};
+use crate::ibm::document::Document;
+use crate::ibm::proxy::{NoProxy, Proxy};
+use crate::net::{Network, as_write};
+use crate::secret::read_wiped;
 use crate::stop::Stop;
 use crate::text::sanitized;
 
-/// For one TCP connection and TLS handshake.
+/// For looking up a name, and again for one TCP connection and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
 /// For one request, from the look-up of the name to the last byte of the answer.
 const CALL: Duration = Duration::from_secs(30);
@@ -38,7 +40,7 @@ const KEPT: usize = 8;
 /// the headers of any request. The library's own 128 KiB are most of the memory of a run.
 const BUFFER: usize = 16 * 1024;
 /// The largest answer: a certificate secret is at most about 400 KB (100 KB per field).
-const LARGEST_ANSWER: u64 = 2 * 1024 * 1024;
+const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
 /// The waits between repetitions of a read, before jitter: about 35 s in all, since Secrets Manager
 /// may be away for up to 30 s during a fail-over.
 const WAITS: [Duration; 6] = [
@@ -77,6 +79,12 @@ pub enum Method {
     Patch,
 }
 
+impl Method {
+    const fn writes(self) -> bool {
+        matches!(self, Self::Put | Self::Patch)
+    }
+}
+
 /// A successful answer (status 2xx).
 pub struct Answer {
     /// The `ETag` header as received.
@@ -86,132 +94,33 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as a document of type `T`.
+    /// The body as a JSON object.
     ///
     /// # Errors
-    /// The place where it is no such document. Nothing of the body: serde quotes what it did not
-    /// expect, and that can be a key.
-    pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
-        serde_json::from_slice(&self.body).map_err(|e| {
-            anyhow!(
-                "its answer is not the document that its API describes ({:?} error in line {}, column {})",
-                e.classify(),
-                e.line(),
-                e.column()
-            )
-        })
-    }
-}
-
-/// Why there is no successful answer.
-#[derive(Debug)]
-pub enum ApiError {
-    /// No answer, or not a whole one. Whether the request took effect is unknown.
-    Unanswered {
-        /// What happened, without any body.
-        cause: String,
-        /// Whether not even a connection was made, so that nothing can have taken effect.
-        unreachable: bool,
-        /// Whether a later attempt may go better: not after a refused TLS certificate.
-        temporary: bool,
-    },
-    /// The service answered with another status than 2xx.
-    Status {
-        /// The status.
-        status: u16,
-        /// The service's own error code, if it gave one.
-        code: Option<String>,
-        /// The service's code, message and trace id, fit for a log line.
-        text: String,
-        /// How long the service asks us to wait.
-        retry_after: Option<Duration>,
-    },
-    /// The run is over.
-    Stopped(Error),
-    /// There is no token to send.
-    NoToken(Error),
-    /// The service answered well, but with something else than its API describes.
-    Unexpected(anyhow::Error),
-}
-
-/// What became of a write that was not answered well.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
-    /// It did not take effect, and will not.
-    Rejected,
-    /// Somebody else wrote since the entity tag was read.
-    Conflict,
-    /// It may have taken effect: read again, after the wait that the service asked for.
-    Unknown(Option<Duration>),
-}
-
-impl ApiError {
-    /// Whether the same request may succeed later (RFC 9110 section 15; 501 will not go away).
-    #[must_use]
-    pub const fn temporary(&self) -> bool {
-        match self {
-            Self::Unanswered { temporary, .. } => *temporary,
-            Self::Status { status, .. } => {
-                matches!(*status, 408 | 429 | 500 | 502..=599)
-            }
-            Self::Stopped(_) | Self::NoToken(_) | Self::Unexpected(_) => false,
-        }
-    }
-
-    /// What became of the write that failed like this. Which of 409 and 412 Code Engine answers for a
-    /// stale entity tag is not documented.
-    #[must_use]
-    pub const fn fate(&self) -> Fate {
-        match self {
-            Self::Status {
-                status: 409 | 412, ..
-            } => Fate::Conflict,
-            Self::Status {
-                status: 408 | 429 | 500..,
-                retry_after,
-                ..
-            } => Fate::Unknown(*retry_after),
-            Self::Unanswered { .. } | Self::Unexpected(_) => Fate::Unknown(None),
-            Self::Status { .. } | Self::Stopped(_) | Self::NoToken(_) => Fate::Rejected,
-        }
-    }
-
-    /// The status that the service answered with.
-    #[must_use]
-    pub const fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unanswered { cause, .. } => f.write_str(cause),
-            Self::Status { text, .. } => f.write_str(text),
-            Self::Stopped(error) | Self::NoToken(error) => error.fmt(f),
-            Self::Unexpected(cause) => write!(f, "{cause:#}"),
-        }
+    /// [`ApiError::Unexpected`].
+    pub(crate) fn document(&self) -> Result<Document, ApiError> {
+        Document::parse(&self.body).map_err(ApiError::Unexpected)
     }
 }
 
 /// The HTTP client.
 pub struct Http {
-    agent: ureq::Agent,
-    proxy: Option<ureq::Proxy>,
+    direct: ureq::Agent,
+    proxied: Option<(ureq::Agent, NoProxy)>,
+    /// Whether a write got no answer: a gateway may have closed the connection under us, and would do
+    /// so again. From then on each write has a connection of its own.
+    lost_a_write: AtomicBool,
     stop: Arc<Stop>,
     now: UnixTime,
 }
 
 impl Http {
-    /// Makes the client, which trusts `further_roots` beside the built-in ones, and goes through
-    /// `proxy` where it speaks HTTPS. `now` is the start of the run.
+    /// Makes the client, which trusts `further_roots` in addition to the built-in ones, and goes
+    /// through `proxy` where it speaks HTTPS. `now` is the start of the run.
     #[must_use]
     pub fn new(
         further_roots: &[CertificateDer<'static>],
-        proxy: Option<ureq::Proxy>,
+        proxy: Option<Proxy>,
         stop: Arc<Stop>,
         now: UnixTime,
     ) -> Self {
@@ -227,28 +136,12 @@ impl Http {
                 rustls::crypto::aws_lc_rs::default_provider(),
             ))
             .build();
-        let config = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .input_buffer_size(BUFFER)
-            .output_buffer_size(BUFFER)
-            .max_idle_connections(3 * KEPT)
-            .max_idle_connections_per_host(KEPT)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            // it would be taken from the process environment, and a wrong one left out in silence
-            .proxy(None)
-            .timeout_connect(Some(CONNECT))
-            .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
-            .accept("application/json")
-            .build();
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(TcpConnector::default())
-                .chain(OneTlsConfig(RustlsConnector::default()));
+        let network = Network::new(Arc::clone(&stop));
+        let agent = |proxy| agent(&tls, &network, proxy);
         Self {
-            agent: ureq::Agent::with_parts(config, connector, DefaultResolver::default()),
-            proxy,
+            direct: agent(None),
+            proxied: proxy.map(|proxy| (agent(Some(proxy.server)), proxy.except)),
+            lost_a_write: AtomicBool::new(false),
             stop,
             now,
         }
@@ -266,18 +159,17 @@ impl Http {
                 Err(failure) if failure.temporary() => failure,
                 Err(failure) => return Err(failure),
             };
-            let wait = match &failure {
-                ApiError::Status {
-                    retry_after: Some(asked),
-                    ..
-                } => *asked,
-                _ => jitter(wait),
+            let asked = match &failure {
+                ApiError::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+                _ => Duration::ZERO,
             };
+            // a service in trouble that says "at once" would use up our patience in no time
+            let wait = jitter(wait).max(asked);
             if wait > LONGEST_RETRY_AFTER || wait >= self.stop.left(Duration::MAX) {
                 return Err(failure);
             }
-            log::warn!("{failure}: again in {:.1} s", wait.as_secs_f32());
-            self.stop.wait(wait).map_err(ApiError::Stopped)?;
+            log::warn!("{failure}; retrying in {:.1} s", wait.as_secs_f32());
+            self.stop.wait(wait).map_err(ApiError::not_sent)?;
         }
         self.once(request)
     }
@@ -285,48 +177,95 @@ impl Http {
     /// Sends a request once.
     ///
     /// # Errors
-    /// A [`ApiError`]; the request may have taken effect nevertheless.
+    /// An [`ApiError`]; the request may have taken effect nevertheless.
     pub fn once(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
-        self.stop.check().map_err(ApiError::Stopped)?;
+        self.stop.check().map_err(ApiError::not_sent)?;
+        let writes = request.method.writes();
+        let answer = if writes {
+            as_write(|| self.send(request))
+        } else {
+            self.send(request)
+        };
+        let failure = match answer {
+            Err(failure @ ApiError::Unanswered { .. }) => failure,
+            other => return other,
+        };
+        match (self.stop.check(), writes) {
+            (Ok(()), _) => {
+                self.lost_a_write.fetch_or(writes, Ordering::Relaxed);
+                Err(failure)
+            }
+            (Err(error), false) => Err(ApiError::not_sent(error)),
+            (Err(error), true) => Err(ApiError::Stopped {
+                error: Error {
+                    cause: anyhow!(
+                        "{:#} while a write was in flight: its outcome is unknown",
+                        error.cause
+                    ),
+                    ..error
+                },
+                fate: Fate::Unknown(None),
+            }),
+        }
+    }
+
+    fn send(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        let agent = self.agent(request.url);
         let sent = match request.method {
-            Method::Get => self.prepared(self.agent.get(request.url), request).call(),
+            Method::Get => self.prepared(agent.get(request.url), request).call(),
             Method::Post => self
-                .prepared(self.agent.post(request.url), request)
+                .prepared(agent.post(request.url), request)
                 .send(request.body),
             Method::Put => self
-                .prepared(self.agent.put(request.url), request)
+                .prepared(agent.put(request.url), request)
                 .send(request.body),
             Method::Patch => self
-                .prepared(self.agent.patch(request.url), request)
+                .prepared(agent.patch(request.url), request)
                 .send(request.body),
         };
-        let mut response = sent.map_err(|e| unanswered(request, &e))?;
-        let header = |name: &str| {
-            let value = response.headers().get(name)?;
-            value.to_str().ok().map(str::to_owned)
-        };
-        let (etag, retry_after) = (header("etag"), header("retry-after"));
-        let status = response.status().as_u16();
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(LARGEST_ANSWER)
-            .read_to_vec()
-            .map(Zeroizing::new);
+        let response = sent.map_err(|e| unanswered(request.url, &e))?;
+        let (head, body) = response.into_parts();
+        let expected = body.content_length().and_then(|n| usize::try_from(n).ok());
+        let body = read_wiped(
+            body.into_with_config().limit(u64::MAX).reader(),
+            expected.unwrap_or_default(),
+            LARGEST_ANSWER,
+        );
+        let status = head.status.as_u16();
         if (200..300).contains(&status) {
-            let body = body.map_err(|e| unanswered(request, &e))?;
-            return Ok(Answer { etag, body });
+            return Ok(Answer {
+                etag: header(&head.headers, "etag"),
+                body: body.map_err(|e| cut_short(request.url, e))?,
+            });
         }
-        let problem = Problem::read(&body.unwrap_or_default());
+        let trace = header(&head.headers, "x-transaction-id");
+        let problem = Problem::read(&body.unwrap_or_default(), trace.as_deref());
         Err(ApiError::Status {
             status,
             text: format!("{} answered {status}{problem}", origin(request.url)),
             code: problem.code,
-            retry_after: retry_after.and_then(|value| self.retry_after(&value)),
+            retry_after: header(&head.headers, "retry-after")
+                .and_then(|value| self.retry_after(&value)),
         })
     }
 
-    /// Headers, time limit and proxy; plain HTTP goes to loopback only, and past every proxy.
+    /// Plain HTTP goes to loopback only, and past every proxy.
+    fn agent(&self, url: &str) -> &ureq::Agent {
+        let Some((proxied, except)) = &self.proxied else {
+            return &self.direct;
+        };
+        let needs_proxy = |url: Uri| {
+            let port = url.port_u16().unwrap_or(443);
+            url.scheme_str() == Some("https")
+                && !except.covers(url.host().unwrap_or_default(), port)
+        };
+        if url.parse().is_ok_and(needs_proxy) {
+            proxied
+        } else {
+            &self.direct
+        }
+    }
+
     fn prepared<T>(
         &self,
         mut builder: ureq::RequestBuilder<T>,
@@ -335,15 +274,11 @@ impl Http {
         for (name, value) in request.headers {
             builder = builder.header(*name, *value);
         }
-        let proxy = self
-            .proxy
-            .as_ref()
-            .filter(|_| request.url.starts_with("https://"));
+        if request.method.writes() && self.lost_a_write.load(Ordering::Relaxed) {
+            // no idle connection is young enough
+            builder = builder.config().max_idle_age(Duration::ZERO).build();
+        }
         builder
-            .config()
-            .timeout_global(Some(self.stop.left(CALL)))
-            .proxy(proxy.cloned())
-            .build()
     }
 
     /// `Retry-After` in both its forms (RFC 9110 section 10.2.3): seconds, or a date.
@@ -357,34 +292,33 @@ impl Http {
     }
 }
 
-/// TLS with one configuration for all connections. The library would make a new one, all roots
-/// included, for each connection of a request that has settings of its own; ours have, their time
-/// limits. What TLS needs is the same for all.
-#[derive(Debug)]
-struct OneTlsConfig(RustlsConnector);
+fn agent(tls: &TlsConfig, network: &Network, proxy: Option<ureq::Proxy>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls.clone())
+        .http_status_as_error(false)
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
+        .max_idle_connections(3 * KEPT)
+        .max_idle_connections_per_host(KEPT)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // if none is set, it is taken from the process environment, and a bad one is ignored silently
+        .proxy(proxy)
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(CALL))
+        .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
+        .accept("application/json")
+        .build();
+    let connector =
+        ().chain(ConnectProxyConnector::default())
+            .chain(network.clone())
+            .chain(RustlsConnector::default());
+    ureq::Agent::with_parts(config, connector, network.clone())
+}
 
-impl<In: Transport> Connector<In> for OneTlsConfig {
-    type Out = <RustlsConnector as Connector<In>>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let details = ConnectionDetails {
-            request_level: false,
-            uri: details.uri,
-            addrs: details.addrs.clone(),
-            config: details.config,
-            resolver: details.resolver,
-            now: details.now,
-            timeout: details.timeout,
-            current_time: Arc::clone(&details.current_time),
-            run_connector: Arc::clone(&details.run_connector),
-            register_shutdown: Arc::clone(&details.register_shutdown),
-        };
-        self.0.connect(&details, chained)
-    }
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// Reads roots to trust from PEM.
@@ -405,9 +339,34 @@ pub fn read_roots(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(roots)
 }
 
+/// The failure to read the body of an answer.
+fn cut_short(url: &str, error: io::Error) -> ApiError {
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        return ApiError::Unanswered {
+            cause: format!("the answer of {} is {error}", origin(url)),
+            unreachable: false,
+            temporary: false,
+        };
+    }
+    unanswered(url, &ureq::Error::from(error))
+}
+
 /// Names the failure of a request without an answer: never its body, nor its query.
-fn unanswered(request: &Request<'_>, error: &ureq::Error) -> ApiError {
-    let origin = origin(request.url);
+fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
+    const REFUSED: [io::ErrorKind; 4] = [
+        io::ErrorKind::ConnectionRefused,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkUnreachable,
+        io::ErrorKind::AddrNotAvailable,
+    ];
+    let origin = origin(url);
+    // what a peer's certificate says comes from outside, too
+    let no_tls = |tls: &rustls::Error| {
+        format!(
+            "no TLS connection to {origin}: {}",
+            sanitized(&tls.to_string())
+        )
+    };
     let (cause, unreachable, temporary) = match error {
         ureq::Error::HostNotFound => (
             format!("the name of {origin} cannot be resolved"),
@@ -420,47 +379,29 @@ fn unanswered(request: &Request<'_>, error: &ureq::Error) -> ApiError {
             true,
         ),
         ureq::Error::Timeout(_) => (format!("{origin} did not answer in time"), false, true),
-        ureq::Error::BodyExceedsLimit(limit) => (
-            format!("the answer of {origin} is larger than {limit} bytes"),
-            false,
-            false,
-        ),
         ureq::Error::ConnectProxyFailed(_) => (
-            format!("the proxy makes no connection to {origin}"),
+            format!("the proxy could not connect to {origin}"),
             true,
             true,
         ),
         ureq::Error::ConnectionFailed => (format!("{origin} cannot be reached"), true, true),
-        ureq::Error::Io(e) => {
-            let tls = e
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            match tls {
-                Some(tls) => (
-                    format!("no TLS connection to {origin}: {tls}"),
-                    false,
-                    false,
+        ureq::Error::Rustls(tls) => (no_tls(tls), false, false),
+        ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(tls) => (no_tls(tls), false, false),
+            None => (
+                format!(
+                    "the connection to {origin} failed: {}",
+                    sanitized(&e.to_string())
                 ),
-                None => (
-                    format!("the connection to {origin} failed: {e}"),
-                    matches!(
-                        e.kind(),
-                        io::ErrorKind::ConnectionRefused
-                            | io::ErrorKind::HostUnreachable
-                            | io::ErrorKind::NetworkUnreachable
-                            | io::ErrorKind::AddrNotAvailable
-                    ),
-                    true,
-                ),
-            }
-        }
-        ureq::Error::Rustls(tls) => (
-            format!("no TLS connection to {origin}: {tls}"),
-            false,
-            false,
-        ),
+                REFUSED.contains(&e.kind()),
+                true,
+            ),
+        },
         other => (
-            format!("the request to {origin} failed: {other}"),
+            format!(
+                "the request to {origin} failed: {}",
+                sanitized(&other.to_string())
+            ),
             false,
             false,
         ),
@@ -490,46 +431,6 @@ fn jitter(wait: Duration) -> Duration {
     wait * (75 + percent) / 100
 }
 
-/// What the error bodies of IBM's services have in common (go-sdk-core, `core/base_service.go`).
-struct Problem {
-    code: Option<String>,
-    message: Option<String>,
-    trace: Option<String>,
-}
-
-impl Problem {
-    /// Reads code, message and trace id; from a body that is no such document, nothing.
-    fn read(body: &[u8]) -> Self {
-        let document: Value = serde_json::from_slice(body).unwrap_or_default();
-        let first = |pointers: &[&str]| {
-            let found = pointers
-                .iter()
-                .find_map(|pointer| document.pointer(pointer)?.as_str())?;
-            Some(sanitized(found))
-        };
-        Self {
-            code: first(&["/errors/0/code", "/code", "/errorCode"]),
-            message: first(&["/errors/0/message", "/error", "/message", "/errorMessage"]),
-            trace: first(&["/trace", "/context/requestId"]),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(code) = &self.code {
-            write!(f, " {code}")?;
-        }
-        if let Some(message) = &self.message {
-            write!(f, ": {message}")?;
-        }
-        if let Some(trace) = &self.trace {
-            write!(f, " (trace {trace})")?;
-        }
-        Ok(())
-    }
-}
-
 /// Seconds since the Unix epoch of an `IMF-fixdate` (RFC 9110 section 5.6.7).
 fn http_date(text: &str) -> Option<u64> {
     let fields: Vec<&str> = text.split([' ', ':']).collect();
@@ -540,7 +441,7 @@ fn http_date(text: &str) -> Option<u64> {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let month = months.iter().zip(1..).find(|(name, _)| *name == month)?.1;
-    let date = x509_cert::der::DateTime::new(
+    let date = der::DateTime::new(
         year.parse().ok()?,
         month,
         day.parse().ok()?,
@@ -554,21 +455,6 @@ fn http_date(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_document_of_each_service_is_understood() {
-        let code_engine = br#"{"errors":[{"code":"resource_not_found","message":"Resource not found."}],"trace":"codeengine-api-01","status_code":404}"#;
-        assert_eq!(
-            Problem::read(code_engine).to_string(),
-            " resource_not_found: Resource not found. (trace codeengine-api-01)"
-        );
-        let iam = br#"{"errorCode":"BXNIM0398E","errorMessage":"Selected trusted profile not eligible.","errorDetails":"names the token","context":{"requestId":"r-1"}}"#;
-        assert_eq!(
-            Problem::read(iam).to_string(),
-            " BXNIM0398E: Selected trusted profile not eligible. (trace r-1)"
-        );
-        assert_eq!(Problem::read(b"<html>").to_string(), "");
-    }
 
     #[test]
     fn retry_after_may_be_a_date() {

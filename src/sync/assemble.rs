@@ -1,22 +1,18 @@
 //! Step 3, assemble: PEM texts -> a [`Bundle`] that is fit to serve, or the reason why not.
 //!
-//! Belongs here: which certificate is the leaf, which chain goes with it, and whether that can be
-//! served at all. Does not: whether it is better than what is deployed (`replace.rs`). Pure: no
-//! network, no clock; `now` is an argument.
-//!
-//! One rule for the chain: the longest path of verified signatures, leaf first, whose certificates
-//! are all valid now, self-signed roots left out; among twins (same subject, key and issuer) the one
-//! with the newest `notBefore`. The same material in any order gives the same bytes.
+//! Belongs here: which certificate is the leaf, and whether it and its chain can be served at all.
+//! Does not: whether that is better than what is deployed (`compare.rs`). Pure: no network, no clock;
+//! `now` is an argument.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls_pki_types::{PrivateKeyDer, UnixTime};
-use zeroize::Zeroizing;
+use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, chain_sha256, rfc3339};
-use crate::cert::chain::{self, Chain};
+use crate::cert::chain::{self, Gap};
+use crate::cert::handshake;
+use crate::cert::key::{KeyError, PrivateKey};
 use crate::cert::pem;
 use crate::error::{Error, Finding, Reason, error};
 use crate::secret::Secret;
@@ -35,11 +31,13 @@ pub struct Bundle {
     pub leaf: Arc<Certificate>,
     /// Its chain, issuer by issuer, without the root.
     pub intermediates: Vec<Certificate>,
+    /// Where an issuer is missing, if one is.
+    pub gap: Option<Gap>,
     /// Whether every signature of the chain could be verified.
     pub verified: bool,
-    /// The private key in PEM.
-    pub key_pem: Secret,
-    /// What is worth a look.
+    /// The private key in PEM, as it is written.
+    pub key_pem: Arc<Secret>,
+    /// What deserves attention.
     pub findings: Vec<Finding>,
 }
 
@@ -48,20 +46,26 @@ pub struct Bundle {
 /// # Errors
 /// Exit status 6, with the most specific reason.
 pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
-    let certificates = certificates(material)?;
-    let key = private_key(material)?;
-    let leaf = leaf(&certificates, &key, now)?;
-    let chain = chain::build(leaf, &certificates, now)?;
+    let Certificates {
+        mut readable,
+        unreadable,
+    } = certificates(material)?;
+    let key = private_key(material, &readable)?;
+    let position = leaf(&readable, &key, &unreadable, now)?;
+    // its place in the order is of no more use, and all others are candidates for its chain
+    let leaf = readable.remove(position);
+    let chain = chain::build(&leaf, &readable, now)?;
+    if let (Some(gap), false) = (&chain.gap, unreadable.is_empty()) {
+        return Err(pem_unreadable(
+            &unreadable,
+            &format!("and an issuer is missing:\n{gap}"),
+        ));
+    }
 
     let mut findings = Vec::new();
     let mut find = |code, message| findings.push(Finding::new(code, message));
-    if let Some(tree) = &chain.gap {
-        find(
-            Reason::ChainGap,
-            format!(
-                "the issuer of the certificate is missing, many clients will not trust the server:\n{tree}"
-            ),
-        );
+    if let Some(gap) = &chain.gap {
+        find(Reason::ChainGap, missing_issuer(gap));
     }
     if let Some((signed, issuer)) = chain.unverified {
         find(
@@ -76,35 +80,36 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
         find(
             Reason::ChainStranger,
             format!(
-                "left out, since they belong to no chain of {}: {}",
+                "left out, not part of the chain of {}: {}",
                 leaf.subject_text,
                 list(chain.strangers.iter().map(|c| c.subject_text.as_str()))
             ),
         );
     }
-    let label = pem::key_label(&key).map_err(|e| Error::new(Reason::KeyUnusable, e))?;
-    let key_pem = Secret::from(pem::write(label, key.secret_der()).to_string());
-    Ok(Bundle::new(&material.name, leaf, chain, key_pem, findings))
+    if !unreadable.is_empty() {
+        find(
+            Reason::BlockSkipped,
+            format!("left out, unreadable and not needed: {}", list(&unreadable)),
+        );
+    }
+    Ok(Bundle {
+        name: material.name.clone(),
+        gap: chain.gap,
+        verified: chain.unverified.is_none(),
+        intermediates: chain.path.into_iter().cloned().collect(),
+        leaf: Arc::new(leaf),
+        key_pem: Arc::new(Secret::from(key.to_pem().to_string())),
+        findings,
+    })
+}
+
+fn missing_issuer(gap: &Gap) -> String {
+    format!(
+        "the issuer of the certificate is missing, many clients will not trust the server:\n{gap}"
+    )
 }
 
 impl Bundle {
-    fn new(
-        name: &str,
-        leaf: &Certificate,
-        chain: Chain<'_>,
-        key_pem: Secret,
-        findings: Vec<Finding>,
-    ) -> Self {
-        Self {
-            name: name.to_owned(),
-            leaf: Arc::new(leaf.clone()),
-            verified: chain.unverified.is_none(),
-            intermediates: chain.path.into_iter().cloned().collect(),
-            key_pem,
-            findings,
-        }
-    }
-
     /// All certificates, leaf first.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&*self.leaf).chain(&self.intermediates)
@@ -124,18 +129,20 @@ impl Bundle {
         chain_sha256(self.chain())
     }
 
-    /// The same with its missing issuers taken from `certificates`, if their signatures verify and
-    /// they are valid at `now`; none, if nothing is missing or nothing fits.
+    /// The same with its missing issuers taken from `deployed`, if their signatures verify and they
+    /// are valid at `now`; none, if nothing is missing or nothing fits.
     #[must_use]
-    pub fn completed(&self, certificates: &[Certificate], now: UnixTime) -> Option<Self> {
-        if !self.findings.iter().any(|f| f.code == Reason::ChainGap) {
-            return None;
-        }
-        let mut issuers: Vec<Certificate> =
-            certificates.iter().filter(|c| c.is_ca).cloned().collect();
+    pub fn completed(&self, deployed: &[Certificate], now: UnixTime) -> Option<Self> {
+        self.gap.as_ref()?;
+        let mut issuers: Vec<Certificate> = deployed
+            .iter()
+            .filter(|c| c.is_ca)
+            .chain(&self.intermediates)
+            .cloned()
+            .collect();
         issuers.sort_by_cached_key(newest_first);
         let chain = chain::build(&self.leaf, &issuers, now).ok()?;
-        let first = chain.path.first()?;
+        let first = chain.path.get(self.intermediates.len())?;
         if chain.unverified.is_some() || chain.gap.is_some() {
             return None;
         }
@@ -144,18 +151,33 @@ impl Bundle {
         findings.push(Finding::new(
             Reason::ChainCompleted,
             format!(
-                "Secrets Manager gives no issuer: {} was taken over from the deployed chain",
+                "Secrets Manager holds no issuer: {} was taken over from the deployed chain",
                 first.subject_text
             ),
         ));
-        let key_pem = Secret::from(self.key_pem.expose().to_owned());
-        Some(Self::new(&self.name, &self.leaf, chain, key_pem, findings))
+        Some(Self {
+            name: self.name.clone(),
+            leaf: Arc::clone(&self.leaf),
+            intermediates: chain.path.into_iter().cloned().collect(),
+            gap: None,
+            verified: true,
+            key_pem: Arc::clone(&self.key_pem),
+            findings,
+        })
     }
 
     /// The last certificate that is sent.
     #[must_use]
     pub fn top(&self) -> &Certificate {
         self.intermediates.last().unwrap_or(&self.leaf)
+    }
+
+    /// A TLS handshake in memory with `certificate_pem`, this bundle's own, and its key.
+    ///
+    /// # Errors
+    /// [`Reason::RehearsalFailed`].
+    pub fn rehearse(&self, certificate_pem: &str, now: UnixTime) -> Result<Vec<Finding>, Error> {
+        handshake::rehearse(certificate_pem, self.key_pem.expose(), self.verified, now)
     }
 }
 
@@ -164,26 +186,34 @@ fn newest_first(certificate: &Certificate) -> (Reverse<UnixTime>, String) {
     (Reverse(certificate.not_before), certificate.sha256())
 }
 
-/// All certificates of all fields, each once.
-fn certificates(material: &Material) -> Result<Vec<Certificate>, Error> {
-    let mut certificates: Vec<Certificate> = Vec::new();
-    for (field, text) in &material.certificates {
-        let unreadable = |e: anyhow::Error| {
-            Error::new(
-                Reason::PemUnreadable,
-                e.context(format!("{field} cannot be read")),
-            )
-        };
-        let blocks = pem::read(text).map_err(unreadable)?;
-        for (position, der) in blocks.certificates.into_iter().enumerate() {
-            if certificates.iter().any(|other| other.der == der) {
-                continue;
+/// What the fields hold.
+struct Certificates {
+    /// Each once, newest first.
+    readable: Vec<Certificate>,
+    /// What may be a certificate, and why it cannot be read, each with its field.
+    unreadable: Vec<String>,
+}
+
+fn certificates(material: &Material) -> Result<Certificates, Error> {
+    let mut readable: Vec<Certificate> = Vec::new();
+    let mut unreadable = Vec::new();
+    let fields = || material.certificates.iter().map(|(field, _)| *field);
+    for (position, (field, text)) in material.certificates.iter().enumerate() {
+        // entries of a list have the name of their field in common
+        let field = match fields().filter(|other| other == field).count() {
+            1 => (*field).to_owned(),
+            _ => {
+                let before = fields().take(position).filter(|other| other == field);
+                format!("{field}[{}]", before.count())
             }
-            let certificate = Certificate::from_der(der).map_err(|e| {
-                unreadable(e.context(format!("certificate {} of it", position + 1)))
-            })?;
-            certificates.push(certificate);
-            if certificates.len() > MOST_CERTIFICATES {
+        };
+        for certificate in pem::certificates(text) {
+            match certificate {
+                Ok(certificate) if readable.iter().any(|other| other.der == certificate.der) => {}
+                Ok(certificate) => readable.push(certificate),
+                Err(why) => unreadable.push(format!("{field}: {why}")),
+            }
+            if readable.len().max(unreadable.len()) > MOST_CERTIFICATES {
                 return Err(error!(
                     Reason::PemUnreadable,
                     "there are more than {MOST_CERTIFICATES} different certificates"
@@ -191,67 +221,78 @@ fn certificates(material: &Material) -> Result<Vec<Certificate>, Error> {
             }
         }
     }
-    if certificates.is_empty() {
+    if readable.is_empty() && !unreadable.is_empty() {
+        return Err(pem_unreadable(
+            &unreadable,
+            "and there is no other certificate",
+        ));
+    }
+    if readable.is_empty() {
         return Err(error!(
             Reason::CertificateMissing,
             "the secret is active, but holds no certificate (looked into {})",
-            list(material.certificates.iter().map(|(field, _)| *field))
+            list(fields())
         ));
     }
-    certificates.sort_by_cached_key(newest_first);
-    Ok(certificates)
+    readable.sort_by_cached_key(newest_first);
+    Ok(Certificates {
+        readable,
+        unreadable,
+    })
+}
+
+/// What cannot be read may be what is missing.
+fn pem_unreadable(unreadable: &[String], missing: &str) -> Error {
+    error!(
+        Reason::PemUnreadable,
+        "a certificate cannot be read ({}), {missing}",
+        list(unreadable)
+    )
+    .hint("import the certificate again as plain PEM: each block with its BEGIN and END line")
 }
 
 /// The one private key.
-fn private_key(material: &Material) -> Result<Zeroizing<PrivateKeyDer<'static>>, Error> {
-    let blocks = pem::read(material.key.expose())
-        .map_err(|e| Error::new(Reason::KeyUnusable, e.context("private_key cannot be read")))?;
-    if blocks.encrypted_key {
-        return Err(error!(Reason::KeyUnusable, "the private key is encrypted")
-            .hint("import the certificate again with an unencrypted key"));
-    }
-    let mut keys: Vec<_> = blocks.keys.into_iter().map(Zeroizing::new).collect();
-    keys.dedup_by(|a, b| a.secret_der() == b.secret_der());
-    let count = keys.len();
-    match (keys.pop(), count) {
-        (Some(key), 1) => Ok(key),
-        (None, _) => Err(error!(
-            Reason::KeyUnusable,
-            "private_key holds no PEM block PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY"
-        )),
-        (Some(_), _) => Err(error!(
-            Reason::KeyUnusable,
-            "private_key holds {count} different keys, expected one"
-        )),
-    }
+fn private_key(material: &Material, certificates: &[Certificate]) -> Result<PrivateKey, Error> {
+    PrivateKey::from_pem(material.key.expose()).map_err(|error| {
+        let kinds = || {
+            list(
+                certificates
+                    .iter()
+                    .map(|c| format!("{}: {}", c.subject_text, c.key_kind())),
+            )
+        };
+        match error {
+            KeyError::Encrypted => error!(Reason::KeyUnusable, "private_key: {error}")
+                .hint("import the certificate again with an unencrypted key"),
+            KeyError::Unsupported(_) => error!(Reason::KeyUnusable, "private_key: {error}")
+                .hint("use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519"),
+            KeyError::Malformed(_) => error!(
+                Reason::KeyUnusable,
+                "private_key: {error} (the certificates are for {})",
+                kinds()
+            ),
+            _ => error!(Reason::KeyUnusable, "private_key: {error}"),
+        }
+    })
 }
 
-/// The `SubjectPublicKeyInfo` of a private key in DER; none, if TLS servers here cannot use the key.
-#[must_use]
-pub fn public_key(key: &PrivateKeyDer<'_>) -> Option<Vec<u8>> {
-    let key = any_supported_type(key).ok()?;
-    Some(key.public_key()?.as_ref().to_vec())
-}
-
-/// The certificate that the key belongs to; if several are fit, the newest.
-fn leaf<'a>(
-    certificates: &'a [Certificate],
-    key: &PrivateKeyDer<'_>,
+/// The position of the certificate that the key belongs to; if several are fit, of the newest.
+fn leaf(
+    certificates: &[Certificate],
+    key: &PrivateKey,
+    unreadable: &[String],
     now: UnixTime,
-) -> Result<&'a Certificate, Error> {
-    let public_key = public_key(key).ok_or_else(|| {
-        error!(
-            Reason::KeyUnusable,
-            "the private key is damaged, or of a type or size that is not supported (the certificates are for {})",
-            list(certificates.iter().map(|c| format!("{}: {}", c.subject_text, c.key_kind())))
-        )
-        .hint("use RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519")
-    })?;
+) -> Result<usize, Error> {
     let mut candidates = certificates
         .iter()
-        .filter(|certificate| certificate.public_key == public_key)
-        .map(|certificate| fit_to_serve(certificate, now).map(|()| certificate));
+        .enumerate()
+        .filter(|(_, certificate)| certificate.public_key == key.public)
+        .map(|(position, certificate)| fit_to_serve(certificate, now).map(|()| position));
     let Some(first) = candidates.next() else {
+        if !unreadable.is_empty() {
+            let missing = "and the private key belongs to none of the others";
+            return Err(pem_unreadable(unreadable, missing));
+        }
         return Err(error!(
             Reason::KeyMismatch,
             "the private key belongs to none of the certificates: {}",
@@ -281,6 +322,16 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
         )
         .hint("issue or import a certificate for TLS servers"))
     };
+    if let Some(oddity) = &certificate.oddity {
+        return Err(error!(
+            Reason::PemUnreadable,
+            "the certificate {subject} (serial {serial}) {oddity}: not every server and client reads it"
+        )
+        .hint("issue or import another certificate"));
+    }
+    if certificate.weak_digest.is_some() && !certificate.self_issued() {
+        return Err(chain::weak_signature(certificate));
+    }
     if certificate.is_ca {
         return not_for_servers("is that of a CA");
     }
@@ -304,7 +355,7 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
     if now < certificate.not_before {
         return Err(error!(
             Reason::NotYetValid,
-            "the certificate {subject} (serial {serial}) is valid from {} on",
+            "the certificate {subject} (serial {serial}) becomes valid at {}",
             rfc3339(certificate.not_before)
         ));
     }
@@ -312,8 +363,8 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
 }
 
 /// A list for a message, fit for a log line.
-fn list(items: impl Iterator<Item = impl Into<String>>) -> String {
-    let items: Vec<String> = items.map(Into::into).collect();
+fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     if items.is_empty() {
         return "nothing".to_owned();
     }

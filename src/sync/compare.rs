@@ -1,199 +1,210 @@
-//! Never worse than what serves: whether the new certificate may take the place of the deployed one.
+//! Never worse than what serves: may the new certificate take the place of the deployed one?
 //!
-//! Belongs here: the rules, pure: what is not known is asked for with [`Decision::Ask`], and the
-//! caller comes again with the [`Evidence`]. Does not: getting it (`replace.rs`).
+//! Belongs here: the rules, as pure functions. What only some of them need to know comes from two
+//! closures, which are called only then. Does not: requests (`replace.rs`).
 //!
-//! A refusal must not become the outage: in the last days of the deployed certificate, what may be
-//! mere tidying up is written with a finding.
+//! A refusal must not become the outage: in the last days of the deployed certificate, lost names and
+//! a shorter chain are only findings.
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, ServerName, rfc3339, same_serial};
+use crate::cert::certificate::{Certificate, rfc3339, same_serial};
+use crate::cert::names::{ServerName, lost, needed};
 use crate::cert::roots::Roots;
-use crate::error::{Error, Finding, Reason, error};
+use crate::error::{Error, ExitStatus, Finding, Reason, error};
 use crate::sync::assemble::Bundle;
-use crate::sync::deployed::Deployed;
+use crate::sync::deployed::{Deployed, Serves};
 
 const DAY: u64 = 24 * 60 * 60;
-/// Before the end of the deployed certificate: lost names and a shorter chain no longer stop.
+/// Before the end of the deployed certificate: lost names and a shorter chain no longer block the
+/// replacement.
 const LAST_DAYS: u64 = 3 * DAY;
 /// Secrets Manager renews public certificates from 31 days before their end, and tries daily: with
 /// fewer days left a week of attempts has failed.
 const PUBLIC_TOO_LATE: u64 = 24 * DAY;
-/// Others are late in the last fifth of their life, at most in its last two weeks.
+/// Others are late in the last fifth of their lifetime, at most in its last two weeks.
 const OTHERS_TOO_LATE: u64 = 14 * DAY;
 /// Names in a message.
 const SHOWN_NAMES: usize = 20;
+/// The reasons that `FORCE` overrides: those that compare, never those that reject a certificate.
+pub(crate) const FORCEABLE: [Reason; 4] = [
+    Reason::NamesLost,
+    Reason::LessTrusted,
+    Reason::ChainShorter,
+    Reason::Older,
+];
 
 /// What is compared.
-pub(crate) struct Case<'a> {
+pub(crate) struct Comparison<'a> {
     pub(crate) deployed: &'a Deployed,
     pub(crate) bundle: &'a Bundle,
     /// Only the event says that the two belong together.
     pub(crate) named_by_event: bool,
     /// The previous version was asked for.
     pub(crate) undo: bool,
-    /// The rules that a person overrules.
+    /// The reasons that a person overrides.
     pub(crate) force: &'a [Reason],
     pub(crate) roots: &'a Roots,
     pub(crate) now: UnixTime,
 }
 
-/// What was asked for, if it was; the text says why there is no answer.
-#[derive(Default)]
-pub(crate) struct Evidence {
+/// What some rules need to know, fetched when one asks. An error of exit status 9 ends the run; any
+/// other means that the question stays open.
+pub(crate) struct Facts<'a> {
     /// The domains that are served with the TLS secret.
-    pub(crate) domains: Option<Result<Vec<String>, String>>,
+    pub(crate) domains: &'a dyn Fn() -> Result<Vec<String>, Error>,
     /// The serial number of the version before the current one.
-    pub(crate) previous_serial: Option<Result<Option<String>, String>>,
+    pub(crate) previous_serial: &'a dyn Fn() -> Result<Option<String>, Error>,
 }
 
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// It is in line.
+    /// The TLS secret is in line.
     Keep,
-    /// Write, and say this.
+    /// Replace it, and report this.
     Write(Vec<Finding>),
-    /// Leave it.
+    /// Leave it unchanged.
     Refuse(Error),
-    /// Come again with this.
-    Ask(Question),
 }
-
-/// What a rule needs to know.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Question {
-    /// Which domains are served with the TLS secret?
-    Domains,
-    /// Which serial number had the version before?
-    PreviousSerial,
-}
-
-type Rule = fn(&Case<'_>, &Certificate, &Evidence) -> Verdict;
 
 /// What one rule says.
 enum Verdict {
     Pass,
     Finding(String),
+    /// Why not, and what to do about it.
     Refuse(String, &'static str),
-    Ask(Question),
+    /// The run is over.
+    Stopped(Error),
 }
 
 /// Compares and decides.
-pub(crate) fn decide(case: &Case<'_>, evidence: &Evidence) -> Decision {
-    if case.deployed.holds(case.bundle) {
-        return Decision::Keep;
+pub(crate) fn compare(case: &Comparison<'_>, facts: &Facts<'_>) -> Decision {
+    if case.deployed.is_same(case.bundle) {
+        // the same certificate in a form that some servers do not load: writing it cannot be worse
+        return match case.deployed.is_canonical(case.bundle) {
+            true => Decision::Keep,
+            false => Decision::Write(Vec::new()),
+        };
     }
     if case.named_by_event
         && let Some(refusal) = not_covered(case)
     {
         return Decision::Refuse(refusal);
     }
-    let Some(bar) = case.deployed.bar(case.now) else {
-        return Decision::Write(Vec::new());
+    let baseline = match case.deployed.serves(case.now) {
+        Serves::Yes(leaf) => leaf,
+        Serves::No => return Decision::Write(Vec::new()),
+        Serves::CannotTell => {
+            return Decision::Write(vec![Finding::new(
+                Reason::DeployedUnreadable,
+                "the TLS secret held no readable certificate, so the new one could not be compared with it",
+            )]);
+        }
     };
-    let mut findings = Vec::new();
-    // those that ask nobody come first
+    // rules that need no request come first
     let rules: [(Reason, Rule); 4] = [
         (Reason::LessTrusted, less_trusted),
         (Reason::ChainShorter, chain_shorter),
         (Reason::NamesLost, names_lost),
         (Reason::Older, older),
     ];
+    let mut findings = Vec::new();
     for (reason, rule) in rules {
         let forced = case.force.contains(&reason);
-        match rule(case, bar, evidence) {
+        match rule(case, baseline, facts, forced) {
             Verdict::Pass => {}
             Verdict::Finding(message) => findings.push(Finding::new(reason, message)),
-            // nobody has to be asked about what a person has decided
-            Verdict::Ask(_) if forced => {
-                findings.push(Finding::new(reason, "overruled by FORCE".to_owned()))
-            }
-            Verdict::Ask(question) => return Decision::Ask(question),
             Verdict::Refuse(message, _) if forced => findings.push(Finding::new(
                 reason,
-                format!("overruled by FORCE: {message}"),
+                format!("overridden by FORCE: {message}"),
             )),
             Verdict::Refuse(message, way_out) => {
-                let hint = format!(
-                    "{way_out}; or overrule it by hand: ibmcloud ce jobrun submit --job JOB --env SECRET_ID=... --env FORCE={reason}"
+                return Decision::Refuse(
+                    error!(reason, "{message}")
+                        .hint(format!("{way_out}; or override this check once, manually")),
                 );
-                return Decision::Refuse(error!(reason, "{message}").hint(hint));
             }
+            Verdict::Stopped(error) => return Decision::Refuse(error),
         }
     }
     Decision::Write(findings)
 }
 
+/// The last argument says that the reason is forced: then no question is worth a request.
+type Rule = fn(&Comparison<'_>, &Certificate, &Facts<'_>, bool) -> Verdict;
+
 /// Only an event says that this certificate belongs here: then it must cover every name of the
 /// deployed one, expired or not.
-fn not_covered(case: &Case<'_>) -> Option<Error> {
-    const GIVE: &str = "give SECRET_ID, so that no event decides which certificate this is";
+fn not_covered(case: &Comparison<'_>) -> Option<Error> {
+    const SET: &str = "set SECRET_ID, so that no event decides which certificate this is";
     let name = &case.bundle.name;
     let Some(leaf) = case.deployed.leaf() else {
         return Some(
             error!(
                 Reason::NamesLost,
-                "only the event says that {name} belongs here, and there is no readable certificate to compare it with"
+                "only the event says that {name} belongs here, and the TLS secret holds no readable certificate to compare it with"
             )
-            .hint(GIVE),
+            .hint(SET),
         );
     };
-    let lost = lost(leaf, &case.bundle.leaf);
+    let lost = lost(&leaf.names, &case.bundle.leaf.names);
     (!lost.is_empty()).then(|| {
         error!(
             Reason::NamesLost,
             "only the event says that {name} belongs here, and it does not cover {}",
             list(&lost)
         )
-        .hint(GIVE)
+        .hint(SET)
     })
 }
 
 /// The deployed leaf is publicly trusted, the new one is not.
-fn less_trusted(case: &Case<'_>, bar: &Certificate, _: &Evidence) -> Verdict {
-    let deployed = public(bar, &case.deployed.certificates);
-    let new = public(&case.bundle.leaf, &case.bundle.intermediates);
+fn less_trusted(case: &Comparison<'_>, baseline: &Certificate, _: &Facts<'_>, _: bool) -> Verdict {
+    let deployed = is_public(baseline, &case.deployed.certificates);
+    let new = is_public(&case.bundle.leaf, &case.bundle.intermediates);
     if !deployed || new {
         return Verdict::Pass;
     }
     Verdict::Refuse(
         format!(
             "the deployed certificate (serial {}, issued by {}) is publicly trusted, the new one (serial {}, issued by {}) is not",
-            bar.serial, bar.issuer_text, case.bundle.leaf.serial, case.bundle.leaf.issuer_text
+            baseline.serial,
+            baseline.issuer_text,
+            case.bundle.leaf.serial,
+            case.bundle.leaf.issuer_text
         ),
         "issue it by a public CA; a staging CA is for tests",
     )
 }
 
-/// Certificate-transparency stamps are what only a publicly trusted CA has a reason to embed, and
+/// SCTs (Certificate Transparency) are what only a publicly trusted CA has a reason to embed, and
 /// unlike a built-in root store they do not age. Let's Encrypt's staging CAs say what they are.
-fn public(leaf: &Certificate, chain: &[Certificate]) -> bool {
+fn is_public(leaf: &Certificate, chain: &[Certificate]) -> bool {
     leaf.has_stamps
         && !std::iter::once(leaf)
             .chain(chain)
             .any(|c| c.issuer_text.contains("(STAGING)"))
 }
 
-/// The new chain is none, though the deployed leaf came with one.
-fn chain_shorter(case: &Case<'_>, bar: &Certificate, _: &Evidence) -> Verdict {
+/// The new chain has a gap, and fewer intermediates than the deployed one.
+fn chain_shorter(case: &Comparison<'_>, baseline: &Certificate, _: &Facts<'_>, _: bool) -> Verdict {
     let bundle = case.bundle;
-    if !bundle.intermediates.is_empty()
-        || case.deployed.certificates.len() < 2
-        || !bundle.findings.iter().any(|f| f.code == Reason::ChainGap)
-        || case.roots.reached_by(&bundle.leaf)
+    let deployed = case.deployed.certificates.len().saturating_sub(1);
+    if bundle.intermediates.len() >= deployed
+        || bundle.gap.is_none()
+        || case.roots.reached_by(bundle.top())
     {
         return Verdict::Pass;
     }
     let message = format!(
-        "the deployed certificate comes with {} intermediate certificates, the new one (serial {}, issued by {}) with none, and no known root signed it",
-        case.deployed.certificates.len() - 1,
+        "the deployed certificate has {deployed} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain",
         bundle.leaf.serial,
-        bundle.leaf.issuer_text
+        bundle.leaf.issuer_text,
+        bundle.intermediates.len()
     );
-    if in_its_last_days(bar, case.now) {
-        return Verdict::Finding(format!("{message}; {}", last_days(bar)));
+    if in_its_last_days(baseline, case.now) {
+        return Verdict::Finding(format!("{message}; {}", last_days(baseline)));
     }
     Verdict::Refuse(
         message,
@@ -201,60 +212,73 @@ fn chain_shorter(case: &Case<'_>, bar: &Certificate, _: &Evidence) -> Verdict {
     )
 }
 
-/// A name is no longer covered. A retired name must not stop a rotation: only one that a domain
-/// mapping needs does.
-fn names_lost(case: &Case<'_>, bar: &Certificate, evidence: &Evidence) -> Verdict {
+/// A name is no longer covered. A retired name must not stop a rotation, only one that a domain
+/// mapping needs.
+fn names_lost(
+    case: &Comparison<'_>,
+    baseline: &Certificate,
+    facts: &Facts<'_>,
+    forced: bool,
+) -> Verdict {
     let new = &case.bundle.leaf;
-    let lost = lost(bar, new);
-    if lost.is_empty() {
+    let lost_names = lost(&baseline.names, &new.names);
+    if lost_names.is_empty() {
         return Verdict::Pass;
     }
-    let gained: Vec<&ServerName> = new.names.iter().filter(|name| !bar.covers(name)).collect();
-    let mut message = format!("the new certificate no longer covers {}", list(&lost));
+    let gained = lost(&new.names, &baseline.names);
+    let mut message = format!("the new certificate no longer covers {}", list(&lost_names));
     if !gained.is_empty() {
         message.push_str(&format!(", and newly covers {}", list(&gained)));
     }
-    if in_its_last_days(bar, case.now) {
-        return Verdict::Finding(format!("{message}; {}", last_days(bar)));
+    if in_its_last_days(baseline, case.now) {
+        return Verdict::Finding(format!("{message}; {}", last_days(baseline)));
     }
     let way_out = "issue it with all names";
-    match &evidence.domains {
-        None => Verdict::Ask(Question::Domains),
-        Some(Err(why)) => Verdict::Refuse(
-            format!(
-                "{message}; whether a domain mapping needs one of them could not be asked: {why}"
-            ),
-            way_out,
-        ),
-        Some(Ok(domains)) if domains.is_empty() => Verdict::Refuse(
-            format!(
-                "{message}; no domain mapping uses this TLS secret, so nothing says that nobody needs them"
-            ),
-            way_out,
-        ),
-        Some(Ok(domains)) => {
-            let needed: Vec<ServerName> = domains
-                .iter()
-                .map(|domain| ServerName::Dns(domain.to_ascii_lowercase()))
-                .filter(|domain| !new.covers(domain) && lost.iter().any(|name| name.covers(domain)))
-                .collect();
-            if needed.is_empty() {
-                return Verdict::Finding(format!("{message}; no domain mapping needs them"));
-            }
-            let needed: Vec<&ServerName> = needed.iter().collect();
-            Verdict::Refuse(
-                format!("{message}; domain mappings need {}", list(&needed)),
-                "issue it with these names, or delete the domain mappings",
-            )
-        }
+    if forced {
+        return Verdict::Refuse(message, way_out);
     }
+    let domains = match (facts.domains)() {
+        Ok(domains) => domains,
+        Err(error) if is_over(&error) => return Verdict::Stopped(error),
+        Err(error) => {
+            return Verdict::Refuse(
+                format!(
+                    "{message}; whether a domain mapping needs one of them is unknown: {error}"
+                ),
+                way_out,
+            );
+        }
+    };
+    if domains.is_empty() {
+        return Verdict::Refuse(
+            format!(
+                "{message}; no domain mapping uses this TLS secret, so whether anyone needs them is unknown"
+            ),
+            way_out,
+        );
+    }
+    let domains: Vec<ServerName> = domains.iter().map(|d| ServerName::dns(d)).collect();
+    let needed = needed(&domains, &lost_names, &new.names);
+    if needed.is_empty() {
+        return Verdict::Finding(format!("{message}; no domain mapping needs them"));
+    }
+    Verdict::Refuse(
+        format!("{message}; domain mappings need {}", list(&needed)),
+        "issue it with these names, or delete the domain mappings",
+    )
 }
 
 /// Both dates are earlier. Secrets Manager may have gone back on purpose (a version was restored),
-/// or somebody deployed a newer certificate by hand in an emergency: the previous version tells.
-fn older(case: &Case<'_>, bar: &Certificate, evidence: &Evidence) -> Verdict {
+/// or somebody deployed a newer certificate manually in an emergency: the previous version shows
+/// which.
+fn older(
+    case: &Comparison<'_>,
+    baseline: &Certificate,
+    facts: &Facts<'_>,
+    forced: bool,
+) -> Verdict {
     let new = &case.bundle.leaf;
-    if new.not_before >= bar.not_before || new.not_after >= bar.not_after {
+    if new.not_before >= baseline.not_before || new.not_after >= baseline.not_after {
         return Verdict::Pass;
     }
     let message = format!(
@@ -262,43 +286,46 @@ fn older(case: &Case<'_>, bar: &Certificate, evidence: &Evidence) -> Verdict {
         new.serial,
         rfc3339(new.not_before),
         rfc3339(new.not_after),
-        bar.serial,
-        rfc3339(bar.not_before),
-        rfc3339(bar.not_after)
+        baseline.serial,
+        rfc3339(baseline.not_before),
+        rfc3339(baseline.not_after)
     );
     if case.undo {
         return Verdict::Finding(format!("{message}: the previous version was asked for"));
     }
-    let way_out = "rotate it in Secrets Manager, or import there what was deployed by hand";
-    match &evidence.previous_serial {
-        None => Verdict::Ask(Question::PreviousSerial),
-        Some(Ok(Some(serial))) if same_serial(serial, &bar.serial) => Verdict::Finding(format!(
+    let way_out = "rotate it in Secrets Manager, or import there what was deployed manually";
+    if forced {
+        return Verdict::Refuse(message, way_out);
+    }
+    match (facts.previous_serial)() {
+        Ok(Some(serial)) if same_serial(&serial, &baseline.serial) => Verdict::Finding(format!(
             "{message}; that was the previous version: Secrets Manager went back on purpose"
         )),
-        Some(Ok(_)) => Verdict::Refuse(
-            format!("{message}, which was not the previous version: somebody deployed it by hand"),
+        Ok(_) => Verdict::Refuse(
+            format!("{message}, which was not the previous version: somebody deployed it manually"),
             way_out,
         ),
-        Some(Err(why)) => Verdict::Refuse(
-            format!("{message}; the previous version could not be asked: {why}"),
+        Err(error) if is_over(&error) => Verdict::Stopped(error),
+        Err(error) => Verdict::Refuse(
+            format!("{message}; the previous version is unknown: {error}"),
             way_out,
         ),
     }
 }
 
-fn in_its_last_days(bar: &Certificate, now: UnixTime) -> bool {
-    bar.not_after.as_secs().saturating_sub(now.as_secs()) < LAST_DAYS
+fn is_over(error: &Error) -> bool {
+    error.exit_status() == ExitStatus::Stopped
 }
 
-fn last_days(bar: &Certificate) -> String {
+fn in_its_last_days(baseline: &Certificate, now: UnixTime) -> bool {
+    baseline.not_after.as_secs().saturating_sub(now.as_secs()) < LAST_DAYS
+}
+
+fn last_days(baseline: &Certificate) -> String {
     format!(
-        "written all the same, since the deployed one ends at {}",
-        rfc3339(bar.not_after)
+        "replaced anyway: the deployed certificate expires at {}",
+        rfc3339(baseline.not_after)
     )
-}
-
-fn lost<'a>(old: &'a Certificate, new: &Certificate) -> Vec<&'a ServerName> {
-    old.names.iter().filter(|name| !new.covers(name)).collect()
 }
 
 fn list(names: &[&ServerName]) -> String {
@@ -313,33 +340,36 @@ fn list(names: &[&ServerName]) -> String {
     shown.join(", ")
 }
 
-/// What is worth a look on every run, whatever is done.
-pub(crate) fn standing(bundle: &Bundle, roots: &Roots, now: UnixTime) -> Vec<Finding> {
+/// Findings that apply whether or not the TLS secret is replaced.
+pub(crate) fn permanent_findings(bundle: &Bundle, roots: &Roots, now: UnixTime) -> Vec<Finding> {
     let leaf = &bundle.leaf;
-    let is_public = public(leaf, &bundle.intermediates);
+    let is_public = is_public(leaf, &bundle.intermediates);
     let mut findings = Vec::new();
     let left = leaf.not_after.as_secs().saturating_sub(now.as_secs());
-    let life = leaf
+    let lifetime = leaf
         .not_after
         .as_secs()
         .saturating_sub(leaf.not_before.as_secs());
     let too_late = if is_public {
         PUBLIC_TOO_LATE
     } else {
-        OTHERS_TOO_LATE.min(life / 5)
+        OTHERS_TOO_LATE.min(lifetime / 5)
     };
     if left < too_late {
-        let days = left / DAY;
-        findings.push(Finding::new(Reason::ExpiresSoon, format!(
-                "the certificate in Secrets Manager ends at {} ({days} days left) and should have been renewed: look at its state there",
-                rfc3339(leaf.not_after)
-            )));
+        findings.push(Finding::new(
+            Reason::ExpiresSoon,
+            format!(
+                "the certificate in Secrets Manager expires at {} ({} days left) and should have been renewed: check its state there",
+                rfc3339(leaf.not_after),
+                left / DAY
+            ),
+        ));
     }
     if is_public && !roots.reached_by(bundle.top()) {
         findings.push(Finding::new(
             Reason::UnknownRoot,
             format!(
-                "the chain ends with {}, issued by {}, which is none of {}",
+                "the chain ends with {}, issued by {}, which is not among {}",
                 bundle.top().subject_text,
                 bundle.top().issuer_text,
                 roots.age()

@@ -1,7 +1,7 @@
-//! Step 2, fetch: the certificate secret as Secrets Manager holds it now.
+//! Step 2, fetch: the certificate as Secrets Manager holds it now.
 //!
-//! Belongs here: whether the secret is a certificate that can be had, with its key. Does not:
-//! whether the certificate is any good (`assemble.rs`).
+//! Belongs here: whether the secret is an active certificate that comes with its key. Does not:
+//! whether the certificate is fit to serve (`assemble.rs`).
 
 use rustls_pki_types::UnixTime;
 
@@ -14,12 +14,12 @@ use crate::sync::refusals::{self, Grantee};
 use crate::sync::validate::CERTIFICATE_TYPES;
 use crate::text::sanitized;
 
-/// What a certificate is made of, as texts.
+/// The texts of a certificate, its chain and its key.
 #[derive(Debug)]
 pub struct Material {
-    /// The name of the secret, fit for a message; its id, if it has none.
+    /// The name of the secret, sanitized; its ID if it has no name.
     pub name: String,
-    /// The fields that may hold certificates, with their names.
+    /// The texts that may hold certificates, each with the name of its field.
     pub certificates: Vec<(&'static str, String)>,
     /// The private key.
     pub key: Secret,
@@ -27,18 +27,17 @@ pub struct Material {
 
 /// What Secrets Manager holds now.
 #[derive(Debug)]
-pub struct Fetched {
-    /// What the certificate is made of.
-    pub material: Material,
+pub(crate) struct Fetched {
+    pub(crate) material: Material,
     /// When the secret was last changed.
-    pub updated_at: Option<UnixTime>,
+    pub(crate) updated_at: Option<UnixTime>,
 }
 
-/// Reads the secret, and what a certificate is made of.
+/// Reads the secret.
 ///
 /// # Errors
-/// Exit statuses 4 (no token), 5 (not to be had) and 6 (no certificate, or one without its key).
-pub fn fetch(
+/// Exit statuses 4 (no token), 5 (could not fetch) and 6 (not a certificate, or one without its key).
+pub(crate) fn fetch(
     secrets_manager: &SecretsManager<'_>,
     id: &Uuid,
     version: Version,
@@ -52,30 +51,30 @@ pub fn fetch(
         name => sanitized(name),
     };
     let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
+    active_certificate(&secret, id, &name)?;
     Ok(Fetched {
-        material: material(secret, id, &name)?,
+        material: material(secret, id, name)?,
         updated_at,
     })
 }
 
-fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material, Error> {
+fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Result<(), Error> {
     if secret.id != id.to_string() {
         return Err(error!(
             Reason::SecretsManagerRefused,
-            "Secrets Manager was asked for secret {id} and gave {}",
+            "Secrets Manager returned secret {} for {id}",
             sanitized(&secret.id)
         ));
     }
-    let secret_type = secret.secret_type.as_str();
-    if !CERTIFICATE_TYPES.contains(&secret_type) {
+    if !CERTIFICATE_TYPES.contains(&secret.secret_type.as_str()) {
         return Err(error!(
             Reason::WrongType,
             "the secret {name} ({id}) is of type {}, expected one of {}",
-            sanitized(secret_type),
+            sanitized(&secret.secret_type),
             CERTIFICATE_TYPES.join(", ")
         ));
     }
-    let order = "look at its state in Secrets Manager";
+    let hint = "check its state in Secrets Manager";
     match secret.state {
         Some(1) | None => {}
         Some(0) => {
@@ -83,7 +82,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
                 Reason::NotIssued,
                 "the certificate {name} ({id}) is not issued yet (state 0, pre-activation)"
             )
-            .hint(order));
+            .hint(hint));
         }
         Some(state) => {
             let word = match state {
@@ -96,7 +95,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
                 Reason::NotActive,
                 "the certificate {name} ({id}) is not active (state {state}, {word})"
             )
-            .hint(order));
+            .hint(hint));
         }
     }
     if secret.revocation_time_seconds.is_some_and(|time| time > 0) {
@@ -105,39 +104,37 @@ fn material(secret: CertificateSecret, id: &Uuid, name: &str) -> Result<Material
                 .hint("rotate it in Secrets Manager"),
         );
     }
-    let certificates: Vec<(&'static str, String)> = [
+    Ok(())
+}
+
+fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Material, Error> {
+    let certificates = [
         ("certificate", secret.certificate),
         ("intermediate", secret.intermediate),
         ("issuing_ca", secret.issuing_ca),
     ]
     .into_iter()
-    .filter_map(|(field, text)| Some((field, text?)))
-    .chain(
-        secret
-            .ca_chain
-            .into_iter()
-            .flatten()
-            .map(|text| ("ca_chain", text)),
-    )
-    .collect();
+    .filter_map(|(field, text)| Some((field, text?)));
+    let ca_chain = secret.ca_chain.into_iter();
+    let certificates = certificates
+        .chain(ca_chain.map(|text| ("ca_chain", text)))
+        .collect();
     let key = secret
         .private_key
         .filter(|key| !key.expose().trim().is_empty())
         .or_else(|| secret.managed_csr?.private_key)
         .ok_or_else(|| {
-            let error = error!(
+            error!(
                 Reason::KeyMissing,
                 "the certificate {name} ({id}) has no private key in Secrets Manager"
-            );
-            match secret_type {
-                "imported_cert" => error.hint(
-                    "import it again together with its key: a new version does not take the key of the one before",
-                ),
-                _ => error.hint("rotate it in Secrets Manager; a certificate from a foreign CSR has no key there"),
-            }
+            )
+            .hint(match secret.secret_type.as_str() {
+                "imported_cert" => "import it again together with its key: each imported version needs its own key",
+                _ => "rotate it in Secrets Manager; a certificate issued from your own CSR has no key there",
+            })
         })?;
     Ok(Material {
-        name: name.to_owned(),
+        name,
         certificates,
         key,
     })
@@ -162,7 +159,10 @@ mod tests {
     }
 
     fn read(secret: CertificateSecret) -> Result<Material, Reason> {
-        material(secret, &Uuid::parse(ID).unwrap(), "shop").map_err(|e| e.reason)
+        let id = Uuid::parse(ID).unwrap();
+        active_certificate(&secret, &id, "shop")
+            .and_then(|()| material(secret, &id, "shop".to_owned()))
+            .map_err(|e| e.reason)
     }
 
     #[test]

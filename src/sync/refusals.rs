@@ -6,10 +6,11 @@
 //! What the job cannot know, the command looks up itself, or shows as a word in capitals.
 
 use crate::error::{Error, Reason, error};
-use crate::ibm::client::ApiError;
+use crate::ibm::api_error::{ApiError, TokenError};
 use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::ids::{Region, Uuid};
 use crate::ibm::secrets_manager::Version;
+use crate::text::sanitized;
 
 /// Whom to grant a missing permission, and where.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ impl Grantee {
 
 /// Why Secrets Manager did not return this secret.
 pub(crate) fn secret(failure: ApiError, id: &Uuid, version: Version, grantee: &Grantee) -> Error {
-    let failure = match not_the_service(failure) {
+    let failure = match not_the_service(failure, grantee) {
         Ok(error) => return error,
         Err(failure) => failure,
     };
@@ -171,7 +172,7 @@ pub(crate) fn code_engine(
     project: &Uuid,
     grantee: &Grantee,
 ) -> Error {
-    let failure = match not_the_service(failure) {
+    let failure = match not_the_service(failure, grantee) {
         Ok(error) => return error,
         Err(failure) => failure,
     };
@@ -187,19 +188,51 @@ pub(crate) fn code_engine(
     }
 }
 
-/// The error of a call that failed before a service was asked: the run is over, or there is no token.
-fn not_the_service(failure: ApiError) -> Result<Error, ApiError> {
+/// Why there is no token.
+pub(crate) fn no_token(failure: TokenError, grantee: &Grantee) -> Error {
+    let error = |reason| Error::new(reason, anyhow::anyhow!("{failure}"));
+    match &failure {
+        TokenError::FileMissing(_) => error(Reason::TokenFileMissing)
+            .hint("enable trusted profiles for the job")
+            .command(grantee.enable_token()),
+        TokenError::FileUnreadable(..) => {
+            error(Reason::TokenFileUnreadable).hint("it must be readable by the container's user")
+        }
+        TokenError::FileEmpty(_) => error(Reason::TokenFileUnreadable),
+        TokenError::ProfileRefused { claims, .. } => error(Reason::ProfileRefused)
+            .hint("link the profile to this job of this project")
+            .command(grantee.link(
+                claims.project_name.as_deref(),
+                claims.component_name.as_deref(),
+            )),
+        TokenError::ApiKeyRefused(_) => error(Reason::ApiKeyRefused)
+            .hint("IBMCLOUD_API_KEY takes the key itself; ApiKey-... is the ID of a key"),
+        TokenError::Refused(_) => error(Reason::IamRefused),
+        TokenError::Unavailable(_) => error(Reason::IamUnavailable),
+    }
+}
+
+/// Why no token could be had in advance.
+pub(crate) fn token(failure: ApiError, grantee: &Grantee) -> Error {
+    not_the_service(failure, grantee)
+        .unwrap_or_else(|failure| error!(Reason::IamRefused, "{failure}"))
+}
+
+/// The error of a call that was not the service's failure: the run is over, or there is no token.
+fn not_the_service(failure: ApiError, grantee: &Grantee) -> Result<Error, ApiError> {
     match failure {
-        ApiError::Stopped(error) | ApiError::NoToken(error) => Ok(error),
+        ApiError::Stopped { error, .. } => Ok(error),
+        ApiError::NoToken(failure) => Ok(no_token(failure, grantee)),
         other => Err(other),
     }
 }
 
 /// A word for a shell: names may contain spaces, and come from outside.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
+    let word = sanitized(word);
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
+    if word.bytes().all(plain) {
+        return word;
     }
     format!("'{}'", word.replace('\'', "'\\''"))
 }

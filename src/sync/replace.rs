@@ -1,12 +1,11 @@
-//! Step 4, replace: compare with what is deployed, decide, rehearse, write, confirm.
+//! Step 4, replace: compare with what is deployed, rehearse, write, confirm.
 //!
-//! Belongs here: whether the TLS secret is written, and what an answer that leaves it open means.
-//! Does not: how the request looks (`ibm/code_engine.rs`), nor the rules of the comparison
-//! (`replace/decide.rs`).
+//! Belongs here: whether the TLS secret is written, and what an unclear answer means. Does not: how
+//! the request looks (`ibm/code_engine.rs`), nor the rules of the comparison (`compare.rs`).
 //!
-//! The entity tag is always read before the certificate. If anybody writes in between, the write
-//! fails and both are looked at again: so no interleaving of runs and rotations leaves an older
-//! certificate behind.
+//! The entity tag is always read before the certificate. If anybody writes in between, the PUT fails
+//! and both are read again: so no interleaving of runs and rotations leaves an older certificate
+//! behind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,380 +13,527 @@ use std::time::{Duration, Instant};
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, rfc3339};
-use crate::cert::handshake::rehearse;
-use crate::cert::roots::Roots;
 use crate::error::{Error, Finding, Reason, error};
-use crate::ibm::client::Fate;
-use crate::ibm::code_engine::{CodeEngine, TlsSecretRef};
+use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::ids::Uuid;
-use crate::ibm::secrets_manager::{SecretsManager, Version};
-use crate::report::{Action, InLine, Leaf, Outcome, Replaced};
-use crate::stop::Stop;
+use crate::ibm::secrets_manager::Version;
+use crate::report::{Action, Leaf, Outcome};
 use crate::sync::assemble::{Bundle, assemble};
-use crate::sync::compare::{Case, Decision, Evidence, Question, decide, standing};
-use crate::sync::deployed::{self, Deployed};
+use crate::sync::compare::{Comparison, Decision, FORCEABLE, Facts, compare, permanent_findings};
+use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::fetch::{Fetched, fetch};
-use crate::sync::refusals::{self, Grantee};
-use crate::sync::validate::Pair;
+use crate::sync::validate::Task;
+use crate::sync::{Policy, Services, refusals};
 
-/// How often a target is looked at and decided.
+/// How often a target is read, decided and written.
 const MOST_ATTEMPTS: u32 = 5;
-/// The wait after a write whose fate is unknown, times the number of the attempt.
+/// The shortest wait after a write of unknown fate, times the number of the attempt.
 const AFTER_DOUBT: Duration = Duration::from_secs(1);
 /// The longest wait that a service may ask for after such a write.
 const LONGEST_DOUBT: Duration = Duration::from_secs(30);
-/// An event brings a rotation within minutes: what a cron run finds older than this was missed.
+/// An event arrives within minutes: what a scheduled run finds older than this, in seconds, was missed.
 const MISSED: u64 = 10 * 60;
 
-/// What the steps need of the world.
-pub struct World<'a> {
-    /// Where certificates come from.
-    pub secrets_manager: SecretsManager<'a>,
-    /// Where they go.
-    pub code_engine: CodeEngine<'a>,
-    /// What to grant where a right is missing.
-    pub grantee: &'a Grantee,
-    /// The roots that clients know.
-    pub roots: &'a Roots,
-    /// How long it may take.
-    pub stop: &'a Stop,
-    /// The time at which certificates are judged.
-    pub now: UnixTime,
-    /// Decide, but do not write.
-    pub dry_run: bool,
-    /// Which version of the certificate to deploy.
-    pub version: Version,
-    /// The rules to overrule.
-    pub force: &'a [Reason],
-    /// Whether a schedule started this run.
-    pub by_cron: bool,
-}
-
-/// The certificate as Secrets Manager holds it now.
+/// The certificate as Secrets Manager holds it now, fit to serve.
 #[derive(Debug)]
-pub struct Current {
-    /// Fit to serve.
-    pub bundle: Bundle,
+pub(crate) struct Current {
+    pub(crate) bundle: Bundle,
     updated_at: Option<UnixTime>,
 }
 
-impl World<'_> {
-    /// What is deployed.
-    ///
-    /// # Errors
-    /// Exit status 7; 4, if there is no token.
-    pub fn look(&self, place: &TlsSecretRef) -> Result<Deployed, Error> {
-        deployed::look(&self.code_engine, place, self.grantee)
-    }
+/// What happened to one target.
+pub(crate) struct Target<'a> {
+    pub(crate) task: &'a Task,
+    pub(crate) outcome: Outcome,
+    /// What the TLS secret holds, if it is in line.
+    pub(crate) synced: Option<Arc<Synced>>,
+}
 
-    /// Steps 2 and 3: the certificate as it is now (or was before, if that is asked for), fit to
-    /// serve.
-    ///
-    /// # Errors
-    /// Those of [`fetch`] and [`assemble`].
-    pub fn current(&self, secret: &Uuid) -> Result<Current, Error> {
-        self.fit(secret, self.version)
-    }
+/// What a TLS secret holds that is in line.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    pub(crate) leaf: Arc<Certificate>,
+    /// The SHA-256 digest of the whole chain, lower-case hex.
+    pub(crate) chain_sha256: String,
+    /// The write, if this run did it.
+    pub(crate) replaced: Option<Replaced>,
+}
 
-    fn fit(&self, secret: &Uuid, version: Version) -> Result<Current, Error> {
-        let Fetched {
-            material,
-            updated_at,
-        } = fetch(&self.secrets_manager, secret, version, self.grantee)?;
-        let bundle = assemble(&material, self.now).map_err(|mut error| {
-            error.cause = error.cause.context(format!(
-                "the certificate {} ({secret}) is not fit to serve",
-                material.name
-            ));
-            error
-        })?;
-        Ok(Current { bundle, updated_at })
-    }
+/// A write of this run.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// SHA-256 of the leaf that was deployed before, lower-case hex, if it could be read.
+    pub(crate) leaf: Option<String>,
+    /// When the write was confirmed.
+    pub(crate) at: Instant,
+}
 
-    /// Decides, and asks for what the decision needs: nothing in the usual case.
-    fn decide(
-        &self,
-        pair: &Pair,
-        deployed: &Deployed,
-        bundle: &Bundle,
-        version: Version,
-    ) -> Decision {
-        let case = Case {
-            deployed,
-            bundle,
-            named_by_event: pair.named_by_event,
-            undo: version == Version::Previous,
-            force: self.force,
-            roots: self.roots,
-            now: self.now,
-        };
-        let mut evidence = Evidence::default();
-        loop {
-            match decide(&case, &evidence) {
-                Decision::Ask(Question::Domains) if evidence.domains.is_none() => {
-                    let mappings = self.code_engine.domain_mappings(&pair.place.project);
-                    evidence.domains = Some(
-                        mappings
-                            .map(|mut mappings| {
-                                mappings.retain(|mapping| mapping.uses(&pair.place.name));
-                                mappings.into_iter().map(|mapping| mapping.name).collect()
-                            })
-                            .map_err(|failure| failure.to_string()),
-                    );
-                }
-                Decision::Ask(Question::PreviousSerial) if evidence.previous_serial.is_none() => {
-                    let version = self
-                        .secrets_manager
-                        .version(&pair.secret, Version::Previous);
-                    evidence.previous_serial = Some(
-                        version
-                            .map(|version| version.serial_number)
-                            .map_err(|failure| failure.to_string()),
-                    );
-                }
-                decision => return decision,
-            }
+impl<'a> Target<'a> {
+    /// A target that could not be processed.
+    pub(crate) fn failed(task: &'a Task, error: &Error) -> Self {
+        Self {
+            task,
+            outcome: task.outcome(Action::Failed).failed(error),
+            synced: None,
         }
-    }
-
-    /// What an undo leaves to come: the current version is still there.
-    fn after_undo(&self, pair: &Pair, undone: &Bundle) -> Finding {
-        let deployed = Deployed::like(undone);
-        let next = match self.fit(&pair.secret, Version::Current) {
-            Err(error) => format!("would change nothing: {error}"),
-            Ok(Current { bundle, .. }) => {
-                let completed = bundle.completed(&deployed.certificates, self.now);
-                let bundle = completed.as_ref().unwrap_or(&bundle);
-                let leaf = &bundle.leaf;
-                match self.decide(pair, &deployed, bundle, Version::Current) {
-                    Decision::Keep => "would change nothing: it is the same certificate".to_owned(),
-                    Decision::Refuse(error) => format!("would be refused: {error}"),
-                    Decision::Write(_) | Decision::Ask(_) => format!(
-                        "would write the current version again (serial {}, valid until {})",
-                        leaf.serial,
-                        rfc3339(leaf.not_after)
-                    ),
-                }
-            }
-        };
-        let message = if pair.hold {
-            format!(
-                "the target is on hold; once it is released, the next event or daily run {next}"
-            )
-        } else {
-            format!(
-                "the next event or daily run {next}; HOLD=true (in TARGETS: \"hold\") keeps the job from writing until Secrets Manager is repaired"
-            )
-        };
-        Finding::new(Reason::Undone, message)
     }
 }
 
-/// Brings one target in line, given what was seen of it and then of its certificate (none: the
-/// target could not be looked at).
-pub fn replace(
-    world: &World<'_>,
-    pair: &Pair,
-    deployed: Result<Deployed, Error>,
-    current: Option<&Result<Current, Error>>,
-) -> Outcome {
-    let (mut deployed, first) = match (deployed, current) {
-        (Err(error), _) => return pair.outcome(Action::Failed).failed(&error),
-        (Ok(deployed), Some(Ok(current))) => (deployed, current),
-        (Ok(deployed), Some(Err(error))) => return unfit(pair, &deployed, error),
-        (Ok(_), None) => {
-            let error = error!(Reason::Defect, "the secret {} was not fetched", pair.secret);
-            return pair.outcome(Action::Failed).failed(&error);
-        }
+/// Steps 2 and 3: the certificate as it is now (or was before, for an undo), fit to serve.
+///
+/// # Errors
+/// Those of [`fetch`] and [`assemble`].
+pub(crate) fn fetch_and_assemble(
+    services: &Services<'_>,
+    secret: &Uuid,
+    version: Version,
+    now: UnixTime,
+) -> Result<Current, Error> {
+    let Fetched {
+        material,
+        updated_at,
+    } = fetch(&services.secrets_manager, secret, version, services.grantee)?;
+    let bundle = assemble(&material, now).map_err(|mut error| {
+        error.cause = error.cause.context(format!(
+            "the certificate {} ({secret}) is not fit to serve",
+            material.name
+        ));
+        error
+    })?;
+    Ok(Current { bundle, updated_at })
+}
+
+/// Brings one target in line, given what was read of the TLS secret first, and of its certificate
+/// second.
+pub(crate) fn replace<'a>(
+    services: &Services<'_>,
+    policy: &Policy<'_>,
+    task: &'a Task,
+    mut deployed: Deployed,
+    current: &Result<Current, Error>,
+) -> Target<'a> {
+    let first = match current {
+        Ok(current) => current,
+        Err(error) => return unfit(task, &deployed, error),
     };
-    // an undo is what a hold waits for
-    let held = pair.hold && world.version == Version::Current;
     let mut renewed: Option<Current> = None;
-    let mut attempts = 1;
-    // whether a write was sent whose fate is unknown: then "in line" means that it took effect
-    let mut in_doubt = false;
+    let mut failures = Failures::default();
     loop {
         let Current { bundle, updated_at } = renewed.as_ref().unwrap_or(first);
-        let completed = bundle.completed(&deployed.certificates, world.now);
-        let bundle = completed.as_ref().unwrap_or(bundle);
-        let told = |action, verb: &str, further: Vec<Finding>| {
-            let mut findings = bundle.findings.clone();
-            findings.extend(standing(bundle, world.roots, world.now));
-            findings.extend(further);
-            if held {
-                findings.push(Finding::new(
-                    Reason::Held,
-                    "the target is on hold: nothing is written until it is released".to_owned(),
-                ));
-            }
-            if world.version == Version::Previous && action != Action::Failed {
-                findings.push(world.after_undo(pair, bundle));
-            }
-            Outcome {
-                in_line: matches!(action, Action::Replaced | Action::Unchanged).then(|| InLine {
-                    leaf: Arc::clone(&bundle.leaf),
-                    chain_sha256: bundle.chain_sha256(),
-                    replaced: (action == Action::Replaced).then(|| Replaced {
-                        leaf: deployed.leaf().map(Certificate::sha256),
-                        at: Instant::now(),
-                    }),
-                }),
-                secret_name: Some(bundle.name.clone()),
-                from: deployed.leaf().map(Leaf::from),
-                to: Some(Leaf::from(&*bundle.leaf)),
-                findings,
-                attempts: Some(attempts),
-                message: format!(
-                    "TLS secret {} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
-                    pair.place.name,
-                    bundle.name,
-                    bundle.leaf.serial,
-                    rfc3339(bundle.leaf.not_after),
-                    1 + bundle.intermediates.len()
-                ),
-                ..pair.outcome(action)
+        let completed = bundle.completed(&deployed.certificates, policy.now);
+        let attempt = Attempt {
+            services,
+            policy,
+            task,
+            deployed: &deployed,
+            bundle: completed.as_ref().unwrap_or(bundle),
+            updated_at: *updated_at,
+            number: failures.attempts() + 1,
+        };
+        let wait = match attempt.run(failures.doubt) {
+            Step::Done(target) => return target,
+            Step::Again(failure) => {
+                match failures.add(failure, services.stop.left(LONGEST_DOUBT)) {
+                    Some(wait) => wait,
+                    None => return attempt.failed(&failures.give_up(task)),
+                }
             }
         };
-        let failed = |error: &Error| {
-            let mut outcome = told(Action::Failed, "", Vec::new()).failed(error);
-            outcome.message = format!("TLS secret {}: {}", pair.place.name, outcome.message);
-            outcome
-        };
-        let replaced = |mut findings: Vec<Finding>| {
-            findings.extend(missed(world, deployed.leaf(), *updated_at));
-            told(Action::Replaced, "now holds", findings)
-        };
-        let mut findings = match world.decide(pair, &deployed, bundle, world.version) {
-            Decision::Keep if in_doubt => return replaced(Vec::new()),
-            Decision::Keep => return told(Action::Unchanged, "already holds", Vec::new()),
-            Decision::Refuse(error) => return failed(&error),
-            Decision::Write(findings) => findings,
-            Decision::Ask(question) => {
-                return failed(&error!(Reason::Defect, "{question:?} was asked twice"));
-            }
-        };
-        let certificate_pem = bundle.certificate_pem();
-        match rehearse(bundle, &certificate_pem, world.now) {
-            Ok(unusable) => findings.extend(unusable),
-            Err(error) => return failed(&error),
-        }
-        if world.dry_run || held {
-            return told(Action::WouldReplace, "would get", findings);
-        }
-        let wait = match write(world, pair, &deployed, bundle, &certificate_pem) {
-            Written::Confirmed => return replaced(findings),
-            Written::Failed(error) => return failed(&error),
-            Written::Conflict => Duration::ZERO,
-            Written::Unknown(cause, wait) => {
-                log::warn!(
-                    "{}: {cause}: looking whether it was replaced",
-                    pair.place.name
-                );
-                in_doubt = true;
-                // a wait beyond the run's end would only keep it from finding out
-                wait.filter(|asked| *asked < world.stop.left(LONGEST_DOUBT))
-                    .unwrap_or(AFTER_DOUBT * attempts)
-            }
-        };
-        if attempts == MOST_ATTEMPTS {
-            return failed(&error!(
-                Reason::WriteConflict,
-                "it could not be replaced in {MOST_ATTEMPTS} attempts: each time others changed it, or the answer was lost"
-            ));
-        }
-        let again = world.stop.wait(wait).and_then(|()| {
-            let deployed = world.look(&pair.place)?;
-            Ok((deployed, world.current(&pair.secret)?))
+        let again = services.stop.wait(wait).and_then(|()| {
+            let deployed = read_deployed(services, &task.tls_secret)?;
+            let current = fetch_and_assemble(services, &task.secret, policy.version, policy.now)?;
+            Ok((deployed, current))
         });
         match again {
             Ok((now_deployed, now_current)) => {
                 deployed = now_deployed;
                 renewed = Some(now_current);
             }
-            Err(error) => return failed(&error),
+            Err(error) => return attempt.failed(&error),
         }
-        attempts += 1;
     }
 }
 
-/// The finding that an event should have brought this, if a schedule did. A placeholder is replaced
-/// by whoever comes first.
-fn missed(
-    world: &World<'_>,
-    before: Option<&Certificate>,
+/// One attempt to bring a target in line.
+struct Attempt<'a, 'b> {
+    services: &'b Services<'b>,
+    policy: &'b Policy<'b>,
+    task: &'a Task,
+    deployed: &'b Deployed,
+    bundle: &'b Bundle,
+    /// When the secret was last changed.
     updated_at: Option<UnixTime>,
-) -> Option<Finding> {
-    let age = world.now.as_secs().saturating_sub(updated_at?.as_secs());
-    let placeholder = before.is_none_or(Certificate::self_issued);
-    (world.by_cron && !placeholder && age > MISSED).then(|| Finding::new(Reason::EventMissed, format!(
-            "this certificate is in Secrets Manager for {} minutes, and no event brought it: look at the log of Event Notifications, \
-             its topic, destination and subscription, and at the job runs of that time",
-            age / 60
-        )))
+    number: u32,
 }
 
-/// The outcome for a certificate that is not to be had or not fit to serve.
-fn unfit(pair: &Pair, deployed: &Deployed, error: &Error) -> Outcome {
-    let outcome = Outcome {
-        from: deployed.leaf().map(Leaf::from),
-        ..pair.outcome(Action::Ignored)
-    };
-    if error.reason != Reason::NotIssued || !pair.just_created {
-        return outcome.failed(error);
+enum Step<'a> {
+    Done(Target<'a>),
+    /// The write was not confirmed: read and decide again.
+    Again(Unconfirmed),
+}
+
+impl<'a> Attempt<'a, '_> {
+    /// `doubt`: an earlier write may have taken effect, so "in line" means that it did.
+    fn run(&self, doubt: bool) -> Step<'a> {
+        if doubt && self.deployed.shows(self.bundle) {
+            return Step::Done(self.replaced(Vec::new()));
+        }
+        let mut findings = match self.decide() {
+            Decision::Keep => {
+                return Step::Done(self.target(Action::Unchanged, "already holds", Vec::new()));
+            }
+            Decision::Refuse(error) => return Step::Done(self.failed(&self.with_force(error))),
+            Decision::Write(findings) => findings,
+        };
+        let certificate_pem = self.bundle.certificate_pem();
+        match self.bundle.rehearse(&certificate_pem, self.policy.now) {
+            Ok(limits) => findings.extend(limits),
+            Err(error) => return Step::Done(self.failed(&error)),
+        }
+        if self.policy.dry_run || self.held() {
+            let would = "would be updated to";
+            return Step::Done(self.target(Action::WouldReplace, would, findings));
+        }
+        match self.write(&certificate_pem) {
+            Ok(None) => Step::Done(self.replaced(findings)),
+            Ok(Some(unconfirmed)) => Step::Again(unconfirmed),
+            Err(error) => Step::Done(self.failed(&error)),
+        }
     }
-    let message = format!("{error}; another event comes when it is");
-    Outcome {
-        reason: Some(Reason::NotIssued),
-        message: message.clone(),
-        findings: vec![Finding::new(Reason::NotIssued, message)],
-        ..outcome
+
+    fn decide(&self) -> Decision {
+        decide(
+            self.services,
+            self.policy,
+            self.task,
+            self.deployed,
+            self.bundle,
+            self.policy.version,
+        )
+    }
+
+    /// An undo ignores a hold.
+    fn held(&self) -> bool {
+        self.task.hold && self.policy.version == Version::Current
+    }
+
+    /// Sends the PUT. `None` if the answer shows that it took effect.
+    fn write(&self, certificate_pem: &str) -> Result<Option<Unconfirmed>, Error> {
+        self.services.stop.check()?;
+        let reference = &self.task.tls_secret;
+        let entity_tag = self.deployed.entity_tag.as_ref().ok_or_else(|| {
+            error!(
+                Reason::Defect,
+                "{} was read without entity tag", reference.name
+            )
+        })?;
+        let answer = self.services.code_engine.replace(
+            reference,
+            entity_tag,
+            certificate_pem,
+            &self.bundle.key_pem,
+        );
+        let failure = match answer {
+            Ok(answer) => {
+                let shown = answer.map(Deployed::of);
+                if shown.is_some_and(|shown| shown.shows(self.bundle)) {
+                    return Ok(None);
+                }
+                return Ok(Some(Unconfirmed {
+                    reason: Reason::CodeEngineRefused,
+                    cause: "the answer to the write does not show the new certificate".to_owned(),
+                    wait: None,
+                }));
+            }
+            Err(failure) => failure,
+        };
+        let (reason, wait) = match failure.fate() {
+            Fate::Conflict => (Reason::WriteConflict, None),
+            Fate::Unknown(wait) if !matches!(failure, ApiError::Stopped { .. }) => {
+                (Reason::CodeEngineUnavailable, wait)
+            }
+            Fate::Unknown(_) | Fate::Rejected => {
+                let grantee = self.services.grantee;
+                return Err(refusals::tls_secret("replace", failure, reference, grantee));
+            }
+        };
+        Ok(Some(Unconfirmed {
+            reason,
+            cause: failure.to_string(),
+            wait,
+        }))
+    }
+
+    fn replaced(&self, mut findings: Vec<Finding>) -> Target<'a> {
+        findings.extend(self.missed_event());
+        self.target(Action::Replaced, "now holds", findings)
+    }
+
+    /// A scheduled run had to write what an event should have brought. A placeholder is replaced by
+    /// whichever run comes first.
+    fn missed_event(&self) -> Option<Finding> {
+        let now = self.policy.now.as_secs();
+        let age = now.saturating_sub(self.updated_at?.as_secs());
+        let placeholder = self.deployed.leaf().is_none_or(Certificate::self_issued);
+        (self.policy.scheduled && !placeholder && age > MISSED).then(|| {
+            Finding::new(
+                Reason::EventMissed,
+                format!(
+                    "this certificate has been in Secrets Manager for {} minutes but no event arrived: check the log of Event \
+                     Notifications, its topic, destination and subscription, and the job runs of that time",
+                    age / 60
+                ),
+            )
+        })
+    }
+
+    fn failed(&self, error: &Error) -> Target<'a> {
+        let target = self.target(Action::Failed, "", Vec::new());
+        let mut outcome = target.outcome.failed(error);
+        let name = self.task.tls_secret.name.to_string();
+        if !outcome.message.contains(&name) {
+            outcome.message = format!("TLS secret {name}: {}", outcome.message);
+        }
+        Target { outcome, ..target }
+    }
+
+    /// The command that overrides a refusal.
+    fn with_force(&self, error: Error) -> Error {
+        if !FORCEABLE.contains(&error.reason) || self.task.named_by_event {
+            return error;
+        }
+        let variables = format!(
+            "--env SECRET_ID={} --env FORCE={}",
+            self.task.secret, error.reason
+        );
+        error.command(self.services.grantee.run(&variables))
+    }
+
+    fn target(&self, action: Action, verb: &str, further: Vec<Finding>) -> Target<'a> {
+        let Self {
+            task,
+            bundle,
+            deployed,
+            policy,
+            ..
+        } = self;
+        let leaf = &bundle.leaf;
+        let mut findings = bundle.findings.clone();
+        findings.extend(permanent_findings(bundle, policy.roots, policy.now));
+        findings.extend(further);
+        if self.held() {
+            findings.push(Finding::new(
+                Reason::Held,
+                "the target is on hold: nothing is written until it is released",
+            ));
+        }
+        if policy.version == Version::Previous && action != Action::Failed {
+            findings.push(after_undo(self.services, policy, task, bundle));
+        }
+        let in_line = matches!(action, Action::Replaced | Action::Unchanged);
+        Target {
+            task,
+            outcome: Outcome {
+                secret_name: Some(bundle.name.clone()),
+                from: deployed.leaf().map(Leaf::from),
+                to: Some(Leaf::from(&**leaf)),
+                findings,
+                attempts: Some(self.number),
+                message: format!(
+                    "TLS secret {} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
+                    task.tls_secret.name,
+                    bundle.name,
+                    leaf.serial,
+                    rfc3339(leaf.not_after),
+                    1 + bundle.intermediates.len()
+                ),
+                ..task.outcome(action)
+            },
+            synced: in_line.then(|| {
+                Arc::new(Synced {
+                    leaf: Arc::clone(leaf),
+                    chain_sha256: bundle.chain_sha256(),
+                    replaced: (action == Action::Replaced).then(|| Replaced {
+                        leaf: deployed.leaf().map(Certificate::sha256),
+                        at: Instant::now(),
+                    }),
+                })
+            }),
+        }
     }
 }
 
-/// What became of a write.
-enum Written {
-    Confirmed,
-    /// Somebody else wrote since we looked.
-    Conflict,
-    /// Only a look can tell; wait so long before.
-    Unknown(String, Option<Duration>),
-    Failed(Error),
+/// A write that may have taken effect, or that failed because somebody else wrote.
+struct Unconfirmed {
+    /// Why, if no further attempt is left. [`Reason::WriteConflict`]: it had no effect.
+    reason: Reason,
+    cause: String,
+    /// How long the service asked us to wait.
+    wait: Option<Duration>,
 }
 
-fn write(
-    world: &World<'_>,
-    pair: &Pair,
+/// The writes that were not confirmed.
+#[derive(Default)]
+struct Failures {
+    conflicts: u32,
+    unclear: u32,
+    /// Whether a write was sent whose fate is unknown.
+    doubt: bool,
+    last: Option<Unconfirmed>,
+}
+
+impl Failures {
+    const fn attempts(&self) -> u32 {
+        self.conflicts + self.unclear
+    }
+
+    /// Counts one more, and returns how long to wait before the next attempt; `None` after the last.
+    fn add(&mut self, failure: Unconfirmed, left: Duration) -> Option<Duration> {
+        let wait = if failure.reason == Reason::WriteConflict {
+            self.conflicts += 1;
+            Duration::ZERO
+        } else {
+            log::warn!(
+                "{}; reading the TLS secret again to find out",
+                failure.cause
+            );
+            self.unclear += 1;
+            self.doubt = true;
+            let least = AFTER_DOUBT * self.attempts();
+            // a wait beyond the end of the run would only keep it from finding out
+            let asked = failure.wait.filter(|asked| *asked < left);
+            asked.map_or(least, |asked| asked.max(least))
+        };
+        self.last = Some(failure);
+        (self.attempts() < MOST_ATTEMPTS).then_some(wait)
+    }
+
+    /// What kept the last attempt from succeeding decides the reason.
+    fn give_up(&self, task: &Task) -> Error {
+        let last = self.last.as_ref();
+        let cause = last.map_or("", |last| last.cause.as_str());
+        let reason = last.map_or(Reason::WriteConflict, |last| last.reason);
+        let mut counts = Vec::new();
+        if self.conflicts > 0 {
+            counts.push(format!("{} conflicts with other writers", self.conflicts));
+        }
+        if self.unclear > 0 {
+            counts.push(format!("{} writes without a clear answer", self.unclear));
+        }
+        error!(
+            reason,
+            "cannot replace TLS secret {}: gave up after {} attempts: {} (last: {cause})",
+            task.tls_secret.name,
+            self.attempts(),
+            counts.join(", ")
+        )
+    }
+}
+
+/// Compares, and fetches the facts that the comparison asks for: none in the usual case.
+fn decide(
+    services: &Services<'_>,
+    policy: &Policy<'_>,
+    task: &Task,
     deployed: &Deployed,
     bundle: &Bundle,
-    certificate_pem: &str,
-) -> Written {
-    if let Err(error) = world.stop.check() {
-        return Written::Failed(error);
-    }
-    let answer = world.code_engine.replace(
-        &pair.place,
-        &deployed.entity_tag,
-        certificate_pem,
-        &bundle.key_pem,
-    );
-    let failure = match answer {
-        Ok(Some(secret)) if Deployed::of(&secret, String::new()).holds(bundle) => {
-            return Written::Confirmed;
-        }
-        Ok(_) => {
-            let cause = "the answer to the write does not confirm it".to_owned();
-            return Written::Unknown(cause, None);
-        }
-        Err(failure) => failure,
+    version: Version,
+) -> Decision {
+    let domains = || {
+        let project = &task.tls_secret.project;
+        let mappings = services
+            .code_engine
+            .domain_mappings(project)
+            .map_err(|failure| {
+                let what = format!("cannot list the domain mappings of project {}", project.id);
+                refusals::code_engine(&what, failure, &project.id, services.grantee)
+            })?;
+        Ok(mappings
+            .into_iter()
+            .filter(|mapping| mapping.uses(&task.tls_secret.name))
+            .map(|mapping| mapping.name)
+            .collect())
     };
-    match failure.fate() {
-        Fate::Conflict => Written::Conflict,
-        Fate::Unknown(wait) => Written::Unknown(failure.to_string(), wait),
-        Fate::Rejected => Written::Failed(refusals::tls_secret(
-            "replace",
-            failure,
-            &pair.place,
-            world.grantee,
-        )),
+    let previous_serial = || {
+        let previous = Version::Previous;
+        let version = services.secrets_manager.version(&task.secret, previous);
+        version
+            .map(|version| version.serial_number)
+            .map_err(|failure| refusals::secret(failure, &task.secret, previous, services.grantee))
+    };
+    let case = Comparison {
+        deployed,
+        bundle,
+        named_by_event: task.named_by_event,
+        undo: version == Version::Previous,
+        force: policy.force,
+        roots: policy.roots,
+        now: policy.now,
+    };
+    compare(
+        &case,
+        &Facts {
+            domains: &domains,
+            previous_serial: &previous_serial,
+        },
+    )
+}
+
+/// What the next normal run would do after an undo: the current version is still there.
+fn after_undo(
+    services: &Services<'_>,
+    policy: &Policy<'_>,
+    task: &Task,
+    undone: &Bundle,
+) -> Finding {
+    let deployed = Deployed::like(undone);
+    let current = fetch_and_assemble(services, &task.secret, Version::Current, policy.now);
+    let next = match current {
+        Err(error) => format!("would change nothing: {error}"),
+        Ok(Current { bundle, .. }) => {
+            let completed = bundle.completed(&deployed.certificates, policy.now);
+            let bundle = completed.as_ref().unwrap_or(&bundle);
+            match decide(services, policy, task, &deployed, bundle, Version::Current) {
+                Decision::Keep => "would change nothing: it is the same certificate".to_owned(),
+                Decision::Refuse(error) => format!("would be refused: {error}"),
+                Decision::Write(_) => format!(
+                    "would deploy the current version again (serial {}, valid until {})",
+                    bundle.leaf.serial,
+                    rfc3339(bundle.leaf.not_after)
+                ),
+            }
+        }
+    };
+    let message = if task.hold {
+        format!("the target is on hold; once it is released, the next event or daily run {next}")
+    } else {
+        format!(
+            "the next event or daily run {next}; set HOLD=true (in TARGETS: \"hold\") to keep the job from writing until Secrets Manager is repaired"
+        )
+    };
+    Finding::new(Reason::Undone, message)
+}
+
+/// The certificate could not be fetched, or is not fit to serve.
+fn unfit<'a>(task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
+    let outcome = Outcome {
+        from: deployed.leaf().map(Leaf::from),
+        ..task.outcome(Action::Ignored)
+    };
+    let outcome = if error.reason == Reason::NotIssued && task.just_created {
+        let message = format!("{error}; another event follows when it is");
+        Outcome {
+            reason: Some(Reason::NotIssued),
+            message: message.clone(),
+            findings: vec![Finding::new(Reason::NotIssued, message)],
+            ..outcome
+        }
+    } else {
+        outcome.failed(error)
+    };
+    Target {
+        task,
+        outcome,
+        synced: None,
     }
 }

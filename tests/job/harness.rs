@@ -38,7 +38,11 @@ pub(crate) struct Report {
     pub(crate) duration_ms: u64,
     pub(crate) targets: Vec<Target>,
     #[serde(default)]
+    pub(crate) targets_omitted: usize,
+    #[serde(default)]
     pub(crate) checks: Vec<Check>,
+    #[serde(default)]
+    pub(crate) checks_omitted: usize,
     pub(crate) error: Option<Finding>,
 }
 
@@ -51,14 +55,20 @@ pub(crate) struct Target {
     pub(crate) tls_secret: Option<String>,
     pub(crate) action: String,
     pub(crate) reason: Option<String>,
+    #[serde(default)]
     pub(crate) message: String,
+    pub(crate) command: Option<String>,
     pub(crate) from: Option<Leaf>,
     pub(crate) to: Option<Leaf>,
     #[serde(default)]
     pub(crate) findings: Vec<Finding>,
+    #[serde(default)]
+    pub(crate) findings_omitted: usize,
     pub(crate) attempts: Option<u32>,
     #[serde(default)]
     pub(crate) served: Vec<Served>,
+    #[serde(default)]
+    pub(crate) served_omitted: usize,
     #[serde(default)]
     pub(crate) restarted: Vec<String>,
     pub(crate) rotation_to_served_s: Option<u64>,
@@ -98,6 +108,7 @@ pub(crate) struct Leaf {
 pub(crate) struct Finding {
     pub(crate) code: String,
     pub(crate) message: String,
+    pub(crate) command: Option<String>,
 }
 
 /// A finished run.
@@ -126,6 +137,7 @@ impl Run {
             panic!("standard output is not exactly one line: {shown}")
         };
         assert!(line.starts_with(r#"{"level":""#), "{shown}");
+        assert!(line.len() <= 15 * 1024, "{} bytes: {shown}", line.len());
         let report: Report =
             serde_json::from_str(line).unwrap_or_else(|e| panic!("the report: {e}: {shown}"));
         assert_eq!(report.status, status, "{shown}");

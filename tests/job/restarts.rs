@@ -235,7 +235,8 @@ fn an_app_that_never_becomes_ready_ends_with_the_time() {
     scene
         .cloud
         .set_app_fate(project, "shop", AppFate::Deploying);
-    let run = restarting(&scene, "shop,blog").env("DEADLINE", "2").run();
+    // long enough for the write, on a busy machine too: only the app never gets ready
+    let run = restarting(&scene, "shop,blog").env("DEADLINE", "6").run();
     let target = run.refused(10, "effect-unknown");
     assert_eq!(target.action, "replaced");
     assert!(

@@ -16,20 +16,33 @@
     reason = "an absent field of a JSON value is null, no panic"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Child, Command, ExitCode, Output};
 
 use anyhow::{Context as _, bail, ensure};
 use local_cloud::{CertificateSpec, Environment, LocalCloud, Material, Options, SecretType};
 
 mod clients;
+mod envoy;
+mod ingress;
+mod loading;
 mod nginx;
 mod pebble;
+mod serving;
 
 use clients::{Judgement, served_serial};
+use envoy::Envoy;
 use nginx::Nginx;
-use pebble::{Issued, KeyAlgorithm, Pebble};
+use pebble::{Issued, Pebble};
+
+/// Key of a leaf.
+#[derive(Clone, Copy, Debug)]
+enum KeyAlgorithm {
+    Ecdsa,
+    Rsa,
+}
 
 const NAME: &str = "shop.example.com";
 const TLS_SECRET: &str = "shop-tls";
@@ -51,6 +64,15 @@ fn main() -> ExitCode {
 
 fn run(flag: &str, job: &Path) -> anyhow::Result<()> {
     ensure!(flag == "--job", "unknown argument {flag:?}");
+    let envoys = Envoy::installed()?;
+    if envoys.is_empty() {
+        println!("skipped: everything with Envoy, which is not installed");
+    } else {
+        loading::check(&envoys)?;
+    }
+    for envoy in &envoys {
+        serving::check(job, envoy).with_context(|| format!("Envoy {}", envoy.version))?;
+    }
     let folder = tempfile::Builder::new().prefix("interop-").tempdir()?;
     let pebble = Pebble::start(folder.path())?;
     for algorithm in [KeyAlgorithm::Ecdsa, KeyAlgorithm::Rsa] {
@@ -219,7 +241,7 @@ fn synchronize(
     action: &str,
 ) -> anyhow::Result<serde_json::Value> {
     environment.insert("TLS_SECRET_NAME".into(), TLS_SECRET.into());
-    let output = Command::new(job)
+    let output = bounded(job)
         .env_clear()
         .envs(&environment)
         .output()
@@ -265,6 +287,34 @@ fn said(output: &Output) -> String {
         String::from_utf8_lossy(out),
         String::from_utf8_lossy(error)
     )
+}
+
+/// An RSA key of 2048 bits, as PKCS#8.
+fn rsa_key() -> anyhow::Result<String> {
+    succeed(bounded("openssl").args([
+        "genpkey",
+        "-algorithm",
+        "RSA",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+    ]))
+}
+
+/// A program that runs until this is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program that is ended after a minute.
+fn bounded(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "60"]).arg(program);
+    command
 }
 
 /// Runs a program to its end; an error says what it printed.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use instant_acme::{
@@ -12,14 +12,7 @@ use instant_acme::{
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use crate::clients::serial;
-use crate::{free_port, self_signed, succeed, write};
-
-/// Key of a leaf.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum KeyAlgorithm {
-    Ecdsa,
-    Rsa,
-}
+use crate::{KeyAlgorithm, Process, bounded, free_port, rsa_key, self_signed, succeed, write};
 
 /// What one order gave, as PEM.
 pub(crate) struct Issued {
@@ -36,16 +29,6 @@ pub(crate) struct Pebble {
     root: String,
     runtime: tokio::runtime::Runtime,
     _process: Process,
-}
-
-/// Killed when dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Pebble {
@@ -84,7 +67,7 @@ impl Pebble {
         // somebody has to read the rest, or pebble stops at a full pipe
         std::thread::spawn(move || lines.for_each(drop));
 
-        let mut curl = Command::new("curl");
+        let mut curl = bounded("curl");
         curl.args([
             "--silent",
             "--show-error",
@@ -177,15 +160,4 @@ impl Pebble {
         order.finalize_csr(request).await?;
         Ok(order.poll_certificate(&RetryPolicy::default()).await?)
     }
-}
-
-/// ring makes no RSA keys.
-fn rsa_key() -> anyhow::Result<String> {
-    succeed(Command::new("openssl").args([
-        "genpkey",
-        "-algorithm",
-        "RSA",
-        "-pkeyopt",
-        "rsa_keygen_bits:2048",
-    ]))
 }

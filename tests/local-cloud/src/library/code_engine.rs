@@ -1,10 +1,12 @@
 //! Projects and their contents.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::triggers::literals;
-use crate::store::{Kind, Project};
+use crate::store::{Kind, Project, Store};
 use crate::{AppFate, CloudHandle, Environment, Serving, code_engine, domains, world};
 
 /// The current state of a TLS secret.
@@ -22,6 +24,22 @@ pub struct TlsSecret {
     pub generated_by: String,
     /// How often it was written, creation included.
     pub writes: u64,
+}
+
+impl TlsSecret {
+    fn of(store: &Store, project_id: &str, name: &str) -> Option<Self> {
+        let secret = store.projects.get(project_id)?.get(Kind::Secret, name)?;
+        let data = |key| secret.data(key).unwrap_or_default().to_owned();
+        let text = |field| secret.text(field).unwrap_or_default().to_owned();
+        Some(Self {
+            tls_cert: data("tls_cert"),
+            tls_key: data("tls_key"),
+            entity_tag: secret.entity_tag.clone(),
+            format: text("format"),
+            generated_by: text("generated_by"),
+            writes: secret.writes,
+        })
+    }
 }
 
 /// How a job runs.
@@ -71,18 +89,20 @@ impl CloudHandle {
 
     /// The current state of a TLS secret.
     pub fn tls_secret(&self, project_id: &str, name: &str) -> Option<TlsSecret> {
-        self.cloud.update(|store| {
-            let secret = store.projects.get(project_id)?.get(Kind::Secret, name)?;
-            let data = |key| secret.data(key).unwrap_or_default().to_owned();
-            let text = |field| secret.text(field).unwrap_or_default().to_owned();
-            Some(TlsSecret {
-                tls_cert: data("tls_cert"),
-                tls_key: data("tls_key"),
-                entity_tag: secret.entity_tag.clone(),
-                format: text("format"),
-                generated_by: text("generated_by"),
-                writes: secret.writes,
-            })
+        self.cloud
+            .update(|store| TlsSecret::of(store, project_id, name))
+    }
+
+    /// A TLS secret as soon as it is another one than `before`; `None`: not in time.
+    pub fn await_tls_secret(
+        &self,
+        project_id: &str,
+        name: &str,
+        before: &TlsSecret,
+        timeout: Duration,
+    ) -> Option<TlsSecret> {
+        self.cloud.wait(timeout, |store| {
+            TlsSecret::of(store, project_id, name).filter(|now| now != before)
         })
     }
 
