@@ -126,6 +126,21 @@ pub fn log_outcome(outcome: &Outcome) {
     }
 }
 
+/// Logs one line of `--check`; the field `check` holds it as JSON.
+pub fn log_check(check: &Check) {
+    let level = match check.state {
+        CheckState::Red => Level::Error,
+        CheckState::Green | CheckState::NotTested => Level::Info,
+    };
+    let Check {
+        check: name,
+        subject,
+        message,
+        ..
+    } = check;
+    log::log!(level, check = json(check).get(); "{name} {subject}: {message}");
+}
+
 /// As many items as fit, and how many do not.
 fn fill<T: Item>(room: usize, items: &[T]) -> (Vec<Box<RawValue>>, usize) {
     let mut list = List {

@@ -46,6 +46,8 @@ mod matrix;
 mod named_by_event;
 /// Never worse than what serves: names that are lost, and who needs them.
 mod names;
+/// Keys and certificates in odd forms, as they come in and as they are deployed.
+mod odd_forms;
 /// Things that must agree: README, `--help`, dependencies, scripts.
 mod papers;
 /// What holds whatever comes in: events, material and ids nobody would think of.
