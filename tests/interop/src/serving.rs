@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::clients::{Judgement, certificates, curl_sees, openssl_sees, serial, served_serial};
 use crate::envoy::Envoy;
 use crate::ingress::Ingress;
-use crate::{KeyAlgorithm, NAME, TLS_SECRET, rsa_key, synchronize, write};
+use crate::{KeyAlgorithm, NAME, TLS_SECRET, synchronize, write};
 
 /// Envoy's name of a TLS version, and OpenSSL's.
 const PROTOCOLS: [(&str, &str); 2] = [("TLSv1_2", "TLSv1.2"), ("TLSv1_3", "TLSv1.3")];
@@ -39,7 +39,7 @@ fn rotation(
     let folder = tempfile::tempdir()?;
     let cloud = LocalCloud::start(Options::default())?;
     let project = cloud.world().project_id;
-    let secret = cloud.issue(certificate(algorithm)?);
+    let secret = cloud.issue(certificate(algorithm));
     cloud.deploy(&secret, &project, TLS_SECRET);
     cloud.map_domain(&project, NAME, TLS_SECRET);
     let deployed = || -> anyhow::Result<TlsSecret> {
@@ -50,7 +50,7 @@ fn rotation(
     let port = ingress.port();
     sees(port, &first)?;
 
-    let renewed = cloud.authority().issue(&certificate(algorithm)?, None)?;
+    let renewed = cloud.authority().issue(&certificate(algorithm), None)?;
     cloud.put_material(&secret, renewed);
     let mut environment = cloud.environment();
     environment.insert("SECRET_ID".into(), secret.clone());
@@ -117,15 +117,15 @@ fn rotation(
     Ok(())
 }
 
-fn certificate(algorithm: KeyAlgorithm) -> anyhow::Result<CertificateSpec> {
-    Ok(CertificateSpec {
+fn certificate(algorithm: KeyAlgorithm) -> CertificateSpec {
+    CertificateSpec {
         secret_type: SecretType::PublicCert,
         key: match algorithm {
             KeyAlgorithm::Ecdsa => KeyKind::P256,
-            KeyAlgorithm::Rsa => KeyKind::Rsa(rsa_key()?),
+            KeyAlgorithm::Rsa => KeyKind::Rsa2048,
         },
         ..CertificateSpec::default()
-    })
+    }
 }
 
 /// OpenSSL and curl see exactly the chain of this TLS secret; returns what OpenSSL says.
