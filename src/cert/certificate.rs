@@ -78,7 +78,8 @@ pub struct Certificate {
     /// Whether a critical extension is about policies, which the TLS library does not know.
     pub(super) critical_policies: bool,
     key_signs_certificates: bool,
-    unknown_critical: bool,
+    /// Whether clients do not know a critical extension.
+    pub(super) unknown_critical: bool,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
 }

@@ -81,7 +81,7 @@ fn perform(
     let mut findings = Vec::new();
     // policies are the one thing that clients know and the library does not
     let parsed = match ParsedCertificate::try_from(&leaf.der) {
-        Err(_) if leaf.critical_policies => None,
+        Err(_) if leaf.critical_policies && !leaf.unknown_critical => None,
         parsed => Some(parsed?),
     };
     let (names, unusable) = client_names(leaf, parsed.as_ref());

@@ -199,7 +199,7 @@ fn an_instance_without_a_share_has_nothing_to_do() {
         .run();
     assert_eq!((run.status, run.report.targets.len()), (0, 0), "{run:#?}");
     assert!(
-        run.report.message.contains("nothing to do"),
+        run.report.message.contains("no targets assigned"),
         "{}",
         run.report.message
     );
