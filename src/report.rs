@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::config::Format;
 use crate::error::{Error, ExitStatus, Finding, Reason};
-pub use crate::report::json::log_outcome;
+pub use crate::report::json::{log_check, log_outcome};
 
 /// More names than this are only counted.
 const SHOWN_NAMES: usize = 20;

@@ -12,6 +12,8 @@
 
 /// The alerts match real reports, and their scripts do what they say.
 mod alerts;
+/// SIGTERM and DEADLINE while services and peers are silent or drip.
+mod bounds;
 /// Hard certificates, chains and keys with the verdict on each.
 mod catalogue;
 /// Certificate types, chains and keys as they come out of Secrets Manager.
@@ -20,6 +22,8 @@ mod certificates;
 mod check;
 /// The environment: what is refused, all at once, and what older names mean.
 mod config;
+/// Services that quote what we sent, or show secrets where none belong.
+mod echoes;
 /// The process and its surroundings: signals, proxies, time, size, memory.
 mod edge;
 /// Event bodies: every accepted form, and what is rejected or ignored.
