@@ -23,7 +23,7 @@ pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::{Credentials, Endpoint};
-use crate::ibm::ids::{AppName, Uuid};
+use crate::ibm::ids::{AppName, Region, Uuid};
 use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
 use crate::sync::refusals::Grantee;
@@ -55,8 +55,9 @@ pub struct Config {
     pub grantee: Grantee,
     /// The targets, in their order.
     pub targets: Vec<Target>,
-    /// The projects of the targets, and the default one, each once.
-    pub projects: Vec<Project>,
+    /// The projects of the targets, and the default one, each once, with the region that a target
+    /// names for it.
+    pub projects: Vec<(Project, Option<Region>)>,
     /// With many targets: the only secret that this run is about.
     pub only_secret: Option<Uuid>,
     /// Whether `SECRET_ID` is set.
@@ -112,6 +113,8 @@ pub struct Target {
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
     pub tls_secret: TlsSecretRef,
+    /// The region of its project, if the target names it.
+    pub region: Option<Region>,
     /// The apps to restart for it.
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
@@ -191,13 +194,11 @@ impl Given<'_> {
     pub fn logging(&self) -> Logging {
         Logging {
             level: self.log_level.value.unwrap_or(LevelFilter::Info),
-            format: self
-                .log_format
-                .value
-                .unwrap_or(match self.in_code_engine() {
-                    true => Format::Json,
-                    false => Format::Text,
-                }),
+            format: match self.log_format.value {
+                Some(format) => format,
+                None if self.in_code_engine() => Format::Json,
+                None => Format::Text,
+            },
         }
     }
 
@@ -246,12 +247,7 @@ impl Config {
         let instance = given.instance();
         let credentials = given.credentials();
         let secret_id_given = given.secret.given;
-        let version = given.version.value.unwrap_or_default();
-        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && secret_id_given)
-        {
-            let what = "previous is only valid in a manual run with SECRET_ID";
-            given.notes.problem(given.version.name, what);
-        }
+        let version = given.version(&trigger);
         let secret = given.notes.own_secret(&mut given.secret, instance.as_ref());
         let unreadable_secret = given
             .notes

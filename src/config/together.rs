@@ -8,11 +8,12 @@ use anyhow::{bail, ensure};
 use crate::config::targets::Defaults;
 use crate::config::values::{base_url, secret_id};
 use crate::config::variables::{Given, Notes, Value};
-use crate::config::{Mode, Share, Target};
+use crate::config::{Mode, Share, Target, Trigger};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Region, SecretId, TlsSecretName, Uuid};
 use crate::ibm::proxy::Proxy;
+use crate::ibm::secrets_manager::Version;
 use crate::sync::refusals::Grantee;
 
 /// Where the compute resource token is: Code Engine's path first, then the defaults of IBM's SDKs.
@@ -25,8 +26,9 @@ const TOKEN_FILES: [&str; 3] = [
 /// The targets, and what follows from them.
 pub(super) struct Targets {
     pub(super) targets: Vec<Target>,
-    /// The projects of the targets, and the default one, each once.
-    pub(super) projects: Vec<Project>,
+    /// The projects of the targets, and the default one, each once, with the region that a target
+    /// names for it.
+    pub(super) projects: Vec<(Project, Option<Region>)>,
     /// The secret to which `SECRET_ID` limits the run.
     pub(super) only_secret: Option<Uuid>,
 }
@@ -71,6 +73,16 @@ impl Given<'_> {
             self.notes.problem(self.instance.name, what);
         }
         set.or(host)
+    }
+
+    pub(super) fn version(&mut self, trigger: &Trigger) -> Version {
+        let version = self.version.value.unwrap_or_default();
+        let manual = matches!(trigger, Trigger::Manual) && self.secret.given;
+        if version == Version::Previous && !manual {
+            let what = "previous is only valid in a manual run with SECRET_ID";
+            self.notes.problem(self.version.name, what);
+        }
+        version
     }
 
     pub(super) fn credentials(&mut self) -> Option<Credentials> {
@@ -171,15 +183,23 @@ impl Given<'_> {
                 Vec::new()
             }
         };
-        let default_project = defaults.project(None, None).ok();
-        let mut projects: Vec<Project> = default_project.into_iter().collect();
-        for target in &targets {
-            if !projects.contains(&target.tls_secret.project) {
-                projects.push(target.tls_secret.project.clone());
-            }
+        let default_project = defaults.project(None, None);
+        // a value that was not understood is a problem already
+        let missing = !self.project.given || self.project.value.is_some();
+        if mode == Mode::Discover
+            && sources.is_empty()
+            && missing
+            && let Err(e) = &default_project
+        {
+            self.notes.problem(self.project.name, e);
         }
-        if mode == Mode::Discover && projects.is_empty() && !self.project.given {
-            self.notes.problem(self.project.name, "is required");
+        let mut projects: Vec<(Project, Option<Region>)> =
+            default_project.into_iter().map(|p| (p, None)).collect();
+        for target in &targets {
+            let project = &target.tls_secret.project;
+            if !projects.iter().any(|(known, _)| known == project) {
+                projects.push((project.clone(), target.region.clone()));
+            }
         }
         Targets {
             targets,
@@ -208,6 +228,7 @@ impl Given<'_> {
             Ok(project) => Some(Target {
                 secret,
                 tls_secret: TlsSecretRef { project, name },
+                region: None,
                 restart_apps: self.restart_apps.value.take().unwrap_or_default(),
                 hold: self.hold.value.unwrap_or(false),
             }),
@@ -278,9 +299,8 @@ impl Given<'_> {
     /// Code Engine injects both variables; without them the run is the whole array.
     pub(super) fn share(&mut self) -> Share {
         let number = |name| self.environment.get(name).map(|text| text.parse::<usize>());
-        let size = match number("JOB_ARRAY_SIZE") {
-            Some(Ok(size @ 1..)) => size,
-            _ => return Share { index: 0, size: 1 },
+        let Some(Ok(size @ 1..)) = number("JOB_ARRAY_SIZE") else {
+            return Share { index: 0, size: 1 };
         };
         let index = match number("JOB_INDEX") {
             Some(Ok(index)) if index < size => index,

@@ -3,6 +3,8 @@
 //! What matters is near the end, where a terminal shows it: failed targets come last. Nothing is cut;
 //! commands are on lines of their own, ready to paste.
 
+mod discovery;
+
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::rfc3339;
@@ -35,6 +37,9 @@ pub(super) fn text(report: &Report, colors: bool, now: UnixTime) -> String {
         page.target(target, projects.len() > 1);
     }
     page.checks(&report.results.checks);
+    if let Some(found) = &report.results.discovery {
+        page.discovery(found);
+    }
     page.summary(report);
     page.text.truncate(page.text.trim_end().len());
     page.text
@@ -150,8 +155,10 @@ impl Page {
         }
         let mut group = None;
         for check in checks {
-            if group.replace(&check.subject) != Some(&check.subject) && !check.subject.is_empty() {
-                self.line(&check.subject);
+            let before = group.replace(&check.subject);
+            if before != Some(&check.subject) && !check.subject.is_empty() {
+                let gap = if before.is_some() { "\n" } else { "" };
+                self.line(&format!("{gap}{}", check.subject));
             }
             let (color, state) = match check.state {
                 CheckState::Green => (GREEN, "ok"),

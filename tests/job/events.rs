@@ -216,7 +216,9 @@ fn what_is_not_for_us_is_ignored_by_name() {
         ),
         (
             rotated(&scene, |event| {
-                event["data"]["secret_type"] = json!("arbitrary")
+                event["data"]["secret_type"] = json!("arbitrary");
+                let other = "00000000-1111-4222-8333-444444444444";
+                event["data"]["secrets"] = json!([{ "secret_id": other }]);
             }),
             "arbitrary",
         ),

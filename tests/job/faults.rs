@@ -212,25 +212,29 @@ fn missing_rights_are_explained_with_the_command_that_grants_them() {
         scene.cloud.set_policies(vec![only]);
         let run = scene.run();
         let target = run.refused(exit, reason);
-        assert!(target.message.contains(told), "{}", target.message);
+        let command = target.command.as_deref().unwrap_or_default();
+        assert!(command.contains(told), "{target:#?}");
     }
     scene.cloud.set_links(Vec::new());
     let run = scene.run();
     let target = run.refused(4, "profile-refused");
     assert!(target.message.contains("BXNIM0398E"), "{}", target.message);
     // what the token claims, and a line that looks up the rest itself
-    for told in [
-        "project shop, component type job, component sm-tls-sync",
-        "service-instance shop",
-        "--link-component-name sm-tls-sync",
-    ] {
-        assert!(target.message.contains(told), "{told}: {}", target.message);
-    }
     assert!(
-        target.message.contains("trusted-profile-link-create"),
+        target
+            .message
+            .contains("project shop, component type job, component sm-tls-sync"),
         "{}",
         target.message
     );
+    let command = target.command.as_deref().unwrap_or_default();
+    for told in [
+        "trusted-profile-link-create",
+        "service-instance shop",
+        "--link-component-name sm-tls-sync",
+    ] {
+        assert!(command.contains(told), "{told}: {target:#?}");
+    }
 }
 
 #[test]

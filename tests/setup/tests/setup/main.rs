@@ -10,6 +10,8 @@
     reason = "tests"
 )]
 
+/// Mail, and alerts on logs.
+mod alerts;
 /// What was there before, and runs that fail.
 mod before;
 /// Account, commands, what exists afterwards.
@@ -28,6 +30,8 @@ mod remedies;
 mod remove;
 /// A failure at each step.
 mod resume;
+/// Setup and the Terraform module make the same installation.
+mod table;
 /// Many targets by one file.
 mod targets;
 /// Wrong inputs, missing tools, questions.

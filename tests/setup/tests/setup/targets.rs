@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use crate::harness::{CERTIFICATE, Done, Site, TLS_SECRET, assert_same, root};
 
 /// A site with a second certificate in a group of its own, and a second project of apps.
-struct Two {
-    site: Site,
+pub(crate) struct Two {
+    pub(crate) site: Site,
     blog: String,
-    blog_group: String,
-    blog_project: String,
+    pub(crate) blog_group: String,
+    pub(crate) blog_project: String,
 }
 
 impl Two {
-    fn new(site: Site) -> Self {
+    pub(crate) fn new(site: Site) -> Self {
         let rest = Rest::new(&Account::load(site.home.path()));
         let group = json!({ "name": "blog" });
         let made = rest.call(
@@ -52,7 +52,7 @@ impl Two {
     }
 
     /// The certificate of the shop in both projects, that of the blog in its own.
-    fn targets(&self) -> Value {
+    pub(crate) fn targets(&self) -> Value {
         json!([
             { "secret_id": self.site.secret, "tls_secret": TLS_SECRET },
             { "secret_id": self.site.secret, "tls_secret": TLS_SECRET, "project_id": self.blog_project },
@@ -60,7 +60,16 @@ impl Two {
         ])
     }
 
-    fn setup(&self, targets: &Value, more: &[&str]) -> Done {
+    /// The same, and with names of apps more than fit into a variable. On hold: no app is looked for.
+    pub(crate) fn long_targets(&self) -> Value {
+        let mut targets = self.targets();
+        let apps: Vec<_> = (0..2000).map(|n| format!("app-{n:0>50}")).collect();
+        targets[0]["restart_apps"] = apps.into();
+        targets[0]["hold"] = true.into();
+        targets
+    }
+
+    pub(crate) fn setup(&self, targets: &Value, more: &[&str]) -> Done {
         let file = self.site.home.path().join("targets.json");
         std::fs::write(&file, format!("{targets:#}")).unwrap();
         let inputs: Vec<_> = self
@@ -216,8 +225,7 @@ fn an_installation_for_one_certificate_takes_a_file_of_targets() {
 fn a_long_list_is_mounted_and_a_short_one_is_not() {
     let two = Two::new(Site::new());
     let site = &two.site;
-    let apps: Vec<_> = (0..2000).map(|n| format!("app-{n:0>50}")).collect();
-    let long = json!([{ "secret_id": site.secret, "tls_secret": TLS_SECRET, "hold": true, "restart_apps": apps }]);
+    let long = two.long_targets();
     // whether the run is good depends on the job
     two.setup(&long, &[]);
     let all = site.everything();
