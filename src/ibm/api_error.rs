@@ -199,11 +199,7 @@ impl fmt::Display for TokenError {
 
 impl fmt::Display for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |claim: &Option<String>| {
-            claim
-                .as_deref()
-                .map_or_else(|| "unknown".to_owned(), sanitized)
-        };
+        let shown = |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
         write!(
             f,
             "project {}, component type {}, component {}",

@@ -342,11 +342,7 @@ pub fn read_roots(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 /// The failure to read the body of an answer.
 fn cut_short(url: &str, error: io::Error) -> ApiError {
     if error.kind() == io::ErrorKind::FileTooLarge {
-        return ApiError::Unanswered {
-            cause: format!("the answer of {} is {error}", origin(url)),
-            unreachable: false,
-            temporary: false,
-        };
+        return ApiError::Unexpected(anyhow!("the answer of {} is {error}", origin(url)));
     }
     unanswered(url, &ureq::Error::from(error))
 }

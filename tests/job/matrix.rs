@@ -54,7 +54,7 @@ fn expected(route: &str, kind: &FaultKind, for_good: bool) -> Expect {
             FaultKind::ResetAfter | FaultKind::StatusAfter(_) | FaultKind::Truncated => Replaced(1),
             FaultKind::Status(409 | 412) if for_good => Failed(exit, "write-conflict"),
             // answered well, but with something else
-            FaultKind::NotJson | FaultKind::Huge(_) if for_good => Failed(exit, refused),
+            FaultKind::NotJson if for_good => Failed(exit, refused),
             _ if for_good => Failed(exit, unavailable),
             _ => Replaced(2),
         };
