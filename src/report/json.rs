@@ -413,7 +413,7 @@ mod tests {
             "secret {number} {}",
             "y".repeat(300)
         )
-        .command(format!("ibmcloud iam {}", "z".repeat(300)));
+        .command(format!("ibmcloud {}", "z".repeat(300)));
         target(number).failed(&error)
     }
 
