@@ -20,6 +20,8 @@ mod certificates;
 mod check;
 /// The environment: what is refused, all at once, and what older names mean.
 mod config;
+/// Which certificate belongs to which TLS secret: `--discover`.
+mod discover;
 /// The process and its surroundings: signals, proxies, time, size, memory.
 mod edge;
 /// Event bodies: every accepted form, and what is rejected or ignored.

@@ -11,8 +11,6 @@ const WIDEST: usize = 30;
 /// The widths of the columns between the names of both sides.
 const DATE: usize = 10;
 const WORD: usize = 10;
-/// A UUID with its indentation.
-const ID: usize = 2 + 36 + 2;
 
 impl Page {
     pub(super) fn discovery(&mut self, found: &Discovery) {
@@ -131,8 +129,9 @@ impl Page {
         let until = one.not_after.map_or_else(String::new, |until| {
             format!(", until {}", date(Some(until)))
         });
-        let first = format!("  {}  ", one.secret_id);
-        self.hanging(&first, ID, &format!("{name}, {}{until}", one.secret_type));
+        let text = format!("{name} ({}{until})", one.secret_type);
+        self.hanging("  ", 2, &text);
+        self.line(&format!("    {}", one.secret_id));
     }
 
     fn names(&mut self, title: &str, found: &Discovery, kind: Match) {
