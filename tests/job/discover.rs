@@ -1,205 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
+mod world;
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, Options, Policy, Role, SecretType, route};
+use std::collections::BTreeSet;
+
+use local_cloud::{CertificateSpec, Fault, FaultKind, Options, Policy, SecretType, route};
 use serde_json::{Value, json};
 
-use crate::harness::{Discovered, Run, Scene, Start, TLS_SECRET, secrets_reader, writer};
-
-/// What a TLS secret is made of, and so what must be found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
-    Same,
-    Renewed,
-    /// Renewed in Secrets Manager; what the TLS secret holds has expired.
-    Expired,
-    Private,
-    Covered,
-    /// Only a private certificate covers the names of a public one.
-    PrivateOnly,
-    Several,
-    None,
-    Unreadable,
-}
-
-const KINDS: [Kind; 9] = [
-    Kind::Same,
-    Kind::Renewed,
-    Kind::Expired,
-    Kind::Private,
-    Kind::Covered,
-    Kind::PrivateOnly,
-    Kind::Several,
-    Kind::None,
-    Kind::Unreadable,
-];
-
-impl Kind {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Same => "same",
-            Self::Renewed | Self::Expired | Self::Private => "renewed",
-            Self::Covered | Self::PrivateOnly | Self::Several => "covers",
-            Self::None => "none",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    fn certain(self) -> bool {
-        matches!(self.word(), "same" | "renewed")
-    }
-}
-
-/// A TLS secret and the certificates that were made for it.
-struct Pair {
-    kind: Kind,
-    project: String,
-    tls_secret: String,
-    secrets: Vec<String>,
-}
-
-/// Two projects with 20 TLS secrets each, and two certificates that nothing uses.
-struct World {
-    scene: Scene,
-    second: String,
-    pairs: Vec<Pair>,
-    unused: Vec<String>,
-}
-
-impl World {
-    fn new(scene: Scene) -> Self {
-        let first = scene.world.project_id.clone();
-        let second = scene.cloud.create_project("second", &scene.world.region);
-        // the scene's own: rotated since it was deployed
-        let mut pairs = vec![Pair {
-            kind: Kind::Renewed,
-            project: first.clone(),
-            tls_secret: TLS_SECRET.to_owned(),
-            secrets: vec![scene.secret.clone()],
-        }];
-        for number in 1..40 {
-            let project = if number % 2 == 0 { &first } else { &second };
-            pairs.push(pair(&scene, number, KINDS[number % KINDS.len()], project));
-        }
-        let unused = ["a", "b"].map(|name| issue(&scene, &format!("unused-{name}.example.net")));
-        let world = Self {
-            unused: unused.into(),
-            second,
-            pairs,
-            scene,
-        };
-        world.scene.cloud.set_policies(world.readers());
-        world.scene.cloud.clear_journal();
-        world
-    }
-
-    /// The rights to look: neither a payload nor a write.
-    fn readers(&self) -> Vec<Policy> {
-        let mut policies = vec![Policy::SecretsManager {
-            role: Role::Reader,
-            secret_group_id: Some(self.scene.world.secret_group_id.clone()),
-        }];
-        let projects = [&self.scene.world.project_id, &self.second];
-        policies.extend(projects.map(|project| reader(project)));
-        policies
-    }
-
-    /// The second project is known by a target in it.
-    fn discover(&self) -> Start<'_> {
-        let target = json!([{
-            "secret_id": self.scene.secret, "tls_secret": "any", "project_id": self.second,
-        }]);
-        bare(&self.scene).env("TARGETS", target.to_string())
-    }
-
-    fn found<'a>(&self, run: &'a Run) -> BTreeMap<(String, String), &'a Discovered> {
-        let found = run.report.discovered.as_ref().unwrap().iter();
-        found
-            .map(|d| ((d.project_id.clone(), d.tls_secret.clone()), d))
-            .collect()
-    }
-}
-
-fn reader(project: &str) -> Policy {
-    Policy::CodeEngine {
-        role: Role::Reader,
-        project_id: project.to_owned(),
-    }
-}
-
-/// `--discover` with neither target nor event.
-fn bare(scene: &Scene) -> Start<'_> {
-    let start = scene.start().arg("--discover");
-    start.without("TLS_SECRET_NAME").without("SECRET_ID")
-}
-
-fn spec(name: &str) -> CertificateSpec {
-    CertificateSpec {
-        names: vec![name.to_owned()],
-        ..CertificateSpec::default()
-    }
-}
-
-fn issue(scene: &Scene, name: &str) -> String {
-    scene.cloud.issue(spec(name))
-}
-
-fn pair(scene: &Scene, number: usize, kind: Kind, project: &str) -> Pair {
-    let name = format!("n{number}.example.com");
-    let tls_secret = format!("tls-{number}");
-    let of = |secret_type| CertificateSpec {
-        secret_type,
-        ..spec(&name)
-    };
-    let secrets = match kind {
-        Kind::Same | Kind::Renewed => vec![issue(scene, &name)],
-        Kind::Expired => vec![scene.cloud.issue(CertificateSpec {
-            not_before_days: -91,
-            not_after_days: -1,
-            ..spec(&name)
-        })],
-        Kind::Private => vec![scene.cloud.issue(of(SecretType::PrivateCert))],
-        Kind::Covered => vec![issue(scene, &name)],
-        Kind::PrivateOnly => vec![scene.cloud.issue(of(SecretType::PrivateCert))],
-        Kind::Several => {
-            let imported = CertificateSpec {
-                name: format!("imported-{number}"),
-                names: vec![format!("more.{name}"), name.clone()],
-                ..of(SecretType::ImportedCert)
-            };
-            vec![issue(scene, &name), scene.cloud.issue(imported)]
-        }
-        Kind::None | Kind::Unreadable => Vec::new(),
-    };
-    if kind == Kind::Unreadable {
-        let text = "-----BEGIN CERTIFICATE-----\nnot one\n-----END CERTIFICATE-----\n";
-        scene
-            .cloud
-            .put_tls_secret(project, &tls_secret, text, "no key");
-    } else if kind.certain() {
-        scene.cloud.deploy(&secrets[0], project, &tls_secret);
-    } else {
-        // from elsewhere: this group is not ours
-        let elsewhere = scene.cloud.issue(CertificateSpec {
-            name: format!("elsewhere-{number}"),
-            secret_group_id: Some(scene.world.foreign_secret_group_id.clone()),
-            ..spec(&name)
-        });
-        scene.cloud.deploy(&elsewhere, project, &tls_secret);
-    }
-    scene.cloud.map_domain(project, &name, &tls_secret);
-    if kind.word() == "renewed" {
-        scene.cloud.change_spec(&secrets[0], |spec| {
-            (spec.not_before_days, spec.not_after_days) = (0, 90);
-        });
-        scene.cloud.rotate_quietly(&[&secrets[0]]);
-    }
-    Pair {
-        kind,
-        project: project.to_owned(),
-        tls_secret,
-        secrets,
-    }
-}
+use self::world::{Kind, Pair, World, as_made, bare, issue, spec};
+use crate::harness::{Discovered, Run, Scene, TLS_SECRET, secrets_reader, writer};
 
 /// The lines of the log that hold a TLS secret each.
 fn logged(run: &Run) -> Vec<Discovered> {
@@ -210,30 +17,6 @@ fn logged(run: &Run) -> Vec<Discovered> {
     lines
         .filter_map(|mut line| serde_json::from_value(line["discovered"].take()).ok())
         .collect()
-}
-
-#[track_caller]
-fn as_made(pair: &Pair, found: &Discovered) {
-    let kind = pair.kind;
-    assert_eq!(
-        found.matches.as_deref(),
-        Some(kind.word()),
-        "{kind:?}: {found:#?}"
-    );
-    let one = match pair.secrets.as_slice() {
-        [only] => Some(only),
-        _ => None,
-    };
-    assert_eq!(found.secret_id.as_ref(), one, "{kind:?}: {found:#?}");
-    if kind == Kind::PrivateOnly {
-        assert_eq!(found.candidates[0].secret_type, "private_cert");
-    }
-    let candidates = found.candidates.iter().map(|one| &one.secret_id);
-    let candidates: BTreeSet<&String> = candidates.collect();
-    match kind.certain() {
-        true => assert!(candidates.is_empty(), "{found:#?}"),
-        false => assert_eq!(candidates, pair.secrets.iter().collect(), "{found:#?}"),
-    }
 }
 
 #[test]
@@ -700,4 +483,101 @@ fn names_from_the_services_are_escaped() {
     assert!(names.contains(&r"evil\u{a}\u{1b}[31mname"), "{names:?}");
     let (_, text) = bare(&scene).text();
     assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+/// `UPDATE_DOCS=1 cargo test --test job discover` rewrites the example. IDs, dates and the time that
+/// the run took differ each time.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person asks for the new text this way"
+)]
+fn the_example_in_the_docs_is_real() {
+    const BEGIN: &str = "<!-- begin output: UPDATE_DOCS=1 cargo test --test job discover -->\n\n";
+    const END: &str = "\n<!-- end output -->";
+    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let project = &scene.world.project_id;
+    let cloud = &scene.cloud;
+    let deploy = |names: &[&str], tls_secret: &str, spec: CertificateSpec| {
+        let names = names.iter().map(ToString::to_string).collect();
+        let secret = cloud.issue(CertificateSpec { names, ..spec });
+        cloud.deploy(&secret, project, tls_secret);
+        secret
+    };
+    let elsewhere = || CertificateSpec {
+        secret_group_id: Some(scene.world.foreign_secret_group_id.clone()),
+        ..CertificateSpec::default()
+    };
+    deploy(
+        &["blog.example.com"],
+        "blog-tls",
+        CertificateSpec::default(),
+    );
+    deploy(&["api.example.com"], "api-tls", elsewhere());
+    let expired = CertificateSpec {
+        not_before_days: -91,
+        not_after_days: -1,
+        ..elsewhere()
+    };
+    deploy(&["old.example.org"], "old-tls", expired);
+    let internal = CertificateSpec {
+        secret_type: SecretType::PrivateCert,
+        ..CertificateSpec::default()
+    };
+    deploy(&["intranet.example.internal"], "intranet-tls", internal);
+    for (name, names) in [
+        ("api", ["api.example.com"]),
+        ("wildcard", ["*.example.com"]),
+        ("spare", ["spare.example.net"]),
+    ] {
+        cloud.issue(CertificateSpec {
+            name: name.to_owned(),
+            names: names.map(str::to_owned).into(),
+            ..CertificateSpec::default()
+        });
+    }
+    for name in ["blog", "api"] {
+        cloud.map_domain(
+            project,
+            &format!("{name}.example.com"),
+            &format!("{name}-tls"),
+        );
+    }
+    let (_, text) = bare(&scene).text();
+    let indent = |line: &str| match line {
+        "" => "\n".to_owned(),
+        line => format!("    {line}\n"),
+    };
+    let real: String = text.lines().map(indent).collect();
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/discover.md");
+    let docs = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = docs.split_once(BEGIN).unwrap();
+    let (shown, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, format!("{before}{BEGIN}{real}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        fixed(shown) == fixed(&real),
+        "docs/discover.md should contain:\n{real}"
+    );
+}
+
+/// Digits and hex digits that differ each time are all the same.
+fn fixed(text: &str) -> String {
+    let varies = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        word.starts_with("20") || word.len() == 36 || word.parse::<f64>().is_ok()
+    };
+    let words = text.split_inclusive([' ', '"', ')', '\n']);
+    words
+        .map(|word| {
+            if varies(word) {
+                "_\n".to_owned()
+            } else {
+                word.to_owned()
+            }
+        })
+        .collect()
 }
