@@ -37,7 +37,10 @@ pub(crate) fn discover(
     let mut failures = Vec::new();
     let listed = services.secrets_manager.certificates();
     let certificates = listed
-        .map(|listed| listed.into_iter().map(Known::from).collect::<Vec<_>>())
+        .map(|mut listed| {
+            listed.sort_by(|a, b| a.name.cmp(&b.name));
+            listed.into_iter().map(Known::from).collect::<Vec<_>>()
+        })
         .map_err(|failure| failures.push(refusals::certificates(failure, grantee)))
         .ok();
     let before = failures.len();
@@ -66,7 +69,8 @@ pub(crate) fn discover(
         let unused = |known: &&Known| known.active() && !used.contains(&known.listed.id);
         known.iter().filter(unused).map(Known::reference).collect()
     });
-    for failure in &failures {
+    // the first one is the report's
+    for failure in failures.iter().skip(1) {
         log::error!("{failure}");
     }
     Ok(Results {

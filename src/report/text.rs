@@ -203,7 +203,11 @@ impl Page {
         let what = self.painted(color, &what);
         let time = seconds(report.duration_ms);
         let status = report.status;
-        self.line(&format!("{dry_run}{what}, in {time}, exit status {status}"));
+        self.hanging(
+            "",
+            0,
+            &format!("{dry_run}{what}, in {time}, exit status {status}"),
+        );
     }
 
     /// `  label      value`, wrapped.

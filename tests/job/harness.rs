@@ -11,6 +11,7 @@ use local_cloud::{
     TlsSecret, World, route,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::leaks;
 
@@ -43,6 +44,15 @@ pub(crate) struct Report {
     pub(crate) checks: Vec<Check>,
     #[serde(default)]
     pub(crate) checks_omitted: usize,
+    pub(crate) discovered: Option<Vec<Discovered>>,
+    #[serde(default)]
+    pub(crate) discovered_omitted: usize,
+    pub(crate) proposed_targets: Option<Vec<Value>>,
+    #[serde(default)]
+    pub(crate) proposed_targets_omitted: usize,
+    pub(crate) unused_certificates: Option<Vec<CertificateRef>>,
+    #[serde(default)]
+    pub(crate) unused_certificates_omitted: usize,
     pub(crate) error: Option<Finding>,
 }
 
@@ -92,6 +102,34 @@ pub(crate) struct Check {
     pub(crate) reason: Option<String>,
     pub(crate) message: String,
     pub(crate) command: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Discovered {
+    pub(crate) project_id: String,
+    pub(crate) tls_secret: String,
+    pub(crate) not_after: Option<String>,
+    #[serde(default)]
+    pub(crate) names: Vec<String>,
+    pub(crate) domains: Option<Vec<String>>,
+    #[serde(rename = "match")]
+    pub(crate) matches: Option<String>,
+    pub(crate) secret_id: Option<String>,
+    pub(crate) secret_name: Option<String>,
+    #[serde(default)]
+    pub(crate) candidates: Vec<CertificateRef>,
+    #[serde(default)]
+    pub(crate) candidates_omitted: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CertificateRef {
+    pub(crate) secret_id: String,
+    pub(crate) secret_name: Option<String>,
+    pub(crate) secret_type: String,
+    pub(crate) not_after: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,6 +25,8 @@ mod check;
 mod config;
 /// Services that quote what we sent, or show secrets where none belong.
 mod echoes;
+/// Which certificate belongs to which TLS secret: `--discover`.
+mod discover;
 /// The process and its surroundings: signals, proxies, time, size, memory.
 mod edge;
 /// Event bodies: every accepted form, and what is rejected or ignored.

@@ -11,8 +11,6 @@ const WIDEST: usize = 30;
 /// The widths of the columns between the names of both sides.
 const DATE: usize = 10;
 const WORD: usize = 10;
-/// A UUID with its indentation.
-const ID: usize = 2 + 36 + 2;
 
 impl Page {
     pub(super) fn discovery(&mut self, found: &Discovery) {
@@ -25,14 +23,18 @@ impl Page {
         self.targets(found);
         self.choices(found);
         self.names(
-            "No certificate in Secrets Manager covers",
+            "No certificate in Secrets Manager covers these TLS secrets:",
             found,
             Match::None,
         );
-        self.names("Not readable", found, Match::Unreadable);
+        self.names(
+            "These TLS secrets hold no certificate that can be read:",
+            found,
+            Match::Unreadable,
+        );
         let unused = found.unused_certificates.as_deref().unwrap_or_default();
         if !unused.is_empty() {
-            self.line("No TLS secret uses");
+            self.line("No TLS secret uses these certificates:");
             unused.iter().for_each(|one| self.certificate(one));
             self.text.push('\n');
         }
@@ -99,9 +101,9 @@ impl Page {
             let region = region.map(|region| format!(r#","region":"{region}""#));
             // none of these values has a character that JSON escapes: they are names and IDs
             self.line(&format!(
-                "{{\"secret_id\":\"{}\",\"tls_secret\":\"{}\",\n \"project_id\":\"{}\"{}}}{}",
-                target.secret_id,
+                "{{\"tls_secret\":\"{}\",\n \"secret_id\":\"{}\",\n \"project_id\":\"{}\"{}}}{}",
                 target.tls_secret,
+                target.secret_id,
                 target.project_id,
                 region.unwrap_or_default(),
                 if position == last { "]'\n" } else { "," }
@@ -115,7 +117,7 @@ impl Page {
         if open.is_empty() {
             return;
         }
-        self.line("For you to decide: these match, but which one belongs there is not certain\n");
+        self.line("Not certain: choose a certificate for each of these TLS secrets yourself\n");
         for secret in open {
             self.line(&place(secret, found));
             secret
@@ -131,8 +133,9 @@ impl Page {
         let until = one.not_after.map_or_else(String::new, |until| {
             format!(", until {}", date(Some(until)))
         });
-        let first = format!("  {}  ", one.secret_id);
-        self.hanging(&first, ID, &format!("{name}, {}{until}", one.secret_type));
+        let text = format!("{name} ({}{until})", one.secret_type);
+        self.hanging("  ", 2, &text);
+        self.line(&format!("    {}", one.secret_id));
     }
 
     fn names(&mut self, title: &str, found: &Discovery, kind: Match) {
