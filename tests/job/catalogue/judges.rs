@@ -37,7 +37,9 @@ const RUSTLS_DIFFERS: &[(&str, &str)] = &[
         "critical extension of the issuer: excluded-addresses",
         NO_DIRECTORY_NAMES,
     ),
+    ("the issuer's name in another string type", BYTES),
 ];
+const BYTES: &str = "it compares names byte by byte, not as RFC 5280 section 7.1 says";
 const NOT_VERIFIED: &str = "it does not verify this signature: the finding `chain-unverified`";
 const NO_POLICIES: &str = "it knows no policies (rustls/webpki#30)";
 const NO_DIRECTORY_NAMES: &str = "it knows no constraints on directory names (rustls/webpki#19)";
