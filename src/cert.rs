@@ -5,6 +5,7 @@
 //! or of a step.
 
 pub mod certificate;
+pub mod certificates;
 pub(crate) mod chain;
 mod constraints;
 mod der;

@@ -18,6 +18,7 @@ use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 
 pub use crate::config::help::help;
+pub use crate::report::Format;
 use crate::config::together::Targets;
 pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
@@ -26,7 +27,6 @@ use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
 use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
-use crate::sync::refusals::Grantee;
 
 /// Default of `DEADLINE`, in seconds.
 pub const DEADLINE: u64 = 120;
@@ -97,13 +97,19 @@ pub enum Mode {
     Discover,
 }
 
-/// A form of output.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Format {
-    /// For programs.
-    Json,
-    /// For people.
-    Text,
+/// Whom to grant a missing permission, and where.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    /// The trusted profile, by id, name or CRN; `None` with an API key.
+    pub profile: Option<String>,
+    /// The Secrets Manager instance, if it is known.
+    pub instance: Option<Uuid>,
+    /// Where people reach Secrets Manager: its public address, if it has one.
+    pub secrets_manager: String,
+    /// The region that the job runs in, if it is known.
+    pub region: Option<Region>,
+    /// The name of the job, if it is known.
+    pub job: Option<String>,
 }
 
 /// A TLS secret and the certificate to copy into it.

@@ -207,6 +207,16 @@ reasons! {
     ForceIgnored, "force-ignored", None, false, "`FORCE` is only valid in a manual run with `SECRET_ID`";
 }
 
+impl Reason {
+    /// The reasons that `FORCE` overrides: those that compare, never those that reject a certificate.
+    pub(crate) const FORCEABLE: [Self; 4] = [
+        Self::NamesLost,
+        Self::LessTrusted,
+        Self::ChainShorter,
+        Self::Older,
+    ];
+}
+
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.word())

@@ -15,13 +15,21 @@ use serde::{Serialize, Serializer};
 
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::cert::names::ServerName;
-use crate::config::Format;
 use crate::error::{Error, ExitStatus, Finding, Reason};
 pub use crate::report::discovery::{CertificateRef, Discovered, Discovery, Match, ProposedTarget};
 pub use crate::report::json::{log_check, log_discovered, log_outcome};
 
 /// More names than this are only counted.
 const SHOWN_NAMES: usize = 20;
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// For programs.
+    Json,
+    /// For people.
+    Text,
+}
 
 /// What was done about one target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
+use crate::config::Grantee;
 use crate::error::Reason;
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
 use crate::ibm::secrets_manager::{SecretsManager, Version};
 use crate::stop::Stop;
-use crate::sync::refusals::Grantee;
 
 /// The services that a run calls, and what limits its calls.
 pub(crate) struct Services<'a> {

@@ -6,7 +6,6 @@
 //! offset). What they serve must be readable here, too: so this is no strict reader, and what a
 //! strict one would refuse is told in [`Certificate::oddity`].
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use ::der::DateTime;
@@ -454,13 +453,6 @@ fn time(value: Value<'_>) -> Option<(UnixTime, bool)> {
         UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
         strict,
     ))
-}
-
-pub(super) fn ip_address(octets: &[u8]) -> Option<IpAddr> {
-    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
-        return Some(v4.into());
-    }
-    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
 }
 
 fn hex(bytes: &[u8], separator: &str) -> String {

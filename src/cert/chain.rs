@@ -307,7 +307,7 @@ fn tree(leaf: &Certificate, certificates: &[Certificate], now: UnixTime) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cert::pem;
+    use crate::cert::certificates;
 
     const NOW: UnixTime = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_900_000_000));
 
@@ -320,7 +320,7 @@ mod tests {
                 env!("CARGO_MANIFEST_DIR")
             );
             let text = std::fs::read_to_string(path).unwrap();
-            certificates.extend(pem::certificates(&text).into_iter().map(Result::unwrap));
+            certificates.extend(certificates::from_pem(&text).into_iter().map(Result::unwrap));
         }
         certificates
     }

@@ -5,10 +5,9 @@
 
 use std::net::IpAddr;
 
-use super::certificate::{Certificate, ip_address};
 use super::der::{self, Reader, Value, tagged};
 use super::distinguished_name::DistinguishedName;
-use super::names::ServerName;
+use super::names::{ServerName, ip_address};
 
 /// Comparisons for one CA; real material needs a few hundred.
 const MOST_COMPARISONS: usize = 250_000;
@@ -47,6 +46,14 @@ pub(super) fn general_names(names: Reader<'_>) -> impl Iterator<Item = ServerNam
     })
 }
 
+/// What is not allowed.
+pub(super) enum Refusal {
+    /// There are more names and constraints than can be compared.
+    TooMany,
+    Subject,
+    Name(ServerName),
+}
+
 impl Constraints {
     pub(super) fn read(mut parts: Reader<'_>) -> Option<Self> {
         let mut subtrees = |number| match parts.optional(tagged(number)) {
@@ -60,9 +67,31 @@ impl Constraints {
     }
 
     /// Whether the TLS library checks all of it.
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         let mut bases = self.permitted.iter().chain(&self.excluded);
         bases.all(|base| matches!(base, Base::Dns(_) | Base::Ip(_)))
+    }
+
+    /// The first thing about a certificate with this subject and these names that is not allowed.
+    pub(super) fn refusal(
+        &self,
+        subject: &DistinguishedName,
+        names: &[ServerName],
+    ) -> Option<Refusal> {
+        let bases = self.permitted.len() + self.excluded.len();
+        if names.len() * bases > MOST_COMPARISONS {
+            return Some(Refusal::TooMany);
+        }
+        if !subject.is_empty() && !self.allow(&Given::Directory(subject)) {
+            return Some(Refusal::Subject);
+        }
+        let name = names.iter().find(|name| {
+            !self.allow(&match name {
+                ServerName::Dns(name) => Given::Dns(name),
+                ServerName::Ip(address) => Given::Ip(*address),
+            })
+        })?;
+        Some(Refusal::Name(name.clone()))
     }
 
     fn allow(&self, name: &Given<'_>) -> bool {
@@ -133,56 +162,6 @@ fn is_in_net(address: &[u8], base: &[u8]) -> bool {
             .zip(net)
             .zip(mask)
             .all(|((address, net), mask)| address & mask == net & mask)
-}
-
-/// The first name of a chain, leaf first, that a CA above does not allow, as a sentence.
-pub(super) fn broken(chain: &[Certificate]) -> Option<String> {
-    for (position, ca) in chain.iter().enumerate() {
-        let (Some(constraints), Some(below)) = (&ca.constraints, chain.get(..position)) else {
-            continue;
-        };
-        let bases = constraints.permitted.len() + constraints.excluded.len();
-        for certificate in below {
-            if certificate.names.len() * bases > MOST_COMPARISONS {
-                return Some(format!(
-                    "the name constraints of {} are too many to compare",
-                    ca.subject_text
-                ));
-            }
-            let subject = Given::Directory(&certificate.subject);
-            if !certificate.subject.is_empty() && !constraints.allow(&subject) {
-                return Some(refused(ca, &certificate.subject_text));
-            }
-            for name in &certificate.names {
-                let given = match name {
-                    ServerName::Dns(name) => Given::Dns(name),
-                    ServerName::Ip(address) => Given::Ip(*address),
-                };
-                if !constraints.allow(&given) {
-                    return Some(refused(ca, &name.to_string()));
-                }
-            }
-        }
-    }
-    None
-}
-
-fn refused(ca: &Certificate, name: &str) -> String {
-    format!(
-        "the name constraints of {} do not allow {name}",
-        ca.subject_text
-    )
-}
-
-/// Whether the TLS library can check everything that the CAs of this chain demand.
-pub(super) fn are_plain(chain: &[Certificate]) -> bool {
-    chain.iter().all(|certificate| {
-        let plain = certificate
-            .constraints
-            .as_ref()
-            .is_none_or(Constraints::is_plain);
-        plain && !certificate.critical_policies
-    })
 }
 
 #[cfg(test)]

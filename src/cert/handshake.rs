@@ -26,7 +26,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::certificate::{Certificate, key_of, subject_of};
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
-use super::{constraints, pem};
+use super::certificates;
+use super::constraints::{Constraints, Refusal};
 use crate::error::{Error, Finding, Reason};
 
 /// Flights that a handshake may take; TLS 1.3 needs three.
@@ -50,7 +51,7 @@ pub(crate) fn rehearse(
 ) -> Result<Vec<Finding>, Error> {
     // the very bytes: they are read again from the text
     let chain: Result<Vec<Certificate>, String> =
-        pem::certificates(certificate_pem).into_iter().collect();
+        certificates::from_pem(certificate_pem).into_iter().collect();
     let subject = match &chain {
         Ok(chain) => chain.first().map(|leaf| leaf.subject_text.clone()),
         Err(_) => None,
@@ -75,7 +76,7 @@ fn perform(
     now: UnixTime,
 ) -> anyhow::Result<Vec<Finding>> {
     let leaf = chain.first().context("no certificate")?;
-    if let Some(broken) = constraints::broken(chain) {
+    if let Some(broken) = broken_constraint(chain) {
         bail!("{broken}");
     }
     let mut findings = Vec::new();
@@ -92,7 +93,7 @@ fn perform(
         ));
     }
     match &parsed {
-        Some(parsed) if constraints::are_plain(chain) && names_are_plain(chain) => {
+        Some(parsed) if constraints_are_plain(chain) && names_are_plain(chain) => {
             if verified && chain.len() > 1 {
                 verify_path(parsed, chain, now)?;
             }
@@ -323,6 +324,31 @@ impl ServerCertVerifier for Possession {
     }
 }
 
+/// The first name of a chain, leaf first, that a CA above does not allow, as a sentence.
+fn broken_constraint(chain: &[Certificate]) -> Option<String> {
+    chain.iter().enumerate().find_map(|(position, ca)| {
+        let constraints = ca.constraints.as_ref()?;
+        let of = format!("the name constraints of {}", ca.subject_text);
+        chain.get(..position)?.iter().find_map(|below| {
+            Some(
+                match constraints.refusal(&below.subject, &below.names)? {
+                    Refusal::TooMany => format!("{of} are too many to compare"),
+                    Refusal::Subject => format!("{of} do not allow {}", below.subject_text),
+                    Refusal::Name(name) => format!("{of} do not allow {name}"),
+                },
+            )
+        })
+    })
+}
+
+/// Whether the TLS library can check everything that the CAs of this chain demand.
+fn constraints_are_plain(chain: &[Certificate]) -> bool {
+    chain.iter().all(|certificate| {
+        let constraints = certificate.constraints.as_ref();
+        constraints.is_none_or(Constraints::is_plain) && !certificate.critical_policies
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -363,7 +389,7 @@ mod tests {
         assert_eq!(error.reason, Reason::RehearsalFailed);
         assert!(error.to_string().contains("BadSignature"), "{error}");
 
-        let leaf = pem::certificates(&pem).remove(0).unwrap();
+        let leaf = certificates::from_pem(&pem).remove(0).unwrap();
         for pinned in [None, Some(leaf.der.clone())] {
             let verifier = Possession::of(pinned);
             let accepted = verifier.verify_server_cert(
@@ -376,7 +402,7 @@ mod tests {
             assert!(accepted.is_ok());
         }
         let (another, _) = chain(&["shop.example.com"]);
-        let another = pem::certificates(&another).remove(0).unwrap();
+        let another = certificates::from_pem(&another).remove(0).unwrap();
         let refused = Possession::of(Some(another.der)).verify_server_cert(
             &leaf.der,
             &[],

@@ -77,6 +77,14 @@ fn rooted(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
+/// The address of an `iPAddress` (RFC 5280 section 4.2.1.6): four or sixteen octets.
+pub(super) fn ip_address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        return Some(v4.into());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
 /// Names to be searched: thousands on both sides cost no more than reading them.
 #[derive(Debug, Default)]
 pub(crate) struct NameSet<'a> {

@@ -10,14 +10,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::certificate::Certificate;
 
 /// Characters of base64 in a line (RFC 7468 section 2).
 const LINE: usize = 64;
 /// So many characters of base64 in a line are the body of a block, not a word.
-const BODY: usize = 16;
-/// A longer label is none.
-const LONGEST_LABEL: usize = 40;
+pub(super) const BODY: usize = 16;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -169,49 +166,6 @@ fn is_body(line: &str) -> bool {
     line.len() >= BODY && characters.all(is_base64)
 }
 
-/// The certificates of a text in their order; for what may be one and cannot be read, why not. Keys,
-/// parameters and requests are left out.
-#[must_use]
-pub fn certificates(text: &str) -> Vec<Result<Certificate, String>> {
-    let mut certificates = Vec::new();
-    for (position, block) in blocks(text).into_iter().enumerate() {
-        let name = match block.label {
-            label if is_label(label) => format!("PEM block {} ({label})", position + 1),
-            _ => format!("PEM block {}", position + 1),
-        };
-        match block.content {
-            Err(why) => certificates.push(Err(format!("{name} {why}"))),
-            Ok(_) if is_other(block.label) => {}
-            Ok(der) => {
-                let (certificate, rest) = Certificate::first_of(&der);
-                certificates.push(certificate.map_err(|why| format!("{name}: {why:#}")));
-                // trust settings follow the certificate in OpenSSL's own form
-                let trailing = !rest.is_empty() && certificates.last().is_some_and(Result::is_ok);
-                if trailing && block.label != "TRUSTED CERTIFICATE" {
-                    certificates.push(Err(format!("{name} holds more than a certificate")));
-                }
-            }
-        }
-    }
-    certificates
-}
-
-/// Labels of what is no certificate. Everything else may be one, whatever it is called.
-fn is_other(label: &str) -> bool {
-    ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"]
-        .iter()
-        .any(|end| label.ends_with(end))
-}
-
-/// Whether it is one, and fit for a message: nothing of a body that was pasted into it.
-fn is_label(label: &str) -> bool {
-    (1..=LONGEST_LABEL).contains(&label.len())
-        && label
-            .bytes()
-            .all(|c| c.is_ascii_uppercase() || matches!(c, b' ' | b'0'..=b'9'))
-        && !label.split(' ').any(|word| word.len() >= BODY)
-}
-
 /// Writes one block, with one line end at its end.
 #[must_use]
 pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
@@ -238,6 +192,7 @@ pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::certificates::from_pem;
     use super::*;
 
     fn block(label: &str, bytes: &[u8]) -> String {
@@ -326,7 +281,7 @@ mod tests {
             ("en dashes", whole.replace("-----", "–––––"), 1),
             ("em dashes and hyphens", whole.replace("-----", "——-"), 1),
         ] {
-            let found = certificates(&text);
+            let found = from_pem(&text);
             assert!(found.iter().any(Result::is_err), "{damage}: {text:?}");
             assert_eq!(found.len(), blocks, "{damage}: {found:?}");
             for error in found.into_iter().filter_map(Result::err) {
@@ -348,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_left_out_and_what_may_be_one_is_not() {
-        let of = |label: &str| certificates(&block(label, &[5, 0])).len();
+        let of = |label: &str| from_pem(&block(label, &[5, 0])).len();
         for other in [
             "PRIVATE KEY",
             "EC PARAMETERS",

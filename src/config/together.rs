@@ -8,13 +8,12 @@ use anyhow::{bail, ensure};
 use crate::config::targets::Defaults;
 use crate::config::values::{base_url, secret_id};
 use crate::config::variables::{Given, Notes, Value};
-use crate::config::{Mode, Share, Target, Trigger};
+use crate::config::{Grantee, Mode, Share, Target, Trigger};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Region, SecretId, TlsSecretName, Uuid};
 use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
-use crate::sync::refusals::Grantee;
 
 /// Where the compute resource token is: Code Engine's path first, then the defaults of IBM's SDKs.
 const TOKEN_FILES: [&str; 3] = [

@@ -17,7 +17,6 @@ use crate::ibm::client::read_roots;
 use crate::ibm::ids::{AppName, Crn, SecretId, Uuid};
 use crate::ibm::secrets_manager::Version;
 use crate::secret::{Secret, read_file};
-use crate::sync::compare::FORCEABLE;
 use crate::text::sanitized;
 
 /// The largest file of roots: the usual bundle of all public roots has 220 KB.
@@ -215,11 +214,11 @@ pub(super) fn restart_list<'a>(
 pub(super) fn force(text: &str) -> anyhow::Result<Vec<Reason>> {
     words(text)
         .map(|word| {
-            FORCEABLE
+            Reason::FORCEABLE
                 .into_iter()
                 .find(|reason| reason.word() == word)
                 .ok_or_else(|| {
-                    let known = FORCEABLE.map(Reason::word).join(", ");
+                    let known = Reason::FORCEABLE.map(Reason::word).join(", ");
                     anyhow!("expected some of {known}, found {}", sanitized(word))
                 })
         })

@@ -6,7 +6,7 @@ use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{parse_rfc3339, same_serial};
 use crate::cert::names::{NameSet, ServerName, lost};
-use crate::cert::pem;
+use crate::cert::certificates;
 use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::secrets_manager::ListedCertificate;
 use crate::report::{CertificateRef, Match};
@@ -71,7 +71,7 @@ pub(super) struct Held {
 impl Held {
     /// What servers send first.
     pub(super) fn of(secret: &TlsSecret) -> Option<Self> {
-        let leaf = pem::certificates(&secret.certificate)
+        let leaf = certificates::from_pem(&secret.certificate)
             .into_iter()
             .next()?
             .ok()?;

@@ -157,7 +157,7 @@ impl ListedCertificate {
 }
 
 /// The types of secrets that are certificates.
-const CERTIFICATE_TYPES: &str = "public_cert,imported_cert,private_cert";
+pub(crate) const CERTIFICATE_TYPES: [&str; 3] = ["public_cert", "imported_cert", "private_cert"];
 /// Secrets of one page of a list: the API's default. More could be larger than any answer may be.
 const PAGE: usize = 200;
 /// Pages of a list.
@@ -226,8 +226,9 @@ impl<'a> SecretsManager<'a> {
         let mut found = Vec::new();
         for page in 0..MOST_PAGES {
             let offset = page * PAGE;
+            let types = CERTIFICATE_TYPES.join(",");
             let mut document = self.get(&format!(
-                "?limit={PAGE}&offset={offset}&sort=id&secret_types={CERTIFICATE_TYPES}"
+                "?limit={PAGE}&offset={offset}&sort=id&secret_types={types}"
             ))?;
             let secrets = document.objects("secrets").map_err(ApiError::Unexpected)?;
             let last = secrets.len() < PAGE;
@@ -235,8 +236,7 @@ impl<'a> SecretsManager<'a> {
                 found.push(ListedCertificate::read(secret).map_err(ApiError::Unexpected)?);
             }
             if last {
-                let types: Vec<&str> = CERTIFICATE_TYPES.split(',').collect();
-                found.retain(|secret| types.contains(&secret.secret_type.as_str()));
+                found.retain(|secret| CERTIFICATE_TYPES.contains(&secret.secret_type.as_str()));
                 return Ok(found);
             }
         }

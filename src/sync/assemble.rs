@@ -13,6 +13,7 @@ use crate::cert::certificate::{Certificate, chain_sha256, rfc3339};
 use crate::cert::chain::{self, Gap};
 use crate::cert::handshake;
 use crate::cert::key::{KeyError, PrivateKey};
+use crate::cert::certificates;
 use crate::cert::pem;
 use crate::error::{Error, Finding, Reason, error};
 use crate::secret::Secret;
@@ -207,7 +208,7 @@ fn certificates(material: &Material) -> Result<Certificates, Error> {
                 format!("{field}[{}]", before.count())
             }
         };
-        for certificate in pem::certificates(text) {
+        for certificate in certificates::from_pem(text) {
             match certificate {
                 Ok(certificate) if readable.iter().any(|other| other.der == certificate.der) => {}
                 Ok(certificate) => readable.push(certificate),

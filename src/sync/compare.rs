@@ -26,14 +26,6 @@ const PUBLIC_TOO_LATE: u64 = 24 * DAY;
 const OTHERS_TOO_LATE: u64 = 14 * DAY;
 /// Names in a message.
 const SHOWN_NAMES: usize = 20;
-/// The reasons that `FORCE` overrides: those that compare, never those that reject a certificate.
-pub(crate) const FORCEABLE: [Reason; 4] = [
-    Reason::NamesLost,
-    Reason::LessTrusted,
-    Reason::ChainShorter,
-    Reason::Older,
-];
-
 /// What is compared.
 pub(crate) struct Comparison<'a> {
     pub(crate) deployed: &'a Deployed,
@@ -390,7 +382,7 @@ mod tests {
     use rustls_pki_types::CertificateDer;
 
     use super::*;
-    use crate::cert::pem;
+    use crate::cert::certificates;
     use crate::ibm::code_engine::TlsSecret;
     use crate::secret::Secret;
     use crate::sync::assemble::assemble;
@@ -795,7 +787,7 @@ mod tests {
         };
         forced.expect("write chain-shorter", "nothing");
         // its issuer is known as a root
-        let issuer = pem::certificates(&new.issuer).remove(0).unwrap();
+        let issuer = certificates::from_pem(&new.issuer).remove(0).unwrap();
         let known: CertificateDer<'static> = issuer.der.clone();
         let known = Case {
             roots: Roots::new(vec![known]),
@@ -903,7 +895,7 @@ mod tests {
     fn only_a_public_chain_must_reach_a_known_root() {
         let codes = |public, roots| {
             let issued = issue(&Spec { public, ..SHOP });
-            let issuer = pem::certificates(&issued.issuer).remove(0).unwrap();
+            let issuer = certificates::from_pem(&issued.issuer).remove(0).unwrap();
             let roots = Roots::new(match roots {
                 true => vec![issuer.der.clone()],
                 false => Vec::new(),

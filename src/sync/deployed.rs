@@ -7,7 +7,7 @@ use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::Certificate;
 use crate::cert::key::{PrivateKey, PublicKey};
-use crate::cert::pem;
+use crate::cert::certificates;
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Services;
@@ -120,7 +120,7 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
 
 impl Deployed {
     pub(crate) fn of(secret: TlsSecret) -> Self {
-        let certificates = pem::certificates(&secret.certificate);
+        let certificates = certificates::from_pem(&secret.certificate);
         Self {
             entity_tag: secret.entity_tag.clone(),
             leaf_is_readable: certificates.first().is_some_and(Result::is_ok),

@@ -6,12 +6,12 @@
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::parse_rfc3339;
+use crate::config::Grantee;
 use crate::error::{Error, Reason, error};
 use crate::ibm::ids::Uuid;
-use crate::ibm::secrets_manager::{CertificateSecret, SecretsManager, Version};
+use crate::ibm::secrets_manager::{CERTIFICATE_TYPES, CertificateSecret, SecretsManager, Version};
 use crate::secret::Secret;
-use crate::sync::refusals::{self, Grantee};
-use crate::sync::validate::CERTIFICATE_TYPES;
+use crate::sync::refusals;
 use crate::text::sanitized;
 
 /// The texts of a certificate, its chain and its key.

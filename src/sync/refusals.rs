@@ -5,27 +5,13 @@
 //!
 //! What the job cannot know, the command looks up itself, or shows as a word in capitals.
 
+use crate::config::Grantee;
 use crate::error::{Error, Reason, error};
 use crate::ibm::api_error::{ApiError, TokenError};
 use crate::ibm::code_engine::TlsSecretRef;
-use crate::ibm::ids::{Region, Uuid};
+use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::text::sanitized;
-
-/// Whom to grant a missing permission, and where.
-#[derive(Clone, Debug)]
-pub struct Grantee {
-    /// The trusted profile, by id, name or CRN; `None` with an API key.
-    pub profile: Option<String>,
-    /// The Secrets Manager instance, if it is known.
-    pub instance: Option<Uuid>,
-    /// Where people reach Secrets Manager: its public address, if it has one.
-    pub secrets_manager: String,
-    /// The region that the job runs in, if it is known.
-    pub region: Option<Region>,
-    /// The name of the job, if it is known.
-    pub job: Option<String>,
-}
 
 impl Grantee {
     /// The command that gives the job a compute resource token.

@@ -19,7 +19,7 @@ use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Action, Leaf, Outcome};
 use crate::sync::assemble::{Bundle, assemble};
-use crate::sync::compare::{Comparison, Decision, FORCEABLE, Facts, compare, permanent_findings};
+use crate::sync::compare::{Comparison, Decision, Facts, compare, permanent_findings};
 use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::fetch::{Fetched, fetch};
 use crate::sync::validate::Task;
@@ -294,7 +294,7 @@ impl<'a> Attempt<'a, '_> {
 
     /// The command that overrides a refusal.
     fn with_force(&self, error: Error) -> Error {
-        if !FORCEABLE.contains(&error.reason) || self.task.named_by_event {
+        if !Reason::FORCEABLE.contains(&error.reason) || self.task.named_by_event {
             return error;
         }
         let variables = format!(

@@ -15,6 +15,7 @@ use crate::error::{Error, Finding, Reason, error};
 use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::events::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
 use crate::ibm::ids::{Crn, SecretId, Uuid};
+use crate::ibm::secrets_manager::CERTIFICATE_TYPES;
 use crate::report::{Action, Outcome};
 use crate::text::sanitized;
 
@@ -24,9 +25,6 @@ const LARGEST_EVENT: usize = 64 * 1024;
 const DEEPEST_WRAPPING: usize = 3;
 /// `CE_TYPE` of a Kafka subscription.
 const KAFKA: &str = "dev.knative.kafka.event";
-/// The secret types that are certificates.
-pub(crate) const CERTIFICATE_TYPES: [&str; 3] = ["public_cert", "imported_cert", "private_cert"];
-
 /// What the run is to do.
 #[derive(Debug, Default)]
 pub struct Plan {

@@ -23,10 +23,10 @@ mod certificates;
 mod check;
 /// The environment: what is refused, all at once, and what older names mean.
 mod config;
-/// Services that quote what we sent, or show secrets where none belong.
-mod echoes;
 /// Which certificate belongs to which TLS secret: `--discover`.
 mod discover;
+/// Services that quote what we sent, or show secrets where none belong.
+mod echoes;
 /// The process and its surroundings: signals, proxies, time, size, memory.
 mod edge;
 /// Event bodies: every accepted form, and what is rejected or ignored.

@@ -7,7 +7,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use sm_tls_sync::cert::certificate::Certificate;
 use sm_tls_sync::cert::key::PrivateKey;
-use sm_tls_sync::cert::pem;
+use sm_tls_sync::cert::certificates;
 use sm_tls_sync::cert::signature::Signature;
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::{Error, Reason};
@@ -213,7 +213,7 @@ pub(crate) fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certif
 fn certificates_of(material: &Material) -> Vec<Certificate> {
     let texts = material.certificates.iter().map(|(_, text)| text);
     texts
-        .flat_map(|text| pem::certificates(text))
+        .flat_map(|text| certificates::from_pem(text))
         .filter_map(Result::ok)
         .collect()
 }
