@@ -263,7 +263,7 @@ runs() {
     fi
   fi
   show_points
-  [ "$STATUS" = 0 ] || LEFT+=("The run failed. README.md says what to do for each status and reason. Then run $SCRIPT again.")
+  [ "$STATUS" = 0 ] || LEFT+=("The run failed. docs/runbook.md says what to do for each exit status. Then run $SCRIPT again.")
 }
 
 read_inputs "$@"

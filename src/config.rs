@@ -23,7 +23,7 @@ pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::{Credentials, Endpoint};
-use crate::ibm::ids::{AppName, Uuid};
+use crate::ibm::ids::{AppName, Region, Uuid};
 use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
 use crate::sync::refusals::Grantee;
@@ -55,8 +55,9 @@ pub struct Config {
     pub grantee: Grantee,
     /// The targets, in their order.
     pub targets: Vec<Target>,
-    /// The projects of the targets, and the default one, each once.
-    pub projects: Vec<Project>,
+    /// The projects of the targets, and the default one, each once, with the region that a target
+    /// names for it.
+    pub projects: Vec<(Project, Option<Region>)>,
     /// With many targets: the only secret that this run is about.
     pub only_secret: Option<Uuid>,
     /// Whether `SECRET_ID` is set.
@@ -112,6 +113,8 @@ pub struct Target {
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
     pub tls_secret: TlsSecretRef,
+    /// The region of its project, if the target names it.
+    pub region: Option<Region>,
     /// The apps to restart for it.
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.

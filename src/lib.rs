@@ -31,6 +31,7 @@
 //! | is it served, what does it mean if not | `effect.rs`, `effect/probe.rs` |
 //! | when is an app in line with a certificate | `effect/restart.rs` |
 //! | which permission is proved by which answer | `check.rs` |
+//! | which certificate belongs to which TLS secret | `discover.rs` |
 //! | variables, defaults | [`config`] |
 //! | exit statuses, reason codes | [`error`] |
 //! | the deadline, SIGTERM, all waiting | `stop.rs` |
@@ -38,6 +39,7 @@
 pub mod cert;
 mod check;
 pub mod config;
+mod discover;
 mod effect;
 pub mod error;
 pub mod ibm;
@@ -62,7 +64,7 @@ use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
-use crate::report::{Check, Outcome};
+use crate::report::{Check, Outcome, Results};
 use crate::stop::Stop;
 use crate::sync::deployed::read_deployed;
 use crate::sync::replace::{Target, fetch_and_assemble, replace};
@@ -136,6 +138,16 @@ fn beginning(count: usize, now: UnixTime) -> usize {
 pub fn check(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
     with_services(config, stop, now, |services, _| {
         check::check(services, config, now)
+    })
+}
+
+/// Lists TLS secrets and certificates, and what belongs together. Changes nothing.
+///
+/// # Errors
+/// If there is no token.
+pub fn discover(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
+    with_services(config, stop, now, |services, _| {
+        discover::discover(services, config, now)
     })
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustls_pki_types::UnixTime;
 use sm_tls_sync::config::{Config, Format, Given, Mode, help};
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::report::{Heading, Report, Results, log_check, log_outcome};
+use sm_tls_sync::report::{Heading, Report, Results, log_check, log_discovered, log_outcome};
 use sm_tls_sync::stop::Stop;
 use sm_tls_sync::sync::validate::describe;
 use sm_tls_sync::text::sanitized;
@@ -126,14 +126,17 @@ fn run(environment: &BTreeMap<String, String>, edge: &mut Edge) -> Result<Result
     let stop = Arc::new(Stop::new(edge.start, config.deadline, terminated));
     let results = match config.mode {
         Mode::Run => sm_tls_sync::run(&config, &stop, edge.now)?.into(),
-        Mode::Check | Mode::Discover => Results {
-            targets: Vec::new(),
+        Mode::Check => Results {
             checks: sm_tls_sync::check(&config, &stop, edge.now),
+            ..Results::default()
         },
+        Mode::Discover => sm_tls_sync::discover(&config, &stop, edge.now)?,
     };
     if log_targets {
         results.targets.iter().for_each(log_outcome);
         results.checks.iter().for_each(log_check);
+        let discovered = results.discovery.iter().flat_map(|found| &found.discovered);
+        discovered.for_each(log_discovered);
     }
     Ok(results)
 }

@@ -6,6 +6,7 @@
 //! The report goes to standard output and is an interface: alerts and scripts read it. Texts from
 //! events and services are made fit for a message where they enter it ([`crate::text`]).
 
+pub(crate) mod discovery;
 mod json;
 pub(crate) mod text;
 
@@ -13,9 +14,11 @@ use rustls_pki_types::UnixTime;
 use serde::{Serialize, Serializer};
 
 use crate::cert::certificate::{Certificate, rfc3339};
+use crate::cert::names::ServerName;
 use crate::config::Format;
 use crate::error::{Error, ExitStatus, Finding, Reason};
-pub use crate::report::json::{log_check, log_outcome};
+pub use crate::report::discovery::{CertificateRef, Discovered, Discovery, Match, ProposedTarget};
+pub use crate::report::json::{log_check, log_discovered, log_outcome};
 
 /// More names than this are only counted.
 const SHOWN_NAMES: usize = 20;
@@ -63,18 +66,26 @@ pub struct Leaf {
 
 impl From<&Certificate> for Leaf {
     fn from(leaf: &Certificate) -> Self {
-        let shown = leaf.names.iter().take(SHOWN_NAMES);
-        let mut names: Vec<String> = shown.map(ToString::to_string).collect();
-        if let Some(more @ 1..) = leaf.names.len().checked_sub(SHOWN_NAMES) {
-            names.push(format!("... and {more} more"));
-        }
         Self {
             serial: leaf.serial.clone(),
             not_after: leaf.not_after,
             sha256: leaf.sha256(),
-            names,
+            names: shown_names(&leaf.names),
         }
     }
+}
+
+/// The names as text, the first of many only.
+pub(crate) fn shown_names(names: &[ServerName]) -> Vec<String> {
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(SHOWN_NAMES)
+        .map(ToString::to_string)
+        .collect();
+    if let Some(more @ 1..) = names.len().checked_sub(SHOWN_NAMES) {
+        shown.push(format!("... and {more} more"));
+    }
+    shown
 }
 
 fn as_rfc3339<S: Serializer>(time: &UnixTime, serializer: S) -> Result<S::Ok, S::Error> {
@@ -311,13 +322,17 @@ pub struct Results {
     pub targets: Vec<Outcome>,
     /// Permission by permission, with `--check`.
     pub checks: Vec<Check>,
+    /// With `--discover`.
+    pub discovery: Option<Discovery>,
+    /// Why there is no more than this.
+    pub failure: Option<Error>,
 }
 
 impl From<Vec<Outcome>> for Results {
     fn from(targets: Vec<Outcome>) -> Self {
         Self {
             targets,
-            checks: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -347,11 +362,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sums up a run: its results, or the failure that came before them.
+    /// Sums up a run: its results, or the failure that kept it from having (all of) them.
     #[must_use]
     pub fn new(heading: Heading, result: Result<Results, Error>, duration_ms: u64) -> Self {
         let (results, error) = match result {
-            Ok(results) => (results, None),
+            Ok(mut results) => {
+                let failure = results.failure.take();
+                (results, failure)
+            }
             Err(error) => (Results::default(), Some(error)),
         };
         let status = match &error {
@@ -430,7 +448,6 @@ impl Results {
 
     fn message(&self) -> String {
         match self.targets.as_slice() {
-            [] if !self.checks.is_empty() => self.summary(),
             [only] => only.message.clone(),
             _ => self.summary(),
         }
@@ -438,6 +455,9 @@ impl Results {
 
     /// Counts: `2 replaced, 1 failed`.
     fn summary(&self) -> String {
+        if let Some(discovery) = &self.discovery {
+            return discovery.summary();
+        }
         if !self.checks.is_empty() {
             let names: Vec<&str> = self.red().map(|check| check.check).collect();
             return match names.as_slice() {

@@ -79,7 +79,7 @@ fn rooted(name: &str) -> &str {
 
 /// Names to be searched: thousands on both sides cost no more than reading them.
 #[derive(Debug, Default)]
-struct NameSet<'a> {
+pub(crate) struct NameSet<'a> {
     dns: HashSet<&'a str>,
     addresses: HashSet<IpAddr>,
 }
@@ -100,7 +100,7 @@ impl<'a> FromIterator<&'a ServerName> for NameSet<'a> {
 impl NameSet<'_> {
     /// Whether one of the names covers this one, as [`ServerName::covers`] says.
     #[must_use]
-    fn covers(&self, name: &ServerName) -> bool {
+    pub(crate) fn covers(&self, name: &ServerName) -> bool {
         match name {
             ServerName::Ip(address) => self.addresses.contains(address),
             ServerName::Dns(name) => {

@@ -87,13 +87,12 @@ impl Entry {
             .restart_apps
             .transpose()
             .map_err(within("restart_apps"))?;
-        let project = defaults.project(
-            project.map_err(within("project_id"))?,
-            region.map_err(within("region"))?,
-        )?;
+        let region = region.map_err(within("region"))?;
+        let project = defaults.project(project.map_err(within("project_id"))?, region.as_ref())?;
         Ok(Target {
             secret: Some(secret),
             tls_secret: TlsSecretRef { project, name },
+            region,
             restart_apps: restart_apps.unwrap_or_default(),
             hold: self.hold,
         })
@@ -116,18 +115,18 @@ impl Defaults {
     pub(super) fn project(
         &self,
         id: Option<Uuid>,
-        region: Option<Region>,
+        region: Option<&Region>,
     ) -> anyhow::Result<Project> {
         let id = id
             .or_else(|| self.project.clone())
             .ok_or_else(|| anyhow!("no project: set PROJECT_ID"))?;
-        let elsewhere = region.is_some() && region != self.own_region;
+        let elsewhere = region.is_some() && region != self.own_region.as_ref();
         let pattern = match (&self.url, &self.own_url) {
             (Some(url), _) => url,
             (None, Some(own)) if !elsewhere => own,
             _ => CODE_ENGINE,
         };
-        let base = match region.as_ref().or(self.own_region.as_ref()) {
+        let base = match region.or(self.own_region.as_ref()) {
             Some(region) => pattern.replace("{region}", &region.to_string()),
             None if pattern.contains("{region}") => {
                 bail!("no region: set CODE_ENGINE_URL, or \"region\" in the target")

@@ -26,8 +26,9 @@ const TOKEN_FILES: [&str; 3] = [
 /// The targets, and what follows from them.
 pub(super) struct Targets {
     pub(super) targets: Vec<Target>,
-    /// The projects of the targets, and the default one, each once.
-    pub(super) projects: Vec<Project>,
+    /// The projects of the targets, and the default one, each once, with the region that a target
+    /// names for it.
+    pub(super) projects: Vec<(Project, Option<Region>)>,
     /// The secret to which `SECRET_ID` limits the run.
     pub(super) only_secret: Option<Uuid>,
 }
@@ -182,15 +183,23 @@ impl Given<'_> {
                 Vec::new()
             }
         };
-        let default_project = defaults.project(None, None).ok();
-        let mut projects: Vec<Project> = default_project.into_iter().collect();
-        for target in &targets {
-            if !projects.contains(&target.tls_secret.project) {
-                projects.push(target.tls_secret.project.clone());
-            }
+        let default_project = defaults.project(None, None);
+        // a value that was not understood is a problem already
+        let missing = !self.project.given || self.project.value.is_some();
+        if mode == Mode::Discover
+            && sources.is_empty()
+            && missing
+            && let Err(e) = &default_project
+        {
+            self.notes.problem(self.project.name, e);
         }
-        if mode == Mode::Discover && projects.is_empty() && !self.project.given {
-            self.notes.problem(self.project.name, "is required");
+        let mut projects: Vec<(Project, Option<Region>)> =
+            default_project.into_iter().map(|p| (p, None)).collect();
+        for target in &targets {
+            let project = &target.tls_secret.project;
+            if !projects.iter().any(|(known, _)| known == project) {
+                projects.push((project.clone(), target.region.clone()));
+            }
         }
         Targets {
             targets,
@@ -219,6 +228,7 @@ impl Given<'_> {
             Ok(project) => Some(Target {
                 secret,
                 tls_secret: TlsSecretRef { project, name },
+                region: None,
                 restart_apps: self.restart_apps.value.take().unwrap_or_default(),
                 hold: self.hold.value.unwrap_or(false),
             }),

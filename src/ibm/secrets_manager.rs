@@ -158,8 +158,8 @@ impl ListedCertificate {
 
 /// The types of secrets that are certificates.
 const CERTIFICATE_TYPES: &str = "public_cert,imported_cert,private_cert";
-/// Secrets of one page of a list: the most that the API gives.
-const PAGE: usize = 1000;
+/// Secrets of one page of a list: the API's default. More could be larger than any answer may be.
+const PAGE: usize = 200;
 /// Pages of a list.
 const MOST_PAGES: usize = 50;
 
@@ -227,7 +227,7 @@ impl<'a> SecretsManager<'a> {
         for page in 0..MOST_PAGES {
             let offset = page * PAGE;
             let mut document = self.get(&format!(
-                "?limit={PAGE}&offset={offset}&secret_types={CERTIFICATE_TYPES}"
+                "?limit={PAGE}&offset={offset}&sort=id&secret_types={CERTIFICATE_TYPES}"
             ))?;
             let secrets = document.objects("secrets").map_err(ApiError::Unexpected)?;
             let last = secrets.len() < PAGE;

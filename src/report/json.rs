@@ -4,11 +4,14 @@
 //! fits, failed targets come first and whole, then those with findings, then the others with what
 //! identifies them. What does not fit is counted. Nothing is lost: every target also has a log line.
 
+mod discovery;
+
 use log::Level;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::Finding;
+pub use crate::report::json::discovery::log_discovered;
 use crate::report::{Check, CheckState, Leaf, Outcome, Report, Served, State};
 
 /// The longest line.
@@ -16,7 +19,7 @@ const LONGEST: usize = 15 * 1024;
 /// The largest part of it for one of several targets, if not all of them fit.
 const LARGEST_ITEM: usize = 4 * 1024;
 /// For the counts of what does not fit, which are known last.
-const RESERVED: usize = 64;
+const RESERVED: usize = 128;
 /// A command is shown whole or not at all.
 const LONGEST_COMMAND: usize = 800;
 
@@ -72,6 +75,18 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     checks_omitted: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
+    discovered: Option<Vec<Box<RawValue>>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    discovered_omitted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proposed_targets: Option<Vec<Box<RawValue>>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    proposed_targets_omitted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unused_certificates: Option<Vec<Box<RawValue>>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    unused_certificates_omitted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Finding>,
 }
 
@@ -90,6 +105,12 @@ pub(super) fn line(report: &Report) -> String {
         targets_omitted: 0,
         checks: Vec::new(),
         checks_omitted: 0,
+        discovered: None,
+        discovered_omitted: 0,
+        proposed_targets: None,
+        proposed_targets_omitted: 0,
+        unused_certificates: None,
+        unused_certificates_omitted: 0,
         error: report.error.as_ref().map(|error| error.cut(cap)),
     };
     let largest = match report.error {
@@ -106,6 +127,9 @@ pub(super) fn line(report: &Report) -> String {
     let room = LONGEST - RESERVED - json(&line).get().len();
     (line.targets, line.targets_omitted) = fill(room, &report.results.targets);
     (line.checks, line.checks_omitted) = fill(room, &report.results.checks);
+    if let Some(found) = &report.results.discovery {
+        line.discovery(found);
+    }
     json(&line).get().to_owned()
 }
 

@@ -3,6 +3,8 @@
 //! What matters is near the end, where a terminal shows it: failed targets come last. Nothing is cut;
 //! commands are on lines of their own, ready to paste.
 
+mod discovery;
+
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::rfc3339;
@@ -35,6 +37,9 @@ pub(super) fn text(report: &Report, colors: bool, now: UnixTime) -> String {
         page.target(target, projects.len() > 1);
     }
     page.checks(&report.results.checks);
+    if let Some(found) = &report.results.discovery {
+        page.discovery(found);
+    }
     page.summary(report);
     page.text.truncate(page.text.trim_end().len());
     page.text

@@ -58,14 +58,19 @@ impl Grantee {
 
     /// Adds how to let the job read this secret: access is granted per secret group.
     fn read_secret(&self, error: Error, id: &Uuid) -> Error {
-        let instance = self
-            .instance
-            .as_ref()
-            .map_or_else(|| "INSTANCE_ID".to_owned(), ToString::to_string);
         let group = format!(
             "\"$(ibmcloud secrets-manager secret-metadata --service-url {} --id {id} --output json | jq -r .secret_group_id)\"",
             self.secrets_manager
         );
+        self.read_group(error, &group)
+    }
+
+    /// Adds how to let the job read the secrets of a group.
+    fn read_group(&self, error: Error, group: &str) -> Error {
+        let instance = self
+            .instance
+            .as_ref()
+            .map_or_else(|| "INSTANCE_ID".to_owned(), ToString::to_string);
         match self.profile {
             Some(_) => error.hint("grant the profile the role SecretsReader on its secret group").command(format!(
                 "ibmcloud iam trusted-profile-policy-create {} --roles SecretsReader --service-name secrets-manager \
@@ -139,6 +144,29 @@ pub(crate) fn secret(failure: ApiError, id: &Uuid, version: Version, grantee: &G
             Reason::SecretsManagerRefused,
             "cannot read secret {id}: {failure}"
         ),
+    }
+}
+
+/// Why Secrets Manager did not list its certificates.
+pub(crate) fn certificates(failure: ApiError, grantee: &Grantee) -> Error {
+    let failure = match not_the_service(failure, grantee) {
+        Ok(error) => return error,
+        Err(failure) => failure,
+    };
+    let error = |reason| {
+        error!(
+            reason,
+            "cannot list the certificates in Secrets Manager: {failure}"
+        )
+    };
+    match failure.status() {
+        Some(401) => error(Reason::SecretForbidden)
+            .hint("a context-based restriction or an IP allowlist may be the cause"),
+        Some(403) => grantee.read_group(error(Reason::SecretForbidden), "SECRET_GROUP_ID"),
+        Some(404) => error(Reason::SecretsManagerRefused)
+            .hint("check that SECRETS_MANAGER_URL is an instance of the plan Standard or Trial"),
+        _ if failure.temporary() => error(Reason::SecretsManagerUnavailable),
+        _ => error(Reason::SecretsManagerRefused),
     }
 }
 

@@ -6,8 +6,9 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a broken expectation shall stop the test, loudly"
+    reason = "a broken expectation must stop the test, and a test says what it skips"
 )]
 
 /// The alerts match real reports, and their scripts do what they say.
