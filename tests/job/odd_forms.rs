@@ -17,7 +17,8 @@ fn files(paths: &[&str]) -> String {
     paths.iter().map(|path| file(path)).collect()
 }
 
-/// The PEM block of a key file, without the line that says that it protects nothing.
+/// The PEM block of a key file, without the line that says that it protects nothing: no output may
+/// hold any of what goes in as a key.
 fn key_block(path: &str) -> String {
     let text = file(path);
     text[text.find("-----BEGIN").unwrap()..].to_owned()
@@ -27,7 +28,7 @@ fn key_block(path: &str) -> String {
 fn given(scene: &Scene, certificates: &[&str], key: &str) {
     let material = Material {
         certificate: Some(files(certificates)),
-        private_key: Some(file(key)),
+        private_key: Some(key_block(key)),
         ..Material::default()
     };
     scene
@@ -92,15 +93,19 @@ fn a_key_in_any_form_is_written_in_one_that_every_server_loads() {
     }
 }
 
-/// Comparing public keys is not enough: while the deployed form does not load, nothing is in line.
+/// Comparing public keys is not enough: while the deployed form does not load, nothing is in line. (A
+/// tab after the dashes loads everywhere.)
 #[test]
 fn a_deployed_key_that_servers_do_not_load_is_replaced_by_itself_in_a_good_form() {
     let scene = Scene::new();
-    for (leaf, odd, good) in KEYS.into_iter().filter(|(_, odd, good)| odd != good) {
+    for (leaf, odd, good) in KEYS
+        .into_iter()
+        .filter(|(_, odd, good)| odd != good && !odd.ends_with("-tab-after-begin"))
+    {
         for held in [good, odd] {
             let leaf = format!("chain/leaf-{leaf}");
             let chain = [&leaf, "chain/intermediate"];
-            deployed(&scene, &files(&chain), &file(&format!("keys/{odd}")));
+            deployed(&scene, &files(&chain), &key_block(&format!("keys/{odd}")));
             given(&scene, &chain, &format!("keys/{held}"));
             scene.run().expect(0, "replaced");
             let written = scene.tls_secret();
@@ -144,17 +149,23 @@ fn odd_deployed() -> Vec<(&'static str, String, String)> {
         "trusted-leaf",
     ]
     .into_iter()
-    .map(|name| (name, file(&format!("deployed/{name}")), file("keys/p256")))
+    .map(|name| {
+        (
+            name,
+            file(&format!("deployed/{name}")),
+            key_block("keys/p256"),
+        )
+    })
     .collect();
     odd.push((
         "a key without its public half",
         file("deployed/plain"),
-        file("keys/p256-pkcs8-without-public"),
+        key_block("keys/p256-pkcs8-without-public"),
     ));
     odd.push((
         "RSA of 3000 bits",
         files(&["chain/leaf-rsa3000", "chain/intermediate"]),
-        file("keys/rsa3000"),
+        key_block("keys/rsa3000"),
     ));
     odd
 }
@@ -178,10 +189,13 @@ fn an_odd_deployed_secret_sets_the_bar() {
         // its issuer is deployed
         given(&scene, &["chain/leaf-p256"], "keys/p256");
         let run = scene.run();
-        run.expect(0, "replaced");
+        // written, if what is deployed is not the same in a form that everything loads
+        assert_eq!(run.status, 0, "{}", run.target().message);
         finds(&run, "chain-completed");
-        let written = scene.tls_secret().tls_cert;
-        assert_eq!(written, files(&["chain/leaf-p256", "chain/intermediate"]));
+        if run.target().action == "replaced" {
+            let written = scene.tls_secret().tls_cert;
+            assert_eq!(written, files(&["chain/leaf-p256", "chain/intermediate"]));
+        }
     }
 }
 
@@ -205,7 +219,7 @@ fn an_odd_deployed_secret_is_renewed() {
 #[track_caller]
 fn comes_in(given_now: &[&str], written: &[&str]) -> Vec<Run> {
     let scene = Scene::new();
-    let over_chain = (file("deployed/plain"), file("keys/p256"));
+    let over_chain = (file("deployed/plain"), key_block("keys/p256"));
     let befores = [("placeholder".to_owned(), "none".to_owned()), over_chain];
     befores
         .into_iter()
@@ -322,7 +336,7 @@ fn an_unreadable_block_where_the_chain_has_a_gap_is_refused() {
     ] {
         for (certificate, key) in [
             ("placeholder".to_owned(), "none".to_owned()),
-            (file("deployed/plain"), file("keys/p256")),
+            (file("deployed/plain"), key_block("keys/p256")),
         ] {
             deployed(&scene, &certificate, &key);
             given(&scene, &certificates, "keys/p256");
@@ -343,7 +357,7 @@ fn names_that_no_client_can_ask_for_are_never_lost() {
         let before = files(&[before, "chain/intermediate"]);
         scene
             .cloud
-            .put_tls_secret(&project, UNMAPPED, &before, &file("keys/p256"));
+            .put_tls_secret(&project, UNMAPPED, &before, &key_block("keys/p256"));
         given(&scene, &[leaf, "chain/intermediate"], "keys/p256");
         scene.start().env("TLS_SECRET_NAME", UNMAPPED).run()
     };
@@ -377,7 +391,7 @@ fn texts_that_only_look_like_pem_are_unreadable_and_no_mismatch() {
         placeholder(&scene);
         let material = Material {
             certificate: Some(text),
-            private_key: Some(file("keys/p256")),
+            private_key: Some(key_block("keys/p256")),
             ..Material::default()
         };
         scene
@@ -402,7 +416,7 @@ fn an_unreadable_block_is_told_with_its_field() {
     let material = Material {
         certificate: Some(file("chain/leaf-p256")),
         ca_chain: Some(vec![file("chain/root"), broken]),
-        private_key: Some(file("keys/p256")),
+        private_key: Some(key_block("keys/p256")),
         ..Material::default()
     };
     scene

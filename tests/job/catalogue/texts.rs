@@ -174,7 +174,7 @@ fn missing(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
     let relabelled = |label: &str| leaf.pem.replace(" CERTIFICATE-", &format!(" {label}-"));
     let mut cases: Vec<Case> = [
         ("an empty text", String::new()),
-        ("only text", "the certificate comes by courier".to_owned()),
+        ("only text", "it comes by courier on Monday".to_owned()),
         (
             "base64 without BEGIN and END",
             BASE64_STANDARD.encode(der(&leaf.pem)),
