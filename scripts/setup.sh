@@ -164,6 +164,7 @@ find_certificates() {
 
 # Lists the certificates, at the public address of the instance, or else at the private one.
 call_secrets_manager() {
+  local why=()
   begin "certificates of Secrets Manager ${IN[secrets-manager]}" "ibmcloud secrets-manager secrets --service-url $SM_PRIVATE_URL"
   for SM_URL in "${SM_PRIVATE_URL/.private./.}" "$SM_PRIVATE_URL"; do
     if try ibmcloud secrets-manager secrets --service-url "$SM_URL" \
@@ -171,8 +172,9 @@ call_secrets_manager() {
       cut_to_json
       return
     fi
-    sed 's/^/  /' "$TMP/errors" "$TMP/out" >&2
+    why+=("$SM_URL: $(cat "$TMP/errors" "$TMP/out")")
   done
+  printf '%s\n' "${why[@]}" >&2
   wrong "Secrets Manager does not answer, neither at its public nor at its private address." \
     "If it has a private address only: run setup on that network, or add --group-id (and --secret-id)." \
     "If its plan is Vault Dedicated: this job needs the plan Standard or Trial."

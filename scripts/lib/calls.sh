@@ -72,7 +72,7 @@ run() {
 # some commands print a sentence instead of an empty list.
 cut_to_json() {
   OUT=$(awk '
-    !json && match($0, /\[[ \t]*([]{["]|$)|\{[ \t]*(["}]|$)/) { json = 1; $0 = substr($0, RSTART) }
+    !json && match($0, /\[[ \t]*(\]|[{"[]|$)|[{][ \t]*(["}]|$)/) { json = 1; $0 = substr($0, RSTART) }
     json' "$TMP/out")
   : "${OUT:=null}"
 }

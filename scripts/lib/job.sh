@@ -28,7 +28,7 @@ tls_secrets() {
     if try ibmcloud ce secret create --format tls --name "$name" \
       --cert-chain-file "$TMP/chain.pem" --private-key-file "$TMP/key.pem" -q; then
       report 'done'
-    elif grep -qi 'already exist' "$TMP/errors" "$TMP/out"; then
+    elif grep -qi 'already.exist' "$TMP/errors" "$TMP/out"; then
       report 'already there'
     else
       fail

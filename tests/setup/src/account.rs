@@ -61,6 +61,8 @@ pub struct Freedom {
     pub policies_opaque: bool,
     /// Code Engine's JSON has the shape of its API, instead of Kubernetes'.
     pub code_engine_v2: bool,
+    /// The table of secrets has another layout than IBM's example.
+    pub odd_tables: bool,
     /// Notices on standard output, before and after what was asked for.
     pub notices: bool,
     /// `jobrun submit --wait` exits 0 also if the run failed.
@@ -111,6 +113,7 @@ impl Freedom {
             notices: bit(6),
             failed_run_exits_zero: bit(7),
             slow_access: bit(8),
+            odd_tables: bit(13),
             logs: match of_four(9) {
                 0 => Logs::Late,
                 1 => Logs::Never,

@@ -37,9 +37,14 @@ pub(crate) const COMMANDS: &[Command] = &[
             return failed("the keys of all secrets: not in a script");
         }
         let all = s.rest.all(&s.path("secrets")?, "secrets");
+        let bullet = if s.account.freedom.odd_tables {
+            "- "
+        } else {
+            ""
+        };
         let row = |one: &Value| {
             format!(
-                "{}   {}   2   1d\n",
+                "{bullet}{}   {}   2   1d\n",
                 one["name"].as_str().unwrap_or_default(),
                 one["format"].as_str().unwrap_or_default()
             )

@@ -134,9 +134,11 @@ impl Session<'_> {
                 topic.as_object_mut().map(|topic| topic.remove("sources"));
             }
         }
-        let Value::Array(all) = found[collection].take() else {
+        let Value::Array(mut all) = found[collection].take() else {
             return failed(format!("no {collection}: {found}"));
         };
+        // the order is not documented; this one puts setup's topics on a later page
+        all.sort_by_key(|one| one["name"].to_string());
         let number = |flag: &str, default| match call.flag(flag).map(str::parse) {
             None => Ok(default),
             Some(Ok(number)) => Ok(number),

@@ -35,7 +35,7 @@ fn mail_is_set_up_once_however_many_topics_there_are() {
         site.world.event_notifications_instance_id
     );
     for number in 0..105 {
-        let topic = json!({ "name": format!("topic-{number}"), "sources": [] });
+        let topic = json!({ "name": format!("other-{number}"), "sources": [] });
         rest.call(Door::EventNotifications, "POST", &topics, Some(&topic))
             .unwrap();
     }

@@ -237,6 +237,7 @@ fn a_second_run_changes_nothing_and_all_can_be_removed() {
             notices: true,
             empty_lists: EmptyList::Sentence,
             slow_access: true,
+            code_engine_v2: true,
             logs: Logs::Never,
             ..likely
         },
@@ -245,6 +246,8 @@ fn a_second_run_changes_nothing_and_all_can_be_removed() {
             policies_v2: true,
             nothing_found_is_empty: true,
             empty_lists: EmptyList::NotFound,
+            odd_tables: true,
+            logs: Logs::Never,
             ..likely
         },
     ] {
