@@ -194,13 +194,11 @@ impl Given<'_> {
     pub fn logging(&self) -> Logging {
         Logging {
             level: self.log_level.value.unwrap_or(LevelFilter::Info),
-            format: self
-                .log_format
-                .value
-                .unwrap_or(match self.in_code_engine() {
-                    true => Format::Json,
-                    false => Format::Text,
-                }),
+            format: match self.log_format.value {
+                Some(format) => format,
+                None if self.in_code_engine() => Format::Json,
+                None => Format::Text,
+            },
         }
     }
 
@@ -249,12 +247,7 @@ impl Config {
         let instance = given.instance();
         let credentials = given.credentials();
         let secret_id_given = given.secret.given;
-        let version = given.version.value.unwrap_or_default();
-        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && secret_id_given)
-        {
-            let what = "previous is only valid in a manual run with SECRET_ID";
-            given.notes.problem(given.version.name, what);
-        }
+        let version = given.version(&trigger);
         let secret = given.notes.own_secret(&mut given.secret, instance.as_ref());
         let unreadable_secret = given
             .notes

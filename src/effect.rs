@@ -46,7 +46,7 @@ pub(crate) fn verify(
             Probe::Warn | Probe::Require => probe_domains(services, policy, config, &in_line),
         },
     );
-    let defect = restarted.as_ref().err().or(reports.as_ref().err());
+    let defect = restarted.as_ref().err().or_else(|| reports.as_ref().err());
     if let Some(error) = defect {
         let message = error.to_string();
         for target in targets.iter_mut().filter(|t| t.synced.is_some()) {

@@ -73,7 +73,7 @@ use crate::sync::{Policy, Services};
 
 /// Targets that go through the steps together: enough to keep all threads busy, few enough for a
 /// bounded memory, and for progress in every run that its deadline cuts.
-const CHUNK: usize = 32;
+const CHUNK: usize = 24;
 
 /// Does the run: what the trigger asks for, target by target.
 ///
@@ -94,10 +94,13 @@ pub fn run(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outco
             dry_run: config.dry_run,
             scheduled: plan.scheduled,
         };
+        // runs begin at different targets: if the deadline always cuts them, each gets its turn
+        let (last, first) = plan.tasks.split_at(beginning(plan.tasks.len(), now));
         let mut targets = Vec::new();
-        for tasks in plan.tasks.chunks(CHUNK) {
+        for tasks in first.chunks(CHUNK).chain(last.chunks(CHUNK)) {
             targets.extend(bring_in_line(services, &policy, tasks));
         }
+        targets.rotate_left(first.len());
         if !config.dry_run {
             effect::verify(services, &policy, config, &mut targets);
         }
@@ -119,6 +122,15 @@ pub fn run(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outco
         outcomes.extend(plan.settled);
         Ok(outcomes)
     })
+}
+
+/// The first target of this run among `count`: any, chosen by the clock. A single chunk begins at the
+/// beginning.
+fn beginning(count: usize, now: UnixTime) -> usize {
+    // multiplying by the golden ratio spreads neighbouring seconds (Knuth, TAOCP 6.4)
+    let spread = now.as_secs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let chunks = count.div_ceil(CHUNK);
+    usize::try_from(spread).unwrap_or_default() % chunks.max(1) * CHUNK
 }
 
 /// Tests every permission separately, and changes nothing.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustls_pki_types::UnixTime;
 use sm_tls_sync::config::{Config, Format, Given, Mode, help};
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::report::{Heading, Report, Results, log_discovered, log_outcome};
+use sm_tls_sync::report::{Heading, Report, Results, log_check, log_discovered, log_outcome};
 use sm_tls_sync::stop::Stop;
 use sm_tls_sync::sync::validate::describe;
 use sm_tls_sync::text::sanitized;
@@ -134,6 +134,7 @@ fn run(environment: &BTreeMap<String, String>, edge: &mut Edge) -> Result<Result
     };
     if log_targets {
         results.targets.iter().for_each(log_outcome);
+        results.checks.iter().for_each(log_check);
         let discovered = results.discovery.iter().flat_map(|found| &found.discovered);
         discovered.for_each(log_discovered);
     }

@@ -279,3 +279,79 @@ impl Write for Stream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn network() -> (Network, Arc<AtomicBool>) {
+        let terminated = Arc::new(AtomicBool::new(false));
+        let stop = Stop::new(Instant::now(), 3600, Arc::clone(&terminated));
+        (Network::new(Arc::new(stop)), terminated)
+    }
+
+    fn known(network: &Network, host: &str, found: Found) {
+        lock(&network.names.hosts).insert(host.to_owned(), found);
+    }
+
+    #[test]
+    fn the_name_service_is_asked_once() {
+        let (network, _) = network();
+        let addresses: [IpAddr; 1] = ["192.0.2.7".parse().unwrap()];
+        // a name that no name service knows (RFC 6761 section 6.4)
+        known(&network, "shop.invalid", Found::Addresses(addresses.into()));
+        let found = network.look_up("shop.invalid", 443, LONG).unwrap();
+        assert_eq!(found, ["192.0.2.7:443".parse().unwrap()]);
+        network.forget("shop.invalid");
+        assert!(network.look_up("shop.invalid", 443, LONG).is_err());
+        let literal = network.look_up("[::1]", 8443, LONG).unwrap();
+        assert_eq!(literal, ["[::1]:8443".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_name_service_that_hangs_is_not_awaited() {
+        let (network, terminated) = network();
+        known(&network, "hangs.invalid", Found::Pending);
+        let look_up = |limit| network.look_up("hangs.invalid", 443, limit).unwrap_err();
+        let error = look_up(Duration::from_millis(300));
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        terminated.store(true, Ordering::Relaxed);
+        assert_eq!(look_up(LONG).to_string(), "the run is over");
+        // a write in flight has a little more time
+        let error = as_write(|| look_up(Duration::from_millis(300)));
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn bytes_that_drip_do_not_extend_the_limit() {
+        let (network, terminated) = network();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut client, _) = listener.accept().unwrap();
+                client.set_read_timeout(Some(SLICE / 4)).unwrap();
+                while client.write_all(b".").is_ok() {
+                    // the pause between two bytes; it ends when the client goes
+                    if matches!(client.read(&mut [0]), Ok(0)) {
+                        break;
+                    }
+                }
+            });
+            let mut stream = network.reach(&[address], LONG).unwrap();
+            let mut buffer = [0; 1000];
+            stream.ends_in(SLICE * 3);
+            let error = stream.read_exact(&mut buffer).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            stream.ends_in(LONG);
+            terminated.store(true, Ordering::Relaxed);
+            let error = stream.read_exact(&mut buffer).unwrap_err();
+            assert_eq!(error.to_string(), "the run is over");
+        });
+    }
+}

@@ -18,7 +18,7 @@ use crate::cert::names::ServerName;
 use crate::config::Format;
 use crate::error::{Error, ExitStatus, Finding, Reason};
 pub use crate::report::discovery::{CertificateRef, Discovered, Discovery, Match, ProposedTarget};
-pub use crate::report::json::{log_discovered, log_outcome};
+pub use crate::report::json::{log_check, log_discovered, log_outcome};
 
 /// More names than this are only counted.
 const SHOWN_NAMES: usize = 20;

@@ -7,10 +7,10 @@ use std::thread;
 
 use crate::error::{Error, Reason, error};
 
-/// Threads at a time: kind to the services, small in memory.
+/// Threads at a time: easy on the services, small in memory.
 const MOST_THREADS: usize = 8;
 
-/// [`each_of`] with a number of threads that is kind to the services.
+/// [`each_of`] with a number of threads that is easy on the services.
 pub(crate) fn each<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
@@ -67,7 +67,8 @@ fn defect() -> Error {
     )
 }
 
-/// Calls `work` with each number below `count`, whatever panics. Not generic: it exists once.
+/// Calls `work` with each number below `count`, whatever panics. Not generic, to avoid one copy per
+/// caller in the binary.
 fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
     let next = AtomicUsize::new(0);
     let go_on = || {

@@ -77,7 +77,7 @@ resource "ibm_logs_alert_definition" "run_failed" {
   instance_id   = local.cloud_logs_id
   region        = local.cloud_logs_region
   name          = "${var.name}: a run failed"
-  description   = "A run of sm-tls-sync ended with a status other than 0. The fields status, message, error and targets[].reason of the report say why; the README of sm-tls-sync has a heading for each reason."
+  description   = "A run of sm-tls-sync ended with a status other than 0. The fields status, message, error and targets[].reason of the report say why; docs/runbook.md and docs/reasons.md of sm-tls-sync say what to do."
   enabled       = true
   priority      = "p2"
   type          = "logs_immediate_or_unspecified"

@@ -1,110 +1,117 @@
 #!/usr/bin/env bash
-# From Secrets Manager's event to a job run: registration, topics, destination, subscriptions.
-# Sourced by setup.sh, not run; NAME, MARKER and the like are its variables.
-# shellcheck disable=SC2034,SC2153
+# From an event of Secrets Manager to a job run or a mail: registration, topics, destination,
+# subscriptions. Sourced, not run.
+# shellcheck disable=SC2016,SC2034,SC2153 # variables of jq; variables for and of the scripts
 
 EVENT=com.ibm.cloud.secrets-manager
+# What tells that a topic or a subscription exists already: its description says who made it, and for
+# what. (Names are not unique.)
+KNOWN_BY=description
 
-# Makes Secrets Manager a source of Event Notifications; REGISTERED tells whether it is one.
+# Makes Secrets Manager a source of Event Notifications; REGISTERED: is it one?
 registration() {
-  local registered register
+  local name=$1 registered register
   REGISTERED=true
   begin "registration of Secrets Manager at Event Notifications" \
     "ibmcloud event-notifications sources --instance-id $EN_GUID"
-  pages sources ibmcloud event-notifications sources
-  if jq -e --arg crn "$SM_CRN" 'any(.[]; .id == $crn)' <<<"$OUT" >/dev/null; then
+  pages ibmcloud event-notifications sources
+  if [ -n "$(id_where id "$SM_CRN")" ]; then
     report 'already there'
     return
   fi
   register="ibmcloud secrets-manager notifications-registration-create --service-url $SM_PRIVATE_URL"
-  register+=" --event-notifications-instance-crn $EN_CRN --event-notifications-source-name ${IN[name]}"
-  if ! "$SM_IS_REACHED"; then
+  register+=" --event-notifications-instance-crn $EN_CRN --event-notifications-source-name $name"
+  if [ -z "$SM_URL" ]; then
     REGISTERED=false
     report 'to be done'
-    LEFT+=("Somebody on the private network registers Secrets Manager at Event Notifications:" "  $register")
+    LEFT+=("Someone on the private network has to register Secrets Manager at Event Notifications:" "  $register"
+      "Then run $SCRIPT again: it makes topic and subscription, which need the registration.")
     return
   fi
   if glance ibmcloud secrets-manager notifications-registration --service-url "$SM_URL" --output json -q; then
-    registered=$(jq -r '.event_notifications_instance_crn // empty' <<<"$OUT")
-    if [ -n "$registered" ] && [ "$registered" != "$EN_CRN" ]; then
+    registered=$(ask -r '.event_notifications_instance_crn? // empty')
+    [ -z "$registered" ] || [ "$registered" = "$EN_CRN" ] ||
       stop "Secrets Manager is registered at another instance: $registered" \
-        "It can have one only, and others may use it: give that one as --event-notifications."
-    fi
+        "It can have only one, and others may use it: choose that one with --event-notifications."
   fi
-  make ibmcloud secrets-manager notifications-registration-create --service-url "$SM_URL" \
-    --event-notifications-instance-crn "$EN_CRN" --event-notifications-source-name "${IN[name]}" \
+  make_patiently ibmcloud secrets-manager notifications-registration-create --service-url "$SM_URL" \
+    --event-notifications-instance-crn "$EN_CRN" --event-notifications-source-name "$name" \
     --event-notifications-source-description "life cycle of secrets" --output json -q
 }
 
 # Rules that let these types of events through.
 rules() {
-  jq -nc --arg event "$EVENT" '[$ARGS.positional[]
-    | {enabled: true, event_type_filter: "$.type == \u0027\($event).\(.)\u0027"}]' --args "$@"
+  printf '%s\n' "$@" | jq -Rnc --arg event "$EVENT" '[inputs
+    | {enabled: true, event_type_filter: "$.type == \u0027\($event).\(.)\u0027"}]'
 }
 
-# A topic for events of this Secrets Manager: name, description, rules; id in TOPIC_ID.
+# A topic: name, description, CRN of the source, rules; its id is TOPIC_ID.
 topic() {
   local name=$1 description=$2 sources
-  sources=$(jq -nc --arg crn "$SM_CRN" --argjson rules "$3" '[{id: $crn, rules: $rules}]')
+  sources=$(jq -nc --arg crn "$3" --argjson rules "$4" '[{id: $crn, rules: $rules}]')
   begin "topic $name" "ibmcloud event-notifications topics --instance-id $EN_GUID"
-  pages topics ibmcloud event-notifications topics
-  TOPIC_ID=$(marked "$description")
-  if [ -n "$TOPIC_ID" ]; then
-    look ibmcloud event-notifications topic --instance-id "$EN_GUID" --id "$TOPIC_ID" --output json -q
-    if jq -e --argjson want "$sources" '(has("sources") | not) or any(.sources[]?; .id == $want[0].id and
-        (($want[0].rules | map(.event_type_filter)) - [.rules[]?.event_type_filter] == []))' <<<"$OUT" >/dev/null; then
+  pages ibmcloud event-notifications topics
+  TOPIC_ID=$(id_where "$KNOWN_BY" "${!KNOWN_BY}")
+  if [ -n "$TOPIC_ID" ] && [ "$KNOWN_BY" = name ]; then
+    report 'already there'
+    return
+  elif [ -n "$TOPIC_ID" ]; then
+    look ibmcloud event-notifications topic --instance-id "$EN_GUID" --id "$TOPIC_ID" --output json
+    if ask -e --argjson want "$sources" '(has("sources") | not) or any(.sources[]?; .id == $want[0].id and
+        (($want[0].rules | map(.event_type_filter)) - [.rules[]?.event_type_filter] == []))' >/dev/null; then
       report 'already there'
       return
     fi
-    # A source that was removed took its rules along; they cannot be put back in place.
-    look ibmcloud event-notifications topic-delete --instance-id "$EN_GUID" --id "$TOPIC_ID" --force
+    # Removing a source removes its rules from all topics, and a filter cannot be put back in place.
+    run ibmcloud event-notifications topic-delete --instance-id "$EN_GUID" --id "$TOPIC_ID" --force
   fi
-  make ibmcloud event-notifications topic-create --instance-id "$EN_GUID" --name "$name" \
-    --description "$description" --sources "$sources" --output json -q
-  TOPIC_ID=$(jq -r .id <<<"$OUT")
+  make_patiently ibmcloud event-notifications topic-create --instance-id "$EN_GUID" --name "$name" \
+    --description "$description" --sources "$sources" --output json
+  TOPIC_ID=$(ask -r .id)
 }
 
-# The job as a destination; id in DESTINATION_ID.
+# The job as a destination: its name and description, CRN of its project; the id is DESTINATION_ID.
 destination() {
-  local config
-  begin "destination $NAME: job $NAME of project $JOB_PROJECT_NAME" \
+  local name=$1 description=$2 config
+  begin "destination $name: job $name of project ${NAME_OF[$JOB_PROJECT]}" \
     "ibmcloud event-notifications destinations --instance-id $EN_GUID"
-  pages destinations ibmcloud event-notifications destinations
-  DESTINATION_ID=$(marked "$MARKER")
+  pages ibmcloud event-notifications destinations
+  DESTINATION_ID=$(id_where description "$description")
   if [ -n "$DESTINATION_ID" ]; then
     report 'already there'
     return
   fi
-  config=$(jq -nc --arg crn "$JOB_PROJECT_CRN" --arg job "$NAME" \
-    '{params: {type: "job", project_crn: $crn, job_name: $job}}')
-  make ibmcloud event-notifications destination-create --instance-id "$EN_GUID" --name "$NAME" --type ibmce \
-    --description "$MARKER" --config "$config" --output json -q
-  DESTINATION_ID=$(jq -r .id <<<"$OUT")
+  config=$(jq -nc --arg crn "$3" --arg job "$name" '{params: {type: "job", project_crn: $crn, job_name: $job}}')
+  make_patiently ibmcloud event-notifications destination-create --instance-id "$EN_GUID" --name "$name" \
+    --type ibmce --description "$description" --config "$config" --output json
+  DESTINATION_ID=$(ask -r .id)
 }
 
-# From a topic to a destination: name, description, topic, destination, further flags.
+# From a topic to a destination: name, description, topic, destination, more flags.
 subscription() {
   local name=$1 description=$2 topic=$3 destination=$4
   shift 4
   begin "subscription $name" "ibmcloud event-notifications subscriptions --instance-id $EN_GUID"
-  pages subscriptions ibmcloud event-notifications subscriptions
-  if [ -n "$(marked "$description")" ]; then
+  pages ibmcloud event-notifications subscriptions
+  if [ -n "$(id_where "$KNOWN_BY" "${!KNOWN_BY}")" ]; then
     report 'already there'
     return
   fi
   make ibmcloud event-notifications subscription-create --instance-id "$EN_GUID" --name "$name" \
-    --description "$description" --topic-id "$topic" --destination-id "$destination" "$@" --output json -q
+    --description "$description" --topic-id "$topic" --destination-id "$destination" "$@" --output json
 }
 
-# Letters to people when Secrets Manager cannot renew, or a certificate ends.
-alerts() {
-  local address=$1 mail attributes
-  topic "$NAME-alerts" "$MARKER, alerts" "$(<scripts/alerts/email-rules.json)"
-  begin "built-in mail of Event Notifications" "ibmcloud event-notifications destinations --instance-id $EN_GUID"
-  pages destinations ibmcloud event-notifications destinations
-  mail=$(jq -r 'first(.[] | select(.type == "smtp_ibm") | .id) // empty' <<<"$OUT")
-  [ -n "$mail" ] || stop "The instance has no destination of type smtp_ibm."
-  attributes=$(jq -nc --arg to "$address" '{invited: [$to], add_notification_payload: true,
-    reply_to_mail: $to, reply_to_name: "certificates", from_name: "certificates"}')
-  subscription "$NAME-alerts" "$MARKER, alerts" "$TOPIC_ID" "$mail" --attributes "$attributes"
+# E-mail about the events of a source: name and description of topic and subscription, CRN of the
+# source, rules, addresses by comma.
+mail() {
+  local name=$1 description=$2 destination attributes
+  topic "$name" "$description" "$3" "$4"
+  begin "built-in e-mail of Event Notifications" "ibmcloud event-notifications destinations --instance-id $EN_GUID"
+  pages ibmcloud event-notifications destinations
+  destination=$(id_where type smtp_ibm)
+  [ -n "$destination" ] || stop 'The instance has no destination of type smtp_ibm, which every instance should have.'
+  attributes=$(jq -nc --arg to "$5" '($to | split(",") | map(gsub("^ +| +$"; ""))) as $people
+    | {invited: $people, add_notification_payload: true, reply_to_mail: $people[0],
+      reply_to_name: "certificates", from_name: "certificates"}')
+  subscription "$name" "$description" "$TOPIC_ID" "$destination" --attributes "$attributes"
 }

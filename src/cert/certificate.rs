@@ -78,7 +78,8 @@ pub struct Certificate {
     /// Whether a critical extension is about policies, which the TLS library does not know.
     pub(super) critical_policies: bool,
     key_signs_certificates: bool,
-    unknown_critical: bool,
+    /// Whether clients do not know a critical extension.
+    pub(super) unknown_critical: bool,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
 }
@@ -133,6 +134,14 @@ impl<'a> Parts<'a> {
             extensions,
         })
     }
+
+    /// The serial number as people write it, without the sign of a positive number.
+    const fn serial_bytes(&self) -> &'a [u8] {
+        match self.serial {
+            [0, rest @ ..] if !rest.is_empty() => rest,
+            serial => serial,
+        }
+    }
 }
 
 /// The content of the key algorithm's identifier and the key of a certificate, whatever else it holds.
@@ -179,28 +188,19 @@ impl Certificate {
         let issuer = DistinguishedName::read(parts.issuer).context("its issuer is unreadable")?;
         let public_key = PublicKey::read(parts.key_algorithm, parts.key)
             .context("its public key is unreadable")?;
-        let serial = match parts.serial {
-            [0, rest @ ..] if !rest.is_empty() => rest,
-            serial => serial,
-        };
-        let mut oddity = None;
-        if serial.len() > LONGEST_SERIAL {
-            oddity = Some(format!(
+        let serial = parts.serial_bytes();
+        let ((not_before, not_after), strict) =
+            validity(parts.validity).context("its validity is unreadable")?;
+        let oddity = if serial.len() > LONGEST_SERIAL {
+            Some(format!(
                 "has a serial number of {} bytes, expected at most {LONGEST_SERIAL}",
                 serial.len()
-            ));
+            ))
         } else if parts.signed.algorithm != parts.inner_algorithm {
-            oddity = Some("names two different signature algorithms".to_owned());
-        }
-        let mut validity = parts.validity;
-        let mut time = || {
-            let (time, strict) = time(validity.next()?)?;
-            if !strict {
-                oddity = Some("has a date that is not in the form YYMMDDHHMMSSZ".to_owned());
-            }
-            Some(time)
+            Some("names two different signature algorithms".to_owned())
+        } else {
+            (!strict).then(|| "has a date that is not in the form YYMMDDHHMMSSZ".to_owned())
         };
-        let (not_before, not_after) = time().zip(time()).context("its validity is unreadable")?;
         let names = |name| text(name).map(|text| sanitized(&text)).unwrap_or_default();
         let mut certificate = Self {
             subject_text: names(parts.subject),
@@ -390,6 +390,13 @@ fn boolean(parts: &mut Reader<'_>, oddity: &mut Option<String>) -> bool {
         *oddity = Some("has a boolean that is neither 00 nor ff".to_owned());
     }
     content != [0]
+}
+
+/// Both ends of a validity, and whether both are written as the standard says.
+fn validity(mut ends: Reader<'_>) -> Option<((UnixTime, UnixTime), bool)> {
+    let (from, strict_from) = time(ends.next()?)?;
+    let (until, strict_until) = time(ends.next()?)?;
+    Some(((from, until), strict_from && strict_until))
 }
 
 /// A time (RFC 5280 section 4.1.2.5), and whether it is written as the standard says: servers take

@@ -242,11 +242,15 @@ mod tests {
         let inside = Given::Ip([192, 0, 2, 7].into());
         assert!(allow(&[net.clone(), dns("x.example")], &[], inside));
         assert!(!allow(
-            &[net.clone()],
+            std::slice::from_ref(&net),
             &[],
             Given::Ip([192, 0, 3, 7].into())
         ));
-        assert!(!allow(&[net.clone()], &[], Given::Ip(IpAddr::V6(1.into()))));
+        assert!(!allow(
+            std::slice::from_ref(&net),
+            &[],
+            Given::Ip(IpAddr::V6(1.into()))
+        ));
         assert!(allow(&[net, Base::Other], &[], Given::Dns("a.example")));
     }
 }

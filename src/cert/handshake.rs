@@ -23,7 +23,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::certificate::{Certificate, key_of};
+use super::certificate::{Certificate, key_of, subject_of};
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
 use super::{constraints, pem};
@@ -42,7 +42,7 @@ const SHOWN_NAMES: usize = 20;
 ///
 /// # Errors
 /// [`Reason::RehearsalFailed`], with what the server or the client said.
-pub fn rehearse(
+pub(crate) fn rehearse(
     certificate_pem: &str,
     key_pem: &str,
     verified: bool,
@@ -81,7 +81,7 @@ fn perform(
     let mut findings = Vec::new();
     // policies are the one thing that clients know and the library does not
     let parsed = match ParsedCertificate::try_from(&leaf.der) {
-        Err(_) if leaf.critical_policies => None,
+        Err(_) if leaf.critical_policies && !leaf.unknown_critical => None,
         parsed => Some(parsed?),
     };
     let (names, unusable) = client_names(leaf, parsed.as_ref());
@@ -92,14 +92,14 @@ fn perform(
         ));
     }
     match &parsed {
-        Some(parsed) if constraints::are_plain(chain) => {
+        Some(parsed) if constraints::are_plain(chain) && names_are_plain(chain) => {
             if verified && chain.len() > 1 {
                 verify_path(parsed, chain, now)?;
             }
         }
         _ => findings.push(Finding::new(
             Reason::RehearsalIncomplete,
-            "the chain has a constraint or a policy that the rehearsal cannot check: TLS clients do",
+"the rehearsal cannot check everything in the chain (policies, constraints on directory names, names in other string types): TLS clients can",
         )),
     }
     let name = names
@@ -108,6 +108,12 @@ fn perform(
         .context("no TLS client can ask for any of its names")?;
     possession(chain, key_pem, name, now)?;
     Ok(findings)
+}
+
+/// Whether each issuer's name is spelled alike on both sides: the library compares bytes.
+fn names_are_plain(chain: &[Certificate]) -> bool {
+    let mut links = chain.iter().zip(chain.iter().skip(1));
+    links.all(|(signed, issuer)| Some(signed.issuer_bytes()) == subject_of(&issuer.der))
 }
 
 /// The path from the leaf to the top of the chain, as a TLS client verifies it.
@@ -314,5 +320,79 @@ impl ServerCertVerifier for Possession {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_790_812_800));
+
+    /// A leaf with these names and its issuer as PEM, and the leaf's key.
+    fn chain(names: &[&str]) -> (String, KeyPair) {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_key = KeyPair::generate().unwrap();
+        let issuer = ca.self_signed(&ca_key).unwrap().pem();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&key, &Issuer::new(ca, ca_key))
+            .unwrap();
+        (leaf.pem() + &issuer, key)
+    }
+
+    #[test]
+    fn a_sound_chain_passes_and_names_its_unusable_names() {
+        let (pem, key) = chain(&["shop.example.com", "*.example.com", "shop.example.com:443"]);
+        let findings = rehearse(&pem, &key.serialize_pem(), true, NOW).unwrap();
+        let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
+        assert_eq!(messages, ["no TLS client can ask for shop.example.com:443"]);
+    }
+
+    /// The verifier of the probe accepts any leaf, but not without its key.
+    #[test]
+    fn another_key_fails() {
+        let (pem, _) = chain(&["shop.example.com"]);
+        let other = KeyPair::generate().unwrap().serialize_pem();
+        let error = rehearse(&pem, &other, true, NOW).unwrap_err();
+        assert_eq!(error.reason, Reason::RehearsalFailed);
+        assert!(error.to_string().contains("BadSignature"), "{error}");
+
+        let leaf = pem::certificates(&pem).remove(0).unwrap();
+        for pinned in [None, Some(leaf.der.clone())] {
+            let verifier = Possession::of(pinned);
+            let accepted = verifier.verify_server_cert(
+                &leaf.der,
+                &[],
+                &ServerName::try_from("shop.example.com").unwrap(),
+                &[],
+                NOW,
+            );
+            assert!(accepted.is_ok());
+        }
+        let (another, _) = chain(&["shop.example.com"]);
+        let another = pem::certificates(&another).remove(0).unwrap();
+        let refused = Possession::of(Some(another.der)).verify_server_cert(
+            &leaf.der,
+            &[],
+            &ServerName::try_from("shop.example.com").unwrap(),
+            &[],
+            NOW,
+        );
+        assert!(refused.is_err());
+    }
+
+    #[test]
+    fn no_usable_name_and_no_certificate_fail() {
+        for pem in [chain(&["*"]).0, "nothing".to_owned()] {
+            let key = KeyPair::generate().unwrap().serialize_pem();
+            let error = rehearse(&pem, &key, true, NOW).unwrap_err();
+            assert_eq!(error.reason, Reason::RehearsalFailed);
+        }
     }
 }

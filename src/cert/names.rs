@@ -79,7 +79,7 @@ fn rooted(name: &str) -> &str {
 
 /// Names to be searched: thousands on both sides cost no more than reading them.
 #[derive(Debug, Default)]
-pub struct NameSet<'a> {
+pub(crate) struct NameSet<'a> {
     dns: HashSet<&'a str>,
     addresses: HashSet<IpAddr>,
 }
@@ -100,7 +100,7 @@ impl<'a> FromIterator<&'a ServerName> for NameSet<'a> {
 impl NameSet<'_> {
     /// Whether one of the names covers this one, as [`ServerName::covers`] says.
     #[must_use]
-    pub fn covers(&self, name: &ServerName) -> bool {
+    pub(crate) fn covers(&self, name: &ServerName) -> bool {
         match name {
             ServerName::Ip(address) => self.addresses.contains(address),
             ServerName::Dns(name) => {
@@ -117,7 +117,7 @@ impl NameSet<'_> {
 
 /// The names of `old` that `new` does not cover. What no client can ask for is never lost.
 #[must_use]
-pub fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a ServerName> {
+pub(crate) fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a ServerName> {
     let new: NameSet<'_> = new.iter().collect();
     old.iter()
         .filter(|name| !new.covers(name) && name.can_be_asked_for())
@@ -127,7 +127,7 @@ pub fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a ServerName
 /// The names that `domains`, which are served with the certificate, need and lose: a lost name covered
 /// them and no new one does. A wildcard needs every name below it: its clients may ask for any.
 #[must_use]
-pub fn needed<'a>(
+pub(crate) fn needed<'a>(
     domains: &'a [ServerName],
     lost: &[&'a ServerName],
     new: &[ServerName],

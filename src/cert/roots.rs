@@ -12,20 +12,20 @@ use super::signature::Signature;
 
 /// The roots.
 #[derive(Debug)]
-pub struct Roots {
+pub(crate) struct Roots {
     further: Vec<CertificateDer<'static>>,
 }
 
 impl Roots {
     /// The built-in roots and `further` ones.
     #[must_use]
-    pub const fn new(further: Vec<CertificateDer<'static>>) -> Self {
+    pub(crate) const fn new(further: Vec<CertificateDer<'static>>) -> Self {
         Self { further }
     }
 
     /// Whether a known root signed `certificate`, or is it.
     #[must_use]
-    pub fn reached_by(&self, certificate: &Certificate) -> bool {
+    pub(crate) fn reached_by(&self, certificate: &Certificate) -> bool {
         // the same bytes nearly always: only then each name has to be read
         let same_bytes = |subject: &[u8]| subject == certificate.issuer_bytes();
         let same_name =
@@ -45,7 +45,7 @@ impl Roots {
 
     /// How current the built-in roots are, in words: the start of the newest of them.
     #[must_use]
-    pub fn age(&self) -> String {
+    pub(crate) fn age(&self) -> String {
         let newest = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
             .filter_map(|root| Certificate::from_der(root.clone()).ok())

@@ -30,8 +30,10 @@ Environment:
     for variable in VARIABLES {
         text.push_str(&format!("  {}\n", variable.name));
         text.push_str(&indented(variable.meaning));
-        if !variable.default.is_empty() {
-            text.push_str(&indented(&format!("default: {}", variable.default)));
+        match variable.default {
+            "" => {}
+            required if required.starts_with("required") => text.push_str(&indented(required)),
+            default => text.push_str(&indented(&format!("default: {default}"))),
         }
         for older in variable.older {
             let word = match older.eq_ignore_ascii_case(variable.name) {

@@ -8,11 +8,12 @@ use anyhow::{bail, ensure};
 use crate::config::targets::Defaults;
 use crate::config::values::{base_url, secret_id};
 use crate::config::variables::{Given, Notes, Value};
-use crate::config::{Mode, Share, Target};
+use crate::config::{Mode, Share, Target, Trigger};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Region, SecretId, TlsSecretName, Uuid};
 use crate::ibm::proxy::Proxy;
+use crate::ibm::secrets_manager::Version;
 use crate::sync::refusals::Grantee;
 
 /// Where the compute resource token is: Code Engine's path first, then the defaults of IBM's SDKs.
@@ -72,6 +73,16 @@ impl Given<'_> {
             self.notes.problem(self.instance.name, what);
         }
         set.or(host)
+    }
+
+    pub(super) fn version(&mut self, trigger: &Trigger) -> Version {
+        let version = self.version.value.unwrap_or_default();
+        let manual = matches!(trigger, Trigger::Manual) && self.secret.given;
+        if version == Version::Previous && !manual {
+            let what = "previous is only valid in a manual run with SECRET_ID";
+            self.notes.problem(self.version.name, what);
+        }
+        version
     }
 
     pub(super) fn credentials(&mut self) -> Option<Credentials> {
@@ -288,9 +299,8 @@ impl Given<'_> {
     /// Code Engine injects both variables; without them the run is the whole array.
     pub(super) fn share(&mut self) -> Share {
         let number = |name| self.environment.get(name).map(|text| text.parse::<usize>());
-        let size = match number("JOB_ARRAY_SIZE") {
-            Some(Ok(size @ 1..)) => size,
-            _ => return Share { index: 0, size: 1 },
+        let Some(Ok(size @ 1..)) = number("JOB_ARRAY_SIZE") else {
+            return Share { index: 0, size: 1 };
         };
         let index = match number("JOB_INDEX") {
             Some(Ok(index)) if index < size => index,

@@ -80,7 +80,7 @@ variables! {
         "first label of that host, if it is a UUID",
         "the instance that events must come from";
     profile_id: String = one_line, "IAM_PROFILE_ID",
-        "one of the three is required in Code Engine",
+        "required in Code Engine: one of the three",
         "trusted profile to assume, by ID";
     profile_name: String = one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME",
         "",
@@ -172,7 +172,7 @@ variables! {
 }
 
 /// More problems than this are only counted.
-const SHOWN_PROBLEMS: usize = 20;
+const SHOWN_PROBLEMS: usize = 50;
 
 /// What is wrong, and what is deprecated.
 #[derive(Default)]

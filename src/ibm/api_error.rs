@@ -199,8 +199,11 @@ impl fmt::Display for TokenError {
 
 impl fmt::Display for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown =
-            |claim: &Option<String>| claim.as_deref().map_or("unknown".to_owned(), sanitized);
+        let shown = |claim: &Option<String>| {
+            claim
+                .as_deref()
+                .map_or_else(|| "unknown".to_owned(), sanitized)
+        };
         write!(
             f,
             "project {}, component type {}, component {}",

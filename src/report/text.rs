@@ -150,10 +150,15 @@ impl Page {
 
     /// A table in groups, one for each thing that is checked; the commands follow.
     fn checks(&mut self, checks: &[Check]) {
+        if checks.is_empty() {
+            return;
+        }
         let mut group = None;
         for check in checks {
-            if group.replace(&check.subject) != Some(&check.subject) && !check.subject.is_empty() {
-                self.line(&check.subject);
+            let before = group.replace(&check.subject);
+            if before != Some(&check.subject) && !check.subject.is_empty() {
+                let gap = if before.is_some() { "\n" } else { "" };
+                self.line(&format!("{gap}{}", check.subject));
             }
             let (color, state) = match check.state {
                 CheckState::Green => (GREEN, "ok"),
@@ -175,8 +180,10 @@ impl Page {
 
     fn summary(&mut self, report: &Report) {
         if let Some(error) = &report.error {
-            let text = format!("{}: {}", error.code, error.message);
-            self.colored(RED, "error", &text);
+            self.colored(RED, "error", error.code.word());
+            for part in error.message.split("; ") {
+                self.hanging("    ", 4, part);
+            }
             self.command(error.command.as_ref());
             self.text.push('\n');
         }

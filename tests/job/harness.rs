@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use local_cloud::{
@@ -149,6 +149,27 @@ pub(crate) struct Finding {
     pub(crate) command: Option<String>,
 }
 
+impl Report {
+    /// Only a long report leaves something out; a command is one line.
+    fn is_complete_if_short(&self, length: usize) {
+        let of_targets = self.targets.iter();
+        let omitted: usize = of_targets
+            .map(|target| target.findings_omitted + target.served_omitted)
+            .chain([self.targets_omitted, self.checks_omitted])
+            .sum();
+        assert!(omitted == 0 || length > 8 * 1024, "{self:#?}");
+        let of_targets = self.targets.iter().flat_map(|target| {
+            let of_findings = target.findings.iter().map(|finding| &finding.command);
+            of_findings.chain([&target.command])
+        });
+        let of_checks = self.checks.iter().map(|check| &check.command);
+        let of_error = self.error.iter().map(|error| &error.command);
+        for command in of_targets.chain(of_checks).chain(of_error).flatten() {
+            assert!(!command.contains(['\n', '\r']), "{command}");
+        }
+    }
+}
+
 /// A finished run.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -187,6 +208,7 @@ impl Run {
             _ => "error",
         };
         assert_eq!(report.level, level, "{shown}");
+        report.is_complete_if_short(line.len());
         Self {
             status,
             report,
@@ -278,26 +300,38 @@ impl Start<'_> {
         run
     }
 
-    /// The exit status and the report for people.
-    pub(crate) fn text(self) -> (Option<i32>, String) {
-        let output = self.arg("--output").arg("text").output();
+    /// The exit status, and what is on standard output.
+    pub(crate) fn printed(self) -> (i32, String) {
+        let output = self.command(PROGRAM).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        (output.status.code(), text)
+        let log = String::from_utf8(output.stderr).unwrap();
+        let leak = leaks::find(&format!("{text}\n{log}"), &self.scene.secrets());
+        assert!(leak.is_none(), "{leak:?}: {text}\n{log}");
+        (output.status.code().unwrap(), text)
     }
 
-    fn output(&self) -> Output {
-        Command::new(PROGRAM)
+    /// The same with a terminal as standard output.
+    pub(crate) fn on_a_terminal(mut self) -> String {
+        const PTY: &str = "import pty, sys; pty.spawn(sys.argv[1:])";
+        let program = ["-c", PTY, PROGRAM].map(str::to_owned);
+        self.arguments.splice(0..0, program);
+        let output = self.command("python3").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .envs(&self.environment)
             .args(&self.arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 
     /// The same where others may write meanwhile.
     pub(crate) fn run_beside_others(self) -> Run {
-        let output = self.output();
+        let output = self.command(PROGRAM).output().unwrap();
         Run::checked(
             output.status.code(),
             &String::from_utf8(output.stdout).unwrap(),

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sm_tls_sync::config::VARIABLES;
@@ -90,6 +91,86 @@ fn every_reason_has_a_heading_in_the_docs_and_every_heading_a_reason() {
         .map(|(reason, _)| reason.word())
         .collect();
     assert_eq!(headings, words);
+}
+
+/// The pages of the repository: `.md` in these folders.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = root.join("tests").read_dir().unwrap();
+    let mut folders: Vec<PathBuf> = tests.map(|entry| entry.unwrap().path()).collect();
+    folders.extend(["", "docs", "scripts/alerts", "terraform"].map(|folder| root.join(folder)));
+    let files = folders.iter().filter(|folder| folder.is_dir());
+    let files = files.flat_map(|folder| folder.read_dir().unwrap());
+    files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// The text without blocks of code.
+fn prose(text: &str) -> Vec<&str> {
+    let mut in_fence = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        in_fence ^= fence;
+        !in_fence && !fence && !line.starts_with("    ")
+    });
+    lines.collect()
+}
+
+/// The anchors of a page: its headings, in lower case, with hyphens for spaces and without
+/// punctuation.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let headings = prose(&text).into_iter().filter_map(|line| {
+        let heading = line.trim_start_matches('#').strip_prefix(' ')?;
+        line.starts_with('#').then_some(heading.trim())
+    });
+    headings
+        .map(|heading| {
+            let kept = heading.to_lowercase().replace(' ', "-");
+            kept.chars()
+                .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+                .collect()
+        })
+        .collect()
+}
+
+/// Markdown's links, and the pictures in HTML.
+fn links(text: &str) -> Vec<String> {
+    let text = prose(text).join(" ");
+    let mut found = Vec::new();
+    for (open, close) in [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')] {
+        let rest = text.split(open).skip(1);
+        found.extend(rest.filter_map(|rest| Some(rest.split_once(close)?.0.to_owned())));
+    }
+    found
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let (mut count, mut broken) = (0, Vec::new());
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            if link.contains("://") {
+                continue;
+            }
+            count += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let file = match path {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            let there = file.exists()
+                && (anchor.is_empty() || file.is_file() && anchors(&file).contains(anchor));
+            if !there {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(count > 150, "only {count} links were found");
 }
 
 /// Blocking by design: an async runtime would be the larger half of the binary. One TLS provider:

@@ -2,19 +2,16 @@
 //! without a restart.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use local_cloud::TlsSecret;
 use serde_json::{Value, json};
 
 use crate::envoy::{Envoy, TLS_CONTEXT};
-use crate::{Process, bounded, succeed, write};
+use crate::{Process, await_line, bounded, succeed, write};
 
 /// Ends when dropped.
 pub(crate) struct Ingress {
@@ -50,7 +47,7 @@ impl Ingress {
         )?;
 
         let child = Command::new(&envoy.binary)
-            // shared memory for hot restarts would make neighbours of two Envoys
+            // hot restarts share memory, also between Envoys that do not belong together
             .args(["--disable-hot-restart", "--concurrency", "1"])
             .args([
                 "--log-level",
@@ -129,26 +126,6 @@ fn bootstrap(secrets: &Path, protocol: &str) -> Value {
             "filter_chains": [{ "filters": [page], "transport_socket": tls }],
         }] },
     })
-}
-
-/// Returns once a line of a log has these words. The rest is read and dropped: nobody writes into a
-/// full pipe.
-fn await_line(log: impl Read + Send + 'static, words: &str) -> anyhow::Result<()> {
-    let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(log).lines().map_while(Result::ok) {
-            let _ = sender.send(line);
-        }
-    });
-    let end = Instant::now() + Duration::from_secs(60);
-    let mut before = String::new();
-    loop {
-        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(line) if line.contains(words) => return Ok(()),
-            Ok(line) => before += &format!("{line}\n"),
-            Err(_) => bail!("no {words:?} in its log: {before}"),
-        }
-    }
 }
 
 /// A folder with `tls.crt` and `tls.key` that are replaced together, as Kubernetes does it: both

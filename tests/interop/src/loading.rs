@@ -99,6 +99,9 @@ const DIFFERENCES: &[(&str, &str, Verdict, &str)] = &[
 const OLD_PARSER: &str = "its BoringSSL has another parser for PKCS#8, with its own messages";
 
 pub(crate) fn check(envoys: &[Envoy]) -> anyhow::Result<()> {
+    if envoys.is_empty() {
+        return Ok(());
+    }
     let mut wrong = Vec::new();
     for (row, make, usual) in TABLE {
         let (certificate, key) = make().with_context(|| (*row).to_owned())?;

@@ -1,6 +1,5 @@
 //! Pebble as CA, and the ACME client that orders from it.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,10 +8,17 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus,
     RetryPolicy,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_RSA_SHA256};
 
 use crate::clients::serial;
-use crate::{KeyAlgorithm, Process, bounded, free_port, rsa_key, self_signed, succeed, write};
+use crate::{Process, await_line, bounded, free_port, self_signed, succeed, write};
+
+/// Key of a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyAlgorithm {
+    Ecdsa,
+    Rsa,
+}
 
 /// What one order gave, as PEM.
 pub(crate) struct Issued {
@@ -58,14 +64,7 @@ impl Pebble {
             .context("start pebble")?;
         let mut process = Process(child);
         let log = process.0.stdout.take().context("pebble's log")?;
-        let mut lines = BufReader::new(log).lines();
-        for line in lines.by_ref() {
-            if line?.contains("ACME directory available at") {
-                break;
-            }
-        }
-        // somebody has to read the rest, or pebble stops at a full pipe
-        std::thread::spawn(move || lines.for_each(drop));
+        await_line(log, "ACME directory available at").context("pebble does not start")?;
 
         let mut curl = bounded("curl");
         curl.args([
@@ -113,7 +112,7 @@ impl Pebble {
     pub(crate) fn issue(&self, names: &[&str], algorithm: KeyAlgorithm) -> anyhow::Result<Issued> {
         let key = match algorithm {
             KeyAlgorithm::Ecdsa => KeyPair::generate()?,
-            KeyAlgorithm::Rsa => KeyPair::from_pem(&rsa_key()?)?,
+            KeyAlgorithm::Rsa => KeyPair::generate_for(&PKCS_RSA_SHA256)?,
         };
         let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut request = CertificateParams::new(owned)?;

@@ -288,16 +288,31 @@ impl FaultGuard {
 
     /// Waits until at least `count` requests have been parked here in all.
     pub fn wait_parked(&self, count: u32, timeout: Duration) -> anyhow::Result<()> {
+        self.wait("parked", |counts| counts.parked, count, timeout)
+    }
+
+    /// Waits until it has struck at least `count` requests.
+    pub fn wait_struck(&self, count: u32, timeout: Duration) -> anyhow::Result<()> {
+        self.wait("struck", |counts| counts.struck, count, timeout)
+    }
+
+    fn wait(
+        &self,
+        what: &str,
+        of: fn(&Counts) -> u32,
+        count: u32,
+        timeout: Duration,
+    ) -> anyhow::Result<()> {
         let counts = lock(&self.active.counts);
         let (counts, timed_out) = self
             .active
             .changed
-            .wait_timeout_while(counts, timeout, |counts| counts.parked < count)
+            .wait_timeout_while(counts, timeout, |counts| of(counts) < count)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         anyhow::ensure!(
             !timed_out.timed_out(),
-            "{} of {count} requests parked at {:?} within {timeout:?}",
-            counts.parked,
+            "{} of {count} requests {what} at {:?} within {timeout:?}",
+            of(&counts),
             self.active.fault.route,
         );
         Ok(())

@@ -25,7 +25,7 @@ pub(crate) fn iam(status: u16, code: &str, message: &str, details: &str) -> Resp
         "errorMessage": message,
         "errorDetails": details,
         "context": {
-            "requestId": format!("bG9jYWwtY2xvdWQ-{}", uuid::Uuid::new_v4().simple()),
+            "requestId": format!("aWFt-{}", uuid::Uuid::new_v4().simple()),
             "requestType": "incoming.Identity_Token",
             "url": "https://iam.cloud.ibm.com",
             "startTime": moment,

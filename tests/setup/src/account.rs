@@ -1,5 +1,6 @@
 //! What the stand-in knows of the account, and what it remembers from one command to the next.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,12 +15,16 @@ pub struct Account {
     pub api_key: String,
     /// Service instances, Code Engine projects among them.
     pub instances: Vec<Instance>,
-    /// Installed plug-ins.
-    pub plugins: Vec<String>,
+    /// Installed plug-ins: name and version.
+    pub plugins: Vec<(String, String)>,
     /// Is somebody logged in?
     pub logged_in: bool,
-    /// Can this machine reach Secrets Manager's public endpoint?
+    /// Has Secrets Manager a public endpoint?
     pub secrets_manager_public: bool,
+    /// Is this machine on IBM's private network?
+    pub private_network: bool,
+    /// What the log of a build says when it fails; none: builds succeed.
+    pub build_fails: Option<String>,
     /// How the documents' gaps are filled.
     pub freedom: Freedom,
     /// Which command shall fail.
@@ -46,14 +51,79 @@ pub struct Instance {
 pub struct Freedom {
     /// A look-up that finds nothing exits 0 and prints nothing, instead of failing.
     pub nothing_found_is_empty: bool,
-    /// Lists of links and policies stand inside of an object.
+    /// How a list without entries is printed.
+    pub empty_lists: EmptyList,
+    /// Lists of links and policies are inside of an object.
     pub wrapped_lists: bool,
-    /// Policies in the shape of version 2 of their API.
+    /// Policies are printed in the shape of version 2 of their API.
     pub policies_v2: bool,
-    /// Policies are shown in a shape that tells nothing but their ids.
+    /// Policies are printed in a shape that has nothing but their ids.
     pub policies_opaque: bool,
+    /// Code Engine's JSON has the shape of its API, instead of Kubernetes'.
+    pub code_engine_v2: bool,
+    /// Notices on standard output, before and after what was asked for.
+    pub notices: bool,
     /// `jobrun submit --wait` exits 0 also if the run failed.
     pub failed_run_exits_zero: bool,
+    /// When the log of a run can be read.
+    pub logs: Logs,
+    /// Profiles and roles are not known to other commands right after their creation.
+    pub slow_access: bool,
+}
+
+/// How a list without entries is printed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum EmptyList {
+    /// `[]`
+    #[default]
+    Brackets,
+    /// `null`: a Go slice that was never filled.
+    Null,
+    /// A sentence for people.
+    Sentence,
+    /// Links and policies of a profile: as if the profile were not found. Others: `[]`.
+    NotFound,
+}
+
+/// When the log of a run can be read.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Logs {
+    /// At once.
+    #[default]
+    AtOnce,
+    /// At the second try.
+    Late,
+    /// Not after the end of the run.
+    Never,
+}
+
+impl Freedom {
+    /// One way to fill all gaps.
+    pub fn of_seed(seed: u64) -> Self {
+        let bit = |place: u32| seed >> place & 1 == 1;
+        let of_four = |place: u32| seed >> place & 3;
+        Self {
+            nothing_found_is_empty: bit(0),
+            wrapped_lists: bit(1),
+            policies_v2: bit(2),
+            policies_opaque: of_four(3) == 0,
+            code_engine_v2: bit(5),
+            notices: bit(6),
+            failed_run_exits_zero: bit(7),
+            slow_access: bit(8),
+            logs: match of_four(9) {
+                0 => Logs::Late,
+                1 => Logs::Never,
+                _ => Logs::AtOnce,
+            },
+            empty_lists: match of_four(11) {
+                0 => EmptyList::Brackets,
+                1 => EmptyList::Null,
+                2 => EmptyList::Sentence,
+                _ => EmptyList::NotFound,
+            },
+        }
+    }
 }
 
 /// From some command on that changes something, all of these fail.
@@ -82,6 +152,10 @@ pub struct State {
     pub profiles: Vec<Profile>,
     /// How many commands tried to change something.
     pub changes: u64,
+    /// Profiles and roles that are new: how many commands still do not know them.
+    pub unknown: BTreeMap<String, u8>,
+    /// How often the log of a run was asked for.
+    pub logs_asked: BTreeMap<String, u8>,
 }
 
 /// An authorization between two instances.

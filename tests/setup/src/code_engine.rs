@@ -1,11 +1,11 @@
-//! `ce`: projects, secrets, configmaps, jobs, job runs, cron subscriptions.
+//! `ce`: projects, secrets, configmaps, jobs, cron subscriptions.
 
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::rest::Door;
-use crate::session::{Command, Outcome, Problem, Session, failed, shown};
+use crate::session::{Command, Outcome, Problem, Session, failed, shown, shown_list};
 use crate::table::Call;
 
 macro_rules! command {
@@ -21,23 +21,32 @@ macro_rules! command {
     };
 }
 
+pub(crate) mod job_runs;
+
+use job_runs::BUILD_RUN;
+
 const NAME: &[&str] = &["--name"];
 /// Without `--force` they ask, and nobody answers here.
 const DELETE: &[&str] = &["--name", "--force"];
 
 pub(crate) const COMMANDS: &[Command] = &[
     command!("project select", &[], false, select),
-    command!("secret get", NAME, false, |s, c| {
-        let found = s.resource(c, "secrets")?;
-        // keys only: values come with --decode, which scripts must not use
-        let keys: Vec<_> = found["data"]
-            .as_object()
-            .into_iter()
-            .flat_map(Map::keys)
-            .collect();
+    // only the table: as JSON the real one prints the keys
+    command!("secret list", &[], false, |s, c| {
+        if c.flag("--output").is_some() {
+            return failed("the keys of all secrets: not in a script");
+        }
+        let all = s.rest.all(&s.path("secrets")?, "secrets");
+        let row = |one: &Value| {
+            format!(
+                "{}   {}   2   1d\n",
+                one["name"].as_str().unwrap_or_default(),
+                one["format"].as_str().unwrap_or_default()
+            )
+        };
         Ok(format!(
-            "Getting secret...\nOK\n\nName: {}\nData: {keys:?}\n",
-            name(c)
+            "Listing secrets...\nOK\n\nName   Format   Data   Age\n{}",
+            all.iter().map(row).collect::<String>()
         ))
     }),
     command!(
@@ -53,32 +62,52 @@ pub(crate) const COMMANDS: &[Command] = &[
     ),
     command!("configmap get", NAME, false, |s, c| {
         let found = s.resource(c, "config_maps")?;
+        if s.account.freedom.code_engine_v2 {
+            return shown(c, "json", &found);
+        }
         let shape = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": { "name": found["name"] }, "data": found["data"],
         });
         shown(c, "json", &shape)
     }),
-    command!("configmap create", NAME, true, create_configmap),
-    command!("configmap list", &[], false, |s, c| s
-        .names(c, "config_maps")),
+    command!("configmap create", NAME, true, |s, c| {
+        let data = pairs(c)?;
+        s.make(c, "config_maps", &json!({ "name": name(c), "data": data }))
+    }),
+    command!("configmap update", NAME, true, |s, c| {
+        let mut data = s.resource(c, "config_maps")?["data"].take();
+        for key in c.flags.get("--rm").into_iter().flatten() {
+            let removed = data.as_object_mut().and_then(|data| data.remove(key));
+            removed.ok_or_else(|| missing(key))?;
+        }
+        for (key, value) in pairs(c)? {
+            data[key] = value;
+        }
+        let path = format!("{}/{}", s.path("config_maps")?, name(c));
+        let body = json!({ "data": data });
+        s.rest.call(Door::CodeEngine, "PUT", &path, Some(&body))?;
+        Ok("OK\n".into())
+    }),
+    command!("configmap list", &[], false, |s, c| {
+        let all = s.rest.all(&s.path("config_maps")?, "config_maps");
+        s.names(c, "config_maps", all)
+    }),
     command!("configmap delete", DELETE, true, |s, c| s
         .remove(c, "config_maps")),
     command!("job get", NAME, false, |s, c| {
         let found = s.resource(c, "jobs")?;
+        if s.account.freedom.code_engine_v2 {
+            return shown(c, "json", &found);
+        }
         shown(c, "json", &definition(&found))
     }),
     command!("job create", NAME, true, create_job),
-    command!("job update", NAME, true, |s, c| {
-        // of all that can be updated, what a hint asks for
-        let body = json!({
-            "run_compute_resource_token_enabled": c.is_on(&["--trusted-profiles-enabled"]),
-        });
-        let path = format!("{}/{}", s.path("jobs")?, name(c));
-        s.rest.call(Door::CodeEngine, "PATCH", &path, Some(&body))?;
-        Ok("OK\n".into())
+    command!("job update", NAME, true, update_job),
+    command!("job list", &[], false, |s, c| {
+        let all = s.rest.all(&s.path("jobs")?, "jobs");
+        s.names(c, "jobs", all)
     }),
-    command!("job list", &[], false, |s, c| s.names(c, "jobs")),
     command!("job delete", DELETE, true, |s, c| {
         let project = s.project()?;
         let done = s.remove(c, "jobs")?;
@@ -95,12 +124,6 @@ pub(crate) const COMMANDS: &[Command] = &[
         }
         Ok(done)
     }),
-    command!("jobrun submit", &["--job"], true, submit),
-    command!("jobrun get", NAME, false, |s, c| {
-        let run = s.run(name(c))?;
-        shown(c, "json", &run_shape(&run))
-    }),
-    command!("jobrun logs", &["--jobrun"], false, logs),
     command!(
         "subscription cron create",
         &["--name", "--destination"],
@@ -114,12 +137,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         shown(c, "json", &ping_source(found))
     }),
     command!("subscription cron list", &[], false, |s, c| {
-        let all: Vec<_> = s.crons()?.iter().map(ping_source).collect();
-        shown(
-            c,
-            "json",
-            &json!({ "apiVersion": "v1", "items": all, "kind": "List" }),
-        )
+        let crons = s.crons()?;
+        s.names(c, "cron subscriptions", crons)
     }),
     command!("subscription cron delete", DELETE, true, |s, c| {
         let project = s.project()?;
@@ -168,25 +187,29 @@ impl Session<'_> {
         Ok("OK\n".into())
     }
 
-    fn names(&self, call: &Call, collection: &str) -> Outcome {
-        let all = self.rest.all(&self.path(collection)?, collection);
-        let items = all
-            .iter()
-            .map(|one| json!({ "metadata": { "name": one["name"] } }));
-        let items: Vec<_> = items.collect();
-        shown(
-            call,
-            "json",
-            &json!({ "apiVersion": "v1", "items": items, "kind": "List" }),
-        )
+    /// A list in which each entry has nothing but its name.
+    fn names(&self, call: &Call, kind: &str, all: Vec<Value>) -> Outcome {
+        let v2 = self.account.freedom.code_engine_v2;
+        let all = all.iter().map(|one| match v2 {
+            true => json!({ "name": one["name"] }),
+            false => json!({ "metadata": { "name": one["name"] } }),
+        });
+        let (all, name) = (all.collect(), if v2 { kind } else { "items" });
+        shown_list(self, call, "json", Some(name), kind, all)
     }
 
-    fn run(&self, name: &str) -> Result<Value, Problem> {
-        let path = format!("/projects/{}/job_runs", self.project()?);
-        let all = self.rest.call(Door::Control, "GET", &path, None)?;
-        let all = all.as_array().into_iter().flatten();
-        let found = all.into_iter().find(|run| run["name"] == name);
-        found.cloned().ok_or_else(|| missing(name))
+    /// The configmaps that a command mounts: `FOLDER=NAME`.
+    fn mounts(&self, call: &Call) -> Result<Value, Problem> {
+        let mut all = Vec::new();
+        for pair in call.flags.get("--mount-configmap").into_iter().flatten() {
+            let Some((folder, map)) = pair.split_once('=') else {
+                return failed(format!("{pair} is not FOLDER=CONFIGMAP"));
+            };
+            let path = format!("{}/{map}", self.path("config_maps")?);
+            self.rest.call(Door::CodeEngine, "GET", &path, None)?;
+            all.push(json!({ "type": "config_map", "mount_path": folder, "reference": map }));
+        }
+        Ok(Value::Array(all))
     }
 
     fn crons(&self) -> Result<Vec<Value>, Problem> {
@@ -234,37 +257,34 @@ fn create_secret(session: &mut Session<'_>, call: &Call) -> Outcome {
     session.make(call, "secrets", &body)
 }
 
-fn create_configmap(session: &mut Session<'_>, call: &Call) -> Outcome {
+/// What the flags put into a configmap.
+fn pairs(call: &Call) -> Result<Map<String, Value>, Problem> {
     let mut data = Map::new();
-    let literals = call
-        .flags
-        .get("--from-literal")
-        .into_iter()
-        .flatten()
-        .cloned();
     let lines = match call.flag("--from-env-file") {
-        Some(_) => file(call, "--from-env-file")?
-            .lines()
-            .map(str::to_owned)
-            .collect(),
-        None => Vec::new(),
+        Some(_) => file(call, "--from-env-file")?,
+        None => String::new(),
     };
-    for pair in literals.chain(lines) {
+    let literals = call.flags.get("--from-literal").into_iter().flatten();
+    for pair in literals.map(String::as_str).chain(lines.lines()) {
         let Some((key, value)) = pair.split_once('=') else {
             return failed(format!("{pair} is not KEY=VALUE"));
         };
         data.insert(key.to_owned(), value.into());
     }
-    session.make(
-        call,
-        "config_maps",
-        &json!({ "name": name(call), "data": data }),
-    )
+    for pair in call.flags.get("--from-file").into_iter().flatten() {
+        let Some((key, path)) = pair.split_once('=') else {
+            return failed(format!("{pair} is not KEY=FILE"));
+        };
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|why| Problem::Failed(format!("{path}: {why}")))?;
+        data.insert(key.to_owned(), text.into());
+    }
+    Ok(data)
 }
 
 // --- jobs ---
 
-/// Milli-CPU and memory that go together.
+/// CPU and memory that go together.
 const SIZES: [(&str, &str); 3] = [("0.125", "0.25G"), ("0.25", "0.5G"), ("1", "4G")];
 
 fn create_job(session: &mut Session<'_>, call: &Call) -> Outcome {
@@ -275,6 +295,13 @@ fn create_job(session: &mut Session<'_>, call: &Call) -> Outcome {
             let dockerfile = text("--build-dockerfile", "Dockerfile");
             if !Path::new(source).join(&dockerfile).is_file() {
                 return failed(format!("There is no {dockerfile} in {source}."));
+            }
+            if session.account.build_fails.is_some() {
+                // words that a script must not take for a right that is not known yet
+                return Err(Problem::Ended(
+                    format!("Creating job...\nSubmitting build run '{BUILD_RUN}'...\n"),
+                    "Build run failed: permission denied, forbidden, not found".into(),
+                ));
             }
             format!(
                 "private.de.icr.io/ce--a1b2c-a1b2c3d4e5f/job-{}:built",
@@ -325,7 +352,29 @@ fn create_job(session: &mut Session<'_>, call: &Call) -> Outcome {
     if let Some(secret) = call.flag("--registry-secret") {
         body["image_secret"] = secret.into();
     }
+    body["run_volume_mounts"] = session.mounts(call)?;
     session.make(call, "jobs", &body)
+}
+
+/// Of all that can be updated, what setup and its hints ask for.
+fn update_job(session: &mut Session<'_>, call: &Call) -> Outcome {
+    let mut body = json!({});
+    if let Some(enabled) = call.flag("--trusted-profiles-enabled") {
+        body["run_compute_resource_token_enabled"] = (enabled == "true").into();
+    }
+    let mut mounts = session.resource(call, "jobs")?["run_volume_mounts"].take();
+    if let (Some(folder), Some(mounts)) = (call.flag("--mount-rm"), mounts.as_array_mut()) {
+        mounts.retain(|mount| mount["mount_path"] != folder);
+    }
+    if let (Value::Array(new), Some(mounts)) = (session.mounts(call)?, mounts.as_array_mut()) {
+        mounts.extend(new);
+    }
+    body["run_volume_mounts"] = mounts;
+    let path = format!("{}/{}", session.path("jobs")?, name(call));
+    session
+        .rest
+        .call(Door::CodeEngine, "PATCH", &path, Some(&body))?;
+    Ok("OK\n".into())
 }
 
 fn literal(pair: &str) -> Result<Value, Problem> {
@@ -346,6 +395,10 @@ fn definition(job: &Value) -> Value {
         .filter(|v| v["type"] == "literal")
         .map(|v| json!({ "name": v["name"], "value": v["value"] }))
         .collect();
+    let mounts = job["run_volume_mounts"].as_array().into_iter().flatten();
+    let mounts: Vec<_> = mounts
+        .map(|mount| json!({ "configMap": { "name": mount["reference"] } }))
+        .collect();
     json!({
         "apiVersion": "codeengine.cloud.ibm.com/v1beta1",
         "kind": "JobDefinition",
@@ -357,74 +410,9 @@ fn definition(job: &Value) -> Value {
             "template": { "containers": [{
                 "name": job["name"], "image": job["image_reference"],
                 "env": literals, "envFrom": maps,
-            }]},
+            }], "volumes": mounts },
         },
     })
-}
-
-// --- job runs ---
-
-fn submit(session: &mut Session<'_>, call: &Call) -> Outcome {
-    let mut body = json!({ "job_name": call.flag("--job") });
-    if call.flag("--name").is_some() {
-        body["name"] = name(call).into();
-    }
-    let pairs = call.flags.get("--env").into_iter().flatten();
-    let variables: Result<Vec<_>, _> = pairs.map(|pair| literal(pair)).collect();
-    body["run_env_variables"] = Value::Array(variables?);
-    let path = session.path("job_runs")?;
-    let made = session
-        .rest
-        .call(Door::CodeEngine, "POST", &path, Some(&body))?;
-    let run = made["name"].as_str().unwrap_or_default();
-    if !call.is_on(&["--wait"]) {
-        return shown(call, "json", &json!({ "metadata": { "name": run } }));
-    }
-    let path = format!("/projects/{}/job_runs/{run}/end", session.project()?);
-    let ended = session.rest.call(Door::Control, "GET", &path, None)?;
-    let output = shown(call, "json", &run_shape(&ended))?;
-    if ended["status"] == "failed" && !session.account.freedom.failed_run_exits_zero {
-        return Err(Problem::Ended(output, format!("Job run {run} failed.")));
-    }
-    Ok(output)
-}
-
-/// A run as Kubernetes shows it.
-fn run_shape(run: &Value) -> Value {
-    let condition = match run["status"].as_str() {
-        Some("completed") => "Complete",
-        Some("failed") => "Failed",
-        _ => "Running",
-    };
-    let count = |status: &str| u8::from(run["status"] == status);
-    json!({
-        "apiVersion": "codeengine.cloud.ibm.com/v1beta1",
-        "kind": "JobRun",
-        "metadata": { "name": run["name"] },
-        "spec": { "jobDefinitionRef": run["job_name"] },
-        "status": {
-            "conditions": [{ "type": condition, "status": "True" }],
-            "succeeded": count("completed"),
-            "failed": count("failed"),
-        },
-    })
-}
-
-fn logs(session: &mut Session<'_>, call: &Call) -> Outcome {
-    let run = session.run(call.flag("--jobrun").unwrap_or_default())?;
-    let mut text = String::from("Getting logs for all instances of the job run...\nOK\n");
-    for attempt in run["attempts"].as_array().into_iter().flatten() {
-        text += &format!(
-            "\n{}-{}-{}:\n",
-            run["name"].as_str().unwrap_or_default(),
-            attempt["index"],
-            attempt["retry"]
-        );
-        for stream in ["stderr", "stdout"] {
-            text += attempt[stream].as_str().unwrap_or_default();
-        }
-    }
-    Ok(text)
 }
 
 // --- cron ---

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::session::{Command, Outcome, Problem, Session, failed, shown};
+use crate::session::{Command, Outcome, Problem, Session, failed, shown_list};
 use crate::table::Call;
 
 /// The only resource group of the account.
@@ -16,10 +16,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         switches: &[],
         changes: false,
         run: |session, _| {
-            let head = "Listing installed plug-ins...\n\nPlugin Name   Version   Status\n";
-            let rows = session.account.plugins.iter();
-            let rows: String = rows.map(|name| format!("{name}   1.0.0\n")).collect();
-            Ok(format!("{head}{rows}"))
+            let head = "Listing installed plug-ins...\n\nPlugin Name   Version   Status   Private endpoints supported\n";
+            let rows = session.account.plugins.iter().map(|(name, version)| {
+                let alias = if name == "code-engine" { "[ce]" } else { "" };
+                format!("{name}{alias}   {version}      true\n")
+            });
+            Ok(head.to_owned() + &rows.collect::<String>())
         },
     },
     Command {
@@ -98,7 +100,7 @@ fn instances(session: &mut Session<'_>, call: &Call) -> Outcome {
             })
         })
         .collect();
-    shown(call, "json", &Value::Array(found))
+    shown_list(session, call, "json", None, "service instances", found)
 }
 
 impl Session<'_> {

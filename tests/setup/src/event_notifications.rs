@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::rest::Door;
-use crate::session::{Command, Outcome, Problem, Session, failed, shown};
+use crate::session::{Command, Outcome, Problem, Session, failed, shown, shown_list};
 use crate::table::Call;
 
 macro_rules! command {
@@ -127,14 +127,24 @@ impl Session<'_> {
             .rest
             .call(Door::EventNotifications, "GET", &path, None)?;
         if collection == "topics" {
-            // lists tell how many sources a topic has, not which
+            // lists have the number of sources of a topic, not the sources
             for topic in found["topics"].as_array_mut().into_iter().flatten() {
                 let count = topic["sources"].as_array().map_or(0, Vec::len);
                 topic["source_count"] = count.into();
                 topic.as_object_mut().map(|topic| topic.remove("sources"));
             }
         }
-        shown(call, "json", &found)
+        let Value::Array(all) = found[collection].take() else {
+            return failed(format!("no {collection}: {found}"));
+        };
+        let number = |flag: &str, default| match call.flag(flag).map(str::parse) {
+            None => Ok(default),
+            Some(Ok(number)) => Ok(number),
+            Some(Err(_)) => failed(format!("{flag}: a number")),
+        };
+        let (limit, offset) = (number("--limit", 10)?, number("--offset", 0)?);
+        let all = all.into_iter().skip(offset).take(limit.min(100)).collect();
+        shown_list(self, call, "json", Some(collection), collection, all)
     }
 
     fn create(&self, call: &Call, collection: &str, body: &Value) -> Outcome {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::account::{Authorization, CustomRole, Grant, Profile};
+use crate::account::{Authorization, CustomRole, EmptyList, Grant, Profile};
 use crate::rest::Door;
-use crate::session::{Command, Outcome, Problem, Session, failed, new_id, shown};
+use crate::session::{Command, Outcome, Problem, Session, failed, new_id, shown, shown_list};
 use crate::table::Call;
 
 /// Actions of Code Engine, and their names in the local cloud.
@@ -102,6 +102,7 @@ pub(crate) const COMMANDS: &[Command] = &[
             };
             let shape = json!({ "id": profile.id, "name": name });
             session.state.profiles.push(profile);
+            session.is_new(name);
             session.tell_profile(name)?;
             shown(call, "JSON", &shape)
         },
@@ -161,24 +162,42 @@ pub(crate) const COMMANDS: &[Command] = &[
 // --- between services ---
 
 fn authorizations(session: &mut Session<'_>, call: &Call) -> Outcome {
+    let v2 = session.account.freedom.policies_v2;
     let attributes = |(service, instance): &(String, String)| {
-        json!([{ "attributes": [
-            { "name": "accountId", "value": "4a1f7c0de2b84935a6c07d51b9e83f24" },
-            { "name": "serviceName", "value": service },
-            { "name": "serviceInstance", "value": instance },
-        ]}])
+        let named = [
+            ("accountId", "4a1f7c0de2b84935a6c07d51b9e83f24"),
+            ("serviceName", service),
+            ("serviceInstance", instance),
+        ];
+        let key = if v2 { "key" } else { "name" };
+        json!({ "attributes": named.map(|(name, value)| json!({ key: name, "value": value })) })
     };
     let all = session.state.authorizations.iter().map(|found| {
+        let (source, target) = (attributes(&found.source), attributes(&found.target));
+        if v2 {
+            let roles = found.roles.iter().map(|role| {
+                let role = role.replace(' ', "");
+                json!({ "role_id": format!("crn:v1:bluemix:public:iam::::role:{role}") })
+            });
+            return json!({
+                "id": found.id,
+                "type": "authorization",
+                "subject": source,
+                "resource": target,
+                "control": { "grant": { "roles": roles.collect::<Vec<_>>() } },
+            });
+        }
         json!({
             "id": found.id,
             "type": "authorization",
-            "subjects": attributes(&found.source),
-            "resources": attributes(&found.target),
+            "subjects": [source],
+            "resources": [target],
             "roles": display_names(&found.roles),
             "state": "active",
         })
     });
-    shown(call, "JSON", &Value::Array(all.collect()))
+    let all = all.collect();
+    shown_list(session, call, "JSON", None, "policies", all)
 }
 
 fn authorize(session: &mut Session<'_>, call: &Call) -> Outcome {
@@ -252,6 +271,24 @@ impl Session<'_> {
         found.ok_or_else(|| Problem::NothingFound(format!("Trusted profile {name} was not found.")))
     }
 
+    /// Fails while a profile or a role is so new that this command does not know it.
+    fn known(&mut self, name: &str) -> Result<(), Problem> {
+        match self.state.unknown.get_mut(name) {
+            Some(commands) if *commands > 0 => {
+                *commands -= 1;
+                failed(format!("'{name}' does not exist."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Commands do not know it at once, if the account is slow.
+    fn is_new(&mut self, name: &str) {
+        if self.account.freedom.slow_access {
+            self.state.unknown.insert(name.to_owned(), 2);
+        }
+    }
+
     fn profile_mut(&mut self, name: &str) -> Result<&mut Profile, Problem> {
         self.profile(name)?;
         let mut all = self.state.profiles.iter_mut();
@@ -310,14 +347,11 @@ impl Session<'_> {
 
     /// A list of links or policies, in one of the shapes that it may have.
     fn list(&self, call: &Call, name: &str, all: Vec<Value>) -> Outcome {
-        if all.is_empty() {
+        if all.is_empty() && self.account.freedom.empty_lists == EmptyList::NotFound {
             return Err(Problem::NothingFound(format!("No {name} found.")));
         }
-        let all = Value::Array(all);
-        if self.account.freedom.wrapped_lists {
-            return shown(call, "JSON", &json!({ name: all }));
-        }
-        shown(call, "JSON", &all)
+        let wrapped = self.account.freedom.wrapped_lists.then_some(name);
+        shown_list(self, call, "JSON", wrapped, name, all)
     }
 }
 
@@ -366,12 +400,14 @@ fn create_role(session: &mut Session<'_>, call: &Call) -> Outcome {
         service: text("--service-name"),
         actions: text("--actions").split(',').map(str::to_owned).collect(),
     });
+    session.is_new(name);
     Ok("OK\n".into())
 }
 
 // --- trusted profiles ---
 
 fn link(session: &mut Session<'_>, call: &Call) -> Outcome {
+    session.known(&call.positionals[0])?;
     let text = |flag: &str| call.flag(flag).unwrap_or_default().to_owned();
     if text("--cr-type") != "CE" {
         return failed("only compute resources of type CE here");
@@ -450,7 +486,9 @@ fn grant(session: &mut Session<'_>, call: &Call) -> Outcome {
         "codeengine" => &["Reader", "Writer", "Manager"],
         _ => return failed(format!("There is no service {service}.")),
     };
+    session.known(&call.positionals[0])?;
     for role in &roles {
+        session.known(role)?;
         let custom = session
             .state
             .roles

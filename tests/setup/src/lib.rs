@@ -4,7 +4,7 @@
 //!
 //! Where a line belongs: which words and flags there are in `table`; what is required and what
 //! happens in the file of each service; what is remembered between two commands in `account`.
-//! Shapes of answers that no document tells are chosen by [`Freedom`].
+//! Where IBM's documents do not say what an answer looks like, [`Freedom`] chooses.
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
@@ -23,5 +23,5 @@ pub mod rest;
 mod secrets_manager;
 mod session;
 
-pub use account::{Account, Freedom, Instance, State};
+pub use account::{Account, EmptyList, Freedom, Instance, Logs, State};
 pub use session::run;

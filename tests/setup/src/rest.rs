@@ -39,6 +39,9 @@ impl Rest {
     pub fn new(account: &Account) -> Self {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // the default takes longer to fill than a command takes
+            .input_buffer_size(8 * 1024)
+            .output_buffer_size(8 * 1024)
             .build()
             .into();
         let mut rest = Self {

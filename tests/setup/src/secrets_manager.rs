@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::account::Instance;
 use crate::rest::Door;
-use crate::session::{Command, Problem, Session, failed, shown};
+use crate::session::{Command, Problem, Session, failed, shown, shown_list};
 use crate::table::Call;
 
 pub(crate) const COMMANDS: &[Command] = &[
@@ -31,14 +32,11 @@ pub(crate) const COMMANDS: &[Command] = &[
                 wanted("--secret-types", &secret["secret_type"])
                     && wanted("--groups", &secret["secret_group_id"])
             });
-            let found: Vec<_> = found.cloned().collect();
-            shown(
-                call,
-                "json",
-                &json!({ "total_count": found.len(), "secrets": found }),
-            )
+            let found = found.cloned().collect();
+            shown_list(session, call, "json", Some("secrets"), "secrets", found)
         },
     },
+    // in a command that the job's `--check` prints
     Command {
         name: "secrets-manager secret-metadata",
         words: 0,
@@ -127,16 +125,24 @@ impl Session<'_> {
         let Some(url) = call.flag("--service-url").or(set) else {
             return failed("The service URL is not set.");
         };
-        let instance = self.account.instances.iter().find(|instance| {
+        let addresses = |instance: &Instance| {
+            ["", ".private"].map(|network| {
+                let (guid, region) = (&instance.guid, &instance.region);
+                format!("https://{guid}{network}.{region}.secrets-manager.appdomain.cloud")
+            })
+        };
+        let mut all = self.account.instances.iter();
+        let instance = all.find(|instance| {
             instance.service == "secrets-manager"
-                && url
-                    == format!(
-                        "https://{}.{}.secrets-manager.appdomain.cloud",
-                        instance.guid, instance.region
-                    )
+                && addresses(instance).iter().any(|one| one == url)
         });
+        let is_reached = if url.contains(".private.") {
+            self.account.private_network
+        } else {
+            self.account.secrets_manager_public
+        };
         match instance {
-            Some(instance) if self.account.secrets_manager_public => Ok(instance.guid.clone()),
+            Some(instance) if is_reached => Ok(instance.guid.clone()),
             _ => failed(format!("dial tcp: lookup {url}: no such host")),
         }
     }

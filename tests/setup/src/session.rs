@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::account::{Account, State};
+use crate::account::{Account, EmptyList, State};
 use crate::rest::{Refused, Rest};
 use crate::table::{self, Call};
 use crate::{code_engine, core, event_notifications, iam, secrets_manager};
@@ -86,15 +86,25 @@ fn find(name: &str) -> Option<&'static Command> {
         secrets_manager::COMMANDS,
         event_notifications::COMMANDS,
         code_engine::COMMANDS,
+        code_engine::job_runs::COMMANDS,
     ]
     .iter()
     .flat_map(|commands| commands.iter())
     .find(|command| command.name == name)
 }
 
+/// What ibmcloud may print around an answer.
+const NOTICES: [&str; 2] = [
+    "A new version is available [2.40.0]. To update, use 'ibmcloud update'.\n\n",
+    "\nTIP: {see the documentation}\n",
+];
+
 /// Does one command. Arguments and status go to `calls.jsonl` below `home`.
 pub fn run(home: &Path, variables: &BTreeMap<String, String>, arguments: &[String]) -> Answer {
-    let answer = answered(home, variables, arguments);
+    let mut answer = answered(home, variables, arguments);
+    if Account::load(home).freedom.notices {
+        answer.stdout = [NOTICES[0], &answer.stdout, NOTICES[1]].concat();
+    }
     let line = json!({ "arguments": arguments, "status": answer.status });
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -189,6 +199,28 @@ pub(crate) fn shown(call: &Call, spelling: &str, value: &Value) -> Outcome {
         Some(asked) if asked == spelling => Ok(format!("{value:#}\n")),
         Some(asked) => failed(format!("Incorrect usage: --output {asked}: use {spelling}")),
         None => Ok("OK\n".to_owned()),
+    }
+}
+
+/// A list as JSON, inside of an object with this name if that is given; `nouns` for people.
+pub(crate) fn shown_list(
+    session: &Session<'_>,
+    call: &Call,
+    spelling: &str,
+    name: Option<&str>,
+    nouns: &str,
+    all: Vec<Value>,
+) -> Outcome {
+    let empty = session.account.freedom.empty_lists;
+    let sentence = format!("No {nouns} found in [my account].");
+    let list = match empty {
+        EmptyList::Sentence if all.is_empty() => return Ok(sentence + "\n"),
+        EmptyList::Null if all.is_empty() => Value::Null,
+        _ => Value::Array(all),
+    };
+    match name {
+        Some(name) => shown(call, spelling, &json!({ "first": {}, name: list })),
+        None => shown(call, spelling, &list),
     }
 }
 

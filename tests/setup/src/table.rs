@@ -1,13 +1,17 @@
 //! Which commands there are, and which flags each has.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
-/// Command -> flags, as the documents of the real command list them; see the README beside it.
-static TABLE: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
-    let text = include_str!("../ibmcloud-cli.json");
-    serde_json::from_str(text).expect("ibmcloud-cli.json: command -> flags")
-});
+/// Command -> flags, as the documents of the real command list them; see the README beside it. It has
+/// one command a line, and of these one is read: the whole of it took most of the time of a command.
+const TABLE: &str = include_str!("../ibmcloud-cli.json");
+
+/// The command's name, and its flags as JSON.
+fn find(name: &str) -> Option<(&'static str, &'static str)> {
+    let start = TABLE.find(&format!("\n \"{name}\": "))? + "\n \"".len();
+    let line = TABLE[start..].lines().next()?;
+    line.trim_end_matches(',').split_once("\": ")
+}
 
 /// Other names of plug-ins and commands.
 const ALIASES: [(&str, &str); 12] = [
@@ -63,7 +67,7 @@ pub fn command(words: &[&str]) -> Result<(&'static str, usize), String> {
         .collect();
     for length in (1..=full.len().min(4)).rev() {
         let name = full[..length].join(" ");
-        if let Some((name, _)) = TABLE.get_key_value(&name) {
+        if let Some((name, _)) = find(&name) {
             return Ok((name, length));
         }
     }
@@ -72,11 +76,9 @@ pub fn command(words: &[&str]) -> Result<(&'static str, usize), String> {
 
 /// Does the command have this flag?
 pub fn has_flag(command: &str, flag: &str) -> bool {
-    // Every command of the core takes `-q`; `--help` is known everywhere.
+    // known everywhere
     flag == "--help"
-        || TABLE
-            .get(command)
-            .is_some_and(|flags| flags.iter().any(|known| known == flag))
+        || find(command).is_some_and(|(_, flags)| flags.contains(&format!("\"{flag}\"")))
 }
 
 /// Reads a command line; `is_switch` tells which flags of a command take no value.

@@ -1,8 +1,8 @@
-//! Installations into an account where something stands already, and runs that fail.
+//! Installations into an account that is not empty, builds and runs that fail.
 
 use ibmcloud_stand_in::account::Authorization;
 use ibmcloud_stand_in::rest::{Door, Rest};
-use ibmcloud_stand_in::{Account, Freedom};
+use ibmcloud_stand_in::{Account, Freedom, Logs};
 use local_cloud::{Fault, FaultKind, Trigger};
 
 use crate::harness::{JOB, Site, assert_same};
@@ -166,16 +166,52 @@ fn without_an_image_the_job_is_built_from_this_directory() {
     assert!(site.is_current());
 }
 
+/// A build takes minutes and ends with words like "permission": no reason to repeat it.
+#[test]
+fn a_failed_build_is_not_repeated_and_its_log_is_shown() {
+    for (log, advice) in [
+        ("error[E0433]: cannot find crate", None),
+        (
+            "toomanyrequests: You have reached your pull rate limit",
+            Some("use --image"),
+        ),
+    ] {
+        let site = Site::new();
+        site.account(|account| account.build_fails = Some(log.to_owned()));
+        let inputs = site.inputs();
+        let end = inputs.iter().position(|word| *word == "--image").unwrap();
+        let arguments = [&inputs[..end], &["--yes"]].concat();
+        let script = crate::harness::root().join("scripts/setup.sh");
+        let done = site.script(&script, &arguments).expect(1);
+        assert_eq!(site.calls().matches(r#"["ce","job","create""#).count(), 1);
+        let whole = "ibmcloud ce buildrun logs --buildrun sm-tls-sync-run-261124-101112131";
+        for line in [log, whole] {
+            assert!(done.stderr.contains(line), "{line}:\n{}", done.stderr);
+        }
+        assert_eq!(
+            done.stderr.contains("use --image"),
+            advice.is_some(),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
 #[test]
 fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
-    for failed_run_exits_zero in [false, true] {
+    for (failed_run_exits_zero, logs, shown) in [
+        (false, Logs::AtOnce, r#""status":6"#),
+        (true, Logs::Never, "Its log did not arrive"),
+    ] {
         let site = Site::with(Freedom {
             failed_run_exits_zero,
+            logs,
             ..Freedom::default()
         });
         site.cloud.set_state(&site.secret, 5);
         let done = site.setup(&[]).expect(1);
-        assert!(done.stdout.contains(r#""status":6"#), "{}", done.stdout);
+        assert!(done.stdout.contains(shown), "{}", done.stdout);
+        assert_eq!(done.steps("failed: ").len(), 1, "{}", done.stdout);
         let exit = u8::from(!failed_run_exits_zero);
         let point = format!("jobrun submit --wait ends with status {exit} if the run failed");
         assert!(done.stdout.contains(&point), "{}", done.stdout);
@@ -187,7 +223,7 @@ fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
 /// A policy takes a while to be known everywhere.
 #[test]
 fn a_right_that_is_not_known_yet_is_waited_for() {
-    let site = Site::new();
+    let site = Site::but(|freedom| freedom.logs = Logs::AtOnce);
     // a run has three attempts
     let _guard = site
         .cloud

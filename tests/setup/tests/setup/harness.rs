@@ -1,7 +1,9 @@
 //! A site: an account with a certificate, two projects and the `ibmcloud` command; runs of the
-//! scripts there, and what stands there afterwards.
+//! scripts there, and what exists there afterwards.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -64,6 +66,25 @@ fn job_program() -> &'static Path {
     })
 }
 
+/// How the stand-in answers in this site, where IBM's documents leave it open. Each site of each test
+/// has another way; the seed for all of them is printed with every failure, and can be set.
+fn freedom() -> Freedom {
+    const VARIABLE: &str = "SETUP_FREEDOM_SEED";
+    static SEED: OnceLock<u64> = OnceLock::new();
+    thread_local!(static SITES: Cell<u32> = const { Cell::new(0) });
+    let seed = *SEED.get_or_init(|| match std::env::var(VARIABLE) {
+        Ok(seed) => seed.parse().expect("SETUP_FREEDOM_SEED: a number"),
+        Err(_) => RandomState::new().hash_one(0) >> 40,
+    });
+    let mut hasher = DefaultHasher::new();
+    let thread = std::thread::current();
+    (seed, thread.name(), SITES.replace(SITES.get() + 1)).hash(&mut hasher);
+    let freedom = Freedom::of_seed(hasher.finish());
+    // shown with the failure of a test
+    println!("{VARIABLE}={seed}: {freedom:?}");
+    freedom
+}
+
 pub(crate) struct Site {
     pub(crate) cloud: LocalCloud,
     pub(crate) world: World,
@@ -105,7 +126,14 @@ impl Done {
 
 impl Site {
     pub(crate) fn new() -> Self {
-        Self::with(Freedom::default())
+        Self::with(freedom())
+    }
+
+    /// A site in which some gaps are filled as the test needs it.
+    pub(crate) fn but(change: impl FnOnce(&mut Freedom)) -> Self {
+        let mut freedom = freedom();
+        change(&mut freedom);
+        Self::with(freedom)
     }
 
     pub(crate) fn with(freedom: Freedom) -> Self {
@@ -148,7 +176,9 @@ impl Site {
         std::fs::write(&roots, format!("{}{public}", network.ca)).unwrap();
         // IBM's network and roots around the job; its environment is what setup and the cloud gave
         let script = format!(
-            "#!/bin/sh\nexec env HTTPS_PROXY={} SSL_CERT_FILE={} {} \"$@\"\n",
+            "#!/bin/sh\n[ -z \"$TARGETS_FILE\" ] || export TARGETS_FILE={}/mounted$TARGETS_FILE\n\
+             exec env HTTPS_PROXY={} SSL_CERT_FILE={} {} \"$@\"\n",
+            home.path().display(),
             network.url(),
             roots.display(),
             job_program().display()
@@ -192,11 +222,17 @@ impl Site {
                     &cloud.project_crn(&job_project),
                 ),
             ],
-            plugins: ["code-engine", "event-notifications", "secrets-manager"]
-                .map(str::to_owned)
-                .to_vec(),
+            plugins: [
+                ("code-engine", "1.62.6"),
+                ("event-notifications", "1.21.3"),
+                ("secrets-manager", "2.0.16"),
+            ]
+            .map(|(name, version)| (name.to_owned(), version.to_owned()))
+            .to_vec(),
             logged_in: true,
             secrets_manager_public: true,
+            private_network: false,
+            build_fails: None,
             freedom,
             failure: None,
         };
@@ -221,7 +257,7 @@ impl Site {
         State::load(self.home.path())
     }
 
-    /// A script as it is run by hand.
+    /// A script as people run it.
     pub(crate) fn script(&self, script: &Path, arguments: &[&str]) -> Done {
         let mut command = self.command("bash");
         command.arg(script).args(arguments);
@@ -344,12 +380,13 @@ impl Site {
         self.script(&root().join("scripts/teardown.sh"), &arguments)
     }
 
-    /// Everything that stands in the account.
+    /// Everything that exists in the account.
     pub(crate) fn everything(&self) -> Value {
         let rest = Rest::new(&Account::load(self.home.path()));
         let mut state = self.state();
         state.changes = 0;
         (state.region, state.resource_group, state.project) = (None, None, None);
+        (state.unknown, state.logs_asked) = Default::default();
         let mut all = json!({ "iam": state });
         let en = format!(
             "/v1/instances/{}",

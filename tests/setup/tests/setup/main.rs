@@ -6,13 +6,16 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests"
 )]
 
+/// Mail, and alerts on logs.
+mod alerts;
 /// What was there before, and runs that fail.
 mod before;
-/// Account, commands, what stands there afterwards.
+/// Account, commands, what exists afterwards.
 mod harness;
 /// Fresh, again, and its variants.
 mod install;
@@ -22,11 +25,15 @@ mod lines;
 mod network;
 /// job.yaml and setup's job are one.
 mod papers;
-/// What `--check` says is missing, and the command that mends it.
+/// What `--check` says is missing, and the command that fixes it.
 mod remedies;
 /// All of it, nothing else, twice.
 mod remove;
 /// A failure at each step.
 mod resume;
+/// Setup and the Terraform module make the same installation.
+mod table;
+/// Many targets by one file.
+mod targets;
 /// Wrong inputs, missing tools, questions.
 mod wrong;

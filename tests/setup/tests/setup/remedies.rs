@@ -1,10 +1,11 @@
-//! The command that `--check` gives for a missing right is one that `ibmcloud` knows, and it mends
-//! it.
+//! The command that `--check` prints for a missing permission is one that `ibmcloud` knows, and it fixes
+//! that.
 
 use local_cloud::{Action, Policy};
 use serde_json::Value;
 
 use crate::harness::{Done, JOB, Site};
+use ibmcloud_stand_in::Logs;
 
 /// A red line: its name, and the command that it gives.
 type Red = (String, Option<String>);
@@ -85,7 +86,8 @@ fn the_command_of_a_red_line_makes_it_green() {
         }),
     ];
     for (name, take_away) in cases {
-        let site = Site::new();
+        // the command reads an answer with jq alone
+        let site = Site::but(|freedom| (freedom.logs, freedom.notices) = (Logs::AtOnce, false));
         site.setup(&[]).expect(0);
         assert_eq!(check(&site, "whole"), [], "{name}");
         take_away(&site);
