@@ -18,7 +18,6 @@ use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 
 pub use crate::config::help::help;
-pub use crate::report::Format;
 use crate::config::together::Targets;
 pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
@@ -27,6 +26,7 @@ use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
 use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
+pub use crate::report::Format;
 
 /// Default of `DEADLINE`, in seconds.
 pub const DEADLINE: u64 = 120;

@@ -43,6 +43,11 @@ pub(crate) fn discover(
         })
         .map_err(|failure| failures.push(refusals::certificates(failure, grantee)))
         .ok();
+    if certificates.as_ref().is_some_and(Vec::is_empty) {
+        log::warn!(
+            "Secrets Manager lists no certificate: if there are any, the job needs the role Reader or SecretsReader on their secret group"
+        );
+    }
     let before = failures.len();
     let secrets = tls_secrets(services, config, &mut failures);
     let all_read = failures.len() == before;
@@ -121,11 +126,12 @@ impl Seen<'_> {
         }
     }
 
+    /// Only of what `TARGETS` takes: a person pastes it into a shell.
     fn proposed(&self, found: &Discovered) -> Option<ProposedTarget> {
-        let secret_id = found.secret_id.clone().filter(|_| found.is_certain())?;
+        let secret_id = found.secret_id.as_deref().filter(|_| found.is_certain())?;
         Some(ProposedTarget {
-            secret_id,
-            tls_secret: found.tls_secret.clone(),
+            secret_id: Uuid::parse(secret_id).ok()?.to_string(),
+            tls_secret: TlsSecretName::parse(&self.name).ok()?.to_string(),
             project_id: found.project_id.clone(),
             region: self.region.map(ToString::to_string),
         })

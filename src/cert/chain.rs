@@ -320,7 +320,11 @@ mod tests {
                 env!("CARGO_MANIFEST_DIR")
             );
             let text = std::fs::read_to_string(path).unwrap();
-            certificates.extend(certificates::from_pem(&text).into_iter().map(Result::unwrap));
+            certificates.extend(
+                certificates::from_pem(&text)
+                    .into_iter()
+                    .map(Result::unwrap),
+            );
         }
         certificates
     }

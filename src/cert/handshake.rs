@@ -24,10 +24,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::certificate::{Certificate, key_of, subject_of};
-use super::key::PrivateKey;
-use super::names::ServerName as Name;
 use super::certificates;
 use super::constraints::{Constraints, Refusal};
+use super::key::PrivateKey;
+use super::names::ServerName as Name;
 use crate::error::{Error, Finding, Reason};
 
 /// Flights that a handshake may take; TLS 1.3 needs three.
@@ -50,8 +50,9 @@ pub(crate) fn rehearse(
     now: UnixTime,
 ) -> Result<Vec<Finding>, Error> {
     // the very bytes: they are read again from the text
-    let chain: Result<Vec<Certificate>, String> =
-        certificates::from_pem(certificate_pem).into_iter().collect();
+    let chain: Result<Vec<Certificate>, String> = certificates::from_pem(certificate_pem)
+        .into_iter()
+        .collect();
     let subject = match &chain {
         Ok(chain) => chain.first().map(|leaf| leaf.subject_text.clone()),
         Err(_) => None,
@@ -330,13 +331,11 @@ fn broken_constraint(chain: &[Certificate]) -> Option<String> {
         let constraints = ca.constraints.as_ref()?;
         let of = format!("the name constraints of {}", ca.subject_text);
         chain.get(..position)?.iter().find_map(|below| {
-            Some(
-                match constraints.refusal(&below.subject, &below.names)? {
-                    Refusal::TooMany => format!("{of} are too many to compare"),
-                    Refusal::Subject => format!("{of} do not allow {}", below.subject_text),
-                    Refusal::Name(name) => format!("{of} do not allow {name}"),
-                },
-            )
+            Some(match constraints.refusal(&below.subject, &below.names)? {
+                Refusal::TooMany => format!("{of} are too many to compare"),
+                Refusal::Subject => format!("{of} do not allow {}", below.subject_text),
+                Refusal::Name(name) => format!("{of} do not allow {name}"),
+            })
         })
     })
 }

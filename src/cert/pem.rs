@@ -10,7 +10,6 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-
 /// Characters of base64 in a line (RFC 7468 section 2).
 const LINE: usize = 64;
 /// So many characters of base64 in a line are the body of a block, not a word.

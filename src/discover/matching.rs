@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{parse_rfc3339, same_serial};
-use crate::cert::names::{NameSet, ServerName, lost};
 use crate::cert::certificates;
+use crate::cert::names::{NameSet, ServerName, lost};
 use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::secrets_manager::ListedCertificate;
 use crate::report::{CertificateRef, Match};

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, chain_sha256, rfc3339};
+use crate::cert::certificates;
 use crate::cert::chain::{self, Gap};
 use crate::cert::handshake;
 use crate::cert::key::{KeyError, PrivateKey};
-use crate::cert::certificates;
 use crate::cert::pem;
 use crate::error::{Error, Finding, Reason, error};
 use crate::secret::Secret;

@@ -6,8 +6,8 @@
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::Certificate;
-use crate::cert::key::{PrivateKey, PublicKey};
 use crate::cert::certificates;
+use crate::cert::key::{PrivateKey, PublicKey};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Services;

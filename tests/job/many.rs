@@ -224,31 +224,36 @@ fn a_job_array_shares_the_targets_of_an_event() {
     assert_eq!(scene.times_asked(route::READ_SECRET), 5);
 }
 
-/// One TLS secret after another for the same certificate, all to be replaced.
-fn copies(count: usize) -> (Scene, Vec<(String, String)>) {
+/// TLS secrets for the same certificate, in as many projects as it takes, all to be replaced; and
+/// their `TARGETS`.
+fn copies(count: usize) -> (Scene, String) {
+    /// A project holds 100 secrets (Code Engine limits).
+    const IN_ONE_PROJECT: usize = 90;
     let scene = Scene::new();
-    let project = scene.world.project_id.clone();
-    let pairs: Vec<_> = (0..count)
-        .map(|n| {
-            (
-                scene.secret.clone(),
-                format!("copy-of-the-certificate-number-{n}"),
-            )
-        })
-        .collect();
-    for (_, tls) in &pairs {
-        scene.cloud.deploy(&scene.secret, &project, tls);
+    let mut project = String::new();
+    let mut targets = Vec::new();
+    for n in 0..count {
+        if n % IN_ONE_PROJECT == 0 {
+            project = scene.cloud.create_project(&format!("copies-{n}"), "eu-de");
+            scene.cloud.grant(writer(&project));
+        }
+        let tls_secret = format!("copy-{n}");
+        scene.cloud.deploy(&scene.secret, &project, &tls_secret);
+        targets.push(json!({
+            "secret_id": scene.secret, "project_id": project, "tls_secret": tls_secret
+        }));
     }
     scene.cloud.rotate_quietly(&[&scene.secret]);
     scene.cloud.clear_journal();
-    (scene, pairs)
+    (scene, json!(targets).to_string())
 }
 
 /// The delays allow about a tenth per run. What a run finished stays finished, and runs begin at
 /// different targets, so that those at the end get their turn, too.
 #[test]
 fn runs_that_the_deadline_cuts_make_progress_and_finish_in_the_end() {
-    let (scene, pairs) = copies(240);
+    const COUNT: usize = 240;
+    let (scene, targets) = copies(COUNT);
     let delay = || FaultKind::Delay(Duration::from_millis(90));
     let _reads = scene
         .cloud
@@ -258,7 +263,7 @@ fn runs_that_the_deadline_cuts_make_progress_and_finish_in_the_end() {
         .fault(Fault::on(route::REPLACE_TLS_SECRET, delay()));
     let mut replaced = 0;
     for number in 1..=120 {
-        let run = start(&scene, &targets(&pairs))
+        let run = start(&scene, &targets)
             .env("DEADLINE", "1")
             .run_beside_others();
         assert!([0, 9].contains(&run.status), "{run:#?}");
@@ -268,18 +273,17 @@ fn runs_that_the_deadline_cuts_make_progress_and_finish_in_the_end() {
             "the first run replaced nothing: {run:#?}"
         );
         replaced = written;
-        if replaced == pairs.len() {
+        if replaced == COUNT {
             break;
         }
     }
-    assert_eq!(replaced, pairs.len());
+    assert_eq!(replaced, COUNT);
 }
 
 /// The kernel takes no variable beyond 128 KiB.
 #[test]
 fn more_targets_than_a_variable_can_hold_come_from_a_file() {
-    let (scene, pairs) = copies(1200);
-    let targets = targets(&pairs);
+    let (scene, targets) = copies(1200);
     assert!(targets.len() > 131_072, "{} bytes", targets.len());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("targets.json");

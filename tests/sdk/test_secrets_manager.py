@@ -146,6 +146,23 @@ class SecretsManager(CloudTest):
         of_type = self.client.list_secrets(secret_types=["private_cert"]).get_result()
         self.assertEqual([one["secret_type"] for one in of_type["secrets"]], ["private_cert"])
 
+    def test_what_discover_reads(self) -> None:
+        listed = self.job.list_secrets(limit=200, offset=0, sort="id", secret_types=list(MODELS)).get_result()
+        self.assertEqual({one["secret_type"] for one in listed["secrets"]}, set(MODELS))
+        ids = [one["id"] for one in listed["secrets"]]
+        self.assertEqual(ids, sorted(ids))
+        for document in listed["secrets"]:
+            certificate = MODELS[document["secret_type"]][0].from_dict(self.job.get_secret(document["id"]).get_result())
+            listed_one = self.parsed(MODELS[document["secret_type"]][1], document)
+            for field in ("serial_number", "issuer", "common_name", "alt_names", "state"):
+                self.assertEqual(getattr(listed_one, field), getattr(certificate, field), field)
+        id_ = self.secrets["public_cert"]
+        before = self.client.get_secret(id_).get_result()["serial_number"]
+        self.client.create_secret_version(id_, sdk.PublicCertificateVersionPrototype(rotation={"rotate_keys": True}))
+        previous = self.job.get_secret_version_metadata(id_, "previous").get_result()
+        model = MODELS["public_cert"][3]
+        self.assertEqual(self.parsed(model, previous).serial_number, before)
+
     def test_create_and_delete(self) -> None:
         source = self.cloud.issue(name="source", names=["source.example.com"], secret_type="imported_cert")
         material = self.client.get_secret(source).get_result()

@@ -99,7 +99,7 @@ impl Page {
         for (position, target) in found.proposed_targets.iter().enumerate() {
             let region = target.region.as_ref();
             let region = region.map(|region| format!(r#","region":"{region}""#));
-            // none of these values has a character that JSON escapes: they are names and IDs
+            // names and IDs that were parsed: nothing in them has a meaning for JSON or a shell
             self.line(&format!(
                 "{{\"tls_secret\":\"{}\",\n \"secret_id\":\"{}\",\n \"project_id\":\"{}\"{}}}{}",
                 target.tls_secret,
