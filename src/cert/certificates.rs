@@ -36,7 +36,7 @@ pub fn from_pem(text: &str) -> Vec<Result<Certificate, String>> {
     certificates
 }
 
-/// Labels of what is no certificate. Everything else may be one, whatever it is called.
+/// Labels of blocks that are not certificates. Everything else may be one, whatever it is called.
 fn is_other(label: &str) -> bool {
     ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"]
         .iter()

@@ -158,7 +158,7 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// Why there is no key. The texts never hold any of it.
+/// Why a key cannot be read. The texts never contain any of it.
 #[derive(Debug, Eq, PartialEq)]
 pub enum KeyError {
     /// Nobody can use it without its password.

@@ -57,7 +57,7 @@ pub struct Crn {
 
 impl Crn {
     /// # Errors
-    /// If `text` has not the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
+    /// If `text` does not have the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let fields: Vec<&str> = text.split(':').collect();
         let [

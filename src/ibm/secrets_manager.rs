@@ -29,7 +29,7 @@ pub struct CertificateSecret {
     pub secret_name: String,
     /// Of a version: the one change there was, RFC 3339.
     pub created_at: Option<String>,
-    /// `public_cert`, `imported_cert`, `private_cert`, or something that is no certificate.
+    /// `public_cert`, `imported_cert`, `private_cert`, or a type that is not a certificate.
     pub secret_type: String,
     /// 0 pre-activation, 1 active, 2 suspended, 3 deactivated, 5 destroyed.
     pub state: Option<i64>,

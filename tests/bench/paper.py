@@ -84,15 +84,20 @@ def markdown(results: Results, about: About, held: list[tuple[str, float, float,
     ]
     rows = []
     for count, setting in about.plan:
-        walls = [spread(results.of(count, setting, client, "wall")) for client in CLIENTS]
+        walls = [
+            spread(results.of(count, setting, client, "wall")) if (count, setting, client) in results.samples else ""
+            for client in CLIENTS
+        ]
         floor = f"{statistics.median(results.floor[setting]):,.0f}" if count == 1 else ""
         rows.append([str(count), setting, str(about.runs[count, setting]), floor, *walls])
     lines += table(["targets", "setting", "runs", "four calls", *CLIENTS], rows)
 
     lines += ["What a run needs, at zero latency (bytes in both directions, with TLS):", ""]
     rows = []
-    for count in sorted({count for count, _ in about.plan}):
+    for count in sorted({count for count, setting in about.plan if setting == about.zero}):
         for client in CLIENTS:
+            if (count, about.zero, client) not in results.samples:
+                continue
             memory = results.median(count, about.zero, client, "memory")
             cpu = results.median(count, about.zero, client, "cpu")
             traffic = results.traffic[count, client]

@@ -58,7 +58,7 @@ fn the_time_limit_of_the_job_run_leaves_nothing_half_done() {
 fn the_largest_answer_passes_and_the_first_larger_one_does_not() {
     let scene = Scene::new();
     let answer = |length: usize| {
-        // `id` is wrong on purpose: it tells that the whole document was read
+        // `id` is wrong on purpose: it shows that the whole document was read
         let frame = r#"{"id":"other","padding":""}"#;
         let body = frame.replace(
             "\"\"}",

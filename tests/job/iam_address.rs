@@ -30,7 +30,7 @@ enum Private {
     Refuses,
 }
 
-/// Runs the job without `IAM_URL`, and tells which of the two names were connected to.
+/// Runs the job without `IAM_URL`, and returns which of the two names it connected to.
 fn run(private: Private) -> (Run, Vec<String>) {
     let options = Options {
         https: false,

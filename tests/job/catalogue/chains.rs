@@ -346,7 +346,7 @@ fn unfit() -> Vec<Case> {
         case("the issuer is not valid yet", &leaf)
             .given([&leaf, &coming, &root.root()])
             .refused("issuer-unfit"),
-        case("the issuer is no CA", &leaf)
+        case("the issuer is not a CA", &leaf)
             .given([&leaf, &no_ca, &root.root()])
             .refused("issuer-unfit"),
         case("the issuer is a root that has expired", &root_leaf)

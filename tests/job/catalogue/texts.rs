@@ -106,7 +106,7 @@ fn damaged(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
             pem.replace("-----BEGIN CERTIFICATE-----\n", "")
         }),
         ("no body", |_| format!("-----BEGIN CERTIFICATE-----\n{END}")),
-        ("no DER in it", |_| block(b"this is no certificate")),
+        ("no DER in it", |_| block(b"not a certificate")),
         ("the last byte lost", |pem| {
             block(&der(pem)[..der(pem).len() - 1])
         }),

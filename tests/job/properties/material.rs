@@ -31,7 +31,7 @@ enum Edit {
     Truncate(Index),
     /// Another character in the text.
     Character(Index, char),
-    /// Another byte in the DER, so that the text is base64 all the same.
+    /// Another byte in the DER, so that the text is still base64.
     Byte(Index, u8),
     Crlf,
     Indent(&'static str),

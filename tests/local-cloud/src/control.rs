@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::clock::seconds;
 use crate::store::lock;
 use crate::{
-    AppFate, CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, Policy,
+    AppFate, CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, Policy, Role,
     Serving, TimerEvent, TlsSecret,
 };
 
@@ -72,6 +72,7 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
             get(async |State(desk): State<Desk>| Json(desk.cloud.environment())),
         )
         .route("/urls", get(urls))
+        .route("/projects", post(create_project))
         .route("/secrets", post(issue))
         .route("/secrets/{id}/material", get(material).put(put_material))
         .route("/secrets/{id}/state", put(set_state))
@@ -327,6 +328,25 @@ async fn policies(State(desk): State<Desk>) -> Response {
 
 async fn set_policies(State(desk): State<Desk>, Json(policies): Json<Vec<Policy>>) -> Response {
     blocking(move || desk.cloud.set_policies(policies)).await
+}
+
+/// A project that the ready profile may write.
+#[derive(Deserialize)]
+struct NewProject {
+    name: String,
+    region: String,
+}
+
+async fn create_project(State(desk): State<Desk>, Json(new): Json<NewProject>) -> Response {
+    blocking(move || {
+        let project_id = desk.cloud.create_project(&new.name, &new.region);
+        desk.cloud.grant(Policy::CodeEngine {
+            role: Role::Writer,
+            project_id: project_id.clone(),
+        });
+        json!({ "id": project_id })
+    })
+    .await
 }
 
 async fn age_version(
