@@ -113,9 +113,9 @@ pub(super) fn line(report: &Report) -> String {
         unused_certificates_omitted: 0,
         error: report.error.as_ref().map(|error| error.cut(cap)),
     };
-    let largest = match report.error {
-        Some(_) => LONGEST - RESERVED,
-        None => LONGEST / 4,
+    let largest = match (&report.error, &report.results.discovery) {
+        (Some(_), None) => LONGEST - RESERVED,
+        _ => LONGEST / 4,
     };
     let fits = |line: &Line<'_>| json(line).get().len() <= largest;
     let [.., tightest] = CAPS;

@@ -3,9 +3,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use local_cloud::{
-    CertificateSpec, Fault, FaultGuard, FaultKind, Options, Policy, SecretType, route,
-};
+use local_cloud::{CertificateSpec, Fault, FaultGuard, FaultKind, Options, Policy, route};
 use serde_json::{Value, json};
 
 use self::world::{Kind, Pair, World, as_made, bare, issue, spec};
@@ -49,8 +47,9 @@ fn forty_tls_secrets_in_two_projects() {
         as_made(pair, found);
         if pair.kind != Kind::Unreadable && pair.tls_secret != TLS_SECRET {
             let name = pair.tls_secret.replace("tls-", "n") + ".example.com";
-            assert_eq!(found.names, [name.clone()]);
-            assert_eq!(found.domains.as_deref(), Some([name].as_slice()));
+            let name = [name];
+            assert_eq!(found.names, name);
+            assert_eq!(found.domains.as_deref(), Some(name.as_slice()));
             assert!(found.not_after.is_some());
         }
         assert_eq!(found.candidates_omitted, 0);

@@ -125,3 +125,65 @@ impl Item for CertificateRef {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::error::{Reason, error};
+    use crate::report::json::line;
+    use crate::report::{Heading, Report, Results};
+
+    /// Characters that escaping makes longer, of four bytes, and many of everything.
+    #[test]
+    fn whatever_comes_in_the_line_is_short_and_says_what_is_missing() {
+        for filler in ["\u{1}", "\"", "\u{1f980}", "a"] {
+            let long = filler.repeat(200);
+            let certificate = CertificateRef {
+                secret_id: "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852".to_owned(),
+                secret_name: Some(long.clone()),
+                secret_type: long.clone(),
+                not_after: None,
+            };
+            let discovered = Discovered {
+                project_id: "5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b".to_owned(),
+                tls_secret: long.clone(),
+                not_after: None,
+                names: vec![long.clone(); 21],
+                domains: Some(vec![long.clone(); 10]),
+                matches: Some(Match::Covers),
+                secret_id: None,
+                secret_name: None,
+                candidates: vec![certificate.clone(); 5],
+            };
+            let target = ProposedTarget {
+                secret_id: certificate.secret_id.clone(),
+                tls_secret: "a".repeat(253),
+                project_id: discovered.project_id.clone(),
+                region: None,
+            };
+            for count in [0, 1, 100] {
+                let results = Results {
+                    discovery: Some(Discovery {
+                        discovered: vec![discovered.clone(); count],
+                        proposed_targets: vec![target.clone(); count],
+                        unused_certificates: Some(vec![certificate.clone(); count]),
+                    }),
+                    failure: Some(error!(Reason::SecretForbidden, "{}", long.repeat(100))),
+                    ..Results::default()
+                };
+                let line = line(&Report::new(Heading::default(), Ok(results), 7));
+                assert!(line.len() <= LONGEST, "{} bytes", line.len());
+                let report: Value = serde_json::from_str(&line).unwrap();
+                for list in ["discovered", "proposed_targets", "unused_certificates"] {
+                    let shown = report[list].as_array().unwrap().len();
+                    let omitted = report[format!("{list}_omitted")].as_u64();
+                    let omitted = usize::try_from(omitted.unwrap_or_default()).unwrap();
+                    assert_eq!(shown + omitted, count, "{list}");
+                    assert!(shown > 0 || count == 0, "{list}");
+                }
+            }
+        }
+    }
+}
