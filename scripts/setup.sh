@@ -154,7 +154,7 @@ find_certificates() {
   fi
   [ -z "${IN[targets]}" ] || return 0
   case ${#found[@]} in
-    0) wrong "there is no certificate $wanted in Secrets Manager; there are: ${names:-none}" ;;
+    0) wrong "no certificate $wanted in Secrets Manager; it has: ${names:-none}" ;;
     1) ;;
     *) wrong "there is more than one certificate $wanted: use --secret-id, one of: ${found[*]}" ;;
   esac
@@ -265,7 +265,7 @@ runs() {
     fi
   fi
   show_points
-  [ "$STATUS" = 0 ] || LEFT+=("The run failed. README.md says what to do for each status and reason. Then run $SCRIPT again.")
+  [ "$STATUS" = 0 ] || LEFT+=("The run failed. docs/runbook.md says what to do for each exit status. Then run $SCRIPT again.")
 }
 
 read_inputs "$@"

@@ -1,286 +1,296 @@
-//! `--check`: every right tried by itself, nothing changed.
+//! `--check`: every permission tested separately, nothing changed.
 //!
-//! Belongs here: what is tried, what depends on what, and what an answer proves. Does not: the
-//! wording of refusals, which the steps have.
+//! Belongs here: what is tested, what depends on what, and what an answer proves. Does not: the
+//! wording of refusals, which `sync/refusals.rs` has.
 //!
-//! The right to replace is proved without replacing: a write of the very bytes that are deployed,
-//! under a tag that cannot match. Only Secrets Manager's own marks of reading change.
+//! The permission to replace is tested without replacing: a conditional PUT of the very bytes that
+//! are deployed, under an entity tag that cannot match. Only the last-read metadata in Secrets
+//! Manager changes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
-use crate::assemble::Bundle;
-use crate::certificate::ServerName;
-use crate::config::Target;
-use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::{Place, TlsSecret};
-use crate::ibm::iam::{CallFailure, Iam};
+use rustls_pki_types::UnixTime;
+
+use crate::cert::names::ServerName;
+use crate::config::{Config, Target};
+use crate::error::{Reason, error};
+use crate::ibm::client::Fate;
+use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::ibm::ids::Uuid;
-use crate::printable::printable;
-use crate::replace::{World, explain, refused};
+use crate::ibm::secrets_manager::Version;
 use crate::report::{Check, CheckState};
+use crate::sync::assemble::Bundle;
+use crate::sync::deployed::suitable;
+use crate::sync::replace::fetch_and_assemble;
+use crate::sync::validate::selected;
+use crate::sync::{Services, refusals};
+use crate::text::sanitized;
 use crate::workers;
 
-/// No service makes up a tag like this.
-const NEVER_A_TAG: &str = "sm-tls-sync-check";
-
-/// Tries every right.
-pub fn check(
-    world: &World<'_>,
-    iam: &Iam<'_>,
-    targets: &[Target],
-    foreign: Option<&Uuid>,
-) -> Vec<Check> {
-    let mut checks = vec![token_file(iam), profile(iam)];
-    let have_token = checks.iter().all(|check| check.state != CheckState::Red);
-
-    let mut secrets: Vec<&Uuid> = Vec::new();
-    for secret in targets.iter().filter_map(|target| target.secret.as_ref()) {
-        if !secrets.contains(&secret) {
-            secrets.push(secret);
-        }
-    }
-    if secrets.is_empty() {
-        checks.push(Check::not_tested(
-            "secret",
-            "",
-            "SECRET_ID is not given: only an event names it",
-        ));
-    }
-    let mut bundles = BTreeMap::new();
-    let read = workers::each(secrets.clone(), |id| {
-        Ok(have_token.then(|| secret(world, id)))
-    });
-    for (id, read) in secrets.into_iter().zip(read) {
-        let (lines, bundle) = match read {
-            Ok(Some(read)) => read,
-            Ok(None) => (untried(&["secret", "certificate"], id, NO_TOKEN), None),
-            Err(error) => (vec![Check::red("secret", id, &error)], None),
-        };
-        checks.extend(lines);
-        bundles.extend(bundle.map(|bundle| (id.clone(), bundle)));
-    }
-    checks.push(match foreign {
-        Some(id) if have_token => foreign_secret(world, id),
-        Some(id) => Check::not_tested("foreign-secret", id, NO_TOKEN),
-        None => Check::not_tested("foreign-secret", "", "CHECK_FOREIGN_SECRET_ID is not given"),
-    });
-    let lines = workers::each(targets.iter().collect(), |target: &Target| {
-        let bundle = target.secret.as_ref().and_then(|id| bundles.get(id));
-        Ok(if have_token {
-            place(world, target, bundle)
-        } else {
-            untried(&PLACE, &target.place.name, NO_TOKEN)
-        })
-    });
-    for (target, lines) in targets.iter().zip(lines) {
-        match lines {
-            Ok(lines) => checks.extend(lines),
-            Err(error) => checks.push(Check::red("tls-secret", &target.place.name, &error)),
-        }
-    }
-    checks
-}
-
 const NO_TOKEN: &str = "there is no token";
-/// What is tried of a target.
-const PLACE: [&str; 5] = [
+/// What is tested for a target.
+const TARGET: [&str; 5] = [
     "tls-secret",
     "replace",
     "domain-mappings",
     "covered",
     "apps",
 ];
+/// Failures that mean that the secret could not be read; any other is about its certificate.
+const UNREAD: [Reason; 6] = [
+    Reason::SecretMissing,
+    Reason::SecretForbidden,
+    Reason::SecretsManagerRefused,
+    Reason::SecretsManagerUnavailable,
+    Reason::Terminated,
+    Reason::DeadlineReached,
+];
 
-fn untried(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec<Check> {
+/// Tests every permission.
+pub(crate) fn check(services: &Services<'_>, config: &Config, now: UnixTime) -> Vec<Check> {
+    let targets: Vec<&Target> = selected(config).collect();
+    let mut checks = vec![token_file(services), profile(services)];
+    let have_token = checks.iter().all(|check| check.state != CheckState::Red);
+    let (lines, bundles) = secrets(services, &targets, have_token, now);
+    checks.extend(lines);
+    checks.push(match &config.unreadable_secret {
+        Some(id) if have_token => unreadable_secret(services, id),
+        Some(id) => Check::not_tested("foreign-secret", id, NO_TOKEN),
+        None => Check::not_tested("foreign-secret", "", "CHECK_FOREIGN_SECRET_ID is not set"),
+    });
+    let lines = workers::each(targets.clone(), |target| {
+        let bundle = target.secret.as_ref().and_then(|id| bundles.get(id));
+        Ok(if have_token {
+            tls_secret(services, target, bundle)
+        } else {
+            untested(&TARGET, &target.tls_secret.name, NO_TOKEN)
+        })
+    });
+    for (target, lines) in targets.iter().zip(lines) {
+        match lines {
+            Ok(lines) => checks.extend(lines),
+            Err(error) => checks.push(Check::red("tls-secret", &target.tls_secret.name, &error)),
+        }
+    }
+    checks
+}
+
+fn untested(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec<Check> {
     let line = |name: &&'static str| Check::not_tested(name, subject, why);
     names.iter().map(line).collect()
 }
 
-fn token_file(iam: &Iam<'_>) -> Check {
-    match iam.token_file() {
+fn token_file(services: &Services<'_>) -> Check {
+    match services.iam.token_file() {
         None => Check::not_tested("token-file", "", "an API key is used instead"),
-        Some(Err(error)) => Check::red("token-file", "", &error),
+        Some(Err(failure)) => {
+            let error = refusals::no_token(failure, services.grantee);
+            Check::red("token-file", "", &error)
+        }
         Some(Ok(file)) => {
             let owner = |path: &str| std::fs::metadata(path).map(|of| (of.uid(), of.mode()));
             let (uid, _) = owner("/proc/self").unwrap_or_default();
             let path = file.display().to_string();
             let (file_uid, mode) = owner(&path).unwrap_or_default();
-            let told = format!(
-                "readable for user id {uid} (owner {file_uid}, mode {:04o})",
+            let message = format!(
+                "readable by uid {uid} (owner {file_uid}, mode {:04o})",
                 mode & 0o7777
             );
-            Check::green("token-file", &path, told)
+            Check::green("token-file", &sanitized(&path), message)
         }
     }
 }
 
-fn profile(iam: &Iam<'_>) -> Check {
-    match iam.token_file() {
-        Some(Err(_)) => Check::not_tested("profile", "", "there is no token file"),
-        _ => match iam.assume() {
-            Ok(()) => Check::green(
-                "profile",
-                "",
-                format!("IAM gives a token, at {}", iam.address()),
-            ),
-            Err(error) => Check::red("profile", "", &error),
-        },
+fn profile(services: &Services<'_>) -> Check {
+    if let Some(Err(_)) = services.iam.token_file() {
+        return Check::not_tested("profile", "", "there is no token file");
+    }
+    match services.iam.assume() {
+        Ok(()) => Check::green(
+            "profile",
+            "",
+            format!("IAM issued a token ({})", services.iam.address()),
+        ),
+        Err(failure) => {
+            let error = refusals::token(failure, services.grantee);
+            Check::red("profile", "", &error)
+        }
     }
 }
 
-/// Reads the secret; whether its certificate is fit to serve is a line of its own.
-fn secret(world: &World<'_>, id: &Uuid) -> (Vec<Check>, Option<Bundle>) {
-    const UNREAD: [Reason; 4] = [
-        Reason::SecretMissing,
-        Reason::SecretForbidden,
-        Reason::SecretsManagerRefused,
-        Reason::SecretsManagerUnavailable,
-    ];
-    let readable = Check::green("secret", id, "may be read".to_owned());
-    match world.current(id) {
-        Ok(current) => {
-            let bundle = current.bundle;
-            let told = format!(
-                "{} is fit to serve (serial {})",
-                bundle.name, bundle.leaf.serial
-            );
-            (
-                vec![readable, Check::green("certificate", id, told)],
-                Some(bundle),
-            )
+/// Reads each secret once; whether its certificate is fit to serve is a line of its own.
+fn secrets<'a>(
+    services: &Services<'_>,
+    targets: &[&'a Target],
+    have_token: bool,
+    now: UnixTime,
+) -> (Vec<Check>, BTreeMap<&'a Uuid, Bundle>) {
+    const NAMES: [&str; 2] = ["secret", "certificate"];
+    let mut secrets: Vec<&Uuid> = Vec::new();
+    for secret in targets.iter().filter_map(|target| target.secret.as_ref()) {
+        if !secrets.contains(&secret) {
+            secrets.push(secret);
         }
-        Err(error) if UNREAD.contains(&error.reason) => {
-            let rest = Check::not_tested("certificate", id, "the secret may not be read");
-            (vec![Check::red("secret", id, &error), rest], None)
-        }
-        Err(error) => (vec![readable, Check::red("certificate", id, &error)], None),
     }
+    let mut bundles = BTreeMap::new();
+    if secrets.is_empty() {
+        let line = Check::not_tested("secret", "", "SECRET_ID is not set: only an event names it");
+        return (vec![line], bundles);
+    }
+    if !have_token {
+        let lines = secrets
+            .into_iter()
+            .flat_map(|id| untested(&NAMES, id, NO_TOKEN));
+        return (lines.collect(), bundles);
+    }
+    let mut checks = Vec::new();
+    let read = workers::each(secrets.clone(), |id| {
+        fetch_and_assemble(services, id, Version::Current, now)
+    });
+    for (id, read) in secrets.into_iter().zip(read) {
+        let readable = Check::green("secret", id, "readable".to_owned());
+        match read {
+            Ok(current) => {
+                let bundle = current.bundle;
+                let message = format!(
+                    "{} is fit to serve (serial {})",
+                    bundle.name, bundle.leaf.serial
+                );
+                checks.extend([readable, Check::green("certificate", id, message)]);
+                bundles.insert(id, bundle);
+            }
+            Err(error) if UNREAD.contains(&error.reason) => checks.extend([
+                Check::red("secret", id, &error),
+                Check::not_tested("certificate", id, "the secret could not be read"),
+            ]),
+            Err(error) => checks.extend([readable, Check::red("certificate", id, &error)]),
+        }
+    }
+    (checks, bundles)
 }
 
-/// A secret of another group, by its metadata only: nobody needs its payload for this.
-fn foreign_secret(world: &World<'_>, id: &Uuid) -> Check {
+/// A secret in another group, by its metadata only: this test needs no payload.
+fn unreadable_secret(services: &Services<'_>, id: &Uuid) -> Check {
     const NAME: &str = "foreign-secret";
-    match world.secrets_manager.metadata(id) {
+    match services.secrets_manager.metadata(id) {
         Ok(()) => {
+            let profile = services.grantee.profile.as_deref().unwrap_or("PROFILE");
             let error = error!(
                 Reason::ForeignSecretReadable,
-                "the secret {id} of another group may be read: the rights are wider than one group"
+                "secret {id} of another group is readable: the permissions are wider than one group"
             )
-            .hint("see which policies the profile has: ibmcloud iam trusted-profile-policies PROFILE --output JSON");
+            .hint("check which policies the profile has")
+            .command(format!(
+                "ibmcloud iam trusted-profile-policies {} --output JSON",
+                refusals::quoted(profile)
+            ));
             Check::red(NAME, id, &error)
         }
-        Err(CallFailure::Service(failure)) if matches!(failure.status(), Some(403 | 404)) => {
-            Check::green(NAME, id, format!("is hidden ({failure})"))
+        Err(failure) if matches!(failure.status(), Some(403 | 404)) => {
+            Check::green(NAME, id, format!("not readable ({failure})"))
         }
-        Err(failure) => Check::not_tested(NAME, id, &format!("it could not be asked: {failure}")),
+        Err(failure) => Check::not_tested(NAME, id, &failure.to_string()),
     }
 }
 
-fn place(world: &World<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Check> {
-    let place = &target.place;
-    let name = &place.name;
+fn tls_secret(services: &Services<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Check> {
+    let reference = &target.tls_secret;
+    let name = &reference.name;
     let mut checks = Vec::new();
-    match world.code_engine.tls_secret(place) {
+    match services.code_engine.tls_secret(reference) {
         Ok(secret) => {
-            let told = format!("may be read (format {})", printable(&secret.format));
-            checks.push(Check::green("tls-secret", name, told));
-            checks.push(replaceable(world, place, &secret));
+            let message = format!("readable (format {})", sanitized(&secret.format));
+            checks.push(Check::green("tls-secret", name, message));
+            checks.push(replaceable(services, reference, &secret));
         }
         Err(failure) => {
-            let error = explain("read", failure, place, world.rights);
+            let error = refusals::tls_secret("read", failure, reference, services.grantee);
             let forbidden = error.reason == Reason::CodeEngineForbidden;
             checks.push(Check::red("tls-secret", name, &error));
             checks.push(Check::not_tested(
                 "replace",
                 name,
-                "the TLS secret may not be read",
+                "the TLS secret could not be read",
             ));
             if forbidden {
                 let rest = ["domain-mappings", "covered", "apps"];
-                checks.extend(untried(&rest, name, "it needs the same right to read"));
+                checks.extend(untested(
+                    &rest,
+                    name,
+                    "it needs the same permission to read",
+                ));
                 return checks;
             }
         }
     }
-    checks.extend(mappings(world, place, bundle));
-    checks.push(apps(world, target));
+    checks.extend(mappings(services, reference, bundle));
+    checks.push(apps(services, target));
     checks
 }
 
-fn replaceable(world: &World<'_>, place: &Place, secret: &TlsSecret) -> Check {
+/// Only 409 or 412 proves the permission, only 403 disproves it.
+fn replaceable(services: &Services<'_>, reference: &TlsSecretRef, secret: &TlsSecret) -> Check {
     const NAME: &str = "replace";
-    let subject = &place.name;
-    let Some(tag) = &secret.entity_tag else {
-        return Check::not_tested(NAME, subject, "the TLS secret shows no entity tag");
-    };
-    if secret.format != "tls" || secret.generated_by.as_deref() == Some("system") {
-        let error = error!(
-            Reason::TlsSecretUnsuitable,
-            "the secret {subject} is not of format tls, or is generated by the system"
-        );
+    let subject = &reference.name;
+    if let Err(error) = suitable(secret, reference) {
         return Check::red(NAME, subject, &error);
     }
-    let stale = never(tag);
-    let answer = world
-        .code_engine
-        .replace(place, &stale, &secret.certificate, &secret.key);
-    let proved = match answer {
-        Err(CallFailure::Service(failure)) if matches!(failure.status(), Some(409 | 412)) => {
-            let status = failure.status().unwrap_or_default();
-            Ok(format!(
-                "may be replaced; a stale entity tag is answered with {status}"
-            ))
-        }
-        Err(failure) => Err(explain("replaced", failure, place, world.rights)),
-        Ok(_) => Err(error!(
-            Reason::CodeEngineRefused,
-            "a write of what is deployed was taken in spite of a tag that cannot match: entity tags do not protect {subject}"
-        )),
+    let Some(stale) = secret.entity_tag.as_ref().and_then(EntityTag::stale) else {
+        return Check::not_tested(NAME, subject, "the TLS secret has no usable entity tag");
     };
-    let unchanged = |now: &TlsSecret| {
+    let answer = services
+        .code_engine
+        .replace(reference, &stale, &secret.certificate, &secret.key);
+    let now = services.code_engine.tls_secret(reference);
+    let unchanged = now.as_ref().is_ok_and(|now| {
         now.certificate == secret.certificate
             && now.key.expose() == secret.key.expose()
             && now.entity_tag == secret.entity_tag
-    };
-    match (proved, world.code_engine.tls_secret(place)) {
-        (Ok(told), Ok(now)) if unchanged(&now) => Check::green(NAME, subject, told),
-        (Ok(_), Ok(_)) => Check::red(
-            NAME,
-            subject,
-            &error!(
-                Reason::WriteConflict,
-                "{subject} is not what it was before the check: somebody else wrote meanwhile"
-            ),
-        ),
-        (Err(error), _) => Check::red(NAME, subject, &error),
-        (Ok(_), Err(failure)) => Check::red(
-            NAME,
-            subject,
-            &explain("read", failure, place, world.rights),
-        ),
-    }
-}
-
-/// A tag of the same form, quoted or weak, that no service makes.
-fn never(tag: &str) -> String {
-    match (tag.find('"'), tag.rfind('"')) {
-        (Some(begin), Some(end)) if begin < end => {
-            let form = |range: Option<&str>| range.unwrap_or_default().to_owned();
-            form(tag.get(..=begin)) + NEVER_A_TAG + &form(tag.get(end..))
+    });
+    match answer {
+        Err(failure) if failure.fate() == Fate::Conflict && unchanged => {
+            let status = failure.status().unwrap_or_default();
+            let message = format!("replaceable (a stale entity tag is answered with {status})");
+            Check::green(NAME, subject, message)
         }
-        _ => NEVER_A_TAG.to_owned(),
+        Err(failure) if failure.status() == Some(403) => {
+            let error = refusals::tls_secret("replace", failure, reference, services.grantee);
+            Check::red(NAME, subject, &error)
+        }
+        Ok(_) => {
+            let error = error!(
+                Reason::CodeEngineRefused,
+                "Code Engine accepted a write under an entity tag that cannot match: entity tags do not protect {subject}"
+            );
+            Check::red(NAME, subject, &error)
+        }
+        Err(_) if now.is_ok() && !unchanged => {
+            let why = "somebody else changed the TLS secret at the same time: run the check again";
+            Check::not_tested(NAME, subject, why)
+        }
+        Err(failure) => Check::not_tested(
+            NAME,
+            subject,
+            &format!("the answer proves nothing: {failure}"),
+        ),
     }
 }
 
-fn mappings(world: &World<'_>, place: &Place, bundle: Option<&Bundle>) -> [Check; 2] {
+fn mappings(
+    services: &Services<'_>,
+    reference: &TlsSecretRef,
+    bundle: Option<&Bundle>,
+) -> [Check; 2] {
     const NAME: &str = "domain-mappings";
     const COVERED: &str = "covered";
-    let subject = &place.name;
-    let mappings = match world.code_engine.domain_mappings(place) {
+    let subject = &reference.name;
+    let project = &reference.project;
+    let mappings = match services.code_engine.domain_mappings(project) {
         Ok(mappings) => mappings,
         Err(failure) => {
-            let error = unlisted("domain mappings", failure, place, world);
+            let what = format!("cannot list the domain mappings of project {}", project.id);
+            let error = refusals::code_engine(&what, failure, &project.id, services.grantee);
             return [
                 Check::red(NAME, subject, &error),
                 Check::not_tested(COVERED, subject, "the domain mappings are not known"),
@@ -290,70 +300,66 @@ fn mappings(world: &World<'_>, place: &Place, bundle: Option<&Bundle>) -> [Check
     let domains: Vec<String> = mappings
         .iter()
         .filter(|mapping| mapping.uses(subject))
-        .map(|mapping| printable(&mapping.name))
+        .map(|mapping| sanitized(&mapping.name))
         .collect();
-    let told = match domains.as_slice() {
-        [] => "none uses this TLS secret".to_owned(),
-        some => format!("{} use this TLS secret", some.join(", ")),
+    let message = match domains.as_slice() {
+        [] => "no domain mapping uses this TLS secret".to_owned(),
+        some => format!("used by: {}", some.join(", ")),
     };
+    let covered = match bundle {
+        None => Check::not_tested(COVERED, subject, "the certificate is not known"),
+        Some(bundle) => covered(subject, &domains, bundle),
+    };
+    [Check::green(NAME, subject, message), covered]
+}
+
+fn covered(subject: &impl ToString, domains: &[String], bundle: &Bundle) -> Check {
+    const NAME: &str = "covered";
     let uncovered: Vec<&str> = domains
         .iter()
         .filter(|domain| {
             let name = ServerName::Dns(domain.to_ascii_lowercase());
-            bundle.is_some_and(|bundle| !bundle.leaf.covers(&name))
+            !bundle.leaf.covers(&name)
         })
         .map(String::as_str)
         .collect();
-    let covered = match (bundle, uncovered.as_slice()) {
-        (None, _) => Check::not_tested(COVERED, subject, "the certificate is not known"),
-        (_, []) => Check::green(COVERED, subject, "the certificate covers them".to_owned()),
-        (_, some) => {
-            let some = some.join(", ");
-            let error = error!(
-                Reason::DomainNotCovered,
-                "the certificate does not cover {some}"
-            )
-            .hint("issue it with these names");
-            Check::red(COVERED, subject, &error)
-        }
-    };
-    [Check::green(NAME, subject, told), covered]
+    if uncovered.is_empty() {
+        let message = "the certificate covers all mapped domains".to_owned();
+        return Check::green(NAME, subject, message);
+    }
+    let error = error!(
+        Reason::DomainNotCovered,
+        "the certificate does not cover {}",
+        uncovered.join(", ")
+    )
+    .hint("issue it with these names");
+    Check::red(NAME, subject, &error)
 }
 
-fn apps(world: &World<'_>, target: &Target) -> Check {
+fn apps(services: &Services<'_>, target: &Target) -> Check {
     const NAME: &str = "apps";
-    let subject = &target.place.name;
-    let apps = match world.code_engine.apps(&target.place) {
+    let subject = &target.tls_secret.name;
+    let project = &target.tls_secret.project;
+    let apps = match services.code_engine.apps(project) {
         Ok(apps) => apps,
         Err(failure) => {
-            return Check::red(
-                NAME,
-                subject,
-                &unlisted("apps", failure, &target.place, world),
-            );
+            let what = format!("cannot list the apps of project {}", project.id);
+            let error = refusals::code_engine(&what, failure, &project.id, services.grantee);
+            return Check::red(NAME, subject, &error);
         }
     };
     let copies: Vec<String> = apps
         .iter()
         .filter(|app| app.copies(subject))
-        .map(|app| printable(&app.name))
+        .map(|app| sanitized(&app.name))
         .collect();
-    let told = match copies.as_slice() {
-        [] => "none reads this TLS secret as environment or by sub_path".to_owned(),
+    let message = match copies.as_slice() {
+        [] => "no app reads this TLS secret as environment or by sub_path".to_owned(),
         some if target.restart_apps.is_empty() => format!(
-            "{} read this TLS secret as environment or by sub_path and keep the old one until they restart: give RESTART_APPS=auto (in TARGETS: restart_apps)",
+            "these apps read the TLS secret only at start-up and keep the old certificate until they restart: {}; set RESTART_APPS=auto (in TARGETS: restart_apps)",
             some.join(", ")
         ),
-        some => format!(
-            "{} read this TLS secret as environment or by sub_path",
-            some.join(", ")
-        ),
+        some => format!("restarted when it changes: {}", some.join(", ")),
     };
-    Check::green(NAME, subject, told)
-}
-
-fn unlisted(what: &str, failure: CallFailure, place: &Place, world: &World<'_>) -> Error {
-    let project = &place.project_id;
-    let what = format!("the {what} of project {project} cannot be listed");
-    refused(&what, failure, project, world.rights)
+    Check::green(NAME, subject, message)
 }

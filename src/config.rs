@@ -1,49 +1,46 @@
 //! The environment of the run -> [`Config`].
 //!
-//! Belongs here: the variables, their defaults, and what contradicts what. Does not: reading the process environment (`main.rs`), nor
-//! judging the event (`validate.rs`).
+//! Belongs here: the variables, their defaults, and which of them contradict each other. Does not:
+//! reading the process environment (`main.rs`), nor judging the event (`validate.rs`).
 //!
-//! All problems are found before the first request and told in one message.
+//! Two stages: [`Given`] is what the environment says, variable by variable; [`Config`] is what it
+//! means together. All problems are found before the first request and reported in one message.
 
-mod reader;
+mod help;
 mod targets;
+mod together;
 mod values;
 mod variables;
 
 use std::collections::BTreeMap;
-use std::fs;
 
-use anyhow::Context;
 use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 
-use crate::config::reader::Reader;
-use crate::config::values::{
-    base_url, boolean, deadline, force, injected, log_format, log_level, probe, probe_address,
-    secret_id, version, without_path,
-};
-pub use crate::config::variables::{VARIABLES, Variable, help};
+pub use crate::config::help::help;
+use crate::config::together::Targets;
+pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::Place;
-use crate::ibm::http::read_roots;
+use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
-use crate::ibm::rights::Rights;
+use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
-use crate::printable::printable;
+pub use crate::report::Format;
 
-/// Seconds for the whole run, unless said otherwise.
+/// Default of `DEADLINE`, in seconds.
 pub const DEADLINE: u64 = 120;
-/// Where domain mappings serve, unless said otherwise.
+/// The port of domain mappings.
 pub const HTTPS: u16 = 443;
-/// The token service inside IBM's network.
+/// IAM inside IBM's network.
 const PRIVATE_IAM: &str = "https://private.iam.cloud.ibm.com";
-/// The token service for the world.
+/// IAM on the internet.
 const PUBLIC_IAM: &str = "https://iam.cloud.ibm.com";
-
 /// What the environment means.
 #[derive(Debug)]
 pub struct Config {
+    /// What to do.
+    pub mode: Mode,
     /// What started the run.
     pub trigger: Trigger,
     /// Base URL of the Secrets Manager instance, without `/api`.
@@ -54,65 +51,83 @@ pub struct Config {
     pub iam: Endpoint,
     /// What proves who we are.
     pub credentials: Credentials,
-    /// Whose rights to name when one is missing.
-    pub rights: Rights,
+    /// Whom to grant a missing permission.
+    pub grantee: Grantee,
     /// The targets, in their order.
     pub targets: Vec<Target>,
-    /// The only secret that this run is about, among many targets.
-    pub narrowed: Option<Uuid>,
-    /// Whether `SECRET_ID` is given.
-    pub one_secret: bool,
+    /// The projects of the targets, and the default one, each once, with the region that a target
+    /// names for it.
+    pub projects: Vec<(Project, Option<Region>)>,
+    /// With many targets: the only secret that this run is about.
+    pub only_secret: Option<Uuid>,
+    /// Whether `SECRET_ID` is set.
+    pub secret_id_given: bool,
     /// The share of this instance in the job run's array.
     pub share: Share,
     /// Decide and report, write nothing.
     pub dry_run: bool,
     /// Which version of the certificate to deploy.
     pub version: Version,
-    /// The rules to overrule.
+    /// The refusal reasons to override.
     pub force: Vec<Reason>,
-    /// Whether to look at what is served.
+    /// Whether to check what is served.
     pub probe: Probe,
-    /// Host and port to connect to instead of what a domain mapping says.
+    /// Host and port to connect to instead of a mapping's `cname_target`.
     pub probe_address: Option<(String, u16)>,
-    /// Try the rights, change nothing.
-    pub check: bool,
     /// A secret that must not be readable.
-    pub foreign_secret: Option<Uuid>,
+    pub unreadable_secret: Option<Uuid>,
     /// Seconds for the whole run.
     pub deadline: u64,
-    /// Roots to trust beside the built-in ones.
+    /// Roots to trust in addition to the built-in ones.
     pub further_roots: Vec<CertificateDer<'static>>,
     /// The proxy for HTTPS.
-    pub proxy: Option<ureq::Proxy>,
-    /// Names that worked, but have a successor.
+    pub proxy: Option<Proxy>,
+    /// Deprecated names that are in use.
     pub warnings: Vec<String>,
 }
 
-/// A TLS secret and what feeds it.
+/// What to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Process the targets.
+    Run,
+    /// Check every permission, change nothing.
+    Check,
+    /// List what could be a target, change nothing.
+    Discover,
+}
+
+/// Whom to grant a missing permission, and where.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    /// The trusted profile, by id, name or CRN; `None` with an API key.
+    pub profile: Option<String>,
+    /// The Secrets Manager instance, if it is known.
+    pub instance: Option<Uuid>,
+    /// Where people reach Secrets Manager: its public address, if it has one.
+    pub secrets_manager: String,
+    /// The region that the job runs in, if it is known.
+    pub region: Option<Region>,
+    /// The name of the job, if it is known.
+    pub job: Option<String>,
+}
+
+/// A TLS secret and the certificate to copy into it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The secret in Secrets Manager; none: the event names it.
+    /// The secret in Secrets Manager; `None`: the event names it.
     pub secret: Option<Uuid>,
     /// The TLS secret in Code Engine.
-    pub place: Place,
-    /// The apps that must restart to take it.
+    pub tls_secret: TlsSecretRef,
+    /// The region of its project, if the target names it.
+    pub region: Option<Region>,
+    /// The apps to restart for it.
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
     pub hold: bool,
 }
 
-impl Target {
-    /// Whether the apps of both would note two certificates in one variable.
-    fn same_variable(&self, other: &Self) -> bool {
-        let variable = |target: &Self| target.place.name.fingerprint_variable();
-        !self.restart_apps.is_empty()
-            && !other.restart_apps.is_empty()
-            && self.place.same_project(&other.place)
-            && variable(self) == variable(other)
-    }
-}
-
-/// The apps that must restart to take a new certificate.
+/// The apps to restart for a new certificate.
 #[derive(Clone, Debug, Default)]
 pub struct RestartApps {
     /// Those that keep a copy of the TLS secret from their start.
@@ -137,7 +152,7 @@ pub enum Probe {
     Warn,
     /// Exit status 10.
     Require,
-    /// Nobody looks.
+    /// Not checked.
     Off,
 }
 
@@ -146,7 +161,7 @@ pub enum Probe {
 pub enum Trigger {
     /// `ibmendata`: a notification of Event Notifications.
     EventNotifications(String),
-    /// `CE_DATA` and kin: an event subscription of Code Engine.
+    /// `CE_DATA` and others: an event subscription of Code Engine.
     Subscription {
         /// `CE_TYPE`.
         event_type: Option<String>,
@@ -155,7 +170,7 @@ pub enum Trigger {
         /// `CE_DATA`.
         data: String,
     },
-    /// No event: by hand.
+    /// No event: a manual run.
     Manual,
 }
 
@@ -168,127 +183,122 @@ pub struct Share {
     pub size: usize,
 }
 
-/// How the log looks: needed before the rest of the environment is judged, so a wrong value means
-/// the default here, and is told by [`Config::parse`].
+/// How the log looks.
 #[derive(Clone, Copy, Debug)]
 pub struct Logging {
-    /// The least level that is shown.
+    /// The least severe level that is shown.
     pub level: LevelFilter,
     /// JSON lines, or text.
-    pub json: bool,
+    pub format: Format,
 }
 
-impl Logging {
-    /// Takes what can be understood.
+/// What is needed before the rest is judged. A wrong value means the default here, and is a problem
+/// in [`Config::new`].
+impl Given<'_> {
+    /// How the log looks.
     #[must_use]
-    pub fn of(environment: &BTreeMap<String, String>) -> Self {
-        let value = |name: &str| environment.get(name).map(String::as_str);
-        Self {
-            level: value("LOG_LEVEL")
-                .and_then(|text| log_level(text).ok())
-                .unwrap_or(LevelFilter::Info),
-            json: value("LOG_FORMAT")
-                .and_then(|text| log_format(text).ok())
-                .unwrap_or_else(|| environment.contains_key("CE_JOBRUN")),
+    pub fn logging(&self) -> Logging {
+        Logging {
+            level: self.log_level.value.unwrap_or(LevelFilter::Info),
+            format: match self.log_format.value {
+                Some(format) => format,
+                None if self.in_code_engine() => Format::Json,
+                None => Format::Text,
+            },
         }
+    }
+
+    /// The form of the report, if it is set.
+    #[must_use]
+    pub const fn output(&self) -> Option<Format> {
+        self.output.value
+    }
+
+    /// Whether a terminal may get colors.
+    #[must_use]
+    pub const fn colors(&self) -> bool {
+        !self.no_color.given
+    }
+
+    fn in_code_engine(&self) -> bool {
+        self.environment.contains_key("CE_JOBRUN")
+    }
+
+    /// A variable that Code Engine sets. It is not judged, but ignored if it makes no sense.
+    fn injected<T>(&self, name: &str, parse: impl Fn(&str) -> anyhow::Result<T>) -> Option<T> {
+        parse(self.environment.get(name)?).ok()
     }
 }
 
 impl Config {
-    /// Reads the environment. Which variables there are says [`VARIABLES`].
+    /// Reads the environment: both stages.
+    ///
+    /// # Errors
+    /// As [`Config::new`].
+    pub fn parse(environment: &BTreeMap<String, String>) -> Result<Self, Error> {
+        Self::new(Given::read(environment))
+    }
+
+    /// Works out what the variables mean together.
     ///
     /// # Errors
     /// [`Reason::Configuration`], with everything that is wrong.
-    pub fn parse(environment: &BTreeMap<String, String>) -> Result<Self, Error> {
-        let mut reader = Reader {
-            environment,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let secrets_manager = reader.required("SECRETS_MANAGER_URL", |text| {
-            let base = base_url(text)?;
-            let base = base.strip_suffix("/v2").unwrap_or(&base);
-            without_path(base.strip_suffix("/api").unwrap_or(base))
-        });
-        let instance = reader.instance(secrets_manager.as_deref());
-        let iam = reader
-            .value("IAM_URL", |text| {
-                let base = base_url(text)?;
-                without_path(base.strip_suffix("/identity/token").unwrap_or(&base))
-            })
-            .map_or_else(
-                || Endpoint::PrivateThenPublic(PRIVATE_IAM.to_owned(), PUBLIC_IAM.to_owned()),
-                Endpoint::Given,
-            );
-        let credentials = reader.credentials();
-        let secret = reader.value("SECRET_ID", |text| secret_id(text, instance.as_ref()));
-        let one_secret = secret.is_some();
-        let (targets, narrowed) = reader.targets(secret, instance.as_ref());
-        let dry_run = reader.value("DRY_RUN", boolean).unwrap_or(false);
-        let force = reader.value("FORCE", force).unwrap_or_default();
-        let version = reader.value("SECRET_VERSION", version).unwrap_or_default();
-        let trigger = Trigger::of(environment);
-        if version == Version::Previous && !(matches!(trigger, Trigger::Manual) && one_secret) {
-            reader.problem(
-                "SECRET_VERSION",
-                "previous is for a run by hand with SECRET_ID only",
-            );
+    pub fn new(mut given: Given<'_>) -> Result<Self, Error> {
+        if !given.secrets_manager_url.given {
+            let name = given.secrets_manager_url.name;
+            given.notes.problem(name, "is required");
         }
-        let probe = reader.value("PROBE", probe).unwrap_or_default();
-        let probe_address = reader.value("PROBE_ADDRESS", probe_address);
-        let check = reader.value("CHECK", boolean).unwrap_or(false);
-        let foreign_secret = reader.value("CHECK_FOREIGN_SECRET_ID", |text| {
-            secret_id(text, instance.as_ref())
-        });
-        let deadline = reader.value("DEADLINE", deadline).unwrap_or(DEADLINE);
-        reader.value("LOG_LEVEL", log_level);
-        reader.value("LOG_FORMAT", log_format);
-        let further_roots = reader
-            .value("SSL_CERT_FILE", |path| {
-                read_roots(&fs::read_to_string(path).with_context(|| printable(path))?)
-            })
-            .unwrap_or_default();
-        let proxy = reader.proxy();
-        let share = reader.share();
-
-        match (secrets_manager, credentials) {
-            (Some(secrets_manager), Some(credentials)) if reader.problems.is_empty() => Ok(Self {
-                rights: Rights {
-                    profile: match &credentials {
-                        Credentials::Profile { profile, .. } => Some(profile.clone()),
-                        Credentials::ApiKey(_) => None,
-                    },
-                    instance: instance.clone(),
-                    secrets_manager: secrets_manager.replace(".private.", "."),
-                    region: injected(environment, "CE_REGION")
-                        .and_then(|text| Region::parse(text).ok()),
-                    job: injected(environment, "CE_JOB").map(str::to_owned),
-                },
+        let mode = given.mode();
+        let trigger = Trigger::of(given.environment);
+        let instance = given.instance();
+        let credentials = given.credentials();
+        let secret_id_given = given.secret.given;
+        let version = given.version(&trigger);
+        let secret = given.notes.own_secret(&mut given.secret, instance.as_ref());
+        let unreadable_secret = given
+            .notes
+            .own_secret(&mut given.unreadable_secret, instance.as_ref());
+        let Targets {
+            targets,
+            projects,
+            only_secret,
+        } = given.targets(mode, secret, instance.as_ref());
+        let share = given.share();
+        let proxy = given.proxy();
+        let grantee = given.grantee(credentials.as_ref(), instance.clone());
+        let problems = given.notes.summary();
+        match (given.secrets_manager_url.value, credentials, problems) {
+            (Some(secrets_manager), Some(credentials), None) => Ok(Self {
+                grantee,
+                mode,
                 trigger,
                 secrets_manager,
                 instance,
-                iam,
+                iam: given.iam_url.value.map_or_else(
+                    || Endpoint::PrivateThenPublic(PRIVATE_IAM.to_owned(), PUBLIC_IAM.to_owned()),
+                    Endpoint::Given,
+                ),
                 credentials,
                 targets,
-                narrowed,
-                one_secret,
+                projects,
+                only_secret,
+                secret_id_given,
                 share,
-                dry_run,
+                dry_run: given.dry_run.value.unwrap_or(false),
                 version,
-                force,
-                probe,
-                probe_address,
-                check,
-                foreign_secret,
-                deadline,
-                further_roots,
+                force: given.force.value.unwrap_or_default(),
+                probe: given.probe.value.unwrap_or_default(),
+                probe_address: given.probe_address.value,
+                unreadable_secret,
+                deadline: given.deadline.value.unwrap_or(DEADLINE),
+                further_roots: given.further_roots.value.unwrap_or_default(),
                 proxy,
-                warnings: reader.warnings,
+                warnings: given.notes.warnings,
             }),
-            _ => Err(error!(
+            (_, _, problems) => Err(error!(
                 Reason::Configuration,
-                "the environment of the run is wrong: {}",
-                reader.problems.join("; ")
+                "invalid configuration: {}",
+                problems.unwrap_or_default()
             )
             .hint("sm-tls-sync --help explains each variable")),
         }

@@ -1,364 +1,382 @@
-//! After the four steps: is what the TLS secrets hold in effect?
+//! Afterwards: is what the TLS secrets hold in effect?
 //!
-//! Belongs here: what is looked at, and what that means for the report. Does not: handshakes
-//! (`probe.rs`) and restarts (`restart.rs`).
+//! Belongs here: what is examined, and what that means for the report. Does not: handshakes
+//! (`effect/probe.rs`) and restarts (`effect/restart.rs`).
 //!
-//! All of it comes after the last write. Nothing here undoes a write, or makes a failure of Code
-//! Engine out of it: at most it is written, but not in effect.
+//! All of it comes after the last write. Nothing here undoes a write, or turns it into a failure of
+//! Code Engine: at worst the certificate is written, but not in effect.
+
+mod probe;
+mod restart;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::certificate::{Certificate, ServerName, parse_rfc3339, same_serial};
-use crate::config::{HTTPS, Probe};
-use crate::error::Reason;
-use crate::ibm::code_engine::{DomainMapping, Place};
+use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
+use crate::cert::key::{Curve, KeyKind};
+use crate::cert::names::ServerName;
+use crate::config::{Config, HTTPS, Probe};
+use crate::effect::probe::{Domain, probe};
+use crate::effect::restart::{Restarted, restart_apps};
+use crate::error::{Finding, Reason};
+use crate::ibm::code_engine::{DomainMapping, Project};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{Version, VersionMetadata};
-use crate::printable::printable;
-use crate::probe::{Look, Seen, probe};
-use crate::replace::World;
-use crate::report::{InLine, Outcome, Served, State};
-use crate::restart::{Restarted, Wish, restart};
-use crate::validate::Pair;
+use crate::report::{Outcome, Served, State};
+use crate::sync::replace::{Synced, Target};
+use crate::sync::{Policy, Services};
+use crate::text::sanitized;
 use crate::workers;
 
-/// What to look at, and how.
-pub struct Effect {
-    /// What a domain that does not serve the certificate means.
-    pub probe: Probe,
-    /// Host and port to connect to instead of what a domain mapping says.
-    pub address: Option<(String, u16)>,
-}
+/// Domains in a message.
+const SHOWN_DOMAINS: usize = 10;
 
-/// A pair whose TLS secret is in line, and the position of its outcome.
-struct Done<'a> {
-    position: usize,
-    pair: &'a Pair,
-    in_line: InLine,
-}
-
-/// Restarts apps and looks at domains, side by side, for each pair whose TLS secret is in line.
-/// `outcomes` are those of `pairs`, in their order.
-pub fn take_effect(world: &World<'_>, effect: &Effect, pairs: &[Pair], outcomes: &mut [Outcome]) {
-    let done: Vec<Done<'_>> = outcomes
-        .iter_mut()
-        .zip(pairs)
-        .enumerate()
-        .filter_map(|(position, (outcome, pair))| {
-            Some(Done {
-                position,
-                pair,
-                in_line: outcome.in_line.take()?,
-            })
-        })
-        .collect();
-    enum Task {
-        Restart,
-        Look,
-    }
-    enum Found {
-        Restarted(Vec<(usize, Restarted)>),
-        Looked(Vec<Looked>),
-    }
-    let results = workers::each(vec![Task::Restart, Task::Look], |task| {
-        Ok(match task {
-            Task::Restart => Found::Restarted(restart_apps(world, &done)),
-            Task::Look if effect.probe == Probe::Off => Found::Looked(Vec::new()),
-            Task::Look => Found::Looked(look(world, effect, &done)),
-        })
-    });
-    for result in results {
-        match result {
-            Ok(Found::Restarted(restarted)) => {
-                for (position, restarted) in restarted {
-                    if let Some(outcome) = outcomes.get_mut(position) {
-                        tell_restarts(outcome, restarted);
-                    }
-                }
-            }
-            Ok(Found::Looked(looked)) => {
-                for (done, looked) in done.iter().zip(looked) {
-                    if let Some(outcome) = outcomes.get_mut(done.position) {
-                        tell_domains(world, effect.probe, outcome, done, looked);
-                    }
-                }
-            }
-            Err(error) => {
-                for done in &done {
-                    if let Some(outcome) = outcomes.get_mut(done.position) {
-                        outcome.not_in_effect(error.reason, &error.to_string());
-                    }
-                }
-            }
+/// Restarts apps and probes domains, side by side, for each target whose TLS secret is in line.
+pub(crate) fn verify(
+    services: &Services<'_>,
+    policy: &Policy<'_>,
+    config: &Config,
+    targets: &mut [Target<'_>],
+) {
+    let in_line: Vec<&Target<'_>> = targets.iter().filter(|t| t.synced.is_some()).collect();
+    let (restarted, reports) = workers::both(
+        || restart_apps(services, policy, &in_line),
+        || match config.probe {
+            Probe::Off => Vec::new(),
+            Probe::Warn | Probe::Require => probe_domains(services, policy, config, &in_line),
+        },
+    );
+    let defect = restarted.as_ref().err().or_else(|| reports.as_ref().err());
+    if let Some(error) = defect {
+        let message = error.to_string();
+        for target in targets.iter_mut().filter(|t| t.synced.is_some()) {
+            target.outcome.not_in_effect(Reason::Defect, &message);
         }
     }
-}
-
-/// The apps of all TLS secrets that may be written.
-fn restart_apps(world: &World<'_>, done: &[Done<'_>]) -> Vec<(usize, Restarted)> {
-    let (positions, wishes): (Vec<usize>, Vec<Wish<'_>>) = done
-        .iter()
-        .filter(|done| !done.pair.restart_apps.is_empty())
-        // an undo passes a hold, and its apps must take it
-        .filter(|done| !done.pair.hold || world.version == Version::Previous)
-        .map(|done| {
-            let wish = Wish {
-                place: &done.pair.place,
-                chain_sha256: &done.in_line.chain_sha256,
-                apps: &done.pair.restart_apps,
-            };
-            (done.position, wish)
-        })
-        .unzip();
-    let restarted = restart(&world.code_engine, world.rights, world.stop, &wishes);
-    positions.into_iter().zip(restarted).collect()
-}
-
-fn tell_restarts(outcome: &mut Outcome, restarted: Restarted) {
-    outcome.restarted = restarted.apps;
-    if let Some(error) = restarted.failure {
-        outcome.not_in_effect(error.reason, &error.to_string());
+    let (mut restarted, mut reports) = (
+        restarted.unwrap_or_default().into_iter(),
+        reports.unwrap_or_default().into_iter(),
+    );
+    for Target {
+        outcome, synced, ..
+    } in targets
+    {
+        let Some(synced) = synced else { continue };
+        if let Some(Restarted { apps, failure }) = restarted.next() {
+            outcome.restarted = apps;
+            if let Some(error) = failure {
+                outcome.not_in_effect(error.reason, &error.to_string());
+                outcome.command = outcome.command.take().or(error.command);
+            }
+        }
+        if let Some(report) = reports.next() {
+            report.apply(services, policy, config.probe, synced, outcome);
+        }
     }
 }
 
 /// What was found out about the domains of one TLS secret.
-#[derive(Default)]
-struct Looked {
+struct DomainReport {
+    domains: Vec<Domain>,
     /// Why the domain mappings are not known.
-    unreadable: Option<String>,
-    /// Each domain, and what was seen there.
-    domains: Vec<(String, Seen)>,
+    unlisted: Option<String>,
     /// Another project of the region where domains use the same certificate.
     also_in: Option<Uuid>,
     /// The version, if a rotation is to be timed.
     version: Option<VersionMetadata>,
-    /// Why nobody looked to the end.
+    /// Why probing ended early.
     stopped: Option<String>,
 }
 
+/// The domain mappings of each project, or why they could not be listed.
+type Mappings<'a> = BTreeMap<(&'a str, &'a Uuid), Result<Vec<DomainMapping>, String>>;
+
 /// One list per project, then all handshakes side by side.
-fn look(world: &World<'_>, effect: &Effect, done: &[Done<'_>]) -> Vec<Looked> {
-    let lists = Lists::read(world, done);
-    let used: Vec<Vec<&DomainMapping>> = done.iter().map(|done| lists.used_by(done.pair)).collect();
-    let looks: Vec<Look<'_>> = done
+fn probe_domains(
+    services: &Services<'_>,
+    policy: &Policy<'_>,
+    config: &Config,
+    targets: &[&Target<'_>],
+) -> Vec<DomainReport> {
+    let mappings = list_mappings(services, targets);
+    let mut reports: Vec<DomainReport> = targets
         .iter()
-        .zip(&used)
-        .flat_map(|(done, mappings)| {
-            mappings.iter().map(|mapping| Look {
-                domain: &mapping.name,
-                address: effect.address.clone().or_else(|| {
-                    let host = mapping.cname_target.clone().filter(|host| !host.is_empty());
-                    host.map(|host| (host, HTTPS))
-                }),
-                new: &done.in_line.leaf,
-                replaced: done.in_line.replaced.as_ref(),
-            })
+        .filter_map(|target| {
+            let synced = target.synced.as_ref()?;
+            Some(report(target, synced, &mappings, config))
         })
         .collect();
-    let (seen, stopped) = probe(&looks, world.stop);
-    // after the end of the run, lists are not read either
-    let stopped = stopped
-        .or_else(|| world.stop.check().err())
-        .map(|error| error.to_string());
-
-    let mut seen = seen.into_iter();
-    let mut looked: Vec<Looked> = done
+    let elsewhere: Vec<Option<Uuid>> = targets
         .iter()
-        .zip(&used)
-        .map(|(Done { pair, .. }, mappings)| {
-            let names = mappings.iter().map(|mapping| printable(&mapping.name));
-            let elsewhere = done.iter().zip(&used).find(|(other, others)| {
-                let (here, there) = (&pair.place, &other.pair.place);
-                let same_region = here.base == there.base && here.project_id != there.project_id;
-                same_region && other.pair.secret == pair.secret && !others.is_empty()
+        .zip(&reports)
+        .map(|(target, report)| {
+            let mut others = targets.iter().zip(&reports);
+            let other = others.find(|(other, others)| {
+                let (here, there) = (
+                    &target.task.tls_secret.project,
+                    &other.task.tls_secret.project,
+                );
+                here.base == there.base
+                    && here.id != there.id
+                    && other.task.secret == target.task.secret
+                    && !others.domains.is_empty()
             });
-            Looked {
-                unreadable: lists.unreadable(pair),
-                domains: names.zip(seen.by_ref()).collect(),
-                also_in: elsewhere
-                    .filter(|_| !mappings.is_empty())
-                    .map(|(other, _)| other.pair.place.project_id.clone()),
-                version: None,
-                stopped: stopped.clone(),
-            }
+            other
+                .filter(|_| !report.domains.is_empty())
+                .map(|(other, _)| other.task.tls_secret.project.id.clone())
         })
         .collect();
-    time_rotations(world, done, &mut looked);
-    looked
+    let all = reports.iter_mut().flat_map(|report| &mut report.domains);
+    let stopped = probe(all.collect(), services.stop)
+        // after the end of the run, lists are not read either
+        .or_else(|| services.stop.check().err())
+        .map(|error| error.to_string());
+    for (report, also_in) in reports.iter_mut().zip(elsewhere) {
+        report.also_in = also_in;
+        report.stopped.clone_from(&stopped);
+    }
+    if policy.version == Version::Current {
+        time_rotations(services, targets, &mut reports);
+    }
+    reports
 }
 
-/// The domain mappings of each project that a TLS secret stands in.
-struct Lists<'a>(Vec<(&'a Place, Result<Vec<DomainMapping>, String>)>);
-
-impl<'a> Lists<'a> {
-    fn read(world: &World<'_>, done: &'a [Done<'_>]) -> Self {
-        let mut projects: Vec<&Place> = Vec::new();
-        for Done { pair, .. } in done {
-            if !projects.iter().any(|place| place.same_project(&pair.place)) {
-                projects.push(&pair.place);
-            }
-        }
-        let lists = workers::each(projects.clone(), |place| {
-            Ok(world.code_engine.domain_mappings(place))
-        });
-        let lists = lists.into_iter().map(|list| match list {
-            Ok(list) => list.map_err(|failure| failure.to_string()),
-            Err(error) => Err(error.to_string()),
-        });
-        Self(projects.into_iter().zip(lists).collect())
-    }
-
-    fn of(&self, pair: &Pair) -> Option<&Result<Vec<DomainMapping>, String>> {
-        let list = self
-            .0
-            .iter()
-            .find(|(place, _)| place.same_project(&pair.place));
-        list.map(|(_, list)| list)
-    }
-
-    fn used_by(&self, pair: &Pair) -> Vec<&DomainMapping> {
-        let list = self.of(pair).and_then(|list| list.as_ref().ok());
-        list.into_iter()
-            .flatten()
-            .filter(|mapping| mapping.uses(&pair.place.name))
-            .collect()
-    }
-
-    fn unreadable(&self, pair: &Pair) -> Option<String> {
-        self.of(pair)?.as_ref().err().cloned()
-    }
-}
-
-/// Reads when the version was created, where this run wrote it and a client saw it. That nobody
-/// knows is no finding: it is a figure, not a state.
-fn time_rotations(world: &World<'_>, done: &[Done<'_>], looked: &mut [Looked]) {
-    let timed = |(done, looked): &(&Done<'_>, &mut Looked)| {
-        let is_new = |(_, seen): &(String, Seen)| seen.state == State::New;
-        world.version == Version::Current
-            && done.in_line.replaced.is_some()
-            && looked.domains.iter().any(is_new)
-    };
-    let mut versions: BTreeMap<&Uuid, Option<VersionMetadata>> = BTreeMap::new();
-    for (done, _) in done.iter().zip(looked.iter_mut()).filter(timed) {
-        versions.insert(&done.pair.secret, None);
-    }
-    let secrets: Vec<&Uuid> = versions.keys().copied().collect();
-    let answers = workers::each(secrets.clone(), |secret| {
-        Ok(world.secrets_manager.version(secret, Version::Current))
+fn list_mappings<'a>(services: &Services<'_>, targets: &[&'a Target<'a>]) -> Mappings<'a> {
+    let projects: BTreeMap<_, &Project> = targets
+        .iter()
+        .map(|target| {
+            let project = &target.task.tls_secret.project;
+            ((project.base.as_str(), &project.id), project)
+        })
+        .collect();
+    let lists = workers::each(projects.values().copied().collect(), |project| {
+        Ok(services.code_engine.domain_mappings(project))
     });
-    for (secret, answer) in secrets.into_iter().zip(answers) {
-        match answer {
-            Ok(Ok(version)) => {
-                versions.insert(secret, Some(version));
-            }
-            Ok(Err(failure)) => log::debug!("the rotation cannot be timed: {failure}"),
-            Err(error) => log::debug!("the rotation cannot be timed: {error}"),
-        }
-    }
-    for (done, looked) in done.iter().zip(looked.iter_mut()).filter(timed) {
-        looked.version = versions.get(&done.pair.secret).cloned().flatten();
+    let lists = lists.into_iter().map(|list| match list {
+        Ok(list) => list.map_err(|failure| failure.to_string()),
+        Err(error) => Err(error.to_string()),
+    });
+    projects.into_keys().zip(lists).collect()
+}
+
+/// The domains of a target, not probed yet.
+fn report(
+    target: &Target<'_>,
+    synced: &Arc<Synced>,
+    mappings: &Mappings<'_>,
+    config: &Config,
+) -> DomainReport {
+    let reference = &target.task.tls_secret;
+    let project = &reference.project;
+    let listed = mappings.get(&(project.base.as_str(), &project.id));
+    let used = listed
+        .and_then(|list| list.as_ref().ok())
+        .into_iter()
+        .flatten()
+        .filter(|mapping| mapping.uses(&reference.name));
+    let domains = used.map(|mapping| {
+        let cname_target = mapping
+            .cname_target
+            .as_ref()
+            .filter(|host| !host.is_empty());
+        let address = config
+            .probe_address
+            .clone()
+            .or_else(|| Some((cname_target?.clone(), HTTPS)));
+        Domain::new(&mapping.name, address, Arc::clone(synced))
+    });
+    DomainReport {
+        domains: domains.collect(),
+        unlisted: listed.and_then(|list| list.as_ref().err()).cloned(),
+        also_in: None,
+        version: None,
+        stopped: None,
     }
 }
 
-fn tell_domains(
-    world: &World<'_>,
-    level: Probe,
-    outcome: &mut Outcome,
-    done: &Done<'_>,
-    looked: Looked,
-) {
-    let leaf = &done.in_line.leaf;
-    let replaced = done.in_line.replaced.as_ref();
-    let mut failures: Vec<(Reason, String)> = Vec::new();
-    if let Some(why) = looked.unreadable {
-        failures.push((
-            Reason::MappingsUnreadable,
-            format!("the domain mappings of the project could not be listed: {why}"),
-        ));
-    }
-    if let Some(project) = looked.also_in {
-        outcome.find(
-            Reason::SeveralProjects,
-            format!(
-                "domain mappings of project {project} in the same region use this certificate, too: IBM's documents contradict each other on whether that works"
-            ),
-        );
-    }
-    if !looked.domains.is_empty() && ingress_refuses(leaf) {
-        outcome.find(
-            Reason::KeyNotForIngress,
-            format!(
-                "domain mappings use this certificate, and ingress proxies refuse its key ({}): issue it with RSA of at least 2048 bits or ECDSA P-256",
-                leaf.key_kind()
-            ),
-        );
-    }
-    let first = looked
-        .domains
+/// Reads when the version was created, where this run wrote it and a client saw it. A failure to time
+/// it is not reported: it is a metric only.
+fn time_rotations(services: &Services<'_>, targets: &[&Target<'_>], reports: &mut [DomainReport]) {
+    let mut versions: BTreeMap<&Uuid, Option<VersionMetadata>> = targets
         .iter()
-        .filter(|(_, seen)| seen.state == State::New);
-    let first = first.map(|(_, seen)| world.stop.age(seen.at)).min();
-    let unfinished = looked
-        .domains
-        .iter()
-        .any(|(_, seen)| seen.state != State::New);
-    for (domain, seen) in looked.domains {
-        if !leaf.covers(&ServerName::Dns(domain.to_ascii_lowercase())) {
+        .zip(&*reports)
+        .filter(|(_, report)| report.is_new_since_this_run())
+        .map(|(target, _)| (&target.task.secret, None))
+        .collect();
+    let secrets: Vec<&Uuid> = versions.keys().copied().collect();
+    let answers = workers::each(secrets, |secret| {
+        let version = services.secrets_manager.version(secret, Version::Current);
+        Ok(version
+            .inspect_err(|failure| log::debug!("cannot time the rotation: {failure}"))
+            .ok())
+    });
+    for (version, answer) in versions.values_mut().zip(answers) {
+        *version = answer.ok().flatten();
+    }
+    for (target, report) in targets.iter().zip(reports) {
+        if report.is_new_since_this_run() {
+            report.version = versions.get(&target.task.secret).cloned().flatten();
+        }
+    }
+}
+
+impl DomainReport {
+    fn is_new_since_this_run(&self) -> bool {
+        let is_new =
+            |domain: &Domain| domain.seen.state == State::New && domain.synced.replaced.is_some();
+        self.domains.iter().any(is_new)
+    }
+
+    /// Writes what was seen into the outcome.
+    fn apply(
+        self,
+        services: &Services<'_>,
+        policy: &Policy<'_>,
+        level: Probe,
+        synced: &Synced,
+        outcome: &mut Outcome,
+    ) {
+        let leaf = &synced.leaf;
+        if let Some(project) = &self.also_in {
             outcome.find(
-                Reason::DomainNotCovered,
-                format!("the certificate does not cover the domain mapping {domain}: issue it with this name"),
+                Reason::SeveralProjects,
+                format!(
+                    "domain mappings of project {project} in the same region use this certificate too; IBM's documents contradict each other on whether that works"
+                ),
             );
         }
-        match seen.state {
-            State::New => {}
-            State::Unreachable => failures.push((
-                Reason::DomainUnreachable,
-                format!("no TLS handshake with {domain}: {}", seen.text),
-            )),
-            State::Old | State::Other => {
-                let which = if seen.state == State::Old {
-                    "the certificate before"
-                } else {
-                    "another certificate"
-                };
-                failures.push((
-                    Reason::NotServed,
-                    format!("{domain} serves {which} ({})", seen.text),
-                ));
+        if !self.domains.is_empty() {
+            outcome.findings.extend(ingress_limits(leaf));
+            outcome.findings.extend(not_covered(leaf, &self.domains));
+        }
+        let first_new = self
+            .domains
+            .iter()
+            .filter(|domain| domain.seen.state == State::New)
+            .map(|domain| services.stop.age(domain.seen.at))
+            .min();
+        outcome.rotation_to_served_s =
+            self.version
+                .as_ref()
+                .zip(first_new)
+                .and_then(|(version, first)| {
+                    let created = parse_rfc3339(version.created_at.as_deref()?)?;
+                    let served = policy.now.as_secs() + first.as_secs();
+                    same_serial(version.serial_number.as_deref()?, &leaf.serial)
+                        .then(|| served.saturating_sub(created.as_secs()))
+                });
+        let failures = self.failures();
+        let unfinished = self
+            .domains
+            .iter()
+            .any(|domain| domain.seen.state != State::New);
+        if let Some(why) = self.stopped
+            && (unfinished || !failures.is_empty())
+        {
+            outcome.not_in_effect(
+                Reason::EffectUnknown,
+                &format!("the run ended before it could confirm what is served: {why}"),
+            );
+        }
+        for finding in failures {
+            if level == Probe::Require {
+                outcome.not_in_effect(finding.code, &finding.message);
             }
+            outcome.findings.push(finding);
         }
-        let after = replaced.map(|replaced| seen.at.saturating_duration_since(replaced.at));
-        outcome.served.push(Served {
-            domain,
-            state: seen.state,
-            after_ms: after.and_then(|after| u64::try_from(after.as_millis()).ok()),
-        });
+        outcome.served = self.domains.iter().map(served).collect();
     }
-    outcome.rotation_to_served_s = looked.version.zip(first).and_then(|(version, first)| {
-        let serial = version.serial_number?;
-        let created = parse_rfc3339(version.created_at.as_deref()?)?;
-        let served = world.now.as_secs() + first.as_secs();
-        same_serial(&serial, &leaf.serial).then(|| served.saturating_sub(created.as_secs()))
-    });
-    if let Some(why) = looked.stopped
-        && (unfinished || !failures.is_empty())
-    {
-        outcome.not_in_effect(
-            Reason::EffectUnknown,
-            &format!("whether it is served was not seen to the end: {why}"),
-        );
-    }
-    for (reason, message) in failures {
-        if level == Probe::Require {
-            outcome.not_in_effect(reason, &message);
+
+    /// One finding per kind of failure, with the domains that it concerns.
+    fn failures(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(why) = &self.unlisted {
+            findings.push(Finding::new(
+                Reason::MappingsUnreadable,
+                format!("cannot list the domain mappings of the project: {why}"),
+            ));
         }
-        outcome.find(reason, message);
+        let list = |states: &[State], text: fn(&Domain) -> String| {
+            let concerned = self
+                .domains
+                .iter()
+                .filter(|domain| states.contains(&domain.seen.state));
+            shown(concerned.map(text).collect())
+        };
+        if let Some(list) = list(&[State::Old, State::Other], |domain| {
+            let which = match domain.seen.state {
+                State::Old => "the previous certificate",
+                _ => "another certificate",
+            };
+            let Domain { name, seen, .. } = domain;
+            format!("{} serves {which} ({})", sanitized(name), seen.text)
+        }) {
+            findings.push(Finding::new(Reason::NotServed, list));
+        }
+        if let Some(list) = list(&[State::Unreachable], |domain| {
+            format!("{} ({})", sanitized(&domain.name), domain.seen.text)
+        }) {
+            let message = format!("no TLS handshake with {list}");
+            findings.push(Finding::new(Reason::DomainUnreachable, message));
+        }
+        findings
     }
 }
 
-/// What proxies of Envoy's kind do not take: RSA below 2048 bits, Ed25519 and Ed448.
-fn ingress_refuses(leaf: &Certificate) -> bool {
+fn served(domain: &Domain) -> Served {
+    let replaced = domain.synced.replaced.as_ref();
+    let after = replaced.map(|replaced| domain.seen.at.saturating_duration_since(replaced.at));
+    Served {
+        domain: sanitized(&domain.name),
+        state: domain.seen.state,
+        after_ms: after.and_then(|after| u64::try_from(after.as_millis()).ok()),
+    }
+}
+
+fn not_covered(leaf: &Certificate, domains: &[Domain]) -> Option<Finding> {
+    let uncovered = domains
+        .iter()
+        .filter(|domain| !leaf.covers(&ServerName::Dns(domain.name.to_ascii_lowercase())))
+        .map(|domain| sanitized(&domain.name));
+    let list = shown(uncovered.collect())?;
+    Some(Finding::new(
+        Reason::DomainNotCovered,
+        format!(
+            "the certificate does not cover the domain mappings {list}: issue it with these names"
+        ),
+    ))
+}
+
+/// What proxies or browsers refuse though it is valid: tried with Envoy 1.36 to 1.40, and
+/// envoyproxy/envoy#10855.
+fn ingress_limits(leaf: &Certificate) -> Option<Finding> {
     let kind = leaf.key_kind();
-    let bits = kind.strip_prefix("RSA ").and_then(|bits| bits.parse().ok());
-    kind.starts_with("Ed") || bits.is_some_and(|bits: u32| bits < 2048)
+    let key = match kind {
+        KeyKind::Rsa { bits: ..2048 } => Some("every Envoy refuses"),
+        KeyKind::Ecdsa(Curve::P384 | Curve::P521) => Some("Envoy before 1.33 refuses"),
+        KeyKind::Ed25519 | KeyKind::Ed448 => Some("browsers refuse"),
+        _ => None,
+    };
+    let key = key.map(|who| {
+        format!("{who} its key ({kind}): issue it with RSA of at least 2048 bits or ECDSA P-256")
+    });
+    let common_name = leaf.empty_common_name.then(|| {
+        "every Envoy refuses its empty common name: issue it with one, or without a subject"
+            .to_owned()
+    });
+    let limits: Vec<String> = key.into_iter().chain(common_name).collect();
+    (!limits.is_empty()).then(|| {
+        let limits = limits.join("; ");
+        let message = format!("domain mappings use this certificate, and {limits}");
+        Finding::new(Reason::KeyNotForIngress, message)
+    })
+}
+
+/// The items as text, the first of many only; `None` if there are none.
+fn shown(mut items: Vec<String>) -> Option<String> {
+    if let Some(more @ 1..) = items.len().checked_sub(SHOWN_DOMAINS) {
+        items.truncate(SHOWN_DOMAINS);
+        items.push(format!("and {more} more"));
+    }
+    (!items.is_empty()).then(|| items.join(", "))
 }

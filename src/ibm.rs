@@ -1,10 +1,13 @@
 //! The doors to IBM Cloud, one per service: its paths, headers, field names and error bodies. No
 //! policy lives here: what to do with an answer is decided in the steps.
 
+pub mod api_error;
+pub mod client;
 pub mod code_engine;
-pub mod event_notifications;
-pub mod http;
+pub(crate) mod document;
+pub mod events;
 pub mod iam;
 pub mod ids;
-pub mod rights;
+pub mod proxy;
 pub mod secrets_manager;
+mod transport;

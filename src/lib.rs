@@ -1,70 +1,54 @@
-//! `sm-tls-sync` brings a renewed TLS certificate from IBM Cloud Secrets Manager into the TLS secret
-//! of a Code Engine project. One process per rotation; four steps in this order:
+//! `sm-tls-sync` copies a renewed TLS certificate from IBM Cloud Secrets Manager into the TLS secret
+//! of a Code Engine project. Each rotation starts one process, which does four steps in this order:
 //!
 //! ```text
-//! trigger                     job run (one process, exits)                        effect
-//! ibmendata | CE_DATA | env -> validate -> fetch -> assemble -> replace -> served? -> report -> exit status
-//!                                 |         |                     |           |
-//!            which secrets, which targets   |                     |           +-- apps that must restart, what
-//!                                           |                     |               a TLS client sees
-//!                                           |                     +-- compare with the tag and certificate
-//!                                           |                         seen first, PUT If-Match
-//!                                           +-- token (IAM), what is deployed and its tag (CE),
-//!                                               then what is true (SM)
+//! trigger                     job run (one process, exits)                          effect
+//! ibmendata | CE_DATA | env -> validate -> fetch -> assemble -> replace -> verify -> report -> exit status
+//!                                  |         |                     |          |
+//!             which secrets, which targets   |                     |          +-- restart apps that cached the old
+//!                                            |                     |              copy; TLS handshake with each domain
+//!                                            |                     +-- compare with what was deployed, PUT If-Match
+//!                                            +-- token (IAM), deployed secret and its tag (CE),
+//!                                                then the certificate (SM)
 //! ```
 //!
 //! The event is only a hint; Secrets Manager is the truth. The entity tag is read before the
-//! certificate, so that no interleaving of runs and rotations leaves an older one behind.
+//! certificate, so that no interleaving of runs and rotations leaves an older certificate behind.
 //!
-//! Where does a line live?
+//! Where things are:
 //!
-//! | a line that says ... | lives in |
+//! | a line about ... | is in |
 //! |---|---|
-//! | `If-Match`, `"format": "tls"`, `intermediate` | [`ibm`]: one door per service, wire only |
-//! | again after 429 or a broken connection (reads only) | [`ibm::http`] |
-//! | again after 412, at most five times | [`replace`]: not a repetition, a new decision |
-//! | how long at most | the constant beside its use; waiting itself in [`stop`] |
-//! | base64 in JSON in JSON | [`validate`] |
-//! | does `*.a.example` cover `b.a.example` | [`certificate`] |
-//! | a CA must not be the leaf | [`assemble`] |
-//! | not fewer names than deployed | [`replace`], in `replace/decide.rs` |
-//! | would a TLS client take these bytes | [`rehearse`] |
-//! | is it in effect, and what does it mean if not | [`effect`] |
-//! | which certificate does a TLS client see | [`probe`] |
-//! | when is an app in line with a certificate | [`restart`] |
-//! | which right is proved by which answer | [`check`] |
-//! | 120 s, `https://private...` | [`config`] |
-//! | exit 6, `key-mismatch` | [`error`] |
+//! | one X.509 certificate, names, PEM, keys, the chain, the rehearsal | [`cert`]: pure |
+//! | `If-Match`, `"format": "tls"`, `intermediate`, error bodies | [`ibm`]: one file per service |
+//! | retries after 429 or a broken connection (reads only) | `ibm/client.rs` |
+//! | which event, which targets | `sync/validate.rs` |
+//! | whether the secret is an active certificate with its key | `sync/fetch.rs` |
+//! | leaf, chain and key that are fit to serve | `sync/assemble.rs` |
+//! | never worse than what is deployed | `sync/compare.rs`: pure |
+//! | new attempts after 412 or a lost answer, at most five | `sync/replace.rs` |
+//! | why a call failed, and the command that fixes it | `sync/refusals.rs` |
+//! | is it served, what does it mean if not | `effect.rs`, `effect/probe.rs` |
+//! | when is an app in line with a certificate | `effect/restart.rs` |
+//! | which permission is proved by which answer | `check.rs` |
+//! | which certificate belongs to which TLS secret | `discover.rs` |
+//! | variables, defaults | [`config`] |
+//! | exit statuses, reason codes | [`error`] |
+//! | the deadline, SIGTERM, all waiting | `stop.rs` |
 
-// facts
-pub mod certificate;
+pub mod cert;
+mod check;
+pub mod config;
+mod discover;
+mod effect;
 pub mod error;
-pub mod pem;
-pub mod printable;
-pub mod roots;
+pub mod ibm;
+mod net;
+pub mod report;
 pub mod secret;
 pub mod stop;
-
-// doors
-pub mod ibm;
-
-// the run's own words
-pub mod config;
-pub mod report;
-
-// steps
-pub mod assemble;
-pub mod fetch;
-pub mod rehearse;
-pub mod replace;
-pub mod validate;
-
-// afterwards
-pub mod check;
-pub mod effect;
-pub mod probe;
-pub mod restart;
-
+pub mod sync;
+pub mod text;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -72,123 +56,163 @@ use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
 
-use crate::config::{Config, Target, Trigger};
-use crate::effect::{Effect, take_effect};
+use crate::cert::roots::Roots;
+use crate::config::{Config, Trigger};
 use crate::error::{Error, Reason};
+use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
-use crate::ibm::http::Http;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
-use crate::replace::World;
-use crate::report::{Action, Outcome, Results};
-use crate::roots::Roots;
+use crate::report::{Check, Outcome, Results};
 use crate::stop::Stop;
-use crate::validate::{Order, Pair};
+use crate::sync::deployed::read_deployed;
+use crate::sync::replace::{Target, fetch_and_assemble, replace};
+use crate::sync::validate::{Task, validate};
+use crate::sync::{Policy, Services};
+
+/// Targets that go through the steps together: enough to keep all threads busy, few enough for a
+/// bounded memory, and for progress in every run that its deadline cuts.
+const CHUNK: usize = 24;
 
 /// Does the run: what the trigger asks for, target by target.
 ///
 /// # Errors
-/// What stops the run before any target is looked at.
-pub fn run(config: Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
-    let Order { pairs, settled } = if config.check {
-        Order::default()
-    } else {
-        validate::validate(&config)?
-    };
-    if pairs.is_empty() && !config.check {
-        return Ok(settled.into());
+/// What ends the run before any target is processed.
+pub fn run(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcome>, Error> {
+    let plan = validate(config)?;
+    if plan.tasks.is_empty() {
+        return Ok(plan.settled);
     }
-    let to_check: Vec<Target> = if config.check {
-        validate::relevant(&config).cloned().collect()
-    } else {
-        Vec::new()
-    };
-    let by_hand = matches!(config.trigger, Trigger::Manual) && config.one_secret;
-    let force_ignored = !config.force.is_empty() && !by_hand;
-    let http = Http::new(&config.further_roots, config.proxy, Arc::clone(stop), now);
-    let iam = Iam::new(
-        &http,
-        stop,
-        config.iam,
-        config.credentials,
-        config.rights.clone(),
-    );
-    let world = World {
-        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
-        code_engine: CodeEngine::new(&iam),
-        rights: &config.rights,
-        roots: &Roots::new(config.further_roots),
-        stop,
-        now,
-        dry_run: config.dry_run,
-        version: config.version,
-        force: if by_hand { &config.force } else { &[] },
-        by_cron: config.trigger.is_cron(),
-    };
-    if config.check {
-        return Ok(Results {
-            targets: Vec::new(),
-            checks: check::check(&world, &iam, &to_check, config.foreign_secret.as_ref()),
-        });
-    }
-    let mut outcomes = bring_in_line(&world, &pairs);
-    if !config.dry_run {
-        let effect = Effect {
-            probe: config.probe,
-            address: config.probe_address,
+    let forcible = matches!(config.trigger, Trigger::Manual) && config.secret_id_given;
+    with_services(config, stop, now, |services, roots| {
+        let policy = Policy {
+            now,
+            roots,
+            version: config.version,
+            force: if forcible { &config.force } else { &[] },
+            dry_run: config.dry_run,
+            scheduled: plan.scheduled,
         };
-        take_effect(&world, &effect, &pairs, &mut outcomes);
-    }
-    for outcome in &mut outcomes {
-        if iam.used_public() {
-            outcome.find(
-                Reason::IamPublic,
-                "the token came from IAM's public address: the private one did not work; give IAM_URL to settle it",
-            );
+        // runs begin at different targets: if the deadline always cuts them, each gets its turn
+        let (last, first) = plan.tasks.split_at(beginning(plan.tasks.len(), now));
+        let mut targets = Vec::new();
+        for tasks in first.chunks(CHUNK).chain(last.chunks(CHUNK)) {
+            targets.extend(bring_in_line(services, &policy, tasks));
         }
-        if force_ignored {
-            outcome.find(
-                Reason::ForceIgnored,
-                "FORCE counts only in a run by hand with SECRET_ID: it was ignored",
-            );
+        targets.rotate_left(first.len());
+        if !config.dry_run {
+            effect::verify(services, &policy, config, &mut targets);
         }
-    }
-    outcomes.extend(settled);
-    Ok(outcomes.into())
+        let mut outcomes: Vec<Outcome> = targets.into_iter().map(|target| target.outcome).collect();
+        for outcome in &mut outcomes {
+            if services.iam.used_public() {
+                outcome.find(
+                    Reason::IamPublic,
+                    "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly",
+                );
+            }
+            if !config.force.is_empty() && !forcible {
+                outcome.find(
+                    Reason::ForceIgnored,
+                    "FORCE only counts in a manual run with SECRET_ID, so it was ignored",
+                );
+            }
+        }
+        outcomes.extend(plan.settled);
+        Ok(outcomes)
+    })
 }
 
-/// Three waves: look at all that is deployed, fetch and assemble each secret once, replace.
-fn bring_in_line(world: &World<'_>, pairs: &[Pair]) -> Vec<Outcome> {
-    let deployed = workers::each(pairs.iter().collect(), |pair: &Pair| {
-        world.look(&pair.place)
+/// The first target of this run among `count`: any, chosen by the clock. A single chunk begins at the
+/// beginning.
+fn beginning(count: usize, now: UnixTime) -> usize {
+    // multiplying by the golden ratio spreads neighbouring seconds (Knuth, TAOCP 6.4)
+    let spread = now.as_secs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let chunks = count.div_ceil(CHUNK);
+    usize::try_from(spread).unwrap_or_default() % chunks.max(1) * CHUNK
+}
+
+/// Tests every permission separately, and changes nothing.
+#[must_use]
+pub fn check(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
+    with_services(config, stop, now, |services, _| {
+        check::check(services, config, now)
+    })
+}
+
+/// Lists TLS secrets and certificates, and what belongs together. Changes nothing.
+///
+/// # Errors
+/// If there is no token.
+pub fn discover(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
+    with_services(config, stop, now, |services, _| {
+        discover::discover(services, config, now)
+    })
+}
+
+/// Makes the clients of the services. Nothing is sent before the first call.
+fn with_services<R>(
+    config: &Config,
+    stop: &Arc<Stop>,
+    now: UnixTime,
+    work: impl FnOnce(&Services<'_>, &Roots) -> R,
+) -> R {
+    let http = Http::new(
+        &config.further_roots,
+        config.proxy.clone(),
+        Arc::clone(stop),
+        now,
+    );
+    let iam = Iam::new(&http, stop, &config.iam, &config.credentials);
+    let services = Services {
+        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
+        code_engine: CodeEngine::new(&iam),
+        iam: &iam,
+        grantee: &config.grantee,
+        stop,
+    };
+    work(&services, &Roots::new(config.further_roots.clone()))
+}
+
+/// What is deployed first, the certificates second (each secret once), replace third.
+fn bring_in_line<'a>(
+    services: &Services<'_>,
+    policy: &Policy<'_>,
+    tasks: &'a [Task],
+) -> Vec<Target<'a>> {
+    let deployed = workers::each(tasks.iter().collect(), |task: &Task| {
+        read_deployed(services, &task.tls_secret)
     });
-    let mut secrets: Vec<Uuid> = Vec::new();
-    for (pair, deployed) in pairs.iter().zip(&deployed) {
-        if deployed.is_ok() && !secrets.contains(&pair.secret) {
-            secrets.push(pair.secret.clone());
-        }
-    }
-    let certificates: BTreeMap<Uuid, _> = secrets
+    let mut secrets: BTreeMap<&Uuid, _> = tasks
         .iter()
-        .cloned()
-        .zip(workers::each(secrets.iter().collect(), |secret: &Uuid| {
-            world.current(secret)
-        }))
+        .zip(&deployed)
+        .filter(|(_, deployed)| deployed.is_ok())
+        .map(|(task, _)| (&task.secret, None))
         .collect();
-    let outcomes = workers::each(pairs.iter().zip(deployed).collect(), |(pair, deployed)| {
-        Ok(replace::replace(
-            world,
-            pair,
-            deployed,
-            certificates.get(&pair.secret),
-        ))
+    let fetched = workers::each(secrets.keys().copied().collect(), |secret| {
+        fetch_and_assemble(services, secret, policy.version, policy.now)
     });
-    pairs
+    for (certificate, fetched) in secrets.values_mut().zip(fetched) {
+        *certificate = Some(fetched);
+    }
+    let replaced = workers::each(
+        tasks.iter().zip(deployed).collect(),
+        |(task, deployed)| match (deployed, secrets.get(&task.secret)) {
+            (Ok(deployed), Some(Some(current))) => {
+                Ok(replace(services, policy, task, deployed, current))
+            }
+            (Ok(_), _) => Err(error::error!(
+                Reason::Defect,
+                "secret {} was not fetched",
+                task.secret
+            )),
+            (Err(error), _) => Err(error),
+        },
+    );
+    tasks
         .iter()
-        .zip(outcomes)
-        .map(|(pair, outcome)| {
-            outcome.unwrap_or_else(|error| pair.outcome(Action::Failed).failed(&error))
-        })
+        .zip(replaced)
+        .map(|(task, target)| target.unwrap_or_else(|error| Target::failed(task, &error)))
         .collect()
 }

@@ -1,138 +1,159 @@
-//! The process edge: arguments, environment, logger, clock, signals; runs; prints; exits.
+//! The process edge: arguments, environment, clock, signals; runs; prints; exits.
+
+mod log;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustls_pki_types::UnixTime;
-use sm_tls_sync::config::{Config, Logging, help};
+use sm_tls_sync::config::{Config, Format, Given, Mode, help};
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::report::{Check, CheckState, Heading, Report, Results};
+use sm_tls_sync::report::{Heading, Report, Results, log_check, log_discovered, log_outcome};
 use sm_tls_sync::stop::Stop;
-use sm_tls_sync::validate::describe;
+use sm_tls_sync::sync::validate::describe;
+use sm_tls_sync::text::sanitized;
 
-fn main() -> ExitCode {
-    let start = Instant::now();
-    let mut environment = environment();
-    for argument in std::env::args_os().skip(1) {
-        match argument.to_str() {
-            Some("--help" | "-h") => return print(&help()),
-            Some("--version" | "-V") => {
-                return print(concat!("sm-tls-sync ", env!("CARGO_PKG_VERSION")));
-            }
-            Some("--dry-run") => {
-                environment.insert("DRY_RUN".to_owned(), "true".to_owned());
-            }
-            Some("--check") => {
-                environment.insert("CHECK".to_owned(), "true".to_owned());
-            }
-            _ => {
-                let heading = Heading::default();
-                let error = Error::new(
-                    Reason::Configuration,
-                    anyhow::anyhow!(
-                        "unknown argument: expected --help, --version, --dry-run or --check"
-                    ),
-                );
-                return finish(heading, Err(error), start);
-            }
-        }
-    }
-    let logging = Logging::of(&environment);
-    start_logging(logging);
-    set_hook(Box::new(|panic| {
-        // the place, not the payload: that could quote what it stumbled over
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        log::error!("defect at {place}");
-    }));
-
-    let mut heading = Heading::default();
-    let result = catch_unwind(AssertUnwindSafe(|| run(&environment, &mut heading, start)))
-        .unwrap_or_else(|_| {
-            Err(Error::new(
-                Reason::Defect,
-                anyhow::anyhow!(
-                    "a defect in sm-tls-sync: please report it with the log of this run"
-                ),
-            ))
-        });
-    if let Ok(results) = &result {
-        print_table(&results.checks, logging);
-    }
-    finish(heading, result, start)
+/// What is known of the run before its results.
+struct Edge {
+    start: Instant,
+    now: UnixTime,
+    heading: Heading,
+    output: Format,
+    colors: bool,
 }
 
-fn run(
-    environment: &BTreeMap<String, String>,
-    heading: &mut Heading,
-    start: Instant,
-) -> Result<Results, Error> {
-    let config = Config::parse(environment)?;
+fn main() -> ExitCode {
+    let terminal = io::stdout().is_terminal();
+    let mut edge = Edge {
+        start: Instant::now(),
+        now: now(),
+        heading: Heading::default(),
+        output: match terminal {
+            true => Format::Text,
+            false => Format::Json,
+        },
+        colors: terminal,
+    };
+    set_hook(Box::new(|panic| {
+        // the place, not the payload: that could quote what it found
+        let place = panic.location().map(ToString::to_string);
+        ::log::error!("bug at {}", place.unwrap_or_default());
+    }));
+    let result = match arguments(std::env::args_os().skip(1), environment()) {
+        Ok(Task::Print(text)) => return print(&text),
+        Ok(Task::Run(environment)) => {
+            catch_unwind(AssertUnwindSafe(|| run(&environment, &mut edge)))
+                .unwrap_or_else(|_| Err(Error::defect()))
+        }
+        Err(error) => Err(error),
+    };
+    let duration_ms = u64::try_from(edge.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let report = Report::new(edge.heading, result, duration_ms);
+    print(&report.print(edge.output, edge.colors, edge.now));
+    ExitCode::from(report.status())
+}
+
+enum Task {
+    Print(String),
+    Run(BTreeMap<String, String>),
+}
+
+/// Arguments are short for variables.
+fn arguments(
+    mut arguments: impl Iterator<Item = OsString>,
+    mut environment: BTreeMap<String, String>,
+) -> Result<Task, Error> {
+    while let Some(argument) = arguments.next() {
+        let argument = argument.to_string_lossy();
+        let (name, value) = match &*argument {
+            "--help" | "-h" => return Ok(Task::Print(help())),
+            "--version" | "-V" => {
+                let version = concat!("sm-tls-sync ", env!("CARGO_PKG_VERSION"));
+                return Ok(Task::Print(version.to_owned()));
+            }
+            "--dry-run" => ("DRY_RUN", "true".to_owned()),
+            "--check" => ("CHECK", "true".to_owned()),
+            "--discover" => ("DISCOVER", "true".to_owned()),
+            "--output" => {
+                let value = arguments.next().unwrap_or_else(|| "nothing".into());
+                ("OUTPUT", value.to_string_lossy().into_owned())
+            }
+            unknown => {
+                let unknown = anyhow::anyhow!("unknown argument '{}'", sanitized(unknown));
+                let hint = "expected --help, --version, --dry-run, --check, --discover or --output";
+                return Err(Error::new(Reason::Configuration, unknown).hint(hint));
+            }
+        };
+        environment.insert(name.to_owned(), value);
+    }
+    Ok(Task::Run(environment))
+}
+
+fn run(environment: &BTreeMap<String, String>, edge: &mut Edge) -> Result<Results, Error> {
+    let given = Given::read(environment);
+    log::start(given.logging());
+    edge.output = given.output().unwrap_or(edge.output);
+    edge.colors &= given.colors();
+    // a text report on a terminal shows every target already
+    let log_targets = (edge.output, given.logging().format) != (Format::Text, Format::Text);
+    let config = Config::new(given)?;
     let (trigger, event_id) = describe(&config.trigger);
-    *heading = Heading {
+    edge.heading = Heading {
         trigger: Some(trigger),
         event_id,
         dry_run: config.dry_run,
     };
-    log::info!(
-        "sm-tls-sync {} started by {trigger}, event {}{}",
+    ::log::info!(
+        "sm-tls-sync {}, trigger {trigger}, event {}{}",
         env!("CARGO_PKG_VERSION"),
-        heading.event_id.as_deref().unwrap_or("none"),
+        edge.heading.event_id.as_deref().unwrap_or("none"),
         if config.dry_run { ", dry run" } else { "" }
     );
     for warning in &config.warnings {
-        log::warn!("{warning}");
+        ::log::warn!("{warning}");
     }
     let terminated = Arc::new(AtomicBool::new(false));
     // as PID 1 the process has no default action for SIGTERM: without this it would go on
     if let Err(e) = signal_hook::flag::register(signal_hook::consts::SIGTERM, terminated.clone()) {
-        log::warn!("SIGTERM will not stop this run: {e}");
+        ::log::warn!("SIGTERM will not stop this run: {e}");
     }
-    let stop = Arc::new(Stop::new(start, config.deadline, terminated));
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the clock"
-    )]
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    sm_tls_sync::run(config, &stop, UnixTime::since_unix_epoch(now))
+    let stop = Arc::new(Stop::new(edge.start, config.deadline, terminated));
+    let results = match config.mode {
+        Mode::Run => sm_tls_sync::run(&config, &stop, edge.now)?.into(),
+        Mode::Check => Results {
+            checks: sm_tls_sync::check(&config, &stop, edge.now),
+            ..Results::default()
+        },
+        Mode::Discover => sm_tls_sync::discover(&config, &stop, edge.now)?,
+    };
+    if log_targets {
+        results.targets.iter().for_each(log_outcome);
+        results.checks.iter().for_each(log_check);
+        let discovered = results.discovery.iter().flat_map(|found| &found.discovered);
+        discovered.for_each(log_discovered);
+    }
+    Ok(results)
 }
 
-fn finish(heading: Heading, result: Result<Results, Error>, start: Instant) -> ExitCode {
-    let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let report = Report::new(heading, result, duration_ms);
-    print(&report.line());
-    ExitCode::from(report.status())
-}
-
-/// Prints a line. A closed standard output is no reason to fail: the exit status tells the rest.
+/// Prints a line. A closed standard output is not a failure: the exit status is still there.
 fn print(text: &str) -> ExitCode {
     let _closed = writeln!(io::stdout(), "{text}");
     ExitCode::SUCCESS
 }
 
-/// The checks as a table for people; as log lines, where a program reads them.
-fn print_table(checks: &[Check], logging: Logging) {
-    for check in checks {
-        let level = match check.state {
-            CheckState::Red => Level::Error,
-            CheckState::Green | CheckState::NotTested => Level::Info,
-        };
-        if logging.json {
-            log::log!(level, "{check}");
-        } else {
-            let _closed = writeln!(io::stderr(), "{check}");
-        }
-    }
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
+fn now() -> UnixTime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixTime::since_unix_epoch(now.unwrap_or(Duration::ZERO))
 }
 
 /// The whole environment. Bytes that are not UTF-8 become replacement characters, which no parser
@@ -144,50 +165,8 @@ fn print_table(checks: &[Check], logging: Logging) {
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .map(|(name, value)| {
-            let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+            let text = |text: OsString| text.to_string_lossy().into_owned();
             (text(name), text(value))
         })
         .collect()
-}
-
-fn start_logging(logging: Logging) {
-    let started = if logging.json {
-        log::set_max_level(logging.level);
-        log::set_logger(&JsonLines)
-    } else {
-        simple_logger::SimpleLogger::new()
-            .with_level(LevelFilter::Off)
-            .with_module_level("sm_tls_sync", logging.level)
-            .with_utc_timestamps()
-            .init()
-    };
-    // nothing else in this process sets a logger
-    drop(started);
-}
-
-/// Log lines as Code Engine reads them: JSON with `level` and `message`, no time (it adds its own).
-/// Other text would get its level from any word like "error" in it.
-struct JsonLines;
-
-impl Log for JsonLines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("sm_tls_sync")
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let level = match record.level() {
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Info => "info",
-            Level::Debug | Level::Trace => "debug",
-        };
-        let message = record.args().to_string();
-        let line = serde_json::json!({ "level": level, "message": message });
-        let _closed = writeln!(io::stderr(), "{line}");
-    }
-
-    fn flush(&self) {}
 }

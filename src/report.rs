@@ -1,23 +1,35 @@
-//! What happened -> the report line and the exit status.
+//! What happened: the outcomes, the exit status, and how both are printed.
 //!
-//! Belongs here: the words and fields of the report, and the rules for what may be printed. Does
-//! not: deciding what happened.
+//! Belongs here: the words and fields of the report (`json.rs`, `text.rs`: its two forms). Does not:
+//! deciding what happened.
 //!
-//! The report is an interface: alerts and scripts read it. One line of JSON on standard output,
-//! `level` and `message` first; what does not apply is absent. Text from events and services is
-//! escaped and cut ([`crate::printable`]) where it enters a message.
+//! The report goes to standard output and is an interface: alerts and scripts read it. Texts from
+//! events and services are made fit for a message where they enter it ([`crate::text`]).
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
+pub(crate) mod discovery;
+mod json;
+pub(crate) mod text;
 
+use rustls_pki_types::UnixTime;
 use serde::{Serialize, Serializer};
 
-use crate::certificate::{Certificate, rfc3339};
-use crate::error::{Error, Kind, Reason};
+use crate::cert::certificate::{Certificate, rfc3339};
+use crate::cert::names::ServerName;
+use crate::error::{Error, ExitStatus, Finding, Reason};
+pub use crate::report::discovery::{CertificateRef, Discovered, Discovery, Match, ProposedTarget};
+pub use crate::report::json::{log_check, log_discovered, log_outcome};
 
-/// More names than this are cut, with their count.
+/// More names than this are only counted.
 const SHOWN_NAMES: usize = 20;
+
+/// A form of output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// For programs.
+    Json,
+    /// For people.
+    Text,
+}
 
 /// What was done about one target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -25,64 +37,77 @@ const SHOWN_NAMES: usize = 20;
 pub enum Action {
     /// The TLS secret was replaced.
     Replaced,
-    /// It was in line already.
+    /// It holds the certificate already.
     Unchanged,
-    /// It would be replaced, were this no dry run.
+    /// It would be replaced, but this is a dry run or the target is on hold.
     WouldReplace,
     /// The new certificate is not good enough.
     Refused,
-    /// It could not be done.
+    /// Something failed.
     Failed,
-    /// It does not concern us.
+    /// It does not concern this job.
     Ignored,
 }
 
-/// Something worth a look that did not stop the work.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// The stable code.
-    pub code: Reason,
-    /// What was found.
-    pub message: String,
+impl Action {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::Unchanged => "unchanged",
+            Self::WouldReplace => "would be replaced",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Ignored => "ignored",
+        }
+    }
 }
 
 /// The facts of a leaf certificate that people compare.
 #[derive(Clone, Debug, Serialize)]
 pub struct Leaf {
     serial: String,
-    not_after: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    not_after: UnixTime,
     sha256: String,
     names: Vec<String>,
 }
 
 impl From<&Certificate> for Leaf {
     fn from(leaf: &Certificate) -> Self {
-        let mut names: Vec<String> = leaf
-            .names
-            .iter()
-            .take(SHOWN_NAMES)
-            .map(ToString::to_string)
-            .collect();
-        if let Some(more @ 1..) = leaf.names.len().checked_sub(SHOWN_NAMES) {
-            names.push(format!("... and {more} more"));
-        }
         Self {
             serial: leaf.serial.clone(),
-            not_after: rfc3339(leaf.not_after),
+            not_after: leaf.not_after,
             sha256: leaf.sha256(),
-            names,
+            names: shown_names(&leaf.names),
         }
     }
 }
 
+/// The names as text, the first of many only.
+pub(crate) fn shown_names(names: &[ServerName]) -> Vec<String> {
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(SHOWN_NAMES)
+        .map(ToString::to_string)
+        .collect();
+    if let Some(more @ 1..) = names.len().checked_sub(SHOWN_NAMES) {
+        shown.push(format!("... and {more} more"));
+    }
+    shown
+}
+
+fn as_rfc3339<S: Serializer>(time: &UnixTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
 /// What a TLS client sees at one domain.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Served {
     /// The domain mapping.
     pub domain: String,
     /// Which certificate it serves.
     pub state: State,
-    /// Milliseconds from the write to the handshake that tells; absent, if nothing was written.
+    /// Milliseconds from the write to the deciding handshake; absent if nothing was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<u64>,
 }
@@ -93,35 +118,15 @@ pub struct Served {
 pub enum State {
     /// That of the TLS secret.
     New,
-    /// The one before.
+    /// The previous one.
     Old,
     /// Another one.
     Other,
-    /// None: there was no handshake.
+    /// There was no handshake.
     Unreachable,
 }
 
-/// What a TLS secret holds that is in line.
-#[derive(Debug)]
-pub struct InLine {
-    /// Its leaf.
-    pub leaf: Arc<Certificate>,
-    /// The SHA-256 digest of its whole chain, lower-case hex.
-    pub chain_sha256: String,
-    /// The write, if this run did it.
-    pub replaced: Option<Replaced>,
-}
-
-/// A write of this run.
-#[derive(Debug)]
-pub struct Replaced {
-    /// SHA-256 of the leaf that stood there before, lower-case hex, if it could be read.
-    pub leaf: Option<String>,
-    /// When the write was confirmed.
-    pub at: Instant,
-}
-
-/// What happened to one target, or to one entry of the event that has no target.
+/// What happened to one target, or to one entry of the event that no target uses.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     /// The secret in Secrets Manager.
@@ -142,38 +147,36 @@ pub struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// One sentence for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// The complete command that fixes it, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// The leaf that was deployed before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Leaf>,
     /// The leaf that Secrets Manager holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Leaf>,
-    /// What is worth a look.
+    /// What is worth knowing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
-    /// What a TLS client sees at the domains that use the TLS secret.
+    /// What the domains that use the TLS secret serve.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub served: Vec<Served>,
-    /// The apps that were restarted to take it.
+    /// The apps that were restarted for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub restarted: Vec<String>,
     /// Seconds from the creation of the version in Secrets Manager to the first handshake with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_to_served_s: Option<u64>,
-    /// How often the target was looked at and decided.
+    /// How often the target was read and decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
-    /// What the TLS secret holds, if it is in line.
-    #[serde(skip)]
-    pub in_line: Option<InLine>,
-    /// The exit status that this outcome asks for; none if all is well.
-    #[serde(skip)]
-    pub kind: Option<Kind>,
 }
 
 impl Outcome {
-    /// An outcome that says only what was done.
+    /// An outcome that only says what was done.
     #[must_use]
     pub fn new(action: Action, message: impl Into<String>) -> Self {
         Self {
@@ -184,6 +187,7 @@ impl Outcome {
             action,
             reason: None,
             message: message.into(),
+            command: None,
             from: None,
             to: None,
             findings: Vec::new(),
@@ -191,12 +195,10 @@ impl Outcome {
             restarted: Vec::new(),
             rotation_to_served_s: None,
             attempts: None,
-            in_line: None,
-            kind: None,
         }
     }
 
-    /// Something that does not concern us, and why.
+    /// Something that does not concern this job, and why.
     #[must_use]
     pub fn ignored(reason: Reason, message: impl Into<String>) -> Self {
         Self {
@@ -205,63 +207,69 @@ impl Outcome {
         }
     }
 
-    /// Adds what is worth a look.
+    /// Adds a finding.
     pub fn find(&mut self, code: Reason, message: impl Into<String>) {
-        self.findings.push(Finding {
-            code,
-            message: message.into(),
-        });
+        self.findings.push(Finding::new(code, message));
     }
 
-    /// The TLS secret is in line, but not in effect. What was done stays what it is; the first
-    /// reason counts.
+    /// The TLS secret is in line, but not in effect. The action stays what it is; the first reason
+    /// counts.
     pub fn not_in_effect(&mut self, reason: Reason, message: &str) {
         self.message.push_str("; ");
         self.message.push_str(message);
-        if self.kind.is_none() {
-            self.kind = reason.kind();
+        if self.reason.is_none() {
             self.reason = Some(reason);
+        }
+    }
+
+    /// The exit status that this outcome asks for; `None` if all is well.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        match self.action {
+            Action::Ignored => None,
+            _ => self.reason?.exit_status(),
         }
     }
 
     /// Turns the outcome into that of a failure.
     #[must_use]
     pub fn failed(self, error: &Error) -> Self {
-        let kind = error.kind();
         Self {
-            action: match kind {
-                Kind::Certificate | Kind::Refused | Kind::Event => Action::Refused,
+            action: match error.exit_status() {
+                ExitStatus::Certificate | ExitStatus::Refused | ExitStatus::Event => {
+                    Action::Refused
+                }
                 _ => Action::Failed,
             },
             reason: Some(error.reason),
             message: error.to_string(),
-            kind: Some(kind),
+            command: error.command.clone(),
             ..self
         }
     }
 }
 
 /// One line of `--check`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Check {
     /// What was tried.
     pub check: &'static str,
     /// On what: an id or a name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// How it went.
+    /// The result.
     pub state: CheckState,
     /// Why it is red.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// One sentence for people.
     pub message: String,
-    /// The command that mends it.
+    /// The complete command that fixes it, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
 
-/// How a check went.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckState {
@@ -269,7 +277,7 @@ pub enum CheckState {
     Green,
     /// Not as it should be.
     Red,
-    /// Something that it depends on is red, or was not given.
+    /// Something that it depends on is red or not set.
     NotTested,
 }
 
@@ -279,7 +287,7 @@ impl Check {
         Self::new(check, subject, CheckState::Green, message)
     }
 
-    /// Nobody knows, and why.
+    /// Not tested, and why.
     pub fn not_tested(check: &'static str, subject: &(impl ToString + ?Sized), why: &str) -> Self {
         Self::new(
             check,
@@ -293,7 +301,7 @@ impl Check {
     pub fn red(check: &'static str, subject: &(impl ToString + ?Sized), error: &Error) -> Self {
         Self {
             reason: Some(error.reason),
-            command: error.command().map(str::to_owned),
+            command: error.command.clone(),
             ..Self::new(check, subject, CheckState::Red, error.to_string())
         }
     }
@@ -315,37 +323,24 @@ impl Check {
     }
 }
 
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            CheckState::Green => "green",
-            CheckState::Red => "RED",
-            CheckState::NotTested => "-",
-        };
-        let Self {
-            check,
-            subject,
-            message,
-            ..
-        } = self;
-        write!(f, "{state:5}  {check:15}  {subject:36}  {message}")
-    }
-}
-
 /// What a run found out.
 #[derive(Debug, Default)]
 pub struct Results {
     /// Target by target.
     pub targets: Vec<Outcome>,
-    /// Right by right, with `--check`.
+    /// Permission by permission, with `--check`.
     pub checks: Vec<Check>,
+    /// With `--discover`.
+    pub discovery: Option<Discovery>,
+    /// Why there is no more than this.
+    pub failure: Option<Error>,
 }
 
 impl From<Vec<Outcome>> for Results {
     fn from(targets: Vec<Outcome>) -> Self {
         Self {
             targets,
-            checks: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -362,133 +357,141 @@ pub struct Heading {
 }
 
 /// The report of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Report {
     level: &'static str,
     message: String,
-    version: &'static str,
     status: u8,
     retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trigger: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<String>,
-    dry_run: bool,
+    heading: Heading,
     duration_ms: u64,
-    targets: Vec<Outcome>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    checks: Vec<Check>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Results,
     error: Option<Finding>,
 }
 
 impl Report {
-    /// Sums up a run: what it found out, or the failure that came before.
+    /// Sums up a run: its results, or the failure that kept it from having (all of) them.
     #[must_use]
     pub fn new(heading: Heading, result: Result<Results, Error>, duration_ms: u64) -> Self {
-        let (Results { targets, checks }, error) = match result {
-            Ok(results) => (results, None),
+        let (results, error) = match result {
+            Ok(mut results) => {
+                let failure = results.failure.take();
+                (results, failure)
+            }
             Err(error) => (Results::default(), Some(error)),
         };
-        let red: Vec<&Check> = checks
-            .iter()
-            .filter(|c| c.state == CheckState::Red)
-            .collect();
-        let failures: Vec<&Outcome> = targets.iter().filter(|o| o.kind.is_some()).collect();
         let status = match &error {
-            Some(error) => error.kind().status(),
-            None => failures
-                .iter()
-                .map(|failure| failure.kind)
-                .chain(red.iter().map(|check| check.reason?.kind()))
-                .next()
-                .flatten()
-                .map_or(0, Kind::status),
+            Some(error) => Some(error.exit_status()),
+            None => results.exit_status(),
         };
-        let retryable = match &error {
-            Some(error) => error.reason.retryable(),
-            None => failures
-                .iter()
-                .any(|failure| failure.reason.is_some_and(Reason::retryable)),
-        };
-        let level = if status != 0 {
-            "error"
-        } else if targets.iter().any(|target| !target.findings.is_empty()) {
-            "warn"
-        } else {
-            "info"
-        };
-        let message = match (&error, targets.as_slice()) {
-            (Some(error), _) => error.to_string(),
-            (None, []) if !checks.is_empty() => {
-                let names: Vec<&str> = red.iter().map(|check| check.check).collect();
-                match names.as_slice() {
-                    [] => "check: nothing is red".to_owned(),
-                    names => format!("check: red is {}", names.join(", ")),
-                }
-            }
-            (None, [only]) => only.message.clone(),
-            (None, several) => summary(several),
+        let level = match status {
+            Some(_) => "error",
+            None if results.targets.iter().any(|t| !t.findings.is_empty()) => "warn",
+            None => "info",
         };
         Self {
             level,
-            message,
-            version: env!("CARGO_PKG_VERSION"),
-            status,
-            retryable,
-            trigger: heading.trigger,
-            event_id: heading.event_id,
-            dry_run: heading.dry_run,
+            message: match &error {
+                Some(error) => error.to_string(),
+                None => results.message(),
+            },
+            status: status.map_or(0, ExitStatus::status),
+            retryable: match &error {
+                Some(error) => error.reason.retryable(),
+                None => results.retryable(),
+            },
+            heading,
             duration_ms,
-            targets,
-            checks,
+            results,
             error: error.map(|error| Finding {
                 code: error.reason,
                 message: error.to_string(),
+                command: error.command,
             }),
         }
     }
 
-    /// The status to exit with: that of the failure before any outcome, else that of the first
-    /// failed target in their order.
+    /// The status to exit with: that of the failure before any result, else that of the first failed
+    /// target in their order.
     #[must_use]
     pub const fn status(&self) -> u8 {
         self.status
     }
 
-    /// The line for standard output, without its end.
+    /// What goes to standard output, without the last line end.
     #[must_use]
-    pub fn line(&self) -> String {
-        // strings, numbers and lists always serialize
-        serde_json::to_string(self).unwrap_or_default()
+    pub fn print(&self, format: Format, colors: bool, now: UnixTime) -> String {
+        match format {
+            Format::Json => json::line(self),
+            Format::Text => text::text(self, colors, now),
+        }
     }
 }
 
-/// Counts the actions: `2 replaced, 1 failed`.
-fn summary(outcomes: &[Outcome]) -> String {
-    let counts: Vec<String> = [
-        (Action::Replaced, "replaced"),
-        (Action::WouldReplace, "to be replaced (dry run)"),
-        (Action::Unchanged, "unchanged"),
-        (Action::Refused, "refused"),
-        (Action::Failed, "failed"),
-        (Action::Ignored, "ignored"),
-    ]
-    .into_iter()
-    .filter_map(|(action, word)| {
-        let count = outcomes.iter().filter(|o| o.action == action).count();
-        (count > 0).then(|| format!("{count} {word}"))
-    })
-    .collect();
-    if counts.is_empty() {
-        return "nothing to do for this instance of the job run".to_owned();
+impl Results {
+    fn exit_status(&self) -> Option<ExitStatus> {
+        let failed = self
+            .targets
+            .iter()
+            .filter_map(|target| target.exit_status())
+            .next();
+        failed.or_else(|| self.red().find_map(|check| check.reason?.exit_status()))
     }
-    counts.join(", ")
-}
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word())
+    fn retryable(&self) -> bool {
+        let failed = self
+            .targets
+            .iter()
+            .filter(|target| target.exit_status().is_some());
+        failed
+            .filter_map(|target| target.reason)
+            .any(Reason::retryable)
+    }
+
+    fn red(&self) -> impl Iterator<Item = &Check> {
+        self.checks
+            .iter()
+            .filter(|check| check.state == CheckState::Red)
+    }
+
+    fn message(&self) -> String {
+        match self.targets.as_slice() {
+            [only] => only.message.clone(),
+            _ => self.summary(),
+        }
+    }
+
+    /// Counts: `2 replaced, 1 failed`.
+    fn summary(&self) -> String {
+        if let Some(discovery) = &self.discovery {
+            return discovery.summary();
+        }
+        if !self.checks.is_empty() {
+            let names: Vec<&str> = self.red().map(|check| check.check).collect();
+            return match names.as_slice() {
+                [] => "all checks passed".to_owned(),
+                [only] => format!("1 check failed: {only}"),
+                names => format!("{} checks failed: {}", names.len(), names.join(", ")),
+            };
+        }
+        let counts: Vec<String> = [
+            Action::Replaced,
+            Action::WouldReplace,
+            Action::Unchanged,
+            Action::Refused,
+            Action::Failed,
+            Action::Ignored,
+        ]
+        .into_iter()
+        .filter_map(|action| {
+            let count = self.targets.iter().filter(|t| t.action == action).count();
+            (count > 0).then(|| format!("{count} {}", action.word()))
+        })
+        .collect();
+        match counts.as_slice() {
+            [] => "no targets assigned to this array index".to_owned(),
+            counts => counts.join(", "),
+        }
     }
 }
 
@@ -509,18 +512,13 @@ mod tests {
             failed(Reason::CodeEngineUnavailable),
         ];
         let report = Report::new(Heading::default(), Ok(outcomes.into()), 7);
-        assert_eq!(report.status(), Kind::SecretsManager.status());
+        assert_eq!(report.status(), ExitStatus::SecretsManager.status());
         assert!(report.retryable);
         assert_eq!(report.message, "1 replaced, 2 failed");
-        assert!(
-            report
-                .line()
-                .starts_with(r#"{"level":"error","message":"1 replaced, 2 failed","version":"#)
-        );
     }
 
     #[test]
-    fn a_failure_before_any_outcome_gives_the_status() {
+    fn a_failure_before_any_outcome_sets_the_status() {
         let error = error!(Reason::EventForeign, "x");
         assert_eq!(Report::new(Heading::default(), Err(error), 0).status(), 3);
     }
@@ -528,10 +526,7 @@ mod tests {
     #[test]
     fn a_finding_makes_the_report_a_warning() {
         let mut outcome = Outcome::new(Action::Unchanged, "x");
-        outcome.findings.push(Finding {
-            code: Reason::ChainGap,
-            message: "y".to_owned(),
-        });
+        outcome.find(Reason::ChainGap, "y");
         let report = Report::new(Heading::default(), Ok(vec![outcome].into()), 0);
         assert_eq!((report.level, report.status()), ("warn", 0));
     }

@@ -2,13 +2,13 @@
 //!
 //! Belongs here: the deadline, SIGTERM, and all waiting. Does not: how often something is tried.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Reason, error};
 
-/// How long a wait sleeps before it looks again whether SIGTERM arrived.
+/// How long a wait sleeps before it checks again whether SIGTERM arrived.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// When the run must end.
@@ -17,6 +17,8 @@ pub struct Stop {
     start: Instant,
     seconds: u64,
     terminated: Arc<AtomicBool>,
+    /// When SIGTERM was first seen. Every wait of this program checks several times per second.
+    terminated_at: OnceLock<Instant>,
 }
 
 impl Stop {
@@ -27,6 +29,7 @@ impl Stop {
             start,
             seconds,
             terminated,
+            terminated_at: OnceLock::new(),
         }
     }
 
@@ -44,29 +47,40 @@ impl Stop {
         instant.saturating_duration_since(self.start)
     }
 
+    /// How long the run should have been over, if it should: what is in flight may get a little
+    /// more time.
+    #[must_use]
+    pub fn over_for(&self) -> Option<Duration> {
+        let late = self
+            .start
+            .elapsed()
+            .checked_sub(Duration::from_secs(self.seconds));
+        if !self.terminated.load(Ordering::Relaxed) {
+            return late;
+        }
+        let since = self.terminated_at.get_or_init(Instant::now).elapsed();
+        Some(late.unwrap_or_default().max(since))
+    }
+
     /// Whether the run may go on.
     ///
     /// # Errors
     /// [`Reason::Terminated`] after SIGTERM, [`Reason::DeadlineReached`] after the deadline.
     pub fn check(&self) -> Result<(), Error> {
+        const NEXT: &str = "no target was left half-written; the next run continues";
+        if self.over_for().is_none() {
+            return Ok(());
+        }
         if self.terminated.load(Ordering::Relaxed) {
-            return Err(error!(
-                Reason::Terminated,
-                "stopped by SIGTERM before this was done"
-            )
-            .hint(
-                "the next run, or tomorrow's reconcile, does what is left; nothing is half done",
-            ));
+            return Err(error!(Reason::Terminated, "interrupted by SIGTERM").hint(NEXT));
         }
-        if self.left(Duration::MAX).is_zero() {
-            return Err(error!(
-                Reason::DeadlineReached,
-                "the run's {} seconds were over before this was done",
-                self.seconds
-            )
-            .hint("the next run does what is left; if it happens again, raise DEADLINE and the job's time limit"));
-        }
-        Ok(())
+        Err(error!(
+            Reason::DeadlineReached,
+            "DEADLINE ({} s) exceeded", self.seconds
+        )
+        .hint(format!(
+            "{NEXT}; if this happens again, raise DEADLINE and the job's maximum execution time"
+        )))
     }
 
     /// Waits for `duration`, at most until the deadline.

@@ -7,10 +7,10 @@ use std::thread;
 
 use crate::error::{Error, Reason, error};
 
-/// Threads at a time: kind to the services, small in memory.
+/// Threads at a time: easy on the services, small in memory.
 const MOST_THREADS: usize = 8;
 
-/// [`each_of`] with a number of threads that is kind to the services.
+/// [`each_of`] with a number of threads that is easy on the services.
 pub(crate) fn each<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
@@ -42,17 +42,33 @@ pub(crate) fn each_of<T: Send, R: Send>(
         .into_iter()
         .map(|result| {
             let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-            result.unwrap_or_else(|| {
-                Err(error!(
-                    Reason::Defect,
-                    "a defect in sm-tls-sync: please report it with the log of this run"
-                ))
-            })
+            result.unwrap_or_else(|| Err(defect()))
         })
         .collect()
 }
 
-/// Calls `work` with each number below `count`, whatever panics. Not generic: it exists once.
+/// Does two things side by side. A panic costs only its own side.
+pub(crate) fn both<A: Send, B: Send>(
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B,
+) -> (Result<A, Error>, Result<B, Error>) {
+    let defect = |_| defect();
+    thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = catch_unwind(AssertUnwindSafe(second)).map_err(defect);
+        (first.join().map_err(defect), second)
+    })
+}
+
+fn defect() -> Error {
+    error!(
+        Reason::Defect,
+        "a bug in sm-tls-sync: please report it with the log of this run"
+    )
+}
+
+/// Calls `work` with each number below `count`, whatever panics. Not generic, to avoid one copy per
+/// caller in the binary.
 fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
     let next = AtomicUsize::new(0);
     let go_on = || {
@@ -61,7 +77,7 @@ fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
             if position >= count {
                 break;
             }
-            // what it did not leave behind tells
+            // a panic leaves no result; the caller reports the missing result as a defect
             let _panic = catch_unwind(AssertUnwindSafe(|| work(position)));
         }
     };

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2016,SC2034,SC2153 # variables of jq; variables for and of the scripts
 
 EVENT=com.ibm.cloud.secrets-manager
-# What tells that a topic or a subscription exists already: its description says who made it, and for
+# How to recognise a topic or a subscription that exists already: its description says who made it, and for
 # what. (Names are not unique.)
 KNOWN_BY=description
 

@@ -49,7 +49,7 @@ resolve_targets() {
     if [ -n "$group" ]; then
       groups[$group]=1
     elif [ -n "$SM_URL" ]; then
-      bad+=("target $index: there is no certificate $secret in Secrets Manager ${IN[secrets-manager]}")
+      bad+=("target $index: no certificate $secret in Secrets Manager ${IN[secrets-manager]}")
     fi
     if [ -z "${CRN_OF[$project]:-}" ]; then
       bad+=("target $index: there is no Code Engine project $project")

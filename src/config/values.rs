@@ -1,36 +1,28 @@
 //! From the text of one value to what it means. These parsers do not name the variable: their caller
 //! does.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use log::LevelFilter;
+use rustls_pki_types::CertificateDer;
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
+use ureq::{Proxy, ProxyProtocol};
+use zeroize::Zeroizing;
 
-use crate::config::{HTTPS, Probe, RestartApps};
+use crate::config::{Format, HTTPS, Probe, RestartApps};
 use crate::error::Reason;
-use crate::ibm::ids::{AppName, SecretId, Uuid};
+use crate::ibm::client::read_roots;
+use crate::ibm::ids::{AppName, Crn, SecretId, Uuid};
 use crate::ibm::secrets_manager::Version;
-use crate::printable::printable;
+use crate::secret::{Secret, read_file};
+use crate::text::sanitized;
 
-/// The reasons that `FORCE` overrules.
-const OVERRULABLE: [Reason; 4] = [
-    Reason::NamesLost,
-    Reason::LessTrusted,
-    Reason::ChainShorter,
-    Reason::Older,
-];
+/// The largest file of roots: the usual bundle of all public roots has 220 KB.
+const LARGEST_ROOTS: usize = 2 * 1024 * 1024;
 /// Code Engine's longest run (Code Engine limits).
 const LONGEST_DEADLINE: u64 = 86_400;
-
-/// A variable that Code Engine sets; we do not judge it, but do without where it makes no sense.
-pub(super) fn injected<'a>(
-    environment: &'a BTreeMap<String, String>,
-    name: &str,
-) -> Option<&'a str> {
-    environment.get(name).map(String::as_str)
-}
 
 /// An absolute URL without query, fragment, user and closing slash. Plain HTTP is for loopback only.
 pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
@@ -39,7 +31,7 @@ pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
     let uri: Uri = text.replace("{region}", "region").parse().map_err(|_| {
         anyhow!(
             "expected a URL such as https://host, found {}",
-            printable(text)
+            sanitized(text)
         )
     })?;
     let host = uri.host().unwrap_or_default();
@@ -51,10 +43,10 @@ pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") if loopback => {}
-        Some("http") => bail!("http:// is refused except to loopback: give https://"),
+        Some("http") => bail!("http:// is refused except to loopback: use https://"),
         _ => bail!(
             "expected a URL that begins with https://, found {}",
-            printable(text)
+            sanitized(text)
         ),
     }
     ensure!(
@@ -66,7 +58,20 @@ pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn without_path(base: &str) -> anyhow::Result<String> {
+/// The base URL of an instance; the documented path may follow.
+pub(super) fn secrets_manager_url(text: &str) -> anyhow::Result<String> {
+    let base = base_url(text)?;
+    let base = base.strip_suffix("/v2").unwrap_or(&base);
+    without_path(base.strip_suffix("/api").unwrap_or(base))
+}
+
+/// The base URL of IAM; the documented path may follow.
+pub(super) fn iam_url(text: &str) -> anyhow::Result<String> {
+    let base = base_url(text)?;
+    without_path(base.strip_suffix("/identity/token").unwrap_or(&base))
+}
+
+fn without_path(base: &str) -> anyhow::Result<String> {
     let base = base.trim_end_matches('/');
     let path = base
         .split_once("://")
@@ -74,13 +79,21 @@ pub(super) fn without_path(base: &str) -> anyhow::Result<String> {
     ensure!(
         !path,
         "expected no path beyond the documented one, found {}",
-        printable(base)
+        sanitized(base)
     );
     Ok(base.to_owned())
 }
 
-pub(super) fn secret_id(text: &str, instance: Option<&Uuid>) -> anyhow::Result<Uuid> {
-    let secret = SecretId::parse(text)?;
+/// The ID of an instance, or its CRN.
+pub(super) fn instance(text: &str) -> anyhow::Result<Uuid> {
+    if text.starts_with("crn:") {
+        return Uuid::parse(&Crn::parse(text)?.instance);
+    }
+    Uuid::parse(text)
+}
+
+/// The ID alone; a CRN must be of our instance.
+pub(super) fn secret_id(secret: SecretId, instance: Option<&Uuid>) -> anyhow::Result<Uuid> {
     if let (Some(crn), Some(instance)) = (&secret.crn, instance) {
         ensure!(
             crn.instance == instance.to_string(),
@@ -90,11 +103,58 @@ pub(super) fn secret_id(text: &str, instance: Option<&Uuid>) -> anyhow::Result<U
     Ok(secret.id)
 }
 
+pub(super) fn one_line(text: &str) -> anyhow::Result<String> {
+    ensure!(
+        !text.chars().any(char::is_control),
+        "expected one line without control characters"
+    );
+    Ok(text.to_owned())
+}
+
+/// Its text is never shown.
+pub(super) fn api_key(text: &str) -> anyhow::Result<Secret> {
+    ensure!(
+        text.bytes().all(|b| b.is_ascii_graphic()),
+        "expected printable characters without spaces"
+    );
+    Ok(Secret::from(text.to_owned()))
+}
+
+/// Its text can hold a password: never shown.
+pub(super) fn proxy(text: &str) -> anyhow::Result<Proxy> {
+    Proxy::new(text)
+        .ok()
+        .filter(|proxy| matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https))
+        .ok_or_else(|| anyhow!("expected an HTTP proxy, http://host:port"))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+}
+
+/// Additional roots, PEM.
+pub(super) fn roots(path: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    read_roots(&read_text(Path::new(path), LARGEST_ROOTS)?)
+}
+
+/// The text of a regular file of bounded size.
+pub(super) fn read_text(path: &Path, largest: usize) -> anyhow::Result<Zeroizing<String>> {
+    let text = read_file(path, largest);
+    text.with_context(|| format!("cannot read {}", sanitized(&path.display().to_string())))
+}
+
+/// Set to anything.
+pub(super) fn flag(_text: &str) -> anyhow::Result<bool> {
+    Ok(true)
+}
+
 pub(super) fn boolean(text: &str) -> anyhow::Result<bool> {
     match text {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => bail!("expected true or false, found {}", printable(text)),
+        _ => bail!("expected true or false, found {}", sanitized(text)),
     }
 }
 
@@ -102,7 +162,7 @@ pub(super) fn version(text: &str) -> anyhow::Result<Version> {
     match text {
         "current" => Ok(Version::Current),
         "previous" => Ok(Version::Previous),
-        _ => bail!("expected current or previous, found {}", printable(text)),
+        _ => bail!("expected current or previous, found {}", sanitized(text)),
     }
 }
 
@@ -111,28 +171,24 @@ pub(super) fn probe(text: &str) -> anyhow::Result<Probe> {
         "warn" => Ok(Probe::Warn),
         "require" => Ok(Probe::Require),
         "off" => Ok(Probe::Off),
-        _ => bail!("expected warn, require or off, found {}", printable(text)),
+        _ => bail!("expected warn, require or off, found {}", sanitized(text)),
     }
 }
 
-/// `host[:port]`; an IPv6 address stands in brackets.
+/// `host[:port]`; an IPv6 address is in brackets.
 pub(super) fn probe_address(text: &str) -> anyhow::Result<(String, u16)> {
     let address: Authority = text
         .parse()
         .ok()
         .filter(|address: &Authority| !address.host().is_empty() && !text.contains('@'))
-        .ok_or_else(|| anyhow!("expected host or host:port, found {}", printable(text)))?;
+        .ok_or_else(|| anyhow!("expected host or host:port, found {}", sanitized(text)))?;
     let host = address.host().trim_matches(['[', ']']);
     Ok((host.to_owned(), address.port_u16().unwrap_or(HTTPS)))
 }
 
 /// App names and `auto`, comma-separated.
 pub(super) fn restart_apps(text: &str) -> anyhow::Result<RestartApps> {
-    restart_list(
-        text.split(',')
-            .map(str::trim)
-            .filter(|word| !word.is_empty()),
-    )
+    restart_list(words(text))
 }
 
 /// App names and `auto`.
@@ -154,20 +210,16 @@ pub(super) fn restart_list<'a>(
     Ok(apps)
 }
 
-/// Only what compares with the deployed certificate can be overruled, never what is unfit.
+/// Only the comparison with the deployed certificate can be overridden, never fitness to serve.
 pub(super) fn force(text: &str) -> anyhow::Result<Vec<Reason>> {
-    let words = text
-        .split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty());
-    words
+    words(text)
         .map(|word| {
-            OVERRULABLE
+            Reason::FORCEABLE
                 .into_iter()
                 .find(|reason| reason.word() == word)
                 .ok_or_else(|| {
-                    let known = OVERRULABLE.map(Reason::word).join(", ");
-                    anyhow!("expected some of {known}, found {}", printable(word))
+                    let known = Reason::FORCEABLE.map(Reason::word).join(", ");
+                    anyhow!("expected some of {known}, found {}", sanitized(word))
                 })
         })
         .collect()
@@ -180,7 +232,7 @@ pub(super) fn deadline(text: &str) -> anyhow::Result<u64> {
         .ok_or_else(|| {
             anyhow!(
                 "expected seconds from 1 to {LONGEST_DEADLINE}, found {}",
-                printable(text)
+                sanitized(text)
             )
         })
 }
@@ -193,15 +245,15 @@ pub(super) fn log_level(text: &str) -> anyhow::Result<LevelFilter> {
         "debug" => Ok(LevelFilter::Debug),
         _ => bail!(
             "expected error, warn, info or debug, found {}",
-            printable(text)
+            sanitized(text)
         ),
     }
 }
 
-pub(super) fn log_format(text: &str) -> anyhow::Result<bool> {
+pub(super) fn format(text: &str) -> anyhow::Result<Format> {
     match text {
-        "json" => Ok(true),
-        "text" => Ok(false),
-        _ => bail!("expected json or text, found {}", printable(text)),
+        "json" => Ok(Format::Json),
+        "text" => Ok(Format::Text),
+        _ => bail!("expected json or text, found {}", sanitized(text)),
     }
 }

@@ -4,43 +4,97 @@
 //! Belongs here: paths, headers and field names. Does not: whether something should be written, nor
 //! what to do after an answer that leaves that open (`replace.rs`, `restart.rs`).
 
+use std::fmt;
+
 use anyhow::anyhow;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::ibm::http::{Answer, Method};
-use crate::ibm::iam::{CallFailure, Iam};
+use crate::ibm::api_error::ApiError;
+use crate::ibm::client::{Answer, Method};
+use crate::ibm::document::Document;
+use crate::ibm::iam::Iam;
 use crate::ibm::ids::{AppName, TlsSecretName, Uuid};
 use crate::secret::Secret;
 
-/// The behaviour of the API that this program was written for.
+/// The version of the API, a date.
 const VERSION: &str = "version=2025-07-10";
 
-/// Where a TLS secret is.
+/// A project, and where its API is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Place {
+pub struct Project {
     /// The base URL of the API for the project's region, without `/v2`.
     pub base: String,
-    /// The project.
-    pub project_id: Uuid,
-    /// The secret.
+    /// The ID of the project.
+    pub id: Uuid,
+}
+
+/// A TLS secret of a project.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct TlsSecretRef {
+    /// Its project.
+    pub project: Project,
+    /// Its name.
     pub name: TlsSecretName,
 }
 
-impl Place {
-    /// Whether both stand in the same project.
+/// What `If-Match` takes. It can be sent: not empty, not `*` (which matches any version), one tag and
+/// not a list of them (RFC 9110 section 8.8.3).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EntityTag(String);
+
+impl EntityTag {
+    /// The tag of an answer: the field `entity_tag`, which the API documents. Only if there is none,
+    /// the header `ETag`, as it is: a gateway may have made that one weak.
+    fn of(field: Option<String>, header: Option<&str>) -> Option<Self> {
+        let field = field.filter(|tag| !tag.is_empty());
+        Self::parse(field.as_deref().or(header)?)
+    }
+
+    fn parse(tag: &str) -> Option<Self> {
+        let fits = (1..=256).contains(&tag.len())
+            && tag.bytes().all(|b| b.is_ascii_graphic() && b != b',')
+            && tag != "*";
+        fits.then(|| Self(tag.to_owned()))
+    }
+
+    /// A tag of the same alphabet and length that this resource cannot have: each digit and letter is
+    /// exchanged for the one before, never for 0, so that a number is not the next version's. None, if
+    /// there is nothing to exchange.
     #[must_use]
-    pub fn same_project(&self, other: &Self) -> bool {
-        (&self.base, &self.project_id) == (&other.base, &other.project_id)
+    pub fn stale(&self) -> Option<Self> {
+        let before = |c: char| match c {
+            '0' | '1' => '9',
+            'a' => 'z',
+            'A' => 'Z',
+            '2'..='9' | 'b'..='z' | 'B'..='Z' => char::from_u32(u32::from(c) - 1).unwrap_or(c),
+            other => other,
+        };
+        // the W of a weak tag belongs to its form
+        let (form, value) = match self.0.strip_prefix("W/") {
+            Some(value) => ("W/", value),
+            None => ("", self.0.as_str()),
+        };
+        let stale = form.chars().chain(value.chars().map(before)).collect();
+        (stale != self.0).then_some(Self(stale))
     }
 }
 
-/// A secret of a project as the API shows it, key in clear text.
+impl fmt::Display for EntityTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A secret of a project as the API shows it, key in clear text. In a list the data may be missing.
 #[derive(Debug)]
 pub struct TlsSecret {
+    /// The name, to be compared with the one that was asked for.
+    pub name: Option<String>,
+    /// The project, to be compared with the one that was asked for.
+    pub project_id: Option<String>,
     /// `tls`, or something that we do not touch.
     pub format: String,
     /// `user` or `system`.
@@ -49,24 +103,29 @@ pub struct TlsSecret {
     pub certificate: String,
     /// The private key in PEM.
     pub key: Secret,
-    /// What `If-Match` takes: the `ETag` header as received, else the body's `entity_tag`.
-    pub entity_tag: Option<String>,
+    /// None, if the service shows none that can be sent.
+    pub entity_tag: Option<EntityTag>,
 }
 
-#[derive(Deserialize)]
-struct Document {
-    format: String,
-    generated_by: Option<String>,
-    #[serde(default)]
-    data: Data,
-    entity_tag: Option<String>,
-}
+impl TlsSecret {
+    fn read(mut document: Document, etag: Option<&str>) -> anyhow::Result<Self> {
+        // the key first: should another field be wrong, it is already where it gets wiped
+        let mut data = document.object("data")?;
+        let key = data.secret("tls_key")?;
+        Ok(Self {
+            certificate: data.text("tls_cert")?.unwrap_or_default(),
+            key: key.unwrap_or_else(|| Secret::from(String::new())),
+            name: document.text("name")?,
+            project_id: document.text("project_id")?,
+            format: document.required_text("format")?,
+            generated_by: document.text("generated_by")?,
+            entity_tag: EntityTag::of(document.text("entity_tag")?, etag),
+        })
+    }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Data {
-    tls_cert: Option<String>,
-    tls_key: Option<Secret>,
+    fn of(answer: &Answer) -> Result<Self, ApiError> {
+        Self::read(answer.document()?, answer.etag.as_deref()).map_err(ApiError::Unexpected)
+    }
 }
 
 #[derive(Serialize)]
@@ -81,34 +140,29 @@ struct ReplacementData<'a> {
     tls_key: &'a str,
 }
 
-/// One page of a list; the field of its items has the name of the collection.
-#[derive(Deserialize)]
-struct Page<T> {
-    #[serde(alias = "domain_mappings", alias = "apps")]
-    items: Vec<T>,
-    next: Option<Next>,
-}
-
-#[derive(Deserialize)]
-struct Next {
-    start: Option<String>,
-}
-
 /// A domain of a project.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct DomainMapping {
     /// The domain.
     pub name: String,
     /// The name of the TLS secret.
     pub tls_secret: Option<String>,
     /// False for the platform's own.
-    #[serde(default)]
     pub user_managed: bool,
     /// The host name of the ingress that serves it.
     pub cname_target: Option<String>,
 }
 
 impl DomainMapping {
+    fn read(mut document: Document) -> anyhow::Result<Self> {
+        Ok(Self {
+            name: document.required_text("name")?,
+            tls_secret: document.text("tls_secret")?,
+            user_managed: document.boolean("user_managed")?.unwrap_or_default(),
+            cname_target: document.text("cname_target")?,
+        })
+    }
+
     /// Whether it is served with this TLS secret.
     #[must_use]
     pub fn uses(&self, secret: &TlsSecretName) -> bool {
@@ -117,28 +171,23 @@ impl DomainMapping {
 }
 
 /// An app as far as we read it. Its variables can hold anything, also secrets: no Debug.
-#[derive(Deserialize)]
 pub struct App {
     /// Its name.
     pub name: String,
-    /// What `If-Match` takes: the `ETag` header as received, else the body's `entity_tag`.
-    pub entity_tag: Option<String>,
+    /// None, if the service shows none that can be sent.
+    pub entity_tag: Option<EntityTag>,
     /// `ready`, `deploying`, `failed` or `warning`.
     pub status: Option<String>,
     /// The revisions.
-    #[serde(default)]
     pub status_details: Revisions,
-    /// The environment, as it stands: it is sent back whole.
-    #[serde(default)]
+    /// The environment, unchanged: it is sent back whole.
     run_env_variables: Vec<Value>,
     /// The mounted secrets and config maps.
-    #[serde(default)]
     run_volume_mounts: Vec<Value>,
 }
 
-/// The revisions of an app that its status tells of.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// The revisions of an app, as far as its status names them.
+#[derive(Default)]
 pub struct Revisions {
     /// The newest one.
     pub latest_created_revision: Option<String>,
@@ -149,6 +198,26 @@ pub struct Revisions {
 }
 
 impl App {
+    fn read(mut document: Document, etag: Option<&str>) -> anyhow::Result<Self> {
+        let mut details = document.object("status_details")?;
+        Ok(Self {
+            name: document.required_text("name")?,
+            entity_tag: EntityTag::of(document.text("entity_tag")?, etag),
+            status: document.text("status")?,
+            status_details: Revisions {
+                latest_created_revision: details.text("latest_created_revision")?,
+                latest_ready_revision: details.text("latest_ready_revision")?,
+                reason: details.text("reason")?,
+            },
+            run_env_variables: document.list("run_env_variables")?,
+            run_volume_mounts: document.list("run_volume_mounts")?,
+        })
+    }
+
+    fn of(answer: &Answer) -> Result<Self, ApiError> {
+        Self::read(answer.document()?, answer.etag.as_deref()).map_err(ApiError::Unexpected)
+    }
+
     /// The value of a literal variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
@@ -158,7 +227,7 @@ impl App {
             .and_then(|variable| text(variable, "value"))
     }
 
-    /// Whether the newest revision serves. Where the revisions are not told, the status says it.
+    /// Whether the newest revision serves; the status says so where no revisions are named.
     #[must_use]
     pub fn serves(&self) -> bool {
         let revisions = &self.status_details;
@@ -184,7 +253,7 @@ impl App {
             }
     }
 
-    /// Whether the app keeps a copy of the secret from its start: as environment, or as a file
+    /// Whether the app reads the secret only at start-up: as environment, or as a file
     /// mounted by `sub_path`.
     #[must_use]
     pub fn copies(&self, secret: &TlsSecretName) -> bool {
@@ -234,39 +303,49 @@ impl<'a> CodeEngine<'a> {
     /// Reads the secret.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn tls_secret(&self, place: &Place) -> Result<TlsSecret, CallFailure> {
-        let answer = self.iam.call(Method::Get, &url(place), &[], &[])?;
-        read(&answer).map_err(CallFailure::Answer)
+    /// An [`ApiError`].
+    pub fn tls_secret(&self, place: &TlsSecretRef) -> Result<TlsSecret, ApiError> {
+        TlsSecret::of(&self.iam.call(Method::Get, &url(place), &[], &[])?)
     }
 
-    /// Lists the user-managed domain mappings of the project of `place`.
+    /// Lists the secrets of format `tls` of the project. Whether their data is included is not
+    /// documented.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn domain_mappings(&self, place: &Place) -> Result<Vec<DomainMapping>, CallFailure> {
-        let mut mappings: Vec<DomainMapping> = self.list(place, "domain_mappings")?;
+    /// An [`ApiError`].
+    pub fn tls_secrets(&self, project: &Project) -> Result<Vec<TlsSecret>, ApiError> {
+        let read = |document| TlsSecret::read(document, None);
+        let mut secrets = self.list(project, "secrets", "&format=tls", read)?;
+        secrets.retain(|secret| secret.format == "tls");
+        Ok(secrets)
+    }
+
+    /// Lists the user-managed domain mappings of the project.
+    ///
+    /// # Errors
+    /// An [`ApiError`].
+    pub fn domain_mappings(&self, project: &Project) -> Result<Vec<DomainMapping>, ApiError> {
+        let mut mappings = self.list(project, "domain_mappings", "", DomainMapping::read)?;
         mappings.retain(|mapping| mapping.user_managed);
         Ok(mappings)
     }
 
-    /// Lists the apps of the project of `place`.
+    /// Lists the apps of the project.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn apps(&self, place: &Place) -> Result<Vec<App>, CallFailure> {
-        self.list(place, "apps")
+    /// An [`ApiError`].
+    pub fn apps(&self, project: &Project) -> Result<Vec<App>, ApiError> {
+        let read = |document| App::read(document, None);
+        self.list(project, "apps", "", read)
     }
 
-    /// Reads an app of the project of `place`.
+    /// Reads an app of the project.
     ///
     /// # Errors
-    /// A [`CallFailure`].
-    pub fn app(&self, place: &Place, name: &AppName) -> Result<App, CallFailure> {
-        let answer = self
-            .iam
-            .call(Method::Get, &app_url(place, name), &[], &[])?;
-        read_app(&answer).map_err(CallFailure::Answer)
+    /// An [`ApiError`].
+    pub fn app(&self, project: &Project, name: &AppName) -> Result<App, ApiError> {
+        let url = app_url(project, name);
+        App::of(&self.iam.call(Method::Get, &url, &[], &[])?)
     }
 
     /// Gives an app literal variables, if it still is as `app` was read, and keeps everything else:
@@ -274,18 +353,17 @@ impl<'a> CodeEngine<'a> {
     /// Sent once. Returns the app as it is then.
     ///
     /// # Errors
-    /// A [`CallFailure`]; unless its status says otherwise, the app may have been changed.
+    /// An [`ApiError`]; unless its status says otherwise, the app may have been changed.
     pub fn set_variables(
         &self,
-        place: &Place,
+        project: &Project,
         name: &AppName,
         app: &App,
         variables: &[(&str, String)],
-    ) -> Result<App, CallFailure> {
-        let entity_tag = app
-            .entity_tag
-            .as_deref()
-            .ok_or_else(|| CallFailure::Answer(anyhow!("the app shows no entity tag")))?;
+    ) -> Result<App, ApiError> {
+        let entity_tag = app.entity_tag.as_ref().ok_or_else(|| {
+            ApiError::Unexpected(anyhow!("the app has no entity tag that can be sent"))
+        })?;
         let ours = |entry: &&Value| {
             let name = text(entry, "name");
             variables
@@ -307,30 +385,33 @@ impl<'a> CodeEngine<'a> {
         let body = serde_json::to_vec(&json!({ "run_env_variables": all })).unwrap_or_default();
         let headers = [
             ("Content-Type", "application/merge-patch+json"),
-            ("If-Match", entity_tag),
+            ("If-Match", &entity_tag.0),
         ];
-        let answer = self
-            .iam
-            .call(Method::Patch, &app_url(place, name), &headers, &body)?;
-        read_app(&answer).map_err(CallFailure::Answer)
+        let url = app_url(project, name);
+        App::of(&self.iam.call(Method::Patch, &url, &headers, &body)?)
     }
 
-    fn list<T: DeserializeOwned>(
+    fn list<T>(
         &self,
-        place: &Place,
+        project: &Project,
         collection: &str,
-    ) -> Result<Vec<T>, CallFailure> {
+        filter: &str,
+        read: fn(Document) -> anyhow::Result<T>,
+    ) -> Result<Vec<T>, ApiError> {
         let list = format!(
-            "{}/v2/projects/{}/{collection}?{VERSION}&limit=100",
-            place.base, place.project_id
+            "{}/v2/projects/{}/{collection}?{VERSION}&limit=100{filter}",
+            project.base, project.id
         );
         let mut found = Vec::new();
         let mut url = list.clone();
         for _ in 0..MOST_PAGES {
-            let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-            let page: Page<T> = answer.json().map_err(CallFailure::Answer)?;
-            found.extend(page.items);
-            let Some(start) = page.next.and_then(|next| next.start) else {
+            let mut page = self.iam.call(Method::Get, &url, &[], &[])?.document()?;
+            let next = page.object("next").and_then(|mut next| next.text("start"));
+            let items = page.objects(collection).map_err(ApiError::Unexpected)?;
+            for item in items {
+                found.push(read(item).map_err(ApiError::Unexpected)?);
+            }
+            let Some(start) = next.map_err(ApiError::Unexpected)? else {
                 return Ok(found);
             };
             url = format!(
@@ -338,7 +419,7 @@ impl<'a> CodeEngine<'a> {
                 utf8_percent_encode(&start, NON_ALPHANUMERIC)
             );
         }
-        Err(CallFailure::Answer(anyhow!(
+        Err(ApiError::Unexpected(anyhow!(
             "the list {collection} has more than {MOST_PAGES} pages"
         )))
     }
@@ -347,14 +428,14 @@ impl<'a> CodeEngine<'a> {
     /// service says that it holds now (none, if its answer cannot be read). Sent once.
     ///
     /// # Errors
-    /// A [`CallFailure`]; unless its status says otherwise, the secret may have been replaced.
+    /// An [`ApiError`]; unless its status says otherwise, the secret may have been replaced.
     pub fn replace(
         &self,
-        place: &Place,
-        entity_tag: &str,
+        place: &TlsSecretRef,
+        entity_tag: &EntityTag,
         certificate: &str,
         key: &Secret,
-    ) -> Result<Option<TlsSecret>, CallFailure> {
+    ) -> Result<Option<TlsSecret>, ApiError> {
         let replacement = Replacement {
             format: "tls",
             data: ReplacementData {
@@ -362,49 +443,86 @@ impl<'a> CodeEngine<'a> {
                 tls_key: key.expose(),
             },
         };
+        // in PEM only line breaks are escaped: so it does not grow, which would leave copies
+        let breaks = |text: &str| text.len() + text.matches(['\n', '\r']).count();
+        let length = 64 + breaks(certificate) + breaks(key.expose());
+        let mut body = Zeroizing::new(Vec::with_capacity(length));
         // two strings always serialize
-        let body = Zeroizing::new(serde_json::to_vec(&replacement).unwrap_or_default());
+        let _written = serde_json::to_writer(&mut *body, &replacement);
         let headers = [
             ("Content-Type", "application/json"),
-            ("If-Match", entity_tag),
+            ("If-Match", &entity_tag.0),
         ];
+        // an answer that quotes the request is masked, its certificates included
+        let _masked = Secret::from(certificate.to_owned());
         let answer = self.iam.call(Method::Put, &url(place), &headers, &body)?;
-        Ok(read(&answer).ok())
+        Ok(TlsSecret::of(&answer).ok())
     }
 }
 
-fn url(place: &Place) -> String {
+fn url(place: &TlsSecretRef) -> String {
     format!(
         "{}/v2/projects/{}/secrets/{}?{VERSION}",
-        place.base, place.project_id, place.name
+        place.project.base, place.project.id, place.name
     )
 }
 
-fn app_url(place: &Place, name: &AppName) -> String {
+fn app_url(project: &Project, name: &AppName) -> String {
     format!(
         "{}/v2/projects/{}/apps/{name}?{VERSION}",
-        place.base, place.project_id
+        project.base, project.id
     )
 }
 
-fn read_app(answer: &Answer) -> anyhow::Result<App> {
-    let app: App = answer.json()?;
-    Ok(App {
-        entity_tag: answer.etag.clone().or(app.entity_tag),
-        ..app
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn read(answer: &Answer) -> anyhow::Result<TlsSecret> {
-    let document: Document = answer.json()?;
-    Ok(TlsSecret {
-        format: document.format,
-        generated_by: document.generated_by,
-        certificate: document.data.tls_cert.unwrap_or_default(),
-        key: document
-            .data
-            .tls_key
-            .unwrap_or_else(|| Secret::from(String::new())),
-        entity_tag: answer.etag.clone().or(document.entity_tag),
-    })
+    fn tag(field: Option<&str>, header: Option<&str>) -> Option<String> {
+        EntityTag::of(field.map(str::to_owned), header).map(|tag| tag.0)
+    }
+
+    #[test]
+    fn the_documented_field_comes_before_the_header() {
+        let tag = |field, header| tag(field, header);
+        assert_eq!(tag(Some("7"), Some("W/\"7\"")).as_deref(), Some("7"));
+        assert_eq!(tag(None, Some("W/\"7\"")).as_deref(), Some("W/\"7\""));
+        assert_eq!(tag(Some(""), Some("\"7\"")).as_deref(), Some("\"7\""));
+        assert_eq!(tag(Some("7"), Some("")).as_deref(), Some("7"));
+        assert_eq!(tag(None, None), None);
+    }
+
+    #[test]
+    fn a_tag_that_would_match_anything_or_cannot_be_sent_is_none() {
+        let long = "7".repeat(257);
+        for bad in [
+            "",
+            "*",
+            " *",
+            "* ",
+            "7,*",
+            "\"7\", *",
+            "7\r\nHost: x",
+            "é",
+            "a b",
+            &long,
+        ] {
+            assert_eq!(tag(Some(bad), None), None, "{bad}");
+            assert_eq!(tag(None, Some(bad)), None, "{bad}");
+        }
+        assert_eq!(tag(Some("*"), Some("7")), None);
+    }
+
+    #[test]
+    fn a_stale_tag_has_the_same_alphabet_and_is_another_one() {
+        for (tag, stale) in [
+            ("2385407409", "1274396398"),
+            ("1", "9"),
+            ("\"7\"", "\"6\""),
+            ("W/\"abc-1\"", "W/\"zab-9\""),
+        ] {
+            assert_eq!(EntityTag(tag.to_owned()).stale().unwrap().0, stale);
+        }
+        assert_eq!(EntityTag("-".to_owned()).stale(), None);
+    }
 }

@@ -3,26 +3,24 @@
 //!
 //! Belongs here: the token call and what a 401 does. Does not: what a service's other answers mean.
 
-use std::fmt;
-use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Reason, error};
-use crate::ibm::http::{Answer, Failure, Http, Method, Request};
-use crate::ibm::rights::Rights;
-use crate::printable::printable;
-use crate::secret::Secret;
+use crate::ibm::api_error::{ApiError, Claims, TokenError};
+use crate::ibm::client::{Answer, Http, Method, Request};
+use crate::ibm::document::Document;
+use crate::secret::{Secret, read_file};
 use crate::stop::Stop;
+use crate::text::sanitized;
 
 /// A token that has less than this left is replaced before it is used (IBM's SDKs: 10 s are too few).
 const SAFETY_MARGIN: Duration = Duration::from_secs(60);
@@ -30,6 +28,8 @@ const SAFETY_MARGIN: Duration = Duration::from_secs(60);
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// After a second 401 in a row: a service whose clock is behind takes a new token a little later.
 const CLOCK_SKEW: Duration = Duration::from_secs(5);
+/// The largest compute resource token; they have about 2 KB.
+const LARGEST_TOKEN: usize = 64 * 1024;
 /// IAM's code for a trusted profile that this compute resource may not assume.
 const PROFILE_NOT_ELIGIBLE: &str = "BXNIM0398E";
 /// IAM's code for an unknown API key.
@@ -65,46 +65,17 @@ pub enum Credentials {
 pub struct Iam<'a> {
     http: &'a Http,
     stop: &'a Stop,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    rights: Rights,
+    endpoint: &'a Endpoint,
+    credentials: &'a Credentials,
     token: Mutex<Option<Token>>,
     public: AtomicBool,
 }
 
 #[derive(Clone)]
 struct Token {
-    header: Arc<Zeroizing<String>>,
+    /// The value of the header `Authorization`.
+    header: Arc<Secret>,
     good_until: Instant,
-}
-
-/// The answer of the token call, as far as we use it. `expiration`, the wall-clock time, is left
-/// aside: our clock may be wrong, and a 401 renews the token anyway.
-#[derive(Deserialize)]
-struct TokenAnswer {
-    access_token: Secret,
-    expires_in: u64,
-}
-
-/// Why an authorized request failed.
-#[derive(Debug)]
-pub enum CallFailure {
-    /// There is no token to send.
-    NoToken(Error),
-    /// The service's side.
-    Service(Failure),
-    /// The service answered well, but with something else than its API describes.
-    Answer(anyhow::Error),
-}
-
-impl fmt::Display for CallFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoToken(error) => error.fmt(f),
-            Self::Service(failure) => failure.fmt(f),
-            Self::Answer(cause) => write!(f, "{cause:#}"),
-        }
-    }
 }
 
 impl<'a> Iam<'a> {
@@ -113,16 +84,14 @@ impl<'a> Iam<'a> {
     pub const fn new(
         http: &'a Http,
         stop: &'a Stop,
-        endpoint: Endpoint,
-        credentials: Credentials,
-        rights: Rights,
+        endpoint: &'a Endpoint,
+        credentials: &'a Credentials,
     ) -> Self {
         Self {
             http,
             stop,
             endpoint,
             credentials,
-            rights,
             token: Mutex::new(None),
             public: AtomicBool::new(false),
         }
@@ -130,10 +99,10 @@ impl<'a> Iam<'a> {
 
     /// Where the compute resource token is, if one is used, or why it cannot be read.
     #[must_use]
-    pub fn token_file(&self) -> Option<Result<PathBuf, Error>> {
-        match &self.credentials {
+    pub fn token_file(&self) -> Option<Result<PathBuf, TokenError>> {
+        match self.credentials {
             Credentials::Profile { token_files, .. } => {
-                Some(read_token(token_files, &self.rights).map(|(path, _)| path))
+                Some(read_token(token_files).map(|(path, _)| path.to_owned()))
             }
             Credentials::ApiKey(_) => None,
         }
@@ -142,19 +111,15 @@ impl<'a> Iam<'a> {
     /// Gets a token, if there is none yet.
     ///
     /// # Errors
-    /// Exit status 4.
-    pub fn assume(&self) -> Result<(), Error> {
-        match self.token(None) {
-            Ok(_) => Ok(()),
-            Err(CallFailure::NoToken(error)) => Err(error),
-            Err(failure) => Err(error!(Reason::IamRefused, "{failure}")),
-        }
+    /// [`ApiError::NoToken`], or the run is over.
+    pub fn assume(&self) -> Result<(), ApiError> {
+        self.token(None).map(|_| ())
     }
 
     /// The address that tokens come from.
     #[must_use]
     pub fn address(&self) -> &str {
-        match &self.endpoint {
+        match self.endpoint {
             Endpoint::Given(base) => base,
             Endpoint::PrivateThenPublic(_, public) if self.used_public() => public,
             Endpoint::PrivateThenPublic(private, _) => private,
@@ -172,27 +137,26 @@ impl<'a> Iam<'a> {
     /// second one waits for clocks that disagree.
     ///
     /// # Errors
-    /// A [`CallFailure`].
+    /// An [`ApiError`].
     pub fn call(
         &self,
         method: Method,
         url: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, CallFailure> {
+    ) -> Result<Answer, ApiError> {
         let token = self.token(None)?;
         match self.send(&token, method, url, headers, body) {
             Err(failure) if failure.status() == Some(401) => {}
-            other => return other.map_err(CallFailure::Service),
+            other => return other,
         }
         let token = self.token(Some(&token))?;
         match self.send(&token, method, url, headers, body) {
             Err(failure) if failure.status() == Some(401) => {}
-            other => return other.map_err(CallFailure::Service),
+            other => return other,
         }
-        self.stop.wait(CLOCK_SKEW).map_err(CallFailure::NoToken)?;
+        self.stop.wait(CLOCK_SKEW).map_err(ApiError::not_sent)?;
         self.send(&token, method, url, headers, body)
-            .map_err(CallFailure::Service)
     }
 
     fn send(
@@ -202,8 +166,8 @@ impl<'a> Iam<'a> {
         url: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, Failure> {
-        let mut all = vec![("Authorization", token.header.as_str())];
+    ) -> Result<Answer, ApiError> {
+        let mut all = vec![("Authorization", token.header.expose())];
         all.extend_from_slice(headers);
         let request = Request {
             method,
@@ -219,7 +183,7 @@ impl<'a> Iam<'a> {
 
     /// The token of the run; a new one if there is none, if it ends soon, or if it is `refused`.
     /// Others who ask meanwhile wait for the same answer.
-    fn token(&self, refused: Option<&Token>) -> Result<Token, CallFailure> {
+    fn token(&self, refused: Option<&Token>) -> Result<Token, ApiError> {
         let mut held: MutexGuard<'_, Option<Token>> =
             self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = held.as_ref() {
@@ -228,19 +192,27 @@ impl<'a> Iam<'a> {
                 return Ok(token.clone());
             }
         }
-        let token = self.fetch().map_err(CallFailure::NoToken)?;
+        let token = self.fetch()?;
         *held = Some(token.clone());
         Ok(token)
     }
 
-    fn fetch(&self) -> Result<Token, Error> {
-        let form = self.form()?;
-        let answer = match &self.endpoint {
+    fn fetch(&self) -> Result<Token, ApiError> {
+        // read anew each time, since the platform rotates the file; and kept until IAM has answered,
+        // so that an answer that quotes it is masked
+        let resource_token = match self.credentials {
+            Credentials::Profile { token_files, .. } => {
+                Some(read_token(token_files).map_err(ApiError::NoToken)?.1)
+            }
+            Credentials::ApiKey(_) => None,
+        };
+        let form = self.form(resource_token.as_ref());
+        let answer = match self.endpoint {
             Endpoint::Given(base) => self.ask(base, &form, Http::read),
             Endpoint::PrivateThenPublic(private, public) => {
                 match self.ask(private, &form, Http::once) {
                     Err(failure) if absent(&failure) => {
-                        log::warn!("{failure}: asking {public}");
+                        log::warn!("{failure}; trying {public}");
                         let answer = self.ask(public, &form, Http::read);
                         self.public.store(answer.is_ok(), Ordering::Relaxed);
                         answer
@@ -250,21 +222,11 @@ impl<'a> Iam<'a> {
                 }
             }
         };
-        let answer = answer.map_err(|failure| self.explain(failure))?;
-        let answer: TokenAnswer = answer
-            .json()
-            .map_err(|e| Error::new(Reason::IamRefused, e.context("IAM gave no usable token")))?;
-        let header = Zeroizing::new(format!("Bearer {}", answer.access_token.expose()));
-        if !header.bytes().all(|b| matches!(b, b' '..=b'~')) {
-            return Err(error!(
-                Reason::IamRefused,
-                "IAM gave a token that does not fit into a header"
-            ));
-        }
-        let life = Duration::from_secs(answer.expires_in).min(LONGEST_LIFE);
-        Ok(Token {
-            header: Arc::new(header),
-            good_until: Instant::now() + life.saturating_sub(SAFETY_MARGIN),
+        let answer = answer.map_err(|failure| self.explain(failure, resource_token.as_ref()))?;
+        Token::read(&answer).map_err(|e| {
+            ApiError::NoToken(TokenError::Refused(format!(
+                "IAM returned no usable token: {e:#}"
+            )))
         })
     }
 
@@ -272,8 +234,8 @@ impl<'a> Iam<'a> {
         &self,
         base: &str,
         form: &str,
-        send: fn(&Http, &Request<'_>) -> Result<Answer, Failure>,
-    ) -> Result<Answer, Failure> {
+        send: fn(&Http, &Request<'_>) -> Result<Answer, ApiError>,
+    ) -> Result<Answer, ApiError> {
         let request = Request {
             method: Method::Post,
             url: &format!("{base}/identity/token"),
@@ -283,113 +245,92 @@ impl<'a> Iam<'a> {
         send(self.http, &request)
     }
 
-    /// The form fields of the grant. The compute resource token is read anew each time: it is
-    /// replaced under us.
-    fn form(&self) -> Result<Zeroizing<String>, Error> {
-        match &self.credentials {
-            Credentials::Profile {
-                field,
-                profile,
-                token_files,
-            } => {
-                let (_, token) = read_token(token_files, &self.rights)?;
-                Ok(form(&[
-                    ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
-                    ("cr_token", token.expose()),
-                    (field, profile),
-                ]))
-            }
-            Credentials::ApiKey(key) => Ok(form(&[
+    /// The form fields of the grant.
+    fn form(&self, resource_token: Option<&Secret>) -> Zeroizing<String> {
+        match self.credentials {
+            Credentials::Profile { field, profile, .. } => form(&[
+                ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
+                ("cr_token", resource_token.map_or("", Secret::expose)),
+                (field, profile),
+            ]),
+            Credentials::ApiKey(key) => form(&[
                 ("grant_type", "urn:ibm:params:oauth:grant-type:apikey"),
                 ("apikey", key.expose()),
                 ("response_type", "cloud_iam"),
-            ])),
+            ]),
         }
     }
 
-    fn explain(&self, failure: Failure) -> Error {
-        let code = match failure {
-            Failure::Stopped(error) => return error,
-            Failure::Status { ref code, .. } => code.as_deref().unwrap_or_default(),
-            Failure::Unanswered { .. } => "",
+    fn explain(&self, failure: ApiError, resource_token: Option<&Secret>) -> ApiError {
+        let code = match &failure {
+            ApiError::Stopped { .. } => return failure,
+            ApiError::Status { code, .. } => code.as_deref().unwrap_or_default(),
+            _ => "",
         };
-        match (&self.credentials, code) {
-            (
-                Credentials::Profile {
-                    field,
-                    profile,
-                    token_files,
-                },
-                PROFILE_NOT_ELIGIBLE,
-            ) => {
-                let claims = read_token(token_files, &self.rights)
-                    .map(|(_, token)| Claims::of(&token))
-                    .unwrap_or_default();
-                error!(
-                    Reason::ProfileRefused,
-                    "this job may not assume the trusted profile ({field} {}), or there is no such profile: {failure}; the compute resource token says {claims}",
-                    printable(profile)
-                )
-                .hint(
-                    self.rights
-                        .link(claims.project_name.as_deref(), claims.component_name.as_deref()),
-                )
+        let answer = failure.to_string();
+        ApiError::NoToken(match (self.credentials, code) {
+            (Credentials::Profile { field, profile, .. }, PROFILE_NOT_ELIGIBLE) => {
+                TokenError::ProfileRefused {
+                    profile: format!("{field} {}", sanitized(profile)),
+                    answer,
+                    claims: resource_token.map(Claims::of).unwrap_or_default(),
+                }
             }
-            (Credentials::ApiKey(_), API_KEY_NOT_FOUND) => error!(
-                Reason::ApiKeyRefused,
-                "IAM does not know the API key: {failure}"
-            )
-            .hint("IBMCLOUD_API_KEY takes the key itself, not its id (ApiKey-...)"),
-            _ if failure.temporary() => {
-                error!(Reason::IamUnavailable, "no access token: {failure}")
-            }
-            _ => error!(Reason::IamRefused, "no access token: {failure}"),
-        }
+            (Credentials::ApiKey(_), API_KEY_NOT_FOUND) => TokenError::ApiKeyRefused(answer),
+            _ if failure.temporary() => TokenError::Unavailable(answer),
+            _ => TokenError::Refused(answer),
+        })
     }
 }
 
-/// What the compute resource token says about this job; none of it is secret. Only
-/// `project_name`, `component_type` and `component_name` are documented for Code Engine.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Claims {
-    project_name: Option<String>,
-    component_type: Option<String>,
-    component_name: Option<String>,
+impl Token {
+    /// `expiration`, the wall-clock time, is left aside: our clock may be wrong, and a 401 renews the
+    /// token anyway.
+    fn read(answer: &Answer) -> anyhow::Result<Self> {
+        let mut answer = Document::parse(&answer.body)?;
+        let token = answer
+            .secret("access_token")?
+            .ok_or_else(|| answer.missing("access_token"))?;
+        let life = answer
+            .unsigned("expires_in")?
+            .ok_or_else(|| answer.missing("expires_in"))?;
+        ensure!(
+            token.expose().bytes().all(|b| b.is_ascii_graphic()),
+            "it does not fit into a header"
+        );
+        let life = Duration::from_secs(life).min(LONGEST_LIFE);
+        let mut header = Zeroizing::new(String::with_capacity(7 + token.expose().len()));
+        header.push_str("Bearer ");
+        header.push_str(token.expose());
+        Ok(Self {
+            header: Arc::new(Secret::from(header)),
+            good_until: Instant::now() + life.saturating_sub(SAFETY_MARGIN),
+        })
+    }
 }
 
 impl Claims {
     /// Reads the second part of the JWT (RFC 7519 section 3) for messages; nothing is decided by it.
     fn of(token: &Secret) -> Self {
         let payload = token.expose().split('.').nth(1).unwrap_or_default();
-        BASE64_URL_SAFE_NO_PAD
-            .decode(payload)
-            .ok()
-            .and_then(|json| serde_json::from_slice(&json).ok())
-            .unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Claims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |claim: &Option<String>| printable(claim.as_deref().unwrap_or("not given"));
-        write!(
-            f,
-            "project {}, component type {}, component {}",
-            shown(&self.project_name),
-            shown(&self.component_type),
-            shown(&self.component_name)
-        )
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+        let mut claims = Document::parse(&claims).unwrap_or_default();
+        let mut claim = |name| claims.text(name).ok().flatten();
+        Self {
+            project_name: claim("project_name"),
+            component_type: claim("component_type"),
+            component_name: claim("component_name"),
+        }
     }
 }
 
 /// Whether there is no token service at this address: not reachable, or a gateway that has no such
 /// page.
-fn absent(failure: &Failure) -> bool {
+fn absent(failure: &ApiError) -> bool {
     match failure {
-        Failure::Unanswered { unreachable, .. } => *unreachable,
-        Failure::Status { status, code, .. } => *status == 404 && code.is_none(),
-        Failure::Stopped(_) => false,
+        ApiError::Unanswered { unreachable, .. } => *unreachable,
+        ApiError::Status { status, code, .. } => *status == 404 && code.is_none(),
+        _ => false,
     }
 }
 
@@ -415,40 +356,20 @@ fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
 
 /// The compute resource token from the first file that exists. A JWT holds no white space, so the
 /// end of the line is no part of it.
-fn read_token(files: &[PathBuf], rights: &Rights) -> Result<(PathBuf, Secret), Error> {
-    let names: Vec<String> = files
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
+fn read_token(files: &[PathBuf]) -> Result<(&Path, Secret), TokenError> {
     for file in files {
-        let token = match fs::read_to_string(file).map(Secret::from) {
-            Ok(token) => token,
+        let text = match read_file(file, LARGEST_TOKEN) {
+            Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => {
-                return Err(error!(
-                    Reason::TokenFileUnreadable,
-                    "the compute resource token in {} cannot be read: {e}",
-                    file.display()
-                )
-                .hint("the user of the image must be allowed to read it"));
-            }
+            Err(e) => return Err(TokenError::FileUnreadable(file.clone(), e)),
         };
-        let token = Secret::from(token.expose().trim().to_owned());
+        let token = Secret::from(text.trim().to_owned());
         if token.expose().is_empty() {
-            return Err(error!(
-                Reason::TokenFileUnreadable,
-                "the compute resource token in {} is empty",
-                file.display()
-            ));
+            return Err(TokenError::FileEmpty(file.clone()));
         }
-        return Ok((file.clone(), token));
+        return Ok((file, token));
     }
-    Err(error!(
-        Reason::TokenFileMissing,
-        "there is no compute resource token (looked for {})",
-        names.join(", ")
-    )
-    .hint(rights.token_file()))
+    Err(TokenError::FileMissing(files.to_vec()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::fmt;
 
 use anyhow::{bail, ensure};
 
-use crate::printable::printable;
+use crate::text::sanitized;
 
 /// A UUID as IBM writes it: 36 characters, lower-case hex.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -26,7 +26,7 @@ impl Uuid {
         ensure!(
             lengths == [8, 4, 4, 4, 12] && groups.iter().all(digits),
             "expected a UUID of 36 characters (lower-case hex digits in groups of 8-4-4-4-12), found {}",
-            printable(text)
+            sanitized(text)
         );
         Ok(Self(text.to_owned()))
     }
@@ -57,7 +57,7 @@ pub struct Crn {
 
 impl Crn {
     /// # Errors
-    /// If `text` has not the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
+    /// If `text` does not have the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let fields: Vec<&str> = text.split(':').collect();
         let [
@@ -75,7 +75,7 @@ impl Crn {
         else {
             bail!(
                 "expected a CRN of ten fields that begins with crn:v1:, found {}",
-                printable(text)
+                sanitized(text)
             );
         };
         Ok(Self {
@@ -102,7 +102,7 @@ impl fmt::Display for Crn {
             "instance {} of {} in {} ({})",
             self.instance, self.service, self.region, self.scope
         );
-        f.write_str(&printable(&text))
+        f.write_str(&sanitized(&text))
     }
 }
 
@@ -131,7 +131,7 @@ impl SecretId {
         ensure!(
             crn.service == "secrets-manager" && crn.resource_type == "secret",
             "expected the CRN of a Secrets Manager secret, found {}",
-            printable(text)
+            sanitized(text)
         );
         Ok(Self {
             id: Uuid::parse(&crn.resource)?,
@@ -152,7 +152,7 @@ impl TlsSecretName {
         ensure!(
             text.len() <= 253 && text.split('.').all(dns_label),
             "expected the name of a Code Engine secret (lower-case letters, digits, hyphens, dots), found {}",
-            printable(text)
+            sanitized(text)
         );
         Ok(Self(text.to_owned()))
     }
@@ -185,7 +185,7 @@ impl AppName {
         ensure!(
             text.len() <= 63 && dns_label(text),
             "expected the name of a Code Engine app (lower-case letters, digits, hyphens), found {}",
-            printable(text)
+            sanitized(text)
         );
         Ok(Self(text.to_owned()))
     }
@@ -219,7 +219,7 @@ impl Region {
         ensure!(
             text.len() <= 40 && dns_label(text),
             "expected a region such as eu-de, found {}",
-            printable(text)
+            sanitized(text)
         );
         Ok(Self(text.to_owned()))
     }

@@ -1,4 +1,4 @@
-"""The results on paper: Markdown for the README, plots as SVG."""
+"""The results on paper: Markdown for docs/benchmarks.md, plots as SVG."""
 
 import dataclasses
 import pathlib
@@ -6,6 +6,7 @@ import statistics
 from html import escape
 
 CLIENTS = ("sm-tls-sync", "bash, curl, jq", "Python, IBM's SDKs")
+PAGE = "docs/benchmarks.md"
 BEGIN, END = "<!-- scripts/bench -->", "<!-- /scripts/bench -->"
 # Code Engine's smallest size
 CPUS, GIGABYTES = 0.125, 0.25
@@ -44,10 +45,10 @@ class About:
 
 
 def require_place(root: pathlib.Path) -> None:
-    """The README has the two marks, before anything is measured."""
-    text = (root / "README.md").read_text(encoding="utf-8")
+    """The page has the two marks, before anything is measured."""
+    text = (root / PAGE).read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise SystemExit(f"scripts/bench: README.md needs {BEGIN} and {END}, once each, in lines of their own")
+        raise SystemExit(f"scripts/bench: {PAGE} needs {BEGIN} and {END}, once each, in lines of their own")
 
 
 def spread(values: list[float]) -> str:
@@ -71,27 +72,32 @@ def markdown(results: Results, about: About, held: list[tuple[str, float, float,
     """The whole section."""
     lines = [
         "<picture>",
-        '<source media="(prefers-color-scheme: dark)" srcset="docs/bench-dark.svg">',
-        '<img src="docs/bench-light.svg" alt="Wall time and peak memory of sm-tls-sync and its rivals">',
+        '<source media="(prefers-color-scheme: dark)" srcset="bench-dark.svg">',
+        '<img src="bench-light.svg" alt="Wall time and peak memory of sm-tls-sync and the two clients that it is compared with">',
         "</picture>",
         "",
         f"{about.date}; {about.machine}. Wall time in milliseconds from the start of the process to its end:",
-        "median, least and most. *Four calls*: IAM, Code Engine, Secrets Manager and the write alone, in the",
-        "same libraries, one after the other, without the start of a process. The rivals make the same calls,",
-        "but check neither the certificate nor the rotation for sense. 8 targets at a time, all of them.",
+        "median (minimum–maximum). *Four calls*: IAM, Code Engine, Secrets Manager and the write alone, with the",
+        "same libraries, one after the other, without the start of a process. The other two clients make the same",
+        "calls but do no validation. Each client processes 8 targets at a time.",
         "",
     ]
     rows = []
     for count, setting in about.plan:
-        walls = [spread(results.of(count, setting, client, "wall")) for client in CLIENTS]
+        walls = [
+            spread(results.of(count, setting, client, "wall")) if (count, setting, client) in results.samples else ""
+            for client in CLIENTS
+        ]
         floor = f"{statistics.median(results.floor[setting]):,.0f}" if count == 1 else ""
         rows.append([str(count), setting, str(about.runs[count, setting]), floor, *walls])
     lines += table(["targets", "setting", "runs", "four calls", *CLIENTS], rows)
 
-    lines += ["What a run takes, at zero latency; bytes both ways, TLS included:", ""]
+    lines += ["What a run needs, at zero latency (bytes in both directions, with TLS):", ""]
     rows = []
-    for count in sorted({count for count, _ in about.plan}):
+    for count in sorted({count for count, setting in about.plan if setting == about.zero}):
         for client in CLIENTS:
+            if (count, about.zero, client) not in results.samples:
+                continue
             memory = results.median(count, about.zero, client, "memory")
             cpu = results.median(count, about.zero, client, "cpu")
             traffic = results.traffic[count, client]
@@ -113,8 +119,8 @@ def markdown(results: Results, about: About, held: list[tuple[str, float, float,
     )
     lines += [
         f"{sizes} One run at Code Engine's smallest size ({CPUS} vCPU, {GIGABYTES} GB), computed from",
-        f"one target with {about.priced}: waiting as measured, CPU time at an eighth of a CPU,",
-        "the pull of the image and the start of the container not counted:",
+        f"one target with {about.priced}: the waiting as measured, the CPU time at an eighth of a",
+        "CPU. The time to pull the image and to start the container is not included:",
         "",
     ]
     for client in CLIENTS:
@@ -122,18 +128,18 @@ def markdown(results: Results, about: About, held: list[tuple[str, float, float,
         lines.append(
             f"- {client}: {seconds:.2f} s = {seconds * CPUS:.3f} vCPU-seconds and {seconds * GIGABYTES:.3f} GB-seconds"
         )
-    lines += ["", "What must hold in each measurement:", ""]
+    lines += ["", "The bars that each measurement must meet:", ""]
     rows = [[text, "yes" if holds else "**no**", f"{value:.2f}", f"{limit:g}"] for text, value, limit, holds in held]
     lines += table(["", "holds", "measured", "limit"], rows)
     return "\n".join(lines)
 
 
 def publish(root: pathlib.Path, text: str, results: Results, about: About) -> None:
-    """Between the marks of the README, and the plots beside it; nothing else changes."""
-    readme = root / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
+    """Writes between the marks of the page, and the plots; nothing else changes."""
+    page = root / PAGE
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
     (root / "docs").mkdir(exist_ok=True)
     panels = [
         ("Wall time, one target, zero latency", "ms", about.zero, 1, "wall"),
@@ -162,12 +168,12 @@ WIDTH, COLUMN, PANEL, LABEL, BAR, ROW = 860, 430, 170, 130, 22, 32
 def plot(
     panels: list[tuple[str, str, list[tuple[str, float]]]], ground: str, ink: str, faint: str, colours: tuple
 ) -> str:
-    """Panels of horizontal bars, two beside each other, each with a scale of its own from zero."""
+    """Panels of horizontal bars, two side by side, each with a scale of its own from zero."""
     height = PANEL * ((len(panels) + 1) // 2) + 10
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
         ' font-family="system-ui, sans-serif" font-size="12">',
-        "<title>sm-tls-sync and its rivals</title>",
+        "<title>sm-tls-sync and the two clients that it is compared with</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="{ground}"/>',
     ]
     for number, (title, unit, bars) in enumerate(panels):

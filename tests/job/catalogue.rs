@@ -1,21 +1,26 @@
 //! The catalogue of hard certificates: what Secrets Manager may hand out, and what is made of it.
 //!
 //! The tables are the specification, one case a paragraph: [`chains`], [`leaves`], [`keys`],
-//! [`texts`]. A case is a list of PEM texts and a private key, and the verdict: the certificates that
+//! [`texts`], [`odd`]. A case is a list of PEM texts and a private key, and the verdict: the certificates that
 //! are served, in their order, with the codes of the findings; or the reason of the refusal.
 //!
 //! Each case is judged four times: in every order and in every field that its texts may come in
-//! ([`orders`]), by two foreign judges who see what a TLS client would see ([`judges`]), and by the
-//! program as a whole ([`sweep`]).
+//! ([`orders`]), by foreign judges: clients that verify it and servers that load it ([`judges`]), and
+//! by the program as a whole ([`sweep`]).
 
 /// Which chain goes with the leaf.
 mod chains;
-/// TLS clients that are not ours.
+#[path = "../interop/src/envoy.rs"]
+#[allow(dead_code, reason = "the interop test needs the rest of it")]
+mod envoy;
+/// TLS clients and servers that are not ours.
 mod judges;
 /// Private keys: forms, kinds, damage.
 mod keys;
 /// Which certificate is the leaf, and whether it is fit to serve.
 mod leaves;
+/// Odd forms that servers load.
+mod odd;
 /// The same texts in other orders and fields.
 mod orders;
 /// Keys, CAs and what they sign.
@@ -28,7 +33,7 @@ mod texts;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use sm_tls_sync::error::{Kind, Reason};
+use sm_tls_sync::error::{ExitStatus, Reason};
 
 use pki::Cert;
 
@@ -39,6 +44,7 @@ static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         leaves::cases(),
         keys::cases(),
         texts::cases(),
+        odd::cases(),
     ]
     .concat()
 });
@@ -153,7 +159,7 @@ fn the_catalogue_is_large_and_every_reason_to_refuse_material_stands_in_it() {
     ];
     let expected: BTreeSet<&str> = Reason::ALL
         .iter()
-        .filter(|(reason, _)| reason.kind() == Some(Kind::Certificate))
+        .filter(|(reason, _)| reason.exit_status() == Some(ExitStatus::Certificate))
         .map(|(reason, _)| reason.word())
         .filter(|word| !of_others.contains(word))
         .collect();

@@ -293,7 +293,7 @@ fn what_a_tls_client_would_refuse_is_found_in_the_rehearsal() {
         excluded_subtrees: Vec::new(),
     };
     for (issuer, leaf, told) in [
-        (ca(Some(elsewhere)), leaf(), "NameConstraint"),
+        (ca(Some(elsewhere)), leaf(), "name constraints"),
         (ca(None), critical, "UnsupportedCriticalExtension"),
     ] {
         let root_key = KeyPair::generate().unwrap();

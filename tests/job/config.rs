@@ -22,7 +22,11 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
         .env("LOG_LEVEL", "loud")
         .env("LOG_FORMAT", "xml")
         .env("SSL_CERT_FILE", "/nowhere")
-        .env("IBMCLOUD_API_KEY", "beside a profile")
+        .env("IBMCLOUD_API_KEY", "in-addition-to-a-profile")
+        .env("DISCOVER", "maybe")
+        .env("OUTPUT", "xml")
+        .env("HTTPS_PROXY", "socks5://proxy")
+        .env("NO_PROXY", "10.0.0.0/99")
         .env("JOB_ARRAY_SIZE", "3")
         .env("JOB_INDEX", "7")
         .run();
@@ -38,6 +42,10 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
         "PROBE",
         "PROBE_ADDRESS",
         "CHECK",
+        "DISCOVER",
+        "OUTPUT",
+        "HTTPS_PROXY",
+        "NO_PROXY",
         "CHECK_FOREIGN_SECRET_ID",
         "HOLD",
         "RESTART_APPS",
@@ -60,11 +68,12 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
 fn an_empty_environment_names_what_is_required() {
     let run = run_alone(&[]);
     let message = &run.rejected(2, "configuration").message;
-    for name in ["SECRETS_MANAGER_URL", "IAM_PROFILE_ID", "TLS_SECRET_NAME"] {
-        assert!(
-            message.contains(&format!("{name}: is missing")),
-            "{name} in {message}"
-        );
+    for part in [
+        "SECRETS_MANAGER_URL: is required;",
+        "IAM_PROFILE_ID: set one of IAM_PROFILE_ID, ",
+        "TLS_SECRET_NAME: is required, unless TARGETS",
+    ] {
+        assert!(message.contains(part), "{part} in {message}");
     }
 }
 
@@ -72,18 +81,27 @@ fn an_empty_environment_names_what_is_required() {
 fn contradictions_are_refused() {
     let scene = Scene::new();
     let targets = format!(r#"[{{"secret_id":"{}","tls_secret":"a"}}]"#, scene.secret);
-    for (name, value, told) in [
+    for (name, value, said) in [
         (
             "TARGETS",
             targets.as_str(),
-            "TLS_SECRET_NAME, TARGETS: give one",
+            "TLS_SECRET_NAME, TARGETS: set only one of these",
         ),
         (
             "IAM_PROFILE_NAME",
             "x",
-            "IAM_PROFILE_ID, IAM_PROFILE_NAME: give one",
+            "IAM_PROFILE_ID, IAM_PROFILE_NAME: set only one of these",
         ),
-        ("CE_SECRET", "other", "CE_SECRET: is the older name"),
+        (
+            "TARGETS_FILE",
+            "/nowhere",
+            "TLS_SECRET_NAME, TARGETS_FILE: set only",
+        ),
+        (
+            "CE_SECRET",
+            "other",
+            "CE_SECRET: is the deprecated name of TLS_SECRET_NAME, which is also set",
+        ),
         ("SECRETS_MANAGER_INSTANCE_ID", "shop", "expected a UUID"),
         (
             "SECRETS_MANAGER_URL",
@@ -93,12 +111,12 @@ fn contradictions_are_refused() {
     ] {
         let run = scene.start().env(name, value).run();
         let message = &run.rejected(2, "configuration").message;
-        assert!(message.contains(told), "{name}: {message}");
+        assert!(message.contains(said), "{name}: {message}");
     }
     assert_eq!(scene.asked(), Vec::<String>::new());
 }
 
-/// With many targets, what is said of one target stands in it.
+/// With many targets, each target has its own settings.
 #[test]
 fn hold_and_restart_apps_go_with_one_target() {
     let scene = Scene::new();
@@ -111,7 +129,8 @@ fn hold_and_restart_apps_go_with_one_target() {
             .env(name, value)
             .run();
         let message = &run.rejected(2, "configuration").message;
-        assert!(message.contains(&format!("{name}: goes with")), "{message}");
+        let said = format!("{name}: is only valid with TLS_SECRET_NAME; with TARGETS set");
+        assert!(message.contains(&said), "{message}");
     }
 }
 
@@ -119,7 +138,7 @@ fn hold_and_restart_apps_go_with_one_target() {
 fn targets_are_refused_by_position() {
     let scene = Scene::new();
     let id = &scene.secret;
-    for (targets, told) in [
+    for (targets, said) in [
         ("{}".to_owned(), "expected a JSON array"),
         ("[]".to_owned(), "the array is empty"),
         (
@@ -146,17 +165,21 @@ fn targets_are_refused_by_position() {
             format!(
                 r#"[{{"secret_id":"{id}","tls_secret":"a-b","restart_apps":"auto"}},{{"secret_id":"{id}","tls_secret":"a.b","restart_apps":"auto"}}]"#
             ),
-            "the same variable TLS_SECRET_SHA256_A_B",
+            "a-b and a.b map to the same variable TLS_SECRET_SHA256_A_B",
+        ),
+        (
+            format!(r#"[{{"secret_id":"{id}","tls_secret":"a","restart_apps":7}}]"#),
+            "TARGETS[0]: restart_apps: expected a string or an array of strings",
         ),
         (
             format!(r#"[{{"secret_id":"{id}","tls_secret":"a","colour":"red"}}]"#),
-            "unknown field `colour`",
+            "TARGETS[0]: unknown field `colour`",
         ),
         (
             format!(
                 r#"[{{"secret_id":"{id}","tls_secret":"a"}},{{"secret_id":"{id}","tls_secret":"a"}}]"#
             ),
-            "TARGETS[1]: the TLS secret a has a target already",
+            "TARGETS[1]: TLS secret a is listed twice",
         ),
         (
             format!(
@@ -171,7 +194,7 @@ fn targets_are_refused_by_position() {
             .env("TARGETS", targets.clone())
             .run();
         let message = &run.rejected(2, "configuration").message;
-        assert!(message.contains(told), "{targets}: {message}");
+        assert!(message.contains(said), "{targets}: {message}");
     }
 }
 
@@ -185,11 +208,14 @@ fn a_narrowing_that_matches_no_target_is_refused() {
         .env("TARGETS", targets)
         .run();
     let message = &run.rejected(2, "configuration").message;
-    assert!(message.contains("SECRET_ID: no target names"), "{message}");
+    assert!(
+        message.contains("SECRET_ID: no target has the secret_id"),
+        "{message}"
+    );
 }
 
 #[test]
-fn the_names_of_the_original_work_with_a_warning() {
+fn deprecated_names_work_with_one_warning_each() {
     let scene = Scene::new();
     let mut start = scene.start();
     for (old, new) in [
@@ -209,12 +235,8 @@ fn the_names_of_the_original_work_with_a_warning() {
         ("CE_SECRET", "TLS_SECRET_NAME"),
         ("TRUSTED_PROFILE_NAME", "IAM_PROFILE_NAME"),
     ] {
-        assert!(
-            run.log
-                .contains(&format!("{old} works, but its name is now {new}")),
-            "{}",
-            run.log
-        );
+        let warning = format!("{old} is deprecated: use {new}");
+        assert_eq!(run.log.matches(&warning).count(), 1, "{}", run.log);
     }
     let run = scene
         .start()
@@ -313,5 +335,77 @@ fn a_file_of_roots_that_cannot_be_used_is_refused() {
             .run();
         let message = &run.rejected(2, "configuration").message;
         assert!(message.contains("SSL_CERT_FILE: "), "{message}");
+    }
+}
+
+/// Code Engine numbers the instances of an array from 0.
+#[test]
+fn an_index_that_is_not_below_the_size_of_the_array_is_refused() {
+    let scene = Scene::new();
+    for (size, index) in [("3", "3"), ("1", "1"), ("3", "x")] {
+        let start = scene.start().env("JOB_ARRAY_SIZE", size);
+        let run = start.env("JOB_INDEX", index).run();
+        let message = &run.rejected(2, "configuration").message;
+        let said = format!("JOB_INDEX: expected an index below JOB_ARRAY_SIZE ({size})");
+        assert!(message.contains(&said), "{message}");
+    }
+    assert_eq!(scene.asked(), Vec::<String>::new());
+}
+
+/// A configmap that is mounted as a file: the kernel limits one variable to 128 KiB.
+#[test]
+fn three_thousand_targets_come_from_a_file() {
+    let scene = Scene::new();
+    let target = |n: usize| {
+        let id = if n == 2999 {
+            scene.secret.clone()
+        } else {
+            format!("00000000-1111-4222-8333-{n:012}")
+        };
+        let name = if n == 2999 {
+            "shop-tls".to_owned()
+        } else {
+            format!("shop-{n}-tls")
+        };
+        serde_json::json!({ "secret_id": id, "tls_secret": name, "restart_apps": "auto" })
+    };
+    let targets: Vec<_> = (0..3000).map(target).collect();
+    let targets = serde_json::to_string(&targets).unwrap();
+    assert!(targets.len() > 128 * 1024);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("targets.json");
+    std::fs::write(&file, &targets).unwrap();
+    let from_file = |path: &std::path::Path| {
+        let start = scene.start().without("TLS_SECRET_NAME");
+        start.env("TARGETS_FILE", path.display().to_string())
+    };
+    let run = from_file(&file).run();
+    run.expect(0, "replaced");
+
+    std::fs::write(&file, "[{}]").unwrap();
+    let run = from_file(&file).run();
+    let message = &run.rejected(2, "configuration").message;
+    assert!(
+        message.contains("TARGETS_FILE[0]: missing field"),
+        "{message}"
+    );
+    for path in [folder.path(), "/dev/zero".as_ref(), "/nowhere".as_ref()] {
+        let run = from_file(path).run();
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains("TARGETS_FILE: cannot read "), "{message}");
+    }
+}
+
+#[test]
+fn an_unknown_argument_is_quoted() {
+    let scene = Scene::new();
+    for (argument, said) in [
+        ("--dryrun", "unknown argument '--dryrun'"),
+        ("\u{1b}[31m", "unknown argument '\\u{1b}[31m'"),
+        ("--output", "OUTPUT: expected json or text"),
+    ] {
+        let run = scene.start().arg(argument).run();
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains(said), "{message}");
     }
 }

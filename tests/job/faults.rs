@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use local_cloud::{Fault, FaultKind, Options, Service, route};
+use local_cloud::{EntityTags, Fault, FaultKind, Options, Service, route};
 
 use crate::harness::{Scene, TLS_SECRET, secrets_reader, writer};
 
@@ -212,25 +212,29 @@ fn missing_rights_are_explained_with_the_command_that_grants_them() {
         scene.cloud.set_policies(vec![only]);
         let run = scene.run();
         let target = run.refused(exit, reason);
-        assert!(target.message.contains(told), "{}", target.message);
+        let command = target.command.as_deref().unwrap_or_default();
+        assert!(command.contains(told), "{target:#?}");
     }
     scene.cloud.set_links(Vec::new());
     let run = scene.run();
     let target = run.refused(4, "profile-refused");
     assert!(target.message.contains("BXNIM0398E"), "{}", target.message);
     // what the token claims, and a line that looks up the rest itself
-    for told in [
-        "project shop, component type job, component sm-tls-sync",
-        "service-instance shop",
-        "--link-component-name sm-tls-sync",
-    ] {
-        assert!(target.message.contains(told), "{told}: {}", target.message);
-    }
     assert!(
-        target.message.contains("trusted-profile-link-create"),
+        target
+            .message
+            .contains("project shop, component type job, component sm-tls-sync"),
         "{}",
         target.message
     );
+    let command = target.command.as_deref().unwrap_or_default();
+    for told in [
+        "trusted-profile-link-create",
+        "service-instance shop",
+        "--link-component-name sm-tls-sync",
+    ] {
+        assert!(command.contains(told), "{told}: {target:#?}");
+    }
 }
 
 #[test]
@@ -245,7 +249,11 @@ fn an_unknown_api_key_is_explained() {
         )
         .run();
     let target = run.refused(4, "api-key-refused");
-    assert!(target.message.contains("not its id"), "{}", target.message);
+    assert!(
+        target.message.contains("is the ID of a key"),
+        "{}",
+        target.message
+    );
 }
 
 /// Our HTTPS is real: a CA that is not trusted ends the run, and no repetition is tried.
@@ -269,8 +277,8 @@ fn the_deadline_ends_the_run_with_its_own_status() {
         route::READ_SECRET,
         FaultKind::Delay(Duration::from_secs(30)),
     ));
-    let run = scene.start().env("DEADLINE", "1").run();
-    assert!(matches!(run.status, 5 | 9), "{run:#?}");
+    let run = scene.start().env("DEADLINE", "2").run();
+    run.refused(9, "deadline-reached");
     assert!(run.report.retryable, "{run:#?}");
 }
 
@@ -301,5 +309,115 @@ fn numbers_that_no_service_would_send_do_no_harm() {
     let _write = scene
         .cloud
         .fault(Fault::on(route::REPLACE_TLS_SECRET, forever).times(1));
+    scene.run().expect(0, "replaced");
+}
+
+/// The field that the API documents counts; the header only where there is none.
+#[test]
+fn a_gateway_that_weakens_or_empties_the_etag_header_does_no_harm() {
+    for entity_tags in [EntityTags::Weakened, EntityTags::EmptyHeader] {
+        let options = Options {
+            entity_tags,
+            ..Options::default()
+        };
+        let scene = Scene::with(options, local_cloud::CertificateSpec::default());
+        let run = scene.run();
+        assert_eq!(run.expect(0, "replaced").attempts, Some(1), "{run:#?}");
+    }
+}
+
+/// `*` would match whatever is there, and an empty tag could mean anything.
+#[test]
+fn an_entity_tag_that_must_not_be_sent_stops_before_the_write() {
+    for tag in ["*", " *", "7,*", "7\r\nX-Injected: 1", "\u{e9}"] {
+        let scene = Scene::new();
+        let fields = serde_json::json!({ "entity_tag": tag });
+        let odd = FaultKind::Override(fields.as_object().unwrap().clone());
+        let _odd = scene.cloud.fault(Fault::on(route::READ_TLS_SECRET, odd));
+        scene.run().refused(7, "tls-secret-unsuitable");
+        assert!(scene.writes().is_empty(), "{tag}");
+    }
+}
+
+/// A gateway that closes the connection when a second request comes.
+#[test]
+fn after_a_lost_write_the_next_one_has_a_connection_of_its_own() {
+    let scene = Scene::new();
+    let closing = scene
+        .cloud
+        .fault(Fault::anywhere(Service::CodeEngine, FaultKind::CloseSecond));
+    let run = scene.run();
+    assert_eq!(run.expect(0, "replaced").attempts, Some(2), "{run:#?}");
+    assert!(closing.struck() > 0);
+}
+
+#[test]
+fn five_unavailable_answers_to_a_write_are_not_blamed_on_others() {
+    let scene = Scene::new();
+    let kind = FaultKind::StatusTransactionId(503, "transaction-4711".to_owned());
+    let _down = scene
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, kind));
+    let run = scene.run();
+    let target = run.refused(7, "code-engine-unavailable");
+    assert!(run.report.retryable);
+    for told in ["503", "(trace transaction-4711)"] {
+        assert!(target.message.contains(told), "{told}: {}", target.message);
+    }
+}
+
+/// A service in trouble that answers "at once" would use up our patience in no time.
+#[test]
+fn retry_after_never_shortens_the_wait() {
+    let scene = Scene::new();
+    let kind = FaultKind::StatusRetryAfter(503, "0".to_owned());
+    let fault = Fault::on(route::READ_SECRET, kind).times(2);
+    let _down = scene.cloud.fault(fault);
+    let run = scene.run();
+    run.expect(0, "replaced");
+    // 0.5 s and 1 s, each up to a quarter less
+    assert!(run.report.duration_ms >= 1100, "{run:#?}");
+}
+
+/// The name of the field, never its value.
+#[test]
+fn a_field_of_another_type_is_named() {
+    for (route, exit, reason, fields, told) in [
+        (
+            route::READ_SECRET,
+            5,
+            "secrets-manager-refused",
+            serde_json::json!({ "state": "1-SECRET" }),
+            "field `state`: expected a number",
+        ),
+        (
+            route::READ_SECRET,
+            5,
+            "secrets-manager-refused",
+            serde_json::json!({ "ca_chain": "SECRET" }),
+            "field `ca_chain`: expected a list",
+        ),
+        (
+            route::READ_TLS_SECRET,
+            7,
+            "code-engine-refused",
+            serde_json::json!({ "data": { "tls_cert": ["SECRET"] } }),
+            "field `data.tls_cert`: expected a text",
+        ),
+    ] {
+        let scene = Scene::new();
+        let odd = FaultKind::Override(fields.as_object().unwrap().clone());
+        let _odd = scene.cloud.fault(Fault::on(route, odd));
+        let run = scene.run();
+        let target = run.refused(exit, reason);
+        assert!(target.message.contains(told), "{told}: {}", target.message);
+        assert!(!format!("{run:?}").contains("SECRET\""), "{run:#?}");
+    }
+    // what means the same is taken
+    let scene = Scene::new();
+    let fields =
+        serde_json::json!({ "state": 1.0, "revocation_time_seconds": 0.0, "ca_chain": [null] });
+    let odd = FaultKind::Override(fields.as_object().unwrap().clone());
+    let _odd = scene.cloud.fault(Fault::on(route::READ_SECRET, odd));
     scene.run().expect(0, "replaced");
 }

@@ -65,10 +65,7 @@ fn four_calls_in_this_order_over_one_connection_per_host() {
         assert_eq!(connection(service), 1, "{journal:#?}");
     }
     let write = journal.last().unwrap();
-    assert_eq!(
-        write.if_match.as_deref(),
-        Some(format!("\"{tag}\"").as_str())
-    );
+    assert_eq!(write.if_match.as_deref(), Some(tag.as_str()));
     assert!(
         journal[1].query.contains("version=2025-07-10"),
         "{journal:#?}"
@@ -94,12 +91,8 @@ fn a_second_run_for_the_same_event_changes_nothing() {
 }
 
 #[test]
-fn the_entity_tag_goes_back_as_it_came() {
-    for (entity_tags, expected) in [
-        (EntityTags::Bare, "TAG"),
-        (EntityTags::Quoted, "\"TAG\""),
-        (EntityTags::Weak, "W/\"TAG\""),
-    ] {
+fn the_entity_tag_of_the_body_goes_back_whatever_the_header_says() {
+    for entity_tags in [EntityTags::Bare, EntityTags::Quoted, EntityTags::Weak] {
         let options = Options {
             entity_tags,
             ..Options::default()
@@ -108,7 +101,7 @@ fn the_entity_tag_goes_back_as_it_came() {
         let tag = scene.tls_secret().entity_tag;
         scene.run().expect(0, "replaced");
         let write = scene.writes().pop().unwrap();
-        assert_eq!(write.if_match, Some(expected.replace("TAG", &tag)));
+        assert_eq!(write.if_match, Some(tag));
     }
 }
 
@@ -292,11 +285,8 @@ fn without_trusted_profiles_on_the_job_there_is_no_token() {
         .submit_job_run(&scene.world.project_id, JOB, &BTreeMap::new(), &[]);
     let (_, processes) = scene.finished(&run);
     let target = processes[0].refused(4, "token-file-missing");
-    assert!(
-        target.message.contains("--trusted-profiles-enabled"),
-        "{}",
-        target.message
-    );
+    let command = target.command.as_deref().unwrap_or_default();
+    assert!(command.contains("--trusted-profiles-enabled"), "{command}");
 }
 
 #[test]
@@ -304,10 +294,10 @@ fn a_missing_tls_secret_is_explained() {
     let scene = Scene::new();
     let run = scene.start().env("TLS_SECRET_NAME", "not-there").run();
     let target = run.refused(7, "tls-secret-missing");
+    let command = target.command.as_deref().unwrap_or_default();
     assert!(
-        target.message.contains("ibmcloud ce secret create"),
-        "{}",
-        target.message
+        command.starts_with("ibmcloud ce secret create"),
+        "{command}"
     );
 }
 
@@ -377,10 +367,12 @@ fn help_and_version() {
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
-    let help = print("--help");
+    // lines are wrapped
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = words(&print("--help"));
     for variable in sm_tls_sync::config::VARIABLES {
         assert!(help.contains(variable.name), "{}", variable.name);
-        assert!(help.contains(variable.meaning), "{}", variable.name);
+        assert!(help.contains(&words(variable.meaning)), "{}", variable.name);
     }
     assert_eq!(
         print("--version"),

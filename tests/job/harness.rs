@@ -11,6 +11,7 @@ use local_cloud::{
     TlsSecret, World, route,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::leaks;
 
@@ -38,7 +39,20 @@ pub(crate) struct Report {
     pub(crate) duration_ms: u64,
     pub(crate) targets: Vec<Target>,
     #[serde(default)]
+    pub(crate) targets_omitted: usize,
+    #[serde(default)]
     pub(crate) checks: Vec<Check>,
+    #[serde(default)]
+    pub(crate) checks_omitted: usize,
+    pub(crate) discovered: Option<Vec<Discovered>>,
+    #[serde(default)]
+    pub(crate) discovered_omitted: usize,
+    pub(crate) proposed_targets: Option<Vec<Value>>,
+    #[serde(default)]
+    pub(crate) proposed_targets_omitted: usize,
+    pub(crate) unused_certificates: Option<Vec<CertificateRef>>,
+    #[serde(default)]
+    pub(crate) unused_certificates_omitted: usize,
     pub(crate) error: Option<Finding>,
 }
 
@@ -51,14 +65,20 @@ pub(crate) struct Target {
     pub(crate) tls_secret: Option<String>,
     pub(crate) action: String,
     pub(crate) reason: Option<String>,
+    #[serde(default)]
     pub(crate) message: String,
+    pub(crate) command: Option<String>,
     pub(crate) from: Option<Leaf>,
     pub(crate) to: Option<Leaf>,
     #[serde(default)]
     pub(crate) findings: Vec<Finding>,
+    #[serde(default)]
+    pub(crate) findings_omitted: usize,
     pub(crate) attempts: Option<u32>,
     #[serde(default)]
     pub(crate) served: Vec<Served>,
+    #[serde(default)]
+    pub(crate) served_omitted: usize,
     #[serde(default)]
     pub(crate) restarted: Vec<String>,
     pub(crate) rotation_to_served_s: Option<u64>,
@@ -86,6 +106,34 @@ pub(crate) struct Check {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Discovered {
+    pub(crate) project_id: String,
+    pub(crate) tls_secret: String,
+    pub(crate) not_after: Option<String>,
+    #[serde(default)]
+    pub(crate) names: Vec<String>,
+    pub(crate) domains: Option<Vec<String>>,
+    #[serde(rename = "match")]
+    pub(crate) matches: Option<String>,
+    pub(crate) secret_id: Option<String>,
+    pub(crate) secret_name: Option<String>,
+    #[serde(default)]
+    pub(crate) candidates: Vec<CertificateRef>,
+    #[serde(default)]
+    pub(crate) candidates_omitted: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CertificateRef {
+    pub(crate) secret_id: String,
+    pub(crate) secret_name: Option<String>,
+    pub(crate) secret_type: String,
+    pub(crate) not_after: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Leaf {
     pub(crate) serial: String,
     pub(crate) not_after: String,
@@ -98,6 +146,28 @@ pub(crate) struct Leaf {
 pub(crate) struct Finding {
     pub(crate) code: String,
     pub(crate) message: String,
+    pub(crate) command: Option<String>,
+}
+
+impl Report {
+    /// Only a long report leaves something out; a command is one line.
+    fn is_complete_if_short(&self, length: usize) {
+        let of_targets = self.targets.iter();
+        let omitted: usize = of_targets
+            .map(|target| target.findings_omitted + target.served_omitted)
+            .chain([self.targets_omitted, self.checks_omitted])
+            .sum();
+        assert!(omitted == 0 || length > 8 * 1024, "{self:#?}");
+        let of_targets = self.targets.iter().flat_map(|target| {
+            let of_findings = target.findings.iter().map(|finding| &finding.command);
+            of_findings.chain([&target.command])
+        });
+        let of_checks = self.checks.iter().map(|check| &check.command);
+        let of_error = self.error.iter().map(|error| &error.command);
+        for command in of_targets.chain(of_checks).chain(of_error).flatten() {
+            assert!(!command.contains(['\n', '\r']), "{command}");
+        }
+    }
 }
 
 /// A finished run.
@@ -126,6 +196,7 @@ impl Run {
             panic!("standard output is not exactly one line: {shown}")
         };
         assert!(line.starts_with(r#"{"level":""#), "{shown}");
+        assert!(line.len() <= 15 * 1024, "{} bytes: {shown}", line.len());
         let report: Report =
             serde_json::from_str(line).unwrap_or_else(|e| panic!("the report: {e}: {shown}"));
         assert_eq!(report.status, status, "{shown}");
@@ -137,6 +208,7 @@ impl Run {
             _ => "error",
         };
         assert_eq!(report.level, level, "{shown}");
+        report.is_complete_if_short(line.len());
         Self {
             status,
             report,
@@ -228,15 +300,38 @@ impl Start<'_> {
         run
     }
 
-    /// The same where others may write meanwhile.
-    pub(crate) fn run_beside_others(self) -> Run {
-        let output = Command::new(PROGRAM)
+    /// The exit status, and what is on standard output.
+    pub(crate) fn printed(self) -> (i32, String) {
+        let output = self.command(PROGRAM).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        let leak = leaks::find(&format!("{text}\n{log}"), &self.scene.secrets());
+        assert!(leak.is_none(), "{leak:?}: {text}\n{log}");
+        (output.status.code().unwrap(), text)
+    }
+
+    /// The same with a terminal as standard output.
+    pub(crate) fn on_a_terminal(mut self) -> String {
+        const PTY: &str = "import pty, sys; pty.spawn(sys.argv[1:])";
+        let program = ["-c", PTY, PROGRAM].map(str::to_owned);
+        self.arguments.splice(0..0, program);
+        let output = self.command("python3").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .envs(&self.environment)
             .args(&self.arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The same where others may write meanwhile.
+    pub(crate) fn run_beside_others(self) -> Run {
+        let output = self.command(PROGRAM).output().unwrap();
         Run::checked(
             output.status.code(),
             &String::from_utf8(output.stdout).unwrap(),

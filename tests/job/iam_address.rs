@@ -30,7 +30,7 @@ enum Private {
     Refuses,
 }
 
-/// Runs the job without `IAM_URL`, and tells which of the two names were connected to.
+/// Runs the job without `IAM_URL`, and returns which of the two names it connected to.
 fn run(private: Private) -> (Run, Vec<String>) {
     let options = Options {
         https: false,
@@ -48,16 +48,17 @@ fn run(private: Private) -> (Run, Vec<String>) {
     };
     let leaf = CertificateParams::new(names).unwrap();
     let leaf = leaf.signed_by(&key, &ca).unwrap();
-    let tls =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![leaf.der().clone()],
-                PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
-            )
-            .unwrap();
+    let tls = ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(
+        vec![leaf.der().clone()],
+        PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
+    )
+    .unwrap();
     let roots = scene.cloud.ca_file().with_file_name("iam-ca.pem");
     // the root of the certificates that are deployed is one that clients know
     let known = scene.cloud.authority().public_root();

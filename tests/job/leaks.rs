@@ -1,4 +1,4 @@
-//! The search for secrets in output: pieces of 24 characters of each secret, as text, in base64,
+//! The search for secrets in output: pieces of 12 characters of each secret, as text, in base64,
 //! hex and decimal bytes, URL- and JSON-escaped. A key's body counts as well as its bytes.
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A leak of twice this length is found wherever it begins.
-const PIECE: usize = 24;
+const PIECE: usize = 12;
 
 /// Names the first secret that shows in the output, by its position and the encoding.
 pub(crate) fn find(output: &str, secrets: &[String]) -> Option<String> {

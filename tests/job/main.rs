@@ -6,12 +6,15 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a broken expectation shall stop the test, loudly"
+    reason = "a broken expectation must stop the test, and a test says what it skips"
 )]
 
 /// The alerts match real reports, and their scripts do what they say.
 mod alerts;
+/// SIGTERM and DEADLINE while services and peers are silent or drip.
+mod bounds;
 /// Hard certificates, chains and keys with the verdict on each.
 mod catalogue;
 /// Certificate types, chains and keys as they come out of Secrets Manager.
@@ -20,6 +23,10 @@ mod certificates;
 mod check;
 /// The environment: what is refused, all at once, and what older names mean.
 mod config;
+/// Which certificate belongs to which TLS secret: `--discover`.
+mod discover;
+/// Services that quote what we sent, or show secrets where none belong.
+mod echoes;
 /// The process and its surroundings: signals, proxies, time, size, memory.
 mod edge;
 /// Event bodies: every accepted form, and what is rejected or ignored.
@@ -42,6 +49,8 @@ mod matrix;
 mod named_by_event;
 /// Never worse than what serves: names that are lost, and who needs them.
 mod names;
+/// Keys and certificates in odd forms, as they come in and as they are deployed.
+mod odd_forms;
 /// Things that must agree: README, `--help`, dependencies, scripts.
 mod papers;
 /// What holds whatever comes in: events, material and ids nobody would think of.

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{JOB, PATIENCE, Scene, Start, writer};
+use crate::harness::{JOB, PATIENCE, Run, Scene, Start, writer};
 
 /// A scene with more certificates: (secret id, TLS secret), all rotated since they were deployed.
 fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
@@ -189,6 +190,119 @@ fn a_job_array_shares_the_targets_of_a_reconcile() {
     assert_eq!(scene.writes().len(), 7);
 }
 
+/// Each instance of the array sees the whole event.
+#[test]
+fn a_job_array_shares_the_targets_of_an_event() {
+    let (scene, pairs) = scene(5);
+    let mut event: Value = serde_json::from_str(&scene.payload("rotated-public.json")).unwrap();
+    let stranger = "00000000-1111-4222-8333-444444444444";
+    let secrets = pairs.iter().map(|(secret, _)| secret.as_str());
+    let secrets: Vec<Value> = secrets
+        .chain([stranger])
+        .map(|secret| json!({ "secret_id": secret }))
+        .collect();
+    event["data"]["secrets"] = json!(secrets);
+    let run = |index: &str| {
+        start(&scene, &targets(&pairs))
+            .env("ibmendata", event.to_string())
+            .env("JOB_ARRAY_SIZE", "2")
+            .env("JOB_INDEX", index)
+            .run()
+    };
+    let (first, second) = (run("0"), run("1"));
+    let actions = |run: &Run| {
+        let targets = run.report.targets.iter();
+        targets.map(|t| t.action.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        actions(&first),
+        ["replaced", "replaced", "replaced", "ignored"]
+    );
+    // one instance reports what is not for this job
+    assert_eq!(actions(&second), ["replaced", "replaced"]);
+    assert_eq!(scene.writes().len(), 5);
+    assert_eq!(scene.times_asked(route::READ_SECRET), 5);
+}
+
+/// TLS secrets for the same certificate, in as many projects as it takes, all to be replaced; and
+/// their `TARGETS`.
+fn copies(count: usize) -> (Scene, String) {
+    /// A project holds 100 secrets (Code Engine limits).
+    const IN_ONE_PROJECT: usize = 90;
+    let scene = Scene::new();
+    let mut project = String::new();
+    let mut targets = Vec::new();
+    for n in 0..count {
+        if n % IN_ONE_PROJECT == 0 {
+            project = scene.cloud.create_project(&format!("copies-{n}"), "eu-de");
+            scene.cloud.grant(writer(&project));
+        }
+        let tls_secret = format!("copy-{n}");
+        scene.cloud.deploy(&scene.secret, &project, &tls_secret);
+        targets.push(json!({
+            "secret_id": scene.secret, "project_id": project, "tls_secret": tls_secret
+        }));
+    }
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.cloud.clear_journal();
+    (scene, json!(targets).to_string())
+}
+
+/// The delays allow about a tenth per run. What a run finished stays finished, and runs begin at
+/// different targets, so that those at the end get their turn, too.
+#[test]
+fn runs_that_the_deadline_cuts_make_progress_and_finish_in_the_end() {
+    const COUNT: usize = 240;
+    let (scene, targets) = copies(COUNT);
+    let delay = || FaultKind::Delay(Duration::from_millis(90));
+    let _reads = scene
+        .cloud
+        .fault(Fault::on(route::READ_TLS_SECRET, delay()));
+    let _writes = scene
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, delay()));
+    let mut replaced = 0;
+    for number in 1..=120 {
+        let run = start(&scene, &targets)
+            .env("DEADLINE", "1")
+            .run_beside_others();
+        assert!([0, 9].contains(&run.status), "{run:#?}");
+        let written = scene.writes().len();
+        assert!(
+            number > 1 || written > 0,
+            "the first run replaced nothing: {run:#?}"
+        );
+        replaced = written;
+        if replaced == COUNT {
+            break;
+        }
+    }
+    assert_eq!(replaced, COUNT);
+}
+
+/// The kernel takes no variable beyond 128 KiB.
+#[test]
+fn more_targets_than_a_variable_can_hold_come_from_a_file() {
+    let (scene, targets) = copies(1200);
+    assert!(targets.len() > 131_072, "{} bytes", targets.len());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("targets.json");
+    std::fs::write(&file, &targets).unwrap();
+    let run = scene
+        .start()
+        .without("TLS_SECRET_NAME")
+        .without("SECRET_ID")
+        .env("TARGETS_FILE", file.to_str().unwrap())
+        .run_beside_others();
+    assert_eq!(
+        (run.status, run.report.message.as_str()),
+        (0, "1200 replaced"),
+        "{run:#?}"
+    );
+    let shown = run.report.targets.len();
+    assert_eq!(shown + run.report.targets_omitted, 1200);
+}
+
 /// Fewer targets than instances: who has no share says so and is content.
 #[test]
 fn an_instance_without_a_share_has_nothing_to_do() {
@@ -199,7 +313,7 @@ fn an_instance_without_a_share_has_nothing_to_do() {
         .run();
     assert_eq!((run.status, run.report.targets.len()), (0, 0), "{run:#?}");
     assert!(
-        run.report.message.contains("nothing to do"),
+        run.report.message.contains("no targets assigned"),
         "{}",
         run.report.message
     );

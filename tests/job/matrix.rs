@@ -52,7 +52,10 @@ fn expected(route: &str, kind: &FaultKind, for_good: bool) -> Expect {
             FaultKind::Delay(_) | FaultKind::Drip { .. } => Replaced(1),
             // done: the next look sees it in line
             FaultKind::ResetAfter | FaultKind::StatusAfter(_) | FaultKind::Truncated => Replaced(1),
-            _ if for_good => Failed(exit, "write-conflict"),
+            FaultKind::Status(409 | 412) if for_good => Failed(exit, "write-conflict"),
+            // answered well, but with something else
+            FaultKind::NotJson if for_good => Failed(exit, refused),
+            _ if for_good => Failed(exit, unavailable),
             _ => Replaced(2),
         };
     }

@@ -10,7 +10,7 @@ fn without_secret_id_the_event_names_the_secret_if_it_is_the_only_one() {
         .env("ibmendata", scene.payload("rotated-public.json"))
         .run();
     run.expect(0, "replaced");
-    assert!(run.log.contains("SECRET_ID is not given"), "{}", run.log);
+    assert!(run.log.contains("SECRET_ID is not set"), "{}", run.log);
 
     start()
         .env("ibmendata", scene.payload("rotated-many.json"))

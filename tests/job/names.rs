@@ -117,7 +117,7 @@ fn if_the_mappings_cannot_be_listed_lost_names_are_refused() {
     let run = scene.run();
     let message = &run.refused(8, "names-lost").message;
     assert!(
-        message.contains("could not be asked") && message.contains("403"),
+        message.contains("is unknown") && message.contains("403"),
         "{message}"
     );
 }

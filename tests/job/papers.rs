@@ -1,53 +1,176 @@
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sm_tls_sync::config::VARIABLES;
-use sm_tls_sync::error::{Kind, Reason};
+use sm_tls_sync::error::{ExitStatus, Reason};
+
+use crate::harness::PROGRAM;
 
 fn file(name: &str) -> String {
     let path = format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// `UPDATE_DOCS=1 cargo test --test job papers` rewrites the table.
 #[test]
-fn the_readmes_table_of_variables_is_the_programs() {
-    let readme = file("README.md");
-    let rows: Vec<String> = VARIABLES
-        .iter()
-        .map(|v| format!("| `{}` | {} | {} |", v.name, v.meaning, v.default))
-        .collect();
-    let table = rows.join("\n");
-    assert!(readme.contains(&table), "README.md should hold:\n{table}");
-    for variable in VARIABLES {
-        for alias in variable.aliases {
-            assert!(
-                readme.contains(&format!("`{alias}` (now `{}`)", variable.name)),
-                "{alias}"
-            );
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person asks for the new text this way"
+)]
+fn the_table_of_variables_in_the_docs_is_the_programs() {
+    const BEGIN: &str = "<!-- begin variables: UPDATE_DOCS=1 cargo test --test job papers -->\n";
+    const END: &str = "<!-- end variables -->";
+    let docs = file("docs/configuration.md");
+    let (before, rest) = docs.split_once(BEGIN).unwrap();
+    let (table, after) = rest.split_once(END).unwrap();
+    let mut wanted = "| variable | meaning | default |\n|---|---|---|\n".to_owned();
+    for v in VARIABLES {
+        wanted += &format!("| `{}` | {} | {} |\n", v.name, v.meaning, v.default);
+    }
+    wanted += "\n| deprecated | use |\n|---|---|\n";
+    for v in VARIABLES {
+        let deprecated = v.older.iter().filter(|o| !o.eq_ignore_ascii_case(v.name));
+        for older in deprecated {
+            wanted += &format!("| `{older}` | `{}` |\n", v.name);
         }
     }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        std::fs::write(path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        table == wanted,
+        "docs/configuration.md should contain:\n{wanted}"
+    );
 }
 
 #[test]
-fn the_readmes_exit_statuses_are_the_programs() {
-    let readme = file("README.md");
-    for (kind, meaning) in Kind::ALL {
-        let row = format!("| {} | {meaning} |", kind.status());
-        assert!(readme.contains(&row), "README.md should hold:\n{row}");
+fn names_of_variables_are_unique_and_the_help_explains_each() {
+    let output = Command::new(PROGRAM).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let mut names = BTreeSet::new();
+    for variable in VARIABLES {
+        assert!(help.contains(&format!("\n  {}\n      ", variable.name)));
+        for name in variable.older.iter().chain([&variable.name]) {
+            assert!(names.insert(*name), "{name} is there twice");
+            assert!(help.contains(*name), "{name}");
+        }
+    }
+    for (status, meaning) in ExitStatus::MEANINGS {
+        let first: String = meaning.chars().take(20).collect();
+        assert!(help.contains(&format!("{status:>4}  {first}")), "{status}");
+    }
+    // what cannot be broken, such as a URL, may be longer
+    let long = |line: &&str| line.chars().count() > 80 && line.trim().contains(' ');
+    assert_eq!(help.lines().find(long), None);
+}
+
+#[test]
+fn the_exit_statuses_in_the_runbook_are_the_programs() {
+    let runbook = file("docs/runbook.md");
+    for (status, meaning) in ExitStatus::MEANINGS {
+        let row = format!("| {status} | {meaning} |");
+        assert!(
+            runbook.contains(&row),
+            "docs/runbook.md should contain:\n{row}"
+        );
     }
 }
 
 #[test]
-fn every_reason_has_a_heading_in_the_readme_and_every_heading_a_reason() {
-    let readme = file("README.md");
-    let headings: Vec<&str> = readme
+fn every_reason_has_a_heading_in_the_docs_and_every_heading_a_reason() {
+    let reasons = file("docs/reasons.md");
+    let headings: BTreeSet<&str> = reasons
         .lines()
-        .filter_map(|line| line.strip_prefix("#### `")?.strip_suffix('`'))
+        .filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`'))
         .collect();
-    let words: Vec<&str> = Reason::ALL
+    let words: BTreeSet<&str> = Reason::ALL
         .iter()
         .map(|(reason, _)| reason.word())
         .collect();
     assert_eq!(headings, words);
+}
+
+/// The pages of the repository: `.md` in these folders.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = root.join("tests").read_dir().unwrap();
+    let mut folders: Vec<PathBuf> = tests.map(|entry| entry.unwrap().path()).collect();
+    folders.extend(["", "docs", "scripts/alerts", "terraform"].map(|folder| root.join(folder)));
+    let files = folders.iter().filter(|folder| folder.is_dir());
+    let files = files.flat_map(|folder| folder.read_dir().unwrap());
+    files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+/// The text without blocks of code.
+fn prose(text: &str) -> Vec<&str> {
+    let mut in_fence = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        in_fence ^= fence;
+        !in_fence && !fence && !line.starts_with("    ")
+    });
+    lines.collect()
+}
+
+/// The anchors of a page: its headings, in lower case, with hyphens for spaces and without
+/// punctuation.
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(page).unwrap();
+    let headings = prose(&text).into_iter().filter_map(|line| {
+        let heading = line.trim_start_matches('#').strip_prefix(' ')?;
+        line.starts_with('#').then_some(heading.trim())
+    });
+    headings
+        .map(|heading| {
+            let kept = heading.to_lowercase().replace(' ', "-");
+            kept.chars()
+                .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+                .collect()
+        })
+        .collect()
+}
+
+/// Markdown's links, and the pictures in HTML.
+fn links(text: &str) -> Vec<String> {
+    let text = prose(text).join(" ");
+    let mut found = Vec::new();
+    for (open, close) in [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')] {
+        let rest = text.split(open).skip(1);
+        found.extend(rest.filter_map(|rest| Some(rest.split_once(close)?.0.to_owned())));
+    }
+    found
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let (mut count, mut broken) = (0, Vec::new());
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            if link.contains("://") {
+                continue;
+            }
+            count += 1;
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let file = match path {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            let there = file.exists()
+                && (anchor.is_empty() || file.is_file() && anchors(&file).contains(anchor));
+            if !there {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(count > 150, "only {count} links were found");
 }
 
 /// Blocking by design: an async runtime would be the larger half of the binary. One TLS provider:
@@ -75,7 +198,7 @@ fn the_job_links_no_async_runtime_and_one_tls_provider() {
         "hyper",
         "axum",
         "async-std",
-        "aws-lc-rs",
+        "ring",
         "openssl",
         "native-tls",
     ] {
@@ -86,7 +209,7 @@ fn the_job_links_no_async_runtime_and_one_tls_provider() {
     }
 }
 
-/// The smallest size, and time for every attempt.
+/// The smallest size, and enough time for every attempt.
 #[test]
 fn job_yaml_gives_each_attempt_its_deadline() {
     let yaml = file("job.yaml");
@@ -108,6 +231,6 @@ fn job_yaml_gives_each_attempt_its_deadline() {
     assert!(names.contains(&"SECRETS_MANAGER_URL"), "{names:?}");
     for name in names {
         let known = VARIABLES.iter().any(|variable| variable.name == name);
-        assert!(known, "{name} is no variable of the job");
+        assert!(known, "{name} is not a variable of the job");
     }
 }

@@ -264,7 +264,7 @@ impl<'a, C: Client> Stepper<'a, C> {
     }
 }
 
-/// Runs one schedule; tells whether the outcome is stale.
+/// Runs one schedule; returns whether the outcome is stale.
 fn stale<C: Client>(schedule: &[Step], pasted: Pasted) -> bool {
     let options = Options {
         https: false,

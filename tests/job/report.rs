@@ -1,6 +1,6 @@
 use local_cloud::{CertificateSpec, Options};
 
-use crate::harness::Scene;
+use crate::harness::{PROGRAM, Scene, writer};
 
 #[test]
 fn the_report_names_secret_target_and_both_leaves() {
@@ -45,7 +45,7 @@ fn more_than_twenty_names_are_cut_with_their_count() {
     assert_eq!(names[20], "... and 80 more");
 }
 
-/// Code Engine guesses the level of any line that is no JSON object from words like "error" in it.
+/// Code Engine guesses the level of a line that is not a JSON object from words like "error" in it.
 #[test]
 fn in_code_engine_every_log_line_is_json_with_level_and_message() {
     let scene = Scene::new();
@@ -54,8 +54,8 @@ fn in_code_engine_every_log_line_is_json_with_level_and_message() {
     assert!(!run.log.is_empty());
     for line in run.log.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        let fields: Vec<&String> = line.as_object().unwrap().keys().collect();
-        assert_eq!(fields, ["level", "message"]);
+        let mut fields = line.as_object().unwrap().keys();
+        assert!(fields.all(|field| ["level", "message", "target"].contains(&field.as_str())));
         assert!(["error", "warn", "info", "debug"].contains(&line["level"].as_str().unwrap()));
     }
     let run = in_code_engine().env("LOG_FORMAT", "text").run();
@@ -79,7 +79,7 @@ fn in_code_engine_every_log_line_is_json_with_level_and_message() {
 
 /// Job runs that events started vanish after ten minutes; the log stays.
 #[test]
-fn the_first_log_line_tells_version_trigger_and_event() {
+fn the_first_log_line_has_version_trigger_and_event() {
     let scene = Scene::new();
     let run = scene.run_event(&scene.payload("rotated-public.json"));
     let first = run.log.lines().next().unwrap();
@@ -97,4 +97,98 @@ fn the_log_level_is_obeyed() {
     let scene = Scene::new();
     let run = scene.start().env("LOG_LEVEL", "error").run();
     assert_eq!(run.log, "");
+}
+
+/// So that a short report loses nothing.
+#[test]
+fn every_target_has_a_log_line_with_its_whole_outcome() {
+    let scene = Scene::new();
+    let output = scene
+        .start()
+        .env("LOG_FORMAT", "json")
+        .command(PROGRAM)
+        .output();
+    let output = output.unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let targets: Vec<_> = lines.filter(|line| line.get("target").is_some()).collect();
+    assert_eq!(targets.len(), 1, "{log}");
+    assert_eq!(targets[0]["target"], report["targets"][0]);
+    assert_eq!(targets[0]["message"], report["targets"][0]["message"]);
+}
+
+#[test]
+fn as_text_the_report_is_for_people() {
+    let scene = Scene::new();
+    let run = || scene.start().env("OUTPUT", "text").env("PROBE", "warn");
+    let (status, text) = run().printed();
+    assert_eq!(status, 0, "{text}");
+    let line = |label: &str| {
+        let prefix = format!("  {label:13}");
+        let mut lines = text.lines();
+        lines
+            .find_map(|line| line.strip_prefix(&prefix))
+            .unwrap_or_else(|| panic!("{label} in\n{text}"))
+    };
+    assert!(text.starts_with("shop-tls: replaced\n"), "{text}");
+    assert!(line("certificate").contains(&scene.secret));
+    assert!(line("holds").starts_with("until 20") && line("holds").contains(" days), serial"));
+    assert!(line("held").starts_with("until 20"));
+    assert_eq!(line("names"), "shop.example.com, www.shop.example.com");
+    assert!(line("served").starts_with("shop.example.com: this certificate, "));
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("1 replaced, in ") && last.ends_with(", exit status 0"));
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'));
+
+    let (_, text) = run().printed();
+    assert!(text.starts_with("shop-tls: unchanged\n"), "{text}");
+    assert!(!text.contains("\n  held"), "{text}");
+
+    let (status, text) = run().env("SECRET_ID", ABSENT).arg("--dry-run").printed();
+    assert_eq!(status, 5, "{text}");
+    assert!(text.contains("\n  error        secret-missing: "), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("dry run: 1 failed, in "), "{text}");
+}
+
+const ABSENT: &str = "00000000-1111-4222-8333-444444444444";
+
+/// Commands are whole, on lines of their own.
+#[test]
+fn as_text_the_checks_are_a_table_with_its_commands_below() {
+    let scene = Scene::new();
+    scene
+        .cloud
+        .set_policies(vec![writer(&scene.world.project_id)]);
+    let run = || scene.start().arg("--check");
+    let report = run().run().report;
+    let failed = report.checks.iter().find(|check| check.state == "red");
+    let command = failed.unwrap().command.as_ref().unwrap();
+    let (status, text) = run().arg("--output").arg("text").printed();
+    assert_eq!(status, 5, "{text}");
+    assert!(text.contains(&format!("\n  {command}\n")), "{text}");
+    assert!(text.contains("\n  secret           FAILED  "), "{text}");
+    assert!(text.contains("\n  tls-secret       ok      "), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("1 check failed: secret, in "), "{text}");
+    let long = |line: &&str| line.chars().count() > 80 && !line.contains(command);
+    assert_eq!(text.lines().find(long), None);
+}
+
+#[test]
+fn a_terminal_gets_text_with_colors_unless_it_wants_none() {
+    let scene = Scene::new();
+    let text = scene.start().on_a_terminal();
+    assert!(text.contains("\u{1b}[1mshop-tls\u{1b}[0m: "), "{text}");
+    let text = scene.start().env("NO_COLOR", "1").on_a_terminal();
+    assert!(text.contains("shop-tls: unchanged") && !text.contains('\u{1b}'));
+    let text = scene.start().env("OUTPUT", "json").on_a_terminal();
+    assert!(text.contains(r#"{"level":"info","#), "{text}");
 }

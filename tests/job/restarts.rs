@@ -235,7 +235,8 @@ fn an_app_that_never_becomes_ready_ends_with_the_time() {
     scene
         .cloud
         .set_app_fate(project, "shop", AppFate::Deploying);
-    let run = restarting(&scene, "shop,blog").env("DEADLINE", "2").run();
+    // long enough for the write, on a busy machine too: only the app never gets ready
+    let run = restarting(&scene, "shop,blog").env("DEADLINE", "6").run();
     let target = run.refused(10, "effect-unknown");
     assert_eq!(target.action, "replaced");
     assert!(
@@ -375,7 +376,8 @@ fn an_app_that_cannot_be_had_is_status_10() {
         let _guard = scene.cloud.fault(Fault::on(fault, FaultKind::Status(403)));
         let run = restarting(&scene, "auto").run();
         assert_eq!(run.refused(10, "app-not-restarted").action, "replaced");
-        assert!(run.target().message.contains("ibmcloud iam"), "{run:#?}");
+        let command = run.target().command.as_deref().unwrap_or_default();
+        assert!(command.starts_with("ibmcloud iam"), "{run:#?}");
     }
 }
 

@@ -69,7 +69,7 @@ fn in_the_last_three_days_lost_names_and_a_shorter_chain_no_longer_stop() {
     scene.cloud.clear_journal();
     let run = scene.run();
     run.expect(0, "replaced");
-    assert!(found(&run, "names-lost").contains("written all the same"));
+    assert!(found(&run, "names-lost").contains("replaced anyway"));
     assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 0);
 
     let spec = CertificateSpec {
@@ -177,7 +177,7 @@ fn a_newer_certificate_that_was_deployed_by_hand_stays() {
     let run = scene.run();
     let target = run.refused(8, "older");
     assert!(
-        target.message.contains("somebody deployed it by hand"),
+        target.message.contains("somebody deployed it manually"),
         "{}",
         target.message
     );

@@ -39,7 +39,7 @@ class LocalCloud:
             self.variables["LOCAL_CLOUD_CONTROL_URL"] + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={} if body is None else {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request) as answer:
             text = answer.read()

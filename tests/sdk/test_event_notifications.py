@@ -90,14 +90,31 @@ class EventNotifications(CloudTest):
     def test_rotation_by_sdk_starts_the_job(self) -> None:
         # `serve` subscribed the job to rotations
         code_engine = self.cloud.code_engine()
+        earlier = {run["name"] for run in self.runs(code_engine, 0)}
         before = code_engine.get_secret(self.cloud.project, "shop-tls").get_result()["data"]
         self.cloud.secrets_manager().create_secret_version(
             self.cloud.variables["SECRET_ID"], PublicCertificateVersionPrototype(rotation={"rotate_keys": True})
         )
-        (run,) = self.runs(code_engine, 1)
+        (run,) = [run for run in self.runs(code_engine, len(earlier) + 1) if run["name"] not in earlier]
         self.assertEqual((run["job_name"], run["status"]), ("sm-tls-sync", "completed"))
         after = code_engine.get_secret(self.cloud.project, "shop-tls").get_result()["data"]
         self.assertNotEqual(after["tls_key"], before["tls_key"])
+
+    def test_a_schedule_of_the_periodic_timer_starts_the_job(self) -> None:
+        job = self.cloud.code_engine()
+        before = len(self.runs(job, 0))
+        self.cloud.control("PUT", f"/projects/{self.cloud.project}/jobs/sm-tls-sync/timer", "17 3 * * *")
+        sources = self.client.list_sources(self.instance).get_result()["sources"]
+        (timer,) = [source for source in sources if source["type"] == "periodic_timer"]
+        filter_ = sdk.EventScheduleFilterAttributes(expression="0 4 * * *")
+        rule = sdk.Rules(enabled=True, event_schedule_filter=filter_)
+        source = sdk.SourcesItems(id=timer["id"], rules=[rule])
+        topic = self.client.create_topic(self.instance, "daily", sources=[source]).get_result()
+        found = self.parsed(sdk.Topic, self.client.get_topic(self.instance, topic["id"]).get_result())
+        self.assertEqual(found.sources[0].rules[0].event_schedule_filter.expression, "0 4 * * *")
+        self.cloud.control("POST", "/timer")
+        self.assertEqual(len(self.runs(job, before + 1)), before + 1)
+        self.assertEqual(self.client.delete_topic(self.instance, topic["id"]).get_status_code(), 204)
 
     def test_refusals(self) -> None:
         unknown = "00000000-0000-4000-8000-000000000000"

@@ -130,8 +130,38 @@ class SecretsManager(CloudTest):
             ids = {secret["id"] for secret in sdk.SecretsPager(client=self.client, limit=limit).get_all()}
             self.assertEqual(len(ids), page.total_count, f"every secret once with pages of {limit}")
             self.assertLessEqual({name for name in names}, {f"page-{number}" for number in range(5)})
+        foreign = self.cloud.issue(
+            name="page-foreign",
+            names=["page.example.com"],
+            secret_group_id=self.cloud.world["foreign_secret_group_id"],
+        )
+        everything = {secret["id"] for secret in sdk.SecretsPager(client=self.client, limit=2).get_all()}
+        readable = {secret["id"] for secret in sdk.SecretsPager(client=self.job, limit=2).get_all()}
+        self.assertIn(foreign, everything)
+        self.assertNotIn(foreign, readable, "the job's profile may read one group")
+        self.assertLess(set(self.secrets.values()), readable)
+        listed = self.client.list_secrets(sort="-name", search="page-").get_result()["secrets"]
+        self.assertEqual(set(listed[0]) & PAYLOAD, set())
+        self.assertEqual(listed[0].get("name", "page-foreign"), "page-foreign")
         of_type = self.client.list_secrets(secret_types=["private_cert"]).get_result()
         self.assertEqual([one["secret_type"] for one in of_type["secrets"]], ["private_cert"])
+
+    def test_what_discover_reads(self) -> None:
+        listed = self.job.list_secrets(limit=200, offset=0, sort="id", secret_types=list(MODELS)).get_result()
+        self.assertEqual({one["secret_type"] for one in listed["secrets"]}, set(MODELS))
+        ids = [one["id"] for one in listed["secrets"]]
+        self.assertEqual(ids, sorted(ids))
+        for document in listed["secrets"]:
+            certificate = MODELS[document["secret_type"]][0].from_dict(self.job.get_secret(document["id"]).get_result())
+            listed_one = self.parsed(MODELS[document["secret_type"]][1], document)
+            for field in ("serial_number", "issuer", "common_name", "alt_names", "state"):
+                self.assertEqual(getattr(listed_one, field), getattr(certificate, field), field)
+        id_ = self.secrets["public_cert"]
+        before = self.client.get_secret(id_).get_result()["serial_number"]
+        self.client.create_secret_version(id_, sdk.PublicCertificateVersionPrototype(rotation={"rotate_keys": True}))
+        previous = self.job.get_secret_version_metadata(id_, "previous").get_result()
+        model = MODELS["public_cert"][3]
+        self.assertEqual(self.parsed(model, previous).serial_number, before)
 
     def test_create_and_delete(self) -> None:
         source = self.cloud.issue(name="source", names=["source.example.com"], secret_type="imported_cert")

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 use chains::{Flaw, Made, Plan};
 use libfuzzer_sys::fuzz_target;
-use sm_tls_sync::fetch::Material;
+use sm_tls_sync::sync::fetch::Material;
 use sm_tls_sync::secret::Secret;
 
 const FIELDS: [&str; 3] = ["certificate", "intermediate", "ca_chain"];

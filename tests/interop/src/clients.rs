@@ -1,11 +1,11 @@
 //! TLS clients as judges: OpenSSL, curl (with OpenSSL's library, but its own checks), GnuTLS.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::Context as _;
 
-use crate::{said, succeed};
+use crate::{bounded, said, succeed};
 
 /// What one client thinks of a server.
 pub(crate) struct Judgement {
@@ -38,7 +38,7 @@ impl Judgement {
         let clients = Self::CLIENTS.into_iter().zip(arguments);
         clients
             .map(|(client, arguments)| {
-                let output = Command::new(client)
+                let output = bounded(client)
                     .args(arguments)
                     .stdin(Stdio::null())
                     .output()
@@ -59,24 +59,41 @@ fn words(line: &str) -> Vec<String> {
 
 /// Serial number of the leaf that a server sends, as `openssl x509` prints it.
 pub(crate) fn served_serial(port: u16, name: &str) -> anyhow::Result<String> {
-    let mut client = Command::new("openssl");
-    client
-        .args([
-            "s_client",
-            "-connect",
-            &format!("127.0.0.1:{port}"),
-            "-servername",
-            name,
-        ])
-        .stdin(Stdio::null());
-    serial(&succeed(&mut client)?)
+    serial(&openssl_sees(port, name)?)
+}
+
+/// What OpenSSL prints about a handshake, with the certificates as the server sends them.
+pub(crate) fn openssl_sees(port: u16, name: &str) -> anyhow::Result<String> {
+    let mut client = bounded("openssl");
+    client.args(words(&format!(
+        "s_client -connect 127.0.0.1:{port} -servername {name} -showcerts"
+    )));
+    succeed(client.stdin(Stdio::null()))
+}
+
+/// What curl prints about them.
+pub(crate) fn curl_sees(port: u16, name: &str) -> anyhow::Result<String> {
+    let mut client = bounded("curl");
+    client.args(words(&format!(
+        "--silent --show-error --insecure --resolve {name}:{port}:127.0.0.1 https://{name}:{port}/ \
+         --output /dev/null --write-out %{{certs}}"
+    )));
+    succeed(&mut client)
+}
+
+/// The certificates in a text, in its order.
+pub(crate) fn certificates(text: &str) -> Vec<&str> {
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    text.split_inclusive(end)
+        .filter_map(|part| part.find(begin).and_then(|start| part.get(start..)))
+        .collect()
 }
 
 /// Serial number of the first certificate in a text.
 pub(crate) fn serial(pem: &str) -> anyhow::Result<String> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), pem)?;
-    let mut x509 = Command::new("openssl");
+    let mut x509 = bounded("openssl");
     x509.args(["x509", "-noout", "-serial", "-in"])
         .arg(file.path());
     let line = succeed(&mut x509)?;

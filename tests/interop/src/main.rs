@@ -3,9 +3,10 @@
 //! Pebble, an ACME CA, issues a chain; the local Secrets Manager holds it; the job deploys it;
 //! nginx serves the TLS secret; OpenSSL, curl and GnuTLS judge, trusting only pebble's root. Then
 //! all of it once more with a second order, for RSA and for ECDSA. Last, the job reaches the cloud
-//! through nginx, with TLS 1.2 only and with TLS 1.3 only.
+//! through nginx, with TLS 1.2 only and with TLS 1.3 only. Envoy, which Code Engine's ingress is made
+//! of, says what it loads, and serves what the job writes.
 //!
-//! Needs pebble, nginx, openssl, curl and gnutls-cli: `tests/interop/run` sees to that.
+//! Needs pebble, nginx, openssl, curl and gnutls-cli: `tests/interop/run` installs them, and Envoy.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -16,18 +17,27 @@
     reason = "an absent field of a JSON value is null, no panic"
 )]
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Child, Command, ExitCode, Output};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use local_cloud::{CertificateSpec, Environment, LocalCloud, Material, Options, SecretType};
 
 mod clients;
+mod envoy;
+mod ingress;
+mod loading;
 mod nginx;
 mod pebble;
+mod serving;
 
 use clients::{Judgement, served_serial};
+use envoy::Envoy;
 use nginx::Nginx;
 use pebble::{Issued, KeyAlgorithm, Pebble};
 
@@ -51,6 +61,11 @@ fn main() -> ExitCode {
 
 fn run(flag: &str, job: &Path) -> anyhow::Result<()> {
     ensure!(flag == "--job", "unknown argument {flag:?}");
+    let envoys = Envoy::installed()?;
+    loading::check(&envoys)?;
+    for envoy in &envoys {
+        serving::check(job, envoy).with_context(|| format!("Envoy {}", envoy.version))?;
+    }
     let folder = tempfile::Builder::new().prefix("interop-").tempdir()?;
     let pebble = Pebble::start(folder.path())?;
     for algorithm in [KeyAlgorithm::Ecdsa, KeyAlgorithm::Rsa] {
@@ -219,7 +234,8 @@ fn synchronize(
     action: &str,
 ) -> anyhow::Result<serde_json::Value> {
     environment.insert("TLS_SECRET_NAME".into(), TLS_SECRET.into());
-    let output = Command::new(job)
+    environment.insert("DEADLINE".into(), "30".into());
+    let output = bounded(job)
         .env_clear()
         .envs(&environment)
         .output()
@@ -265,6 +281,43 @@ fn said(output: &Output) -> String {
         String::from_utf8_lossy(out),
         String::from_utf8_lossy(error)
     )
+}
+
+/// A program that runs until this is dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Returns once a line of a log has these words. The rest is read and dropped: nobody writes into a
+/// full pipe.
+fn await_line(log: impl Read + Send + 'static, words: &str) -> anyhow::Result<()> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut before = String::new();
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) if line.contains(words) => return Ok(()),
+            Ok(line) => before += &format!("{line}\n"),
+            Err(_) => bail!("no {words:?} in its log: {before}"),
+        }
+    }
+}
+
+/// A program that is ended after a minute.
+fn bounded(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "60"]).arg(program);
+    command
 }
 
 /// Runs a program to its end; an error says what it printed.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use crate::{free_port, succeed, write};
+use crate::{bounded, free_port, succeed, write};
 
 /// Stops when dropped.
 pub(crate) struct Nginx {
@@ -77,7 +77,7 @@ impl Nginx {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("nginx");
+        let mut command = bounded("nginx");
         command.args(["-e", "stderr", "-p"]).arg(&self.folder);
         command.arg("-c").arg(self.folder.join("nginx.conf"));
         command

@@ -1,18 +1,17 @@
 //! Pebble as CA, and the ACME client that orders from it.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus,
     RetryPolicy,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_RSA_SHA256};
 
 use crate::clients::serial;
-use crate::{free_port, self_signed, succeed, write};
+use crate::{Process, await_line, bounded, free_port, self_signed, succeed, write};
 
 /// Key of a leaf.
 #[derive(Clone, Copy, Debug)]
@@ -36,16 +35,6 @@ pub(crate) struct Pebble {
     root: String,
     runtime: tokio::runtime::Runtime,
     _process: Process,
-}
-
-/// Killed when dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Pebble {
@@ -75,16 +64,9 @@ impl Pebble {
             .context("start pebble")?;
         let mut process = Process(child);
         let log = process.0.stdout.take().context("pebble's log")?;
-        let mut lines = BufReader::new(log).lines();
-        for line in lines.by_ref() {
-            if line?.contains("ACME directory available at") {
-                break;
-            }
-        }
-        // somebody has to read the rest, or pebble stops at a full pipe
-        std::thread::spawn(move || lines.for_each(drop));
+        await_line(log, "ACME directory available at").context("pebble does not start")?;
 
-        let mut curl = Command::new("curl");
+        let mut curl = bounded("curl");
         curl.args([
             "--silent",
             "--show-error",
@@ -130,7 +112,7 @@ impl Pebble {
     pub(crate) fn issue(&self, names: &[&str], algorithm: KeyAlgorithm) -> anyhow::Result<Issued> {
         let key = match algorithm {
             KeyAlgorithm::Ecdsa => KeyPair::generate()?,
-            KeyAlgorithm::Rsa => KeyPair::from_pem(&rsa_key()?)?,
+            KeyAlgorithm::Rsa => KeyPair::generate_for(&PKCS_RSA_SHA256)?,
         };
         let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut request = CertificateParams::new(owned)?;
@@ -177,15 +159,4 @@ impl Pebble {
         order.finalize_csr(request).await?;
         Ok(order.poll_certificate(&RetryPolicy::default()).await?)
     }
-}
-
-/// ring makes no RSA keys.
-fn rsa_key() -> anyhow::Result<String> {
-    succeed(Command::new("openssl").args([
-        "genpkey",
-        "-algorithm",
-        "RSA",
-        "-pkeyopt",
-        "rsa_keygen_bits:2048",
-    ]))
 }

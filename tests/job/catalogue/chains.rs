@@ -346,7 +346,7 @@ fn unfit() -> Vec<Case> {
         case("the issuer is not valid yet", &leaf)
             .given([&leaf, &coming, &root.root()])
             .refused("issuer-unfit"),
-        case("the issuer is no CA", &leaf)
+        case("the issuer is not a CA", &leaf)
             .given([&leaf, &no_ca, &root.root()])
             .refused("issuer-unfit"),
         case("the issuer is a root that has expired", &root_leaf)
@@ -355,61 +355,54 @@ fn unfit() -> Vec<Case> {
     ]
 }
 
-/// Algorithms that the TLS library does not verify: name and key identifier must do.
+/// Large keys, and algorithms that the TLS library does not verify: name and key identifier must do.
 fn unverifiable() -> Vec<Case> {
     let chain = |file: &str| stored_chain(file, "p256.pem");
-    let [rsa_8192, sha1, sha512, p521] = ["rsa-8192", "sha1", "ecdsa-sha512", "p521"]
-        .map(|name| chain(&format!("chain-{name}.pem")));
-    let foreign = chain("foreign-p521.pem");
-    let below_sha1_root = chain("chain-sha1-root.pem");
-    let leaf = Cert {
-        anchor: below_sha1_root[1].pem.clone(),
-        ..below_sha1_root[0].clone()
-    };
+    let [rsa_8192, sha1, sha512, p521, sha224] =
+        ["rsa-8192", "sha1", "ecdsa-sha512", "p521", "ecdsa-sha224"]
+            .map(|name| chain(&format!("chain-{name}.pem")));
+    let foreign = chain("foreign-ecdsa-sha224.pem");
     let mut with_root = sha1.clone();
     with_root.push(Cert {
         pem: stored("root.pem"),
         ..sha1[0].clone()
     });
-    vec![
-        case("RSA 8192 in the chain", &rsa_8192[0])
-            .given(&rsa_8192)
-            .serves(&rsa_8192),
-        case("an intermediate signed with SHA-1", &sha1[0])
-            .given(&sha1)
-            .serves(&sha1)
-            .finding(&["chain-unverified"]),
-        case(
-            "an intermediate signed with SHA-1, the root included",
-            &sha1[0],
-        )
-        .given(&with_root)
-        .serves(&sha1)
-        .finding(&["chain-unverified"]),
-        case("an intermediate signed with ECDSA-SHA512", &sha512[0])
-            .given(&sha512)
-            .serves(&sha512)
-            .finding(&["chain-unverified"]),
-        case("a leaf signed by a CA on P-521", &p521[0])
-            .given(&p521)
-            .serves(&p521)
-            .finding(&["chain-unverified"]),
-        case(
-            "a leaf signed by a CA on P-521, beside a namesake",
-            &p521[0],
-        )
-        .given(&p521)
-        .given(&foreign)
-        .serves(&p521)
-        .finding(&["chain-unverified"]),
-        case("a namesake on P-521 instead of the issuer", &p521[0])
-            .given([&p521[0], &foreign[0]])
-            .serves([&p521[0]])
-            .finding(&["chain-gap"]),
-        case("a root that signed itself with SHA-1, included", &leaf)
-            .given(&below_sha1_root)
-            .serves([&leaf]),
+    let sound = [
+        ("RSA 8192 in the chain", &rsa_8192),
+        ("an intermediate signed with ECDSA-SHA512", &sha512),
+        ("a leaf signed by a CA on P-521", &p521),
     ]
+    .map(|(name, chain)| case(name, &chain[0]).given(chain).serves(chain));
+    let weak = [
+        ("an intermediate signed with SHA-1", &sha1),
+        (
+            "an intermediate signed with SHA-1, the root included",
+            &with_root,
+        ),
+    ]
+    .map(|(name, chain)| case(name, &chain[0]).given(chain).refused("weak-signature"));
+    let unverified = [
+        case("a leaf signed with ECDSA-SHA224", &sha224[0])
+            .given(&sha224)
+            .serves(&sha224)
+            .finding(&["chain-unverified"]),
+        case(
+            "a leaf signed with ECDSA-SHA224, beside a namesake",
+            &sha224[0],
+        )
+        .given(&sha224)
+        .given(&foreign)
+        .serves(&sha224)
+        .finding(&["chain-unverified"]),
+        case(
+            "a leaf signed with ECDSA-SHA224, and a namesake instead of the issuer",
+            &sha224[0],
+        )
+        .given([&sha224[0], &foreign[0]])
+        .serves([&sha224[0]])
+        .finding(&["chain-gap"]),
+    ];
+    [sound.to_vec(), weak.to_vec(), unverified.to_vec()].concat()
 }
 
 /// Many cross-signs: some are only hard, others are an attack on the search, which must end.

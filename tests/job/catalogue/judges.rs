@@ -1,48 +1,51 @@
-//! Two foreign judges for what the catalogue says is served: a TLS client (rustls with webpki) that
-//! shakes hands for each name, and OpenSSL's path validation. Each trusts only whoever signed the top
-//! of the chain. Where one of them differs, a table says why; a difference that is gone fails, too.
+//! Foreign judges for what the catalogue says is served. Two verify it as a client does: rustls with
+//! webpki, which shakes hands for each name, and OpenSSL's path validation; each trusts only whoever
+//! signed the top of the chain. Three load it as a server does: OpenSSL, nginx and Envoy. Where one of
+//! them differs, a table says why; a difference that is gone fails, too.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use rustls::client::ClientConnection;
-use rustls::crypto::ring::default_provider;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::ServerConnection;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use super::envoy::Envoy;
 use super::orders::served;
 use super::pki::Cert;
 use super::{CASES, Verdict, none};
 
 /// Cases that are served, and that the TLS client does not take.
 const RUSTLS_DIFFERS: &[(&str, &str)] = &[
-    ("an intermediate signed with SHA-1", NOT_VERIFIED),
+    ("a leaf signed with ECDSA-SHA224", NOT_VERIFIED),
     (
-        "an intermediate signed with SHA-1, the root included",
+        "a leaf signed with ECDSA-SHA224, beside a namesake",
         NOT_VERIFIED,
     ),
-    ("an intermediate signed with ECDSA-SHA512", NOT_VERIFIED),
-    ("a leaf signed by a CA on P-521", NOT_VERIFIED),
+    ("critical extension of the issuer: any-policy", NO_POLICIES),
+    ("critical extension of the leaf: a policy", NO_POLICIES),
     (
-        "a leaf signed by a CA on P-521, beside a namesake",
-        NOT_VERIFIED,
+        "critical extension of the issuer: directory-name",
+        NO_DIRECTORY_NAMES,
     ),
+    (
+        "critical extension of the issuer: excluded-addresses",
+        NO_DIRECTORY_NAMES,
+    ),
+    ("the issuer's name in another string type", BYTES),
 ];
+const BYTES: &str = "it compares names byte by byte, not as RFC 5280 section 7.1 says";
 const NOT_VERIFIED: &str = "it does not verify this signature: the finding `chain-unverified`";
+const NO_POLICIES: &str = "it knows no policies (rustls/webpki#30)";
+const NO_DIRECTORY_NAMES: &str = "it knows no constraints on directory names (rustls/webpki#19)";
 
 /// Cases that are served, and that OpenSSL does not take.
-const OPENSSL_DIFFERS: &[(&str, &str)] = &[
-    ("an intermediate signed with SHA-1", TOO_WEAK),
-    (
-        "an intermediate signed with SHA-1, the root included",
-        TOO_WEAK,
-    ),
-];
-const TOO_WEAK: &str = "its security level 1 calls SHA-1 too weak";
+const OPENSSL_DIFFERS: &[(&str, &str)] = &[];
 
 #[test]
 fn a_tls_client_shakes_hands_for_each_name() {
@@ -58,11 +61,55 @@ fn a_tls_client_shakes_hands_for_each_name() {
 
 #[test]
 fn openssl_validates_the_path() {
-    let folder = Folder::new();
+    let folder = Folder::new("verifying");
     judged("OpenSSL", OPENSSL_DIFFERS, |certificate, _, chain| {
         let (leaf, above) = certificate.split_at(chain[0].pem.len());
         folder.verify(leaf, above, &chain.last().unwrap().anchor)
     });
+}
+
+/// The job writes keys as OpenSSL itself would write them, and each server loads what it writes.
+#[test]
+fn servers_load_what_is_written() {
+    let written: Vec<(&str, String, String)> = CASES
+        .iter()
+        .filter(|case| matches!(case.verdict, Verdict::Serves(..)))
+        .filter_map(|case| {
+            let bundle = served(case).ok()?;
+            let key = bundle.key_pem.expose().to_owned();
+            Some((case.name.as_str(), bundle.certificate_pem(), key))
+        })
+        .collect();
+    let folder = Folder::new("loading");
+    let mut wrong: Vec<String> = Vec::new();
+    for (name, _, key) in &written {
+        let found = folder.openssl_writes(key);
+        if found.as_ref() != Ok(key) {
+            wrong.push(format!(
+                "- {name}: OpenSSL writes the key differently: {found:?}"
+            ));
+        }
+    }
+    match nginx() {
+        Some(nginx) => wrong.extend(folder.nginx_refuses(&nginx, &written)),
+        None => println!("skipped: nginx is not installed"),
+    }
+    let envoys = Envoy::installed().unwrap();
+    if envoys.is_empty() {
+        println!("skipped: Envoy is not installed (tests/interop/envoy does that)");
+    }
+    let pairs: Vec<(&str, &str)> = written
+        .iter()
+        .map(|(_, certificate, key)| (certificate.as_str(), key.as_str()))
+        .collect();
+    for envoy in envoys {
+        for ((name, ..), result) in written.iter().zip(envoy.loads(&pairs).unwrap()) {
+            if let Err(why) = result {
+                wrong.push(format!("- {name}: Envoy {}: {why}", envoy.version));
+            }
+        }
+    }
+    none(&wrong);
 }
 
 /// Asks a judge about each case that is served: certificates and key as PEM, and the same
@@ -167,13 +214,22 @@ impl TimeProvider for Fixed {
     }
 }
 
-/// A folder for OpenSSL's files; it goes with the test.
+/// Debian puts it where only an administrator's PATH looks.
+fn nginx() -> Option<PathBuf> {
+    let places = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"];
+    places
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.is_file())
+}
+
+/// A folder for the judges' files; it goes with the test.
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let path = format!(
-            "{}/openssl-{}",
+            "{}/{name}-{}",
             env!("CARGO_TARGET_TMPDIR"),
             std::process::id()
         );
@@ -181,25 +237,77 @@ impl Folder {
         Self(path.into())
     }
 
-    fn verify(&self, leaf: &str, above: &str, anchor: &str) -> Result<(), String> {
-        let file = |name: &str, text: &str| {
-            let path = self.0.join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        };
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn openssl() -> Command {
         let mut command = Command::new("openssl");
         command
             // neither the language nor the distribution's policy of the day
             .env("LC_ALL", "C")
+            .env("OPENSSL_CONF", "/dev/null");
+        command
+    }
+
+    /// The key as OpenSSL writes it.
+    fn openssl_writes(&self, key: &str) -> Result<String, String> {
+        let output = Self::openssl()
+            .args(["pkey", "-in"])
+            .arg(self.file("key.pem", key))
+            .output()
+            .expect("openssl is installed");
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).unwrap());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// One server for each case, in one configuration: nginx names the first file that it refuses.
+    fn nginx_refuses(&self, nginx: &Path, written: &[(&str, String, String)]) -> Option<String> {
+        let mut servers = String::new();
+        for (number, (_, certificate, key)) in written.iter().enumerate() {
+            self.file(&format!("{number}.crt"), certificate);
+            self.file(&format!("{number}.key"), key);
+            servers += &format!(
+                "server {{ listen unix:tls ssl; server_name {number}.example.com; ssl_certificate {number}.crt; ssl_certificate_key {number}.key; }}\n"
+            );
+        }
+        let configuration = self.file("nginx.conf", &format!(
+            "pid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off; server_names_hash_max_size 4096;\n{servers}}}\n"
+        ));
+        let output = Command::new(nginx)
             .env("OPENSSL_CONF", "/dev/null")
-            .args([
-                "verify",
-                "-purpose",
-                "sslserver",
-                "-auth_level",
-                "1",
-                "-no-CApath",
-            ])
+            .arg("-t")
+            .arg("-p")
+            .arg(&self.0)
+            .arg("-c")
+            .arg(configuration)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let cases: Vec<_> = written
+            .iter()
+            .enumerate()
+            .map(|(n, (name, ..))| (n, *name))
+            .collect();
+        (!output.status.success()).then(|| format!("- nginx: {said}; the cases: {cases:?}"))
+    }
+
+    fn verify(&self, leaf: &str, above: &str, anchor: &str) -> Result<(), String> {
+        let file = |name: &str, text: &str| self.file(name, text);
+        let mut command = Self::openssl();
+        command.args([
+            "verify",
+            "-purpose",
+            "sslserver",
+            "-auth_level",
+            "1",
+            "-no-CApath",
+        ]);
+        command
             .args(["-attime", &UnixTime::now().as_secs().to_string()])
             .arg("-CAfile")
             .arg(file("anchor.pem", anchor));

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
-use sm_tls_sync::assemble::{Bundle, assemble};
+use sm_tls_sync::cert::key::PrivateKey;
 use sm_tls_sync::error::Error;
-use sm_tls_sync::fetch;
 use sm_tls_sync::secret::Secret;
+use sm_tls_sync::sync::assemble::{Bundle, assemble};
+use sm_tls_sync::sync::fetch;
 
 use super::{CASES, Case, Verdict, none};
 use crate::leaks;
@@ -134,21 +135,12 @@ fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
             served.join(" <- ")
         ));
     }
-    (bundle.key_pem.expose() != key_block(&case.key)).then(|| "another key".to_owned())
+    (bundle.key_pem.expose() != written_key(&case.key)).then(|| "another key".to_owned())
 }
 
-/// The first block of a private key in a text, with plain line ends.
-pub(super) fn key_block(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let at = |begin: &str| {
-        lines
-            .iter()
-            .position(|line| line.starts_with(begin) && line.ends_with("PRIVATE KEY-----"))
-    };
-    let (Some(begin), Some(end)) = (at("-----BEGIN "), at("-----END ")) else {
-        panic!("no private key")
-    };
-    lines[begin..=end].join("\n") + "\n"
+/// The private key of a text in the form that is written. `judges` has others judge that form.
+pub(super) fn written_key(text: &str) -> String {
+    PrivateKey::from_pem(text).unwrap().to_pem().to_string()
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! PEM texts (RFC 7468): what is put up with, and what is not. A block that is damaged is never
-//! passed over: it could be the very certificate that is needed.
+//! passed over in silence: it could be the very certificate that is needed.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -91,7 +91,7 @@ fn accepted(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
 
 /// Whichever of the two certificates it is.
 fn damaged(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
-    let damages: [(&str, Damage); 12] = [
+    let damages: [(&str, Damage); 11] = [
         ("no base64", |pem| pem.replacen("MI", "M*", 1)),
         ("a character lost", |pem| pem.replacen("MI", "M", 1)),
         ("a line lost", |pem| {
@@ -106,10 +106,7 @@ fn damaged(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
             pem.replace("-----BEGIN CERTIFICATE-----\n", "")
         }),
         ("no body", |_| format!("-----BEGIN CERTIFICATE-----\n{END}")),
-        ("no DER in it", |_| block(b"this is no certificate")),
-        ("bytes behind the DER", |pem| {
-            block(&[&der(pem)[..], &[0, 0]].concat())
-        }),
+        ("no DER in it", |_| block(b"not a certificate")),
         ("the last byte lost", |pem| {
             block(&der(pem)[..der(pem).len() - 1])
         }),
@@ -135,23 +132,32 @@ fn damaged(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
             );
         }
     }
+    let bytes_behind = block(&[&der(&leaf.pem)[..], &[0, 0]].concat());
     let key = &leaf.key;
-    for (damage, text) in [
+    for (damage, given, text) in [
+        ("bytes behind the DER", vec![issuer], bytes_behind),
         (
-            "no END line",
+            "a key without END line",
+            vec![leaf, issuer],
             key.replace("-----END PRIVATE KEY-----\n", ""),
         ),
-        ("no base64", key.replacen("MI", "M*", 1)),
-        ("\\n as two characters", key.replace('\n', "\\n") + "\n"),
+        (
+            "a key that is no base64",
+            vec![leaf, issuer],
+            key.replacen("MI", "M*", 1),
+        ),
+        (
+            "a key with \\n as two characters",
+            vec![leaf, issuer],
+            key.replace('\n', "\\n") + "\n",
+        ),
     ] {
         cases.push(
-            case(
-                format!("damaged key among the certificates: {damage}"),
-                leaf,
-            )
-            .given([leaf, issuer])
-            .text(text)
-            .refused("pem-unreadable"),
+            case(format!("damaged, and not needed: {damage}"), leaf)
+                .given(given)
+                .text(text)
+                .serves([leaf, issuer])
+                .finding(&["block-skipped"]),
         );
     }
     cases.push(
@@ -163,21 +169,15 @@ fn damaged(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
     cases
 }
 
-/// Nothing in it is a certificate as PEM.
+/// Nothing in it is a certificate as PEM, or it is one under another label.
 fn missing(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
     let relabelled = |label: &str| leaf.pem.replace(" CERTIFICATE-", &format!(" {label}-"));
     let mut cases: Vec<Case> = [
         ("an empty text", String::new()),
-        ("only text", "the certificate comes by courier".to_owned()),
+        ("only text", "it comes by courier on Monday".to_owned()),
         (
             "base64 without BEGIN and END",
             BASE64_STANDARD.encode(der(&leaf.pem)),
-        ),
-        ("only a block PKCS7", relabelled("PKCS7")),
-        // trust settings stand behind the certificate: only OpenSSL reads it
-        (
-            "only a block TRUSTED CERTIFICATE",
-            stored("leaf-trusted.pem"),
         ),
         ("only a private key", leaf.key.clone()),
     ]
@@ -188,15 +188,35 @@ fn missing(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
             .refused("certificate-missing")
     })
     .collect();
-    cases.push(
+    // trust settings follow the certificate
+    let trusted = stored("leaf-trusted.pem");
+    let with_settings = Cert {
+        key: stored("p256.pem"),
+        ..leaf.clone()
+    };
+    cases.extend([
+        case("a block PKCS7 that is one", leaf)
+            .text(block_of("PKCS7", &[0x30, 3, 6, 1, 0]))
+            .refused("pem-unreadable"),
+        case("a TRUSTED CERTIFICATE of another key", leaf)
+            .text(trusted.clone())
+            .refused("key-mismatch"),
         case(
-            "no certificate with the key: its block is a TRUSTED CERTIFICATE",
-            leaf,
+            "a TRUSTED CERTIFICATE without its issuer, beside an unreadable block",
+            &with_settings,
         )
-        .given([issuer])
-        .text(relabelled("TRUSTED CERTIFICATE"))
-        .refused("key-mismatch"),
-    );
+        .text(trusted)
+        .text(block_of("PKCS7", &[0x30, 3, 6, 1, 0]))
+        .refused("pem-unreadable"),
+        case("a leaf labelled TRUSTED CERTIFICATE", leaf)
+            .given([issuer])
+            .text(relabelled("TRUSTED CERTIFICATE"))
+            .serves([leaf, issuer]),
+        case("a leaf labelled CERT", leaf)
+            .given([issuer])
+            .text(relabelled("CERT"))
+            .serves([leaf, issuer]),
+    ]);
     cases
 }
 
@@ -221,6 +241,10 @@ fn der(pem: &str) -> Vec<u8> {
 
 fn block(der: &[u8]) -> String {
     wrapped(&BASE64_STANDARD.encode(der), 64)
+}
+
+fn block_of(label: &str, der: &[u8]) -> String {
+    block(der).replace("CERTIFICATE", label)
 }
 
 fn rewrapped(texts: &[String], width: usize) -> String {

@@ -8,7 +8,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::Error;
-use sm_tls_sync::validate::{Order, validate};
+use sm_tls_sync::sync::validate::{Plan, validate};
 
 use super::{config, judge};
 
@@ -77,7 +77,7 @@ fn job() -> impl Strategy<Value = Job> {
 }
 
 impl Job {
-    fn judged(self, event: &str) -> Result<Order, Error> {
+    fn judged(self, event: &str) -> Result<Plan, Error> {
         let mut environment = BTreeMap::from(
             [
                 ("SECRETS_MANAGER_URL", "https://7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31.eu-de.secrets-manager.appdomain.cloud"),
@@ -113,7 +113,7 @@ impl Job {
     }
 
     fn pairs(self, event: &str) -> String {
-        format!("{:?}", self.judged(event).unwrap().pairs)
+        format!("{:?}", self.judged(event).unwrap().tasks)
     }
 }
 

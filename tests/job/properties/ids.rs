@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use proptest::string::string_regex;
 use sm_tls_sync::ibm::ids::{SecretId, TlsSecretName, Uuid};
-use sm_tls_sync::printable::printable;
+use sm_tls_sync::text::sanitized;
 
 use super::{config, judge};
 
@@ -48,13 +48,13 @@ proptest! {
     #[test]
     fn printable_text_is_one_short_line(text in prop::collection::vec(any::<char>(), 0..400)) {
         let text: String = text.into_iter().collect();
-        judge::text(&printable(&text));
+        judge::text(&sanitized(&text));
     }
 
     #[test]
     fn printable_escapes_whatever_reorders_or_hides_text(
         text in "[\u{0}-\u{1f}\u{7f}-\u{9f}\u{61c}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2066}-\u{2069}\u{feff}]{1,300}",
     ) {
-        judge::text(&printable(&text));
+        judge::text(&sanitized(&text));
     }
 }

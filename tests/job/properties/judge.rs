@@ -1,18 +1,19 @@
 use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::ring::default_provider;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use sm_tls_sync::assemble::{Bundle, assemble};
-use sm_tls_sync::certificate::{Certificate, Signature};
+use sm_tls_sync::cert::certificate::Certificate;
+use sm_tls_sync::cert::certificates;
+use sm_tls_sync::cert::key::PrivateKey;
+use sm_tls_sync::cert::signature::Signature;
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::fetch::Material;
-use sm_tls_sync::pem;
-use sm_tls_sync::rehearse::rehearse;
-use sm_tls_sync::validate::{Order, describe};
+use sm_tls_sync::sync::assemble::{Bundle, assemble};
+use sm_tls_sync::sync::fetch::Material;
+use sm_tls_sync::sync::validate::{Plan, describe};
 
 /// No sentence is longer: a few texts from outside, each cut, and our own words.
 const LONGEST_TEXT: usize = 8000;
@@ -34,7 +35,7 @@ pub(crate) fn text(text: &str) {
 /// Whatever an event says: only UUIDs of configured secrets and configured places come out of it
 /// (they are all that goes into a URL), and every text is fit for a log line.
 #[track_caller]
-pub(crate) fn order(config: &Config, result: &Result<Order, Error>) {
+pub(crate) fn order(config: &Config, result: &Result<Plan, Error>) {
     if let (_, Some(id)) = describe(&config.trigger) {
         text(&id);
     }
@@ -42,11 +43,11 @@ pub(crate) fn order(config: &Config, result: &Result<Order, Error>) {
         Ok(order) => order,
         Err(error) => return text(&error.to_string()),
     };
-    for pair in &order.pairs {
+    for pair in &order.tasks {
         let id = pair.secret.to_string();
         assert!(is_uuid(&id), "{id}");
         let configured = config.targets.iter().any(|target| {
-            target.place == pair.place
+            target.tls_secret == pair.tls_secret
                 && target
                     .secret
                     .as_ref()
@@ -86,7 +87,7 @@ pub(crate) fn accepted(material: &Material, now: UnixTime) -> Result<Bundle, Err
     let mut bundle = assemble(material, now)?;
     bundle
         .findings
-        .extend(rehearse(&bundle, &bundle.certificate_pem(), now)?);
+        .extend(bundle.rehearse(&bundle.certificate_pem(), now)?);
     Ok(bundle)
 }
 
@@ -148,11 +149,12 @@ fn is_the_materials_own(bundle: &Bundle, material: &Material) {
         .unwrap();
     let chain = bundle.chain();
     assert_eq!(served, chain.map(|c| c.der.clone()).collect::<Vec<_>>());
-    assert!(served.iter().all(|der| given.contains(der)));
+    assert!(served.iter().all(|der| given.iter().any(|c| c.der == *der)));
 
+    let given = PrivateKey::from_pem(material.key.expose()).unwrap();
+    assert_eq!(given.public, bundle.leaf.public_key);
+    assert_eq!(*given.to_pem(), bundle.key_pem.expose());
     let key = PrivateKeyDer::from_pem_slice(bundle.key_pem.expose().as_bytes()).unwrap();
-    let given = pem::read(material.key.expose()).unwrap().keys;
-    assert!(given.iter().any(|k| k.secret_der() == key.secret_der()));
     let key = default_provider()
         .key_provider
         .load_private_key(key)
@@ -192,7 +194,6 @@ pub(crate) fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certif
     let top = bundle.intermediates.last().unwrap_or(&bundle.leaf);
     let named: Vec<Certificate> = certificates_of(material)
         .into_iter()
-        .filter_map(|der| Certificate::from_der(der).ok())
         .filter(|c| c.self_issued() && c.subject == top.issuer)
         .collect();
     let algorithms = default_provider().signature_verification_algorithms;
@@ -209,10 +210,10 @@ pub(crate) fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certif
     }
 }
 
-fn certificates_of(material: &Material) -> Vec<CertificateDer<'static>> {
+fn certificates_of(material: &Material) -> Vec<Certificate> {
     let texts = material.certificates.iter().map(|(_, text)| text);
     texts
-        .filter_map(|text| pem::read(text).ok())
-        .flat_map(|blocks| blocks.certificates)
+        .flat_map(|text| certificates::from_pem(text))
+        .filter_map(Result::ok)
         .collect()
 }

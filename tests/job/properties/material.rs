@@ -1,14 +1,16 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sm_tls_sync::assemble::Bundle;
-use sm_tls_sync::certificate::Certificate;
+use sm_tls_sync::cert::certificate::Certificate;
+use sm_tls_sync::cert::pem;
 use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::fetch::Material;
-use sm_tls_sync::pem;
 use sm_tls_sync::secret::Secret;
+use sm_tls_sync::sync::assemble::Bundle;
+use sm_tls_sync::sync::fetch::Material;
 
 use super::chains::{self, Flaw, Made, NOW, Plan, now};
 use super::{config, judge};
@@ -29,7 +31,7 @@ enum Edit {
     Truncate(Index),
     /// Another character in the text.
     Character(Index, char),
-    /// Another byte in the DER, so that the text is base64 all the same.
+    /// Another byte in the DER, so that the text is still base64.
     Byte(Index, u8),
     Crlf,
     Indent(&'static str),
@@ -112,12 +114,14 @@ fn label_of(block: &str) -> Option<&str> {
 /// The block with other bits in one byte of its DER.
 fn flipped(block: &str, at: Index, bits: u8) -> Option<String> {
     let label = label_of(block)?;
-    let blocks = pem::read(block).ok()?;
-    let der = match (blocks.certificates.first(), blocks.keys.first()) {
-        (Some(certificate), _) => certificate.as_ref(),
-        (None, key) => key?.secret_der(),
-    };
-    let mut der = der.to_vec();
+    let body: String = block
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let mut der = BASE64_STANDARD
+        .decode(body)
+        .ok()
+        .filter(|der| !der.is_empty())?;
     *at.get_mut(&mut der) ^= bits;
     Some(pem::write(label, &der).to_string())
 }

@@ -1,13 +1,15 @@
 //! The certificate authorities: a public-like one (root, intermediate, leaves with
 //! certificate-transparency stamps), a private one, and the one behind our own HTTPS.
-//! All keys are new at each start, so nobody can come to lean on them.
+//! All keys are new at each start, so no test can depend on them.
 //!
 //! Not here: versions and states of secrets (`store`), when to rotate (`secrets_manager`).
+
+use std::net::IpAddr;
 
 use anyhow::Context;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, RsaKeySize, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
@@ -76,7 +78,7 @@ impl SecretType {
 }
 
 /// The key of a leaf.
-#[derive(Clone, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyKind {
     /// ECDSA P-256.
@@ -84,10 +86,14 @@ pub enum KeyKind {
     P256,
     /// ECDSA P-384.
     P384,
+    /// ECDSA P-521.
+    P521,
     /// Ed25519.
     Ed25519,
-    /// An RSA key as PKCS#8 PEM, made by the caller: ring makes none.
-    Rsa(String),
+    /// RSA of 2048 bits.
+    Rsa2048,
+    /// RSA of 4096 bits, which takes seconds to make.
+    Rsa4096,
 }
 
 impl KeyKind {
@@ -96,7 +102,9 @@ impl KeyKind {
             Self::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
             Self::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
             Self::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
-            Self::Rsa(pem) => KeyPair::from_pem(pem),
+            Self::P521 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512),
+            Self::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
+            Self::Rsa4096 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_4096),
         };
         made.context("key of a leaf")
     }
@@ -160,7 +168,7 @@ struct Ca {
 }
 
 impl Ca {
-    /// `path_len`: how many CAs may stand below.
+    /// `path_len`: how many CAs may be below.
     fn new(common_name: &str, path_len: u8, parent: Option<&Self>) -> anyhow::Result<Self> {
         let key = KeyKind::P256.key()?;
         let mut params = CertificateParams::default();
@@ -244,8 +252,7 @@ impl Authority {
         let leaf = params
             .signed_by(&key, &self.transport.issuer)
             .context("transport leaf")?;
-        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())
-            .map_err(|_| anyhow::anyhow!("transport key does not read back"))?;
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         Ok((vec![leaf.der().clone()], key))
     }
 
@@ -386,7 +393,7 @@ fn push_u16(to: &mut Vec<u8>, length: usize) {
     );
 }
 
-/// What Secrets Manager tells about a certificate.
+/// What Secrets Manager shows of a certificate.
 #[derive(Clone)]
 pub(crate) struct Facts {
     pub(crate) common_name: Option<String>,
@@ -433,12 +440,14 @@ pub(crate) fn facts(pem: &str) -> Option<Facts> {
             "1.2.840.113549.1.1.11" => "SHA256-RSA",
             "1.2.840.10045.4.3.2" => "ECDSA-SHA256",
             "1.2.840.10045.4.3.3" => "ECDSA-SHA384",
+            "1.2.840.10045.4.3.4" => "ECDSA-SHA512",
             "1.3.101.112" => "Ed25519",
             _ => "unknown",
         },
         key_algorithm: match parsed.public_key().parsed() {
             Ok(PublicKey::RSA(rsa)) => format!("RSA{}", rsa.key_size()),
-            Ok(PublicKey::EC(point)) => format!("ECDSA{}", point.key_size()),
+            // whole bytes: 528 for P-521
+            Ok(PublicKey::EC(point)) => format!("ECDSA{}", point.key_size().min(521)),
             _ => "ED25519".into(),
         },
     })
@@ -457,15 +466,11 @@ fn san_text(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> {
     use x509_parser::extensions::GeneralName;
     match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes)
-                .ok()
-                .map(|b| std::net::IpAddr::from(b).to_string()),
-            16 => <[u8; 16]>::try_from(*bytes)
-                .ok()
-                .map(|b| std::net::IpAddr::from(b).to_string()),
-            _ => None,
-        },
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
+            v4.or(v6).ok().map(|address| address.to_string())
+        }
         _ => None,
     }
 }
@@ -500,6 +505,26 @@ mod tests {
             extensions[&stamps].parsed_extension(),
             x509_parser::extensions::ParsedExtension::SCT(list) if list.len() == 2
         ));
+    }
+
+    #[test]
+    fn every_kind_of_key() {
+        let authority = Authority::new().unwrap();
+        for (key, algorithm) in [
+            (KeyKind::P256, "ECDSA256"),
+            (KeyKind::P384, "ECDSA384"),
+            (KeyKind::P521, "ECDSA521"),
+            (KeyKind::Ed25519, "ED25519"),
+            (KeyKind::Rsa2048, "RSA2048"),
+        ] {
+            let spec = CertificateSpec {
+                key,
+                ..CertificateSpec::default()
+            };
+            let material = authority.issue(&spec, None).unwrap();
+            let facts = facts(&material.certificate.unwrap()).unwrap();
+            assert_eq!(facts.key_algorithm, algorithm);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Times as IBM prints them. Not here: waiting.
+//! Times as IBM prints them, pauses as JSON. Not here: waiting.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -28,6 +28,21 @@ pub(crate) fn nanos(at: OffsetDateTime) -> String {
 fn printed(at: OffsetDateTime) -> String {
     at.format(&Rfc3339)
         .expect("a UTC time of this era prints as RFC 3339")
+}
+
+/// A pause as a number of milliseconds.
+pub(crate) mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+
+    pub(crate) fn serialize<S: Serializer>(pause: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        pause.as_millis().serialize(to)
+    }
 }
 
 #[cfg(test)]

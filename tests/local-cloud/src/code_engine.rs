@@ -22,6 +22,7 @@ use crate::store::{Identity, Kind, Project, Resource, Store, Wish};
 use crate::{Cloud, EntityTags};
 
 pub(crate) mod apps;
+mod projects;
 pub(crate) mod rules;
 mod runs;
 
@@ -74,8 +75,8 @@ pub(crate) fn take_region_off(request: &mut Request) {
 
 pub(crate) fn routes(cloud: Arc<Cloud>) -> Router {
     let mut router = Router::new()
-        .route("/v2/projects", get(projects))
-        .route("/v2/projects/{project_id}", get(project))
+        .route("/v2/projects", get(projects::list))
+        .route("/v2/projects/{project_id}", get(projects::read))
         .route(
             "/v2/projects/{project_id}/job_runs",
             get(runs::list).post(runs::submit),
@@ -179,53 +180,6 @@ fn not_found() -> Response {
     problem(404, "resource_not_found", "Resource not found.")
 }
 
-// --- projects ---
-
-async fn projects(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Response {
-    answered(cloud.update(|store| {
-        let Some(identity) = iam::identity(store, &headers) else {
-            return Err(problem(
-                401,
-                "unauthorized",
-                "The token is missing, invalid or expired.",
-            ));
-        };
-        let seen: Vec<_> = store
-            .projects
-            .values()
-            .filter(|project| store.permits(&identity, Wish::SeeProject(&project.id)))
-            .map(|project| project_document(&cloud, store, project))
-            .collect();
-        Ok(Json(json!({ "limit": 100, "projects": seen })).into_response())
-    }))
-}
-
-async fn project(
-    State(cloud): State<Arc<Cloud>>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Response {
-    answered(cloud.update(|store| {
-        admit(&cloud, store, &caller, Wish::SeeProject(&id))?;
-        Ok(Json(project_document(&cloud, store, &store.projects[&id])).into_response())
-    }))
-}
-
-fn project_document(cloud: &Cloud, store: &Store, project: &Project) -> Value {
-    json!({
-        "account_id": store.account_id,
-        "created_at": millis(project.created_at),
-        "crn": store.project_crn(project),
-        "href": format!("{}/v2/projects/{}", cloud.addresses.code_engine(), project.id),
-        "id": project.id,
-        "name": project.name,
-        "region": project.region,
-        "resource_group_id": store.resource_group_id,
-        "resource_type": "project_v2",
-        "status": "active",
-    })
-}
-
 // --- secrets, config maps, apps, jobs, domain mappings ---
 
 async fn list(
@@ -244,10 +198,14 @@ async fn list(
             .filter(|((found, _), _)| *found == kind)
             .filter(|(_, resource)| format.is_none() || resource.text("format") == format)
             .map(|((_, name), resource)| {
-                (
-                    name.clone(),
-                    document(&cloud, project, kind, name, resource),
-                )
+                let mut document = document(&cloud, project, kind, name, resource);
+                if let Some(fields) = document.as_object_mut()
+                    && kind == Kind::Secret
+                    && !cloud.options.data_in_lists
+                {
+                    fields.remove("data");
+                }
+                (name.clone(), document)
             })
             .collect();
         page(&cloud, &project_id, kind.collection(), &query, all)
@@ -422,7 +380,7 @@ async fn change(
     }))
 }
 
-/// The tag is accepted as in the header and as in the body; `*` fits any.
+/// `*` matches any tag.
 fn if_match(cloud: &Cloud, headers: &HeaderMap, found: &Resource) -> Result<(), Response> {
     let Some(given) = headers.get(header::IF_MATCH) else {
         let why = "The If-Match header is missing.";
@@ -432,9 +390,8 @@ fn if_match(cloud: &Cloud, headers: &HeaderMap, found: &Resource) -> Result<(), 
             why,
         ));
     };
-    let given = given.as_bytes();
-    let in_header = cloud.options.entity_tags.in_header(&found.entity_tag);
-    if given == b"*" || given == found.entity_tag.as_bytes() || given == in_header.as_bytes() {
+    let given = String::from_utf8_lossy(given.as_bytes());
+    if given == "*" || cloud.options.entity_tags.takes(&given, &found.entity_tag) {
         return Ok(());
     }
     let why = "The entity tag does not match the current one.";
@@ -548,9 +505,8 @@ fn one(
     let mut response =
         (status, Json(document(cloud, project, kind, name, resource))).into_response();
     let tag = cloud.options.entity_tags.in_header(&resource.entity_tag);
-    if let Ok(tag) = HeaderValue::from_str(&tag)
-        && cloud.options.entity_tags != EntityTags::BodyOnly
-    {
+    // bytes: a test may have set a tag that is not ASCII; one with control characters has no header
+    if let Some(Ok(tag)) = tag.map(|tag| HeaderValue::from_bytes(tag.as_bytes())) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response

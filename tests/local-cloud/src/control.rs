@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use crate::clock::seconds;
 use crate::store::lock;
 use crate::{
-    AppFate, CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, Policy,
-    Serving, TlsSecret,
+    AppFate, CertificateSpec, CloudHandle, Environment, Fault, FaultGuard, Material, Policy, Role,
+    Serving, TimerEvent, TlsSecret,
 };
 
 mod management;
@@ -49,6 +49,7 @@ struct Start {
 pub(crate) fn routes(cloud: CloudHandle) -> Router {
     let project = Router::new()
         .route("/tls_secrets/{name}", get(tls_secret).put(put_tls_secret))
+        .route("/tls_secrets/{name}/entity_tag", put(set_entity_tag))
         .route("/domains/{domain}", put(map_domain))
         .route("/domains/{domain}/serving", put(set_serving))
         .route("/domains/{domain}/instead", put(serve_instead))
@@ -59,7 +60,8 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
         .route("/jobs/{job}/runs", post(submit))
         .route("/jobs/{job}/cron", post(cron))
         .route("/jobs/{job}/kafka", post(kafka))
-        .route("/jobs/{job}/notification", post(notification));
+        .route("/jobs/{job}/notification", post(notification))
+        .route("/jobs/{job}/timer", put(subscribe_to_timer));
     Router::new()
         .route(
             "/world",
@@ -70,11 +72,13 @@ pub(crate) fn routes(cloud: CloudHandle) -> Router {
             get(async |State(desk): State<Desk>| Json(desk.cloud.environment())),
         )
         .route("/urls", get(urls))
+        .route("/projects", post(create_project))
         .route("/secrets", post(issue))
         .route("/secrets/{id}/material", get(material).put(put_material))
         .route("/secrets/{id}/state", put(set_state))
         .route("/secrets/{id}/version_age", put(age_version))
         .route("/rotate", post(rotate))
+        .route("/timer", post(fire_timer))
         .route("/served/{domain}", get(served))
         .route("/clients/{domain}", get(clients))
         .route(
@@ -236,6 +240,14 @@ async fn put_tls_secret(
     .await
 }
 
+async fn set_entity_tag(
+    State(desk): State<Desk>,
+    Path((project, name)): Path<(String, String)>,
+    Json(tag): Json<String>,
+) -> Response {
+    blocking(move || desk.cloud.set_entity_tag(&project, &name, &tag)).await
+}
+
 async fn map_domain(
     State(desk): State<Desk>,
     Path((project, domain)): Path<(String, String)>,
@@ -318,6 +330,25 @@ async fn set_policies(State(desk): State<Desk>, Json(policies): Json<Vec<Policy>
     blocking(move || desk.cloud.set_policies(policies)).await
 }
 
+/// A project that the ready profile may write.
+#[derive(Deserialize)]
+struct NewProject {
+    name: String,
+    region: String,
+}
+
+async fn create_project(State(desk): State<Desk>, Json(new): Json<NewProject>) -> Response {
+    blocking(move || {
+        let project_id = desk.cloud.create_project(&new.name, &new.region);
+        desk.cloud.grant(Policy::CodeEngine {
+            role: Role::Writer,
+            project_id: project_id.clone(),
+        });
+        json!({ "id": project_id })
+    })
+    .await
+}
+
 async fn age_version(
     State(desk): State<Desk>,
     Path(id): Path<String>,
@@ -368,4 +399,20 @@ async fn notification(
     text: String,
 ) -> Response {
     blocking(move || json!({ "name": desk.cloud.fire_notification(&project, &job, &text) })).await
+}
+
+async fn subscribe_to_timer(
+    State(desk): State<Desk>,
+    Path((project, job)): Path<(String, String)>,
+    Json(schedule): Json<String>,
+) -> Response {
+    blocking(move || desk.cloud.subscribe_job_to_timer(&project, &job, &schedule)).await
+}
+
+async fn fire_timer(State(desk): State<Desk>, shape: Option<Json<TimerEvent>>) -> Response {
+    blocking(move || match shape {
+        Some(Json(shape)) => desk.cloud.fire_timer_as(shape),
+        None => desk.cloud.fire_timer(),
+    })
+    .await
 }

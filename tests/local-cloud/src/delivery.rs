@@ -70,7 +70,7 @@ pub(crate) async fn once(
     destination: &Map<String, Value>,
     notification: &Value,
 ) -> Result<Option<String>, Failure> {
-    // Built in; nobody reads the letters here.
+    // Built in; e-mails go nowhere here.
     if destination["type"] == "smtp_ibm" {
         return Ok(None);
     }
@@ -100,7 +100,7 @@ async fn to_job(
         .split(':')
         .collect();
     let (Some(region), Some(project)) = (crn.get(5), crn.get(7)) else {
-        return Err(Failure::new("project_crn is no CRN of a project"));
+        return Err(Failure::new("project_crn is not the CRN of a project"));
     };
     let body = json!({
         "job_name": params["job_name"],
@@ -110,12 +110,13 @@ async fn to_job(
     });
     let uri: Uri = format!("/{region}/v2/projects/{project}/job_runs?version=2025-07-10")
         .parse()
-        .map_err(|_| Failure::new("project_crn makes no path"))?;
+        .map_err(|_| Failure::new("project_crn does not give a valid path"))?;
     let mut request = Request::post(uri.clone())
         .header(header::AUTHORIZATION, format!("Bearer {}", cloud.en_token))
         .header(header::CONTENT_TYPE, "application/json")
         .extension(Arrival {
             connection: None,
+            nth: 1,
             uri,
         })
         .body(Body::from(body.to_string()))
@@ -127,8 +128,8 @@ async fn to_job(
         .oneshot(request)
         .await
         .unwrap_or_else(|never| match never {});
-    if response.extensions().get::<crate::http::Reset>().is_some() {
-        return Err(Failure::new("Code Engine: connection reset"));
+    if response.extensions().get::<crate::http::Ending>().is_some() {
+        return Err(Failure::new("Code Engine: connection ended"));
     }
     let status = response.status();
     let retry_after = seconds(response.headers());
@@ -162,7 +163,7 @@ async fn to_application(
     let url = params["url"].as_str().unwrap_or_default();
     let uri: Uri = url
         .parse()
-        .map_err(|_| Failure::new(format!("{url} is no URL")))?;
+        .map_err(|_| Failure::new(format!("{url} is not a URL")))?;
     let host = uri.host().unwrap_or_default().to_owned();
     if host != "127.0.0.1" && host != "localhost" {
         return Err(Failure::new(format!(

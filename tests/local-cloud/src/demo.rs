@@ -1,9 +1,10 @@
-//! The story for a newcomer: a certificate is rotated, and a moment later a TLS client sees it.
+//! The demo: a certificate is rotated, and a moment later a TLS client sees it. The README shows what
+//! it prints.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use local_cloud::{Attempt, DeliveryOutcome, LocalCloud, Options, Served};
+use local_cloud::{DeliveryOutcome, LocalCloud, Options, Served};
 use serde_json::Value;
 
 use super::{DOMAIN, JOB, TLS_SECRET, seed};
@@ -14,71 +15,77 @@ const PATIENCE: Duration = Duration::from_secs(12);
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     ensure!(
         options.job_program.is_some(),
-        "demo needs --job PATH, the program that is to sync"
+        "demo needs --job PATH, the program that copies the certificate"
     );
-    let began = Instant::now();
     let cloud = LocalCloud::start(options)?;
     let project = cloud.world().project_id;
     let variables = seed(&cloud);
     let secret = variables.get("SECRET_ID").context("SECRET_ID")?;
     say(
-        "cloud",
-        &format!(
-            "IAM, Secrets Manager, Event Notifications, Code Engine on 127.0.0.1 ({} ms)",
-            began.elapsed().as_millis()
-        ),
+        "local cloud",
+        "IAM, Secrets Manager, Event Notifications, Code Engine on 127.0.0.1",
     );
     say(
-        "secrets manager",
-        "public certificate shop-example-com issued for shop.example.com, www.shop.example.com",
+        "Secrets Manager",
+        "certificate shop-example-com for shop.example.com and www.shop.example.com",
     );
     say(
-        "code engine",
-        &format!("TLS secret {TLS_SECRET} holds it, domain {DOMAIN} is mapped to it"),
+        "Code Engine",
+        &format!("TLS secret {TLS_SECRET} has a copy, which {DOMAIN} serves"),
     );
     let before = look(&cloud)?;
 
+    println!();
     cloud.rotate(&[secret]);
     let new_serial = cloud
         .serial(secret)
         .context("the new version has no serial number")?;
     say(
-        "secrets manager",
-        &format!("rotated: new serial {new_serial}"),
+        "Secrets Manager",
+        &format!("rotates; the new certificate is {}", short(&new_serial)),
     );
     let name = follow(&cloud)?;
+
+    println!();
     let run = cloud.wait_job_run(&project, &name, PATIENCE)?;
     let attempt = run.attempts.last().context("the job run has no attempt")?;
-    let report = tell(attempt);
-    let after = look(&cloud)?;
+    let report = attempt
+        .stdout
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .unwrap_or_default();
+    show_report(&report);
+    let status = attempt
+        .exit_code
+        .map_or_else(|| "none".to_owned(), |code| code.to_string());
+    say(
+        "job run",
+        &format!("exit status {status} after {} ms", attempt.duration_ms),
+    );
 
+    println!();
+    let after = look(&cloud)?;
     // the job's own finding, and ours
     let target = &report["targets"][0];
     let probed = &target["served"][0];
     if after.serial == new_serial && probed["state"] == "new" {
-        let (after_write, in_all) = (&probed["after_ms"], &target["rotation_to_served_s"]);
         say(
             "result",
             &format!(
-                "{DOMAIN} serves the new certificate: the job's probe saw it {after_write} ms after the write, {in_all} s after the rotation"
+                "{DOMAIN} serves the new certificate, {} s after the rotation",
+                target["rotation_to_served_s"]
             ),
         );
         return Ok(());
     }
-    for line in attempt
-        .stderr
-        .lines()
-        .rev()
-        .take(10)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rev()
-    {
+    let log: Vec<&str> = attempt.stderr.lines().collect();
+    for line in log.get(log.len().saturating_sub(10)..).unwrap_or_default() {
         say("job log", line);
     }
     match attempt.exit_code {
         Some(0) => bail!(
-            "the job ended well, but {DOMAIN} serves {} (before: {}), and its probe saw {probed}",
+            "the job ended with exit status 0, but {DOMAIN} serves {} (before: {}), and its probe saw {probed}",
             after.serial,
             before.serial
         ),
@@ -93,14 +100,20 @@ fn say(who: &str, what: &str) {
     println!("{who:<16} {what}");
 }
 
+/// The beginning of a serial number, enough to tell two apart.
+fn short(serial: &str) -> String {
+    let bytes: Vec<&str> = serial.split(':').take(4).collect();
+    format!("{}...", bytes.join(":"))
+}
+
 fn look(cloud: &LocalCloud) -> anyhow::Result<Served> {
     let served = cloud.served(DOMAIN)?;
-    let until = served.not_after.date();
     say(
-        "tls handshake",
+        "TLS client",
         &format!(
-            "{DOMAIN} serves serial {}, valid until {until}",
-            served.serial
+            "{DOMAIN} serves {}, valid until {}",
+            short(&served.serial),
+            served.not_after.date()
         ),
     );
     Ok(served)
@@ -115,59 +128,49 @@ fn follow(cloud: &LocalCloud) -> anyhow::Result<String> {
     let topic = delivery.topic.as_deref().unwrap_or("none");
     let destination = delivery.destination.as_deref().unwrap_or("none");
     say("event", &delivery.event_type);
-    say("  topic", topic);
-    say("  destination", destination);
+    say("topic", topic);
+    say("destination", destination);
     match &delivery.outcome {
         DeliveryOutcome::Delivered {
             job_run: Some(name),
         } => {
-            say("  job run", name);
+            say("job run", name);
             Ok(name.clone())
         }
         other => bail!("the event did not start a job run: {other:?}"),
     }
 }
 
-/// The report line's main fields and the exit status; returns the report.
-fn tell(attempt: &Attempt) -> Value {
-    let report: Value = attempt
-        .stdout
-        .lines()
-        .last()
-        .and_then(|line| serde_json::from_str(line).ok())
-        .unwrap_or_default();
-    if let Some(message) = report["message"].as_str() {
-        say("report", message);
+/// The main fields of the report.
+fn show_report(report: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    if let Some(error) = report["error"]["message"].as_str() {
+        say("report", error);
     }
     for target in report["targets"].as_array().into_iter().flatten() {
-        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let serial = |leaf: &Value| short(leaf["serial"].as_str().unwrap_or("nothing"));
         say(
-            "  target",
+            "report",
             &format!(
-                "{}: {}",
+                "TLS secret {}: {}, from {} to {}",
                 text(&target["tls_secret"]),
-                text(&target["action"])
+                text(&target["action"]),
+                serial(&target["from"]),
+                serial(&target["to"])
             ),
         );
-        for (label, field) in [("from", "from"), ("to", "to")] {
-            if let Some(serial) = target[field]["serial"].as_str() {
-                say(&format!("    {label}"), serial);
-            }
-        }
         for served in target["served"].as_array().into_iter().flatten() {
-            let what = format!("{}: {}", text(&served["domain"]), text(&served["state"]));
-            say("    served", &what);
+            let what = format!(
+                "domain {}: {}",
+                text(&served["domain"]),
+                text(&served["state"])
+            );
+            let after = served["after_ms"].as_u64();
+            let after = after.map_or(String::new(), |ms| format!(", {ms} ms after the write"));
+            say("report", &format!("{what}{after}"));
         }
         for finding in target["findings"].as_array().into_iter().flatten() {
-            say("    finding", &text(&finding["message"]));
+            say("report", &format!("finding: {}", text(&finding["message"])));
         }
     }
-    let status = attempt
-        .exit_code
-        .map_or_else(|| "none".to_owned(), |code| code.to_string());
-    say(
-        "exit status",
-        &format!("{status} after {} ms", attempt.duration_ms),
-    );
-    report
 }

@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::{Acceptor, ResolvesServerCertUsingSni};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -29,10 +31,17 @@ pub enum Serving {
     /// For so many handshakes what it served before, then the secret; counted anew at each
     /// replacement.
     AfterHandshakes(u32),
+    /// A handshake that never ends: a byte after each pause.
+    Drip(#[serde(with = "crate::clock::milliseconds")] Duration),
     /// What it served when this was set, for ever.
     Never,
+    /// Nothing: the connection stays open, and nothing is ever sent.
+    Silent,
     /// Nothing: the connection is accepted, and reset once the client has said which name it wants.
     Unreachable,
+    /// The secret's certificate, but the signature of the handshake does not verify, as of somebody
+    /// who has the certificate without its key.
+    WrongKey,
 }
 
 /// What the edge remembers.
@@ -70,9 +79,12 @@ pub(crate) struct Pair {
 }
 
 enum Decision {
+    Drip(Duration),
     Refuse,
     Reset,
     Serve(Pair),
+    ServeWithWrongKey(Pair),
+    Silence,
 }
 
 /// Sets how a mapping serves; `instead` is what it serves then with `Never`. An error says what is
@@ -107,7 +119,7 @@ pub(crate) fn set_serving(
 
 /// Serves all domain mappings on one listener until the runtime ends.
 pub(crate) async fn serve(cloud: Arc<Cloud>, listener: TcpListener) -> anyhow::Result<()> {
-    let config = rustls::ServerConfig::builder_with_provider(ring::default_provider().into())
+    let config = rustls::ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         // of no name: which certificate it is, is decided for each handshake
@@ -152,9 +164,17 @@ async fn converse(
             reset.store(true, Ordering::Relaxed);
             return;
         }
+        Decision::Drip(every) => return drip(started.io, every).await,
+        Decision::Silence => return silence(started.io).await,
         Decision::Refuse => {}
         Decision::Serve(pair) => {
             if let Some(key) = certified_key(&pair) {
+                config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
+            }
+        }
+        Decision::ServeWithWrongKey(pair) => {
+            if let Some(mut key) = certified_key(&pair) {
+                key.key = Arc::new(WrongKey(key.key));
                 config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
             }
         }
@@ -175,6 +195,52 @@ async fn converse(
     );
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
+}
+
+/// The beginning of a ServerHello that never ends, until the client leaves.
+async fn drip(mut socket: Socket, every: Duration) {
+    // record: handshake, TLS 1.2, 16 KiB; message: ServerHello of nearly 64 KiB
+    let record = [22, 3, 3, 64, 0].into_iter();
+    let message = [2, 0, 255, 240].into_iter();
+    for byte in record.chain(message).chain(std::iter::repeat(0)) {
+        tokio::time::sleep(every).await;
+        if socket.write_all(&[byte]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Until the client leaves.
+async fn silence(mut socket: Socket) {
+    let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+}
+
+/// Signs something else than what it is asked to: to a client the same as another key.
+#[derive(Debug)]
+struct WrongKey(Arc<dyn SigningKey>);
+
+impl SigningKey for WrongKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let signer = self.0.choose_scheme(offered)?;
+        Some(Box::new(WrongSigner(signer)))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm()
+    }
+}
+
+#[derive(Debug)]
+struct WrongSigner(Box<dyn Signer>);
+
+impl Signer for WrongSigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.0.sign(&[message, b"!"].concat())
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.0.scheme()
+    }
 }
 
 /// Counted as open until dropped.
@@ -201,7 +267,7 @@ fn certified_key(pair: &Pair) -> Option<CertifiedKey> {
         .collect::<Result<_, _>>()
         .ok()?;
     let key = PrivateKeyDer::from_pem_slice(pair.tls_key.as_bytes()).ok()?;
-    let key = ring::sign::any_supported_type(&key).ok()?;
+    let key = aws_lc_rs::sign::any_supported_type(&key).ok()?;
     Some(CertifiedKey::new(certificates, key))
 }
 
@@ -217,7 +283,10 @@ fn decide(store: &mut Store, domain: &str) -> Decision {
     };
     match ingress.serving {
         Serving::AtOnce => serve(current),
+        Serving::Drip(every) => Decision::Drip(every),
+        Serving::Silent => Decision::Silence,
         Serving::Unreachable => Decision::Reset,
+        Serving::WrongKey => current.map_or(Decision::Refuse, Decision::ServeWithWrongKey),
         Serving::Never => serve(ingress.served.clone()),
         Serving::AfterHandshakes(count) => {
             let Some(current) = current else {

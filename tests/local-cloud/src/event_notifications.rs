@@ -28,6 +28,12 @@ use wire::{Form, document, identify_rules};
 type Answer = Result<Response, Response>;
 type Things = BTreeMap<String, Map<String, Value>>;
 
+/// Type of the source that sends events at set times. IBM documents no word for it.
+pub(crate) const TIMER: &str = "periodic_timer";
+
+/// Of a rule: the times of the Periodic Timer. The two other filters do not count then.
+const SCHEDULE: &str = "event_schedule_filter";
+
 /// Bytes of one notification.
 const NOTIFICATION_LIMIT: usize = 64 * 1024;
 
@@ -237,10 +243,14 @@ fn check(store: &Store, collection: Collection, body: &Map<String, Value>) -> Re
                 .into_iter()
                 .flatten()
             {
-                if !store.sources.contains_key(&text(&source["id"])) {
+                let Some(found) = store.sources.get(&text(&source["id"])) else {
                     return Err(format!("there is no source {}", source["id"]));
-                }
+                };
                 for rule in source["rules"].as_array().into_iter().flatten() {
+                    let schedule = text(&rule[SCHEDULE]["expression"]);
+                    if found["type"] == TIMER && schedule.split_whitespace().count() != 5 {
+                        return Err(format!("{SCHEDULE}.expression needs five fields"));
+                    }
                     for name in ["event_type_filter", "notification_filter"] {
                         filter(rule, name).map_err(|why| format!("{name}: {why}"))?;
                     }
@@ -417,6 +427,28 @@ pub(crate) async fn publish(cloud: &Arc<Cloud>, mut notification: Value) {
     if notification["notification_id"].is_null() {
         notification["notification_id"] = new_id().into();
     }
+    let source = notification["ibmensourceid"].clone();
+    let fits = |rule: &Value| {
+        rule[SCHEDULE].is_null()
+            && ["event_type_filter", "notification_filter"]
+                .iter()
+                .all(|name| filter(rule, name).is_ok_and(|filter| filter.matches(&notification)))
+    };
+    deliver(cloud, source.as_str(), &notification, fits).await;
+}
+
+/// The Periodic Timer comes due for every schedule; nothing of `event` says which source it is.
+pub(crate) async fn tick(cloud: &Arc<Cloud>, timer: &str, event: Value) {
+    deliver(cloud, Some(timer), &event, |rule| !rule[SCHEDULE].is_null()).await;
+}
+
+/// To the destinations of every topic that has an enabled rule for this source that fits.
+async fn deliver(
+    cloud: &Arc<Cloud>,
+    source: Option<&str>,
+    notification: &Value,
+    fits: impl Fn(&Value) -> bool,
+) {
     let text = |field: &str| notification[field].as_str().unwrap_or_default().to_owned();
     let log = |topic: Option<&str>, destination: Option<&str>, outcome, attempts| {
         let delivery = Delivery {
@@ -433,7 +465,10 @@ pub(crate) async fn publish(cloud: &Arc<Cloud>, mut notification: Value) {
         let topics: Vec<_> = store
             .topics
             .values()
-            .filter(|topic| lets_through(topic, &notification))
+            .filter(|topic| {
+                let mut rules = rules(topic, source);
+                rules.any(|rule| rule["enabled"].as_bool().unwrap_or(true) && fits(rule))
+            })
             .cloned()
             .collect();
         let ways: Vec<_> = topics.iter().map(|topic| ways(store, topic)).collect();
@@ -448,29 +483,21 @@ pub(crate) async fn publish(cloud: &Arc<Cloud>, mut notification: Value) {
             log(topic, None, DeliveryOutcome::NoSubscription, 0);
         }
         for destination in ways {
-            let (outcome, attempts) = delivery::deliver(cloud, &destination, &notification).await;
+            let (outcome, attempts) = delivery::deliver(cloud, &destination, notification).await;
             log(topic, destination["name"].as_str(), outcome, attempts);
         }
     }
 }
 
-/// Several rules are alternatives; both filters of one must fit.
-fn lets_through(topic: &Map<String, Value>, notification: &Value) -> bool {
-    let source = &notification["ibmensourceid"];
-    let sources = topic
-        .get("sources")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let mut rules = sources
-        .filter(|found| &found["id"] == source)
-        .flat_map(|found| found["rules"].as_array().into_iter().flatten());
-    rules.any(|rule| {
-        rule["enabled"].as_bool().unwrap_or(true)
-            && ["event_type_filter", "notification_filter"]
-                .iter()
-                .all(|name| filter(rule, name).is_ok_and(|filter| filter.matches(notification)))
-    })
+/// The rules of a topic for one source; they are alternatives.
+fn rules<'t>(
+    topic: &'t Map<String, Value>,
+    source: Option<&str>,
+) -> impl Iterator<Item = &'t Value> {
+    let sources = topic.get("sources").and_then(Value::as_array);
+    let of_source = move |found: &&Value| found["id"].as_str() == source;
+    let sources = sources.into_iter().flatten().filter(of_source);
+    sources.flat_map(|found| found["rules"].as_array().into_iter().flatten())
 }
 
 fn filter(rule: &Value, name: &str) -> Result<Filter, String> {

@@ -1,23 +1,27 @@
 //! Faults per route: harm that happens only when asked, and is over when its guard is dropped.
 //!
-//! Not here: the harmless freedom that is always on (`http`).
+//! Not here: what a fault does (`strike`), the harmless freedom that is always on (`http`).
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::header;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt as _;
+use axum::response::Response;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::http::Reset;
+use crate::Cloud;
+use crate::clock::milliseconds;
 use crate::journal::Service;
-use crate::problems;
 use crate::store::lock;
+
+mod echo;
+mod strike;
+
+pub(crate) use strike::drip;
 
 /// What goes wrong.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,14 +37,34 @@ pub enum FaultKind {
         body: String,
     },
     /// Wait, then go on as usual. Adds to other faults of the same request.
-    Delay(#[serde(deserialize_with = "milliseconds")] Duration),
+    Delay(#[serde(deserialize_with = "milliseconds::deserialize")] Duration),
+    /// The second request on a connection is lost: nothing is done, the connection closes without an
+    /// answer. First requests pass.
+    CloseSecond,
     /// Done and answered as usual, but `bytes` at a time with a pause before each piece.
     Drip {
         /// Size of a piece.
         bytes: usize,
         /// Pause before each piece.
-        #[serde(deserialize_with = "milliseconds")]
+        #[serde(deserialize_with = "milliseconds::deserialize")]
         every: Duration,
+    },
+    /// Done; the body comes byte by byte with this pause before each, and never ends.
+    DripBody(#[serde(deserialize_with = "milliseconds::deserialize")] Duration),
+    /// Nothing is done; the head of an answer comes byte by byte with this pause before each, and
+    /// never ends.
+    DripHead(#[serde(deserialize_with = "milliseconds::deserialize")] Duration),
+    /// This status in the service's own error shape, where every text (`message`, `code`, `trace`,
+    /// further fields) quotes the whole request: its secrets first, then head and body. So does
+    /// the header `X-Transaction-Id`, as far as a header can. Nothing is done.
+    Echo(u16),
+    /// Done; every field of these names, at any depth, holds a secret of the run. A name that does
+    /// not occur is added at the top.
+    EchoIn {
+        /// `name`, `id`, `format`, `entity_tag`, ….
+        fields: Vec<String>,
+        /// What they hold.
+        secret: Quoted,
     },
     /// The request is parked, nothing done, until the guard releases it.
     Hold,
@@ -50,26 +74,39 @@ pub enum FaultKind {
     Huge(u64),
     /// 200 with a page of HTML, as gateways send it; nothing is done.
     NotJson,
+    /// Done; these top-level fields have other values in the answer, whatever their type.
+    Override(Map<String, Value>),
     /// 307 to this URL; nothing is done.
     Redirect(String),
     /// The connection is reset after the effect: done, no answer.
     ResetAfter,
     /// The connection is reset before the effect.
     ResetBefore,
+    /// The request is read and never answered, nothing is done. The connection closes when the
+    /// guard goes.
+    Silent,
     /// This status in the service's own error shape; nothing is done.
     Status(u16),
     /// This status in the service's own error shape, though it was done.
     StatusAfter(u16),
     /// As `Status`, with a `Retry-After` header.
     StatusRetryAfter(u16, String),
+    /// As `Status`, but without a `trace` in the body: it is in the header `X-Transaction-Id`.
+    StatusTransactionId(u16, String),
     /// Done; the answer promises its whole length, half of it comes, then the connection closes.
     Truncated,
     /// Done; these headers and top-level fields are left out of the answer.
     Without(Vec<String>),
 }
 
-fn milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    u64::deserialize(from).map(Duration::from_millis)
+/// A secret that a service should never show.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quoted {
+    /// The private key of the answer, or of the request.
+    Key,
+    /// The access token.
+    Token,
 }
 
 /// A fault and where it strikes.
@@ -141,7 +178,7 @@ impl Fault {
         }
     }
 
-    /// Only for clients that call us by this name: `localhost` or `127.0.0.1` tell two apart.
+    /// Only for clients that call us by this name: `localhost` and `127.0.0.1` distinguish two clients.
     pub fn host(self, name: &str) -> Self {
         Self {
             host: Some(name.to_owned()),
@@ -155,6 +192,7 @@ impl Fault {
         self.route
             .as_deref()
             .is_none_or(|wanted| Some(wanted) == route)
+            && (!matches!(self.kind, FaultKind::CloseSecond) || !is_first(request))
             && self.service.is_none_or(|wanted| wanted == service)
             && self
                 .path_contains
@@ -165,6 +203,12 @@ impl Fault {
                 .as_deref()
                 .is_none_or(|name| host().is_some_and(|host| host.split(':').next() == Some(name)))
     }
+}
+
+/// The first request of its connection; calls inside the cloud are that, too.
+fn is_first(request: &Request) -> bool {
+    let arrival = request.extensions().get::<crate::http::Arrival>();
+    arrival.is_none_or(|arrival| arrival.nth == 1)
 }
 
 struct Active {
@@ -244,16 +288,31 @@ impl FaultGuard {
 
     /// Waits until at least `count` requests have been parked here in all.
     pub fn wait_parked(&self, count: u32, timeout: Duration) -> anyhow::Result<()> {
+        self.wait("parked", |counts| counts.parked, count, timeout)
+    }
+
+    /// Waits until it has struck at least `count` requests.
+    pub fn wait_struck(&self, count: u32, timeout: Duration) -> anyhow::Result<()> {
+        self.wait("struck", |counts| counts.struck, count, timeout)
+    }
+
+    fn wait(
+        &self,
+        what: &str,
+        of: fn(&Counts) -> u32,
+        count: u32,
+        timeout: Duration,
+    ) -> anyhow::Result<()> {
         let counts = lock(&self.active.counts);
         let (counts, timed_out) = self
             .active
             .changed
-            .wait_timeout_while(counts, timeout, |counts| counts.parked < count)
+            .wait_timeout_while(counts, timeout, |counts| of(counts) < count)
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         anyhow::ensure!(
             !timed_out.timed_out(),
-            "{} of {count} requests parked at {:?} within {timeout:?}",
-            counts.parked,
+            "{} of {count} requests {what} at {:?} within {timeout:?}",
+            of(&counts),
             self.active.fault.route,
         );
         Ok(())
@@ -277,14 +336,9 @@ impl Drop for FaultGuard {
 pub(crate) struct Shaped;
 
 /// Runs one request under the faults that strike it.
-pub(crate) async fn run(
-    faults: &Faults,
-    service: Service,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn run(cloud: &Cloud, service: Service, request: Request, next: Next) -> Response {
     let route = crate::http::route_of(&request);
-    let striking = faults.strike(service, route.as_deref(), &request);
+    let striking = cloud.faults.strike(service, route.as_deref(), &request);
     let mut worst = None;
     for active in striking {
         match &active.fault.kind {
@@ -294,153 +348,6 @@ pub(crate) async fn run(
     }
     match worst {
         None => next.run(request).await,
-        Some(active) => strike(&active, service, request, next).await,
+        Some(active) => strike::strike(cloud, &active, service, request, next).await,
     }
-}
-
-async fn strike(active: &Active, service: Service, request: Request, next: Next) -> Response {
-    let request = heard(request).await;
-    match &active.fault.kind {
-        FaultKind::Answer {
-            status,
-            content_type,
-            body,
-        } => {
-            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
-            (
-                status,
-                [(header::CONTENT_TYPE, content_type.clone())],
-                body.clone(),
-            )
-                .into_response()
-        }
-        FaultKind::Delay(_) => next.run(request).await,
-        FaultKind::Drip { bytes, every } => drip(next.run(request).await, *bytes, *every).await,
-        FaultKind::Hold => {
-            park(active).await;
-            next.run(request).await
-        }
-        FaultKind::HoldAnswer => {
-            let response = next.run(request).await;
-            park(active).await;
-            response
-        }
-        FaultKind::Huge(bytes) => {
-            let mut response = huge(*bytes);
-            response.extensions_mut().insert(Shaped);
-            response
-        }
-        FaultKind::NotJson => {
-            let page = "<html><head><title>Welcome</title></head><body>gateway</body></html>";
-            ([(header::CONTENT_TYPE, "text/html")], page).into_response()
-        }
-        FaultKind::Redirect(url) => (
-            StatusCode::TEMPORARY_REDIRECT,
-            [(header::LOCATION, url.clone())],
-        )
-            .into_response(),
-        FaultKind::ResetAfter => {
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(Reset);
-            response
-        }
-        FaultKind::ResetBefore => {
-            let mut response = StatusCode::OK.into_response();
-            response.extensions_mut().insert(Reset);
-            response
-        }
-        FaultKind::Status(status) => problems::of(service, *status),
-        FaultKind::StatusAfter(status) => {
-            drop(next.run(request).await);
-            problems::of(service, *status)
-        }
-        FaultKind::StatusRetryAfter(status, after) => {
-            let mut response = problems::of(service, *status);
-            if let Ok(value) = HeaderValue::from_str(after) {
-                response.headers_mut().insert(header::RETRY_AFTER, value);
-            }
-            response
-        }
-        FaultKind::Truncated => {
-            let (mut parts, whole) = pieces(next.run(request).await, usize::MAX).await;
-            let whole = whole.into_iter().next().unwrap_or_default();
-            parts
-                .headers
-                .insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-            let half = whole.slice(..whole.len() / 2);
-            // hyper sends what it has only when the body pauses.
-            let cut = futures_util::stream::once(async {
-                tokio::task::yield_now().await;
-                Err(std::io::Error::other("truncated by a fault"))
-            });
-            let body = Body::from_stream(futures_util::stream::iter([Ok(half)]).chain(cut));
-            let mut response = Response::from_parts(parts, body);
-            response.extensions_mut().insert(Shaped);
-            response
-        }
-        FaultKind::Without(names) => without(next.run(request).await, names).await,
-    }
-}
-
-/// The answer in pieces, with a pause before each.
-pub(crate) async fn drip(response: Response, bytes: usize, every: Duration) -> Response {
-    let (parts, pieces) = pieces(response, bytes).await;
-    let slow = futures_util::stream::iter(pieces).then(move |piece| async move {
-        tokio::time::sleep(every).await;
-        Ok::<_, std::io::Error>(piece)
-    });
-    Response::from_parts(parts, Body::from_stream(slow))
-}
-
-/// The request with its body read: who answers before that, and closes, may never be heard.
-async fn heard(request: Request) -> Request {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    Request::from_parts(parts, Body::from(body))
-}
-
-async fn park(active: &Active) {
-    let mut released = active.released.subscribe();
-    lock(&active.counts).parked += 1;
-    active.changed.notify_all();
-    // An error means that the guard is gone, which releases too.
-    let _ = released.wait_for(|released| *released).await;
-}
-
-async fn pieces(response: Response, bytes: usize) -> (axum::http::response::Parts, Vec<Bytes>) {
-    let (mut parts, body) = response.into_parts();
-    let whole = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    parts.headers.remove(header::CONTENT_LENGTH);
-    let pieces = whole
-        .chunks(bytes.max(1))
-        .map(|piece| whole.slice_ref(piece))
-        .collect();
-    (parts, pieces)
-}
-
-fn huge(bytes: u64) -> Response {
-    const PIECE: &[u8] = &[b'x'; 16 * 1024];
-    let count = bytes / 16_384 + 1;
-    let middle = (0..count).map(|_| Bytes::from_static(PIECE));
-    let whole = std::iter::once(Bytes::from_static(b"{\"padding\":\""))
-        .chain(middle)
-        .chain(std::iter::once(Bytes::from_static(b"\"}")))
-        .map(Ok::<_, std::io::Error>);
-    let body = Body::from_stream(futures_util::stream::iter(whole));
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-async fn without(response: Response, names: &[String]) -> Response {
-    let (mut parts, whole) = pieces(response, usize::MAX).await;
-    for name in names {
-        parts.headers.remove(name.as_str());
-    }
-    let whole = whole.into_iter().next().unwrap_or_default();
-    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&whole) else {
-        return Response::from_parts(parts, Body::from(whole));
-    };
-    if let Some(fields) = value.as_object_mut() {
-        fields.retain(|name, _| !names.contains(name));
-    }
-    Response::from_parts(parts, Body::from(value.to_string()))
 }

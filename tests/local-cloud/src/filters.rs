@@ -2,7 +2,7 @@
 //!
 //! The paths themselves are RFC 9535; IBM's dialect differs in two places, which are rewritten:
 //! `=~` inside `?()` is `search()`, and `not(…)` is `!(…)`. What IBM leaves open is decided so:
-//! a comparison is true if any node of a path fits it, `!=` if none is equal; a path that stands
+//! a comparison is true if any node of a path fits it, `!=` if none is equal; a path
 //! alone is true if it finds anything; `=~` is not anchored.
 
 use regex::Regex;
@@ -194,7 +194,7 @@ impl<'t> Parser<'t> {
         let Some((text, operator)) = operator else {
             return match left {
                 Operand::Path(path) => Ok(Expression::Exists(path)),
-                Operand::Literal(_) => Err("a literal stands alone".into()),
+                Operand::Literal(_) => Err("a literal without an operator".into()),
             };
         };
         self.take(text);

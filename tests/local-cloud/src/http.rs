@@ -1,12 +1,12 @@
 //! Connections: the accept loop, HTTP or HTTPS, reset on demand, the journal's and the faults'
 //! place in front of every route, and the harmless freedom that IBM has: chunked bodies now and
-//! then, header names in another case, a field that nobody knows.
+//! then, header names in another case, an undocumented field.
 //!
 //! Not here: any route.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -27,19 +27,29 @@ use crate::Cloud;
 use crate::faults;
 use crate::journal::Service;
 use crate::problems;
+use crate::store::lock;
 
 /// How a request came in; an extension of it.
 #[derive(Clone)]
 pub(crate) struct Arrival {
     /// Number of the connection; `None` for calls inside the cloud.
     pub(crate) connection: Option<u64>,
+    /// Which request of its connection this is, from 1.
+    pub(crate) nth: u64,
     /// The URI as sent, before Code Engine takes a region off.
     pub(crate) uri: Uri,
 }
 
-/// An extension of a response: do not send it, reset the connection.
-#[derive(Clone)]
-pub(crate) struct Reset;
+/// An extension of a response: do not send it, but end the connection like this.
+#[derive(Clone, Copy)]
+pub(crate) enum Ending {
+    /// Close it.
+    Close,
+    /// Send the head of an answer that never ends, one byte after each pause.
+    DripHead(Duration),
+    /// Reset it.
+    Reset,
+}
 
 /// Method and path template.
 pub(crate) fn route_of(request: &Request) -> Option<String> {
@@ -57,7 +67,7 @@ pub(crate) fn fronted(cloud: &Arc<Cloud>, service: Service, router: Router) -> R
         .layer(axum::middleware::from_fn_with_state(state, front))
 }
 
-/// A refusal of axum's own (a body that is no JSON, say) in the service's error shape.
+/// A refusal of axum's own (of a body that is not JSON, say) in the service's error shape.
 fn in_shape(service: Service, response: Response) -> Response {
     let text = response.headers().get(header::CONTENT_TYPE);
     let own = text.is_some_and(|text| text.as_bytes().starts_with(b"text/plain"));
@@ -74,8 +84,8 @@ async fn front(
     next: Next,
 ) -> Response {
     let sequence = cloud.journal.open(service, &request);
-    let mut response = faults::run(&cloud.faults, service, request, next).await;
-    if response.extensions().get::<Reset>().is_none() {
+    let mut response = faults::run(&cloud, service, request, next).await;
+    if response.extensions().get::<Ending>().is_none() {
         cloud.journal.close(sequence, response.status().as_u16());
     }
     // HTTP/1.1 leaves the framing to the server.
@@ -121,13 +131,17 @@ async fn converse<S>(stream: S, number: u64, reset: Arc<AtomicBool>, router: Rou
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let requests = Arc::new(AtomicU64::new(0));
+    let ending = Arc::new(Mutex::new(None));
     let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let (router, reset) = (router.clone(), reset.clone());
-        async move {
+        let (router, ending) = (router.clone(), ending.clone());
+        let nth = requests.fetch_add(1, Ordering::Relaxed) + 1;
+        Box::pin(async move {
             let mut request = request.map(Body::new);
             let uri = request.uri().clone();
             request.extensions_mut().insert(Arrival {
                 connection: Some(number),
+                nth,
                 uri,
             });
             crate::code_engine::take_region_off(&mut request);
@@ -135,18 +149,37 @@ where
                 .oneshot(request)
                 .await
                 .unwrap_or_else(|never| match never {});
-            if response.extensions().get::<Reset>().is_some() {
-                reset.store(true, Ordering::Relaxed);
-                return Err(std::io::Error::other("reset by a fault"));
+            if let Some(wanted) = response.extensions().get::<Ending>() {
+                *lock(&ending) = Some(*wanted);
+                return Err(std::io::Error::other("ended by a fault"));
             }
             Ok(response)
-        }
+        })
     });
-    // The client sees what went wrong; here is nobody to tell.
-    let _ = hyper::server::conn::http1::Builder::new()
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .title_case_headers(number.is_multiple_of(2))
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    // The client sees what went wrong; there is nothing to do here.
+    let served = std::future::poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    let mut stream = connection.into_parts().io.into_inner();
+    let ending = *lock(&ending);
+    match ending {
+        Some(Ending::DripHead(every)) => drip_head(&mut stream, every).await,
+        Some(Ending::Reset) => reset.store(true, Ordering::Relaxed),
+        None if served.is_err() => {}
+        None | Some(Ending::Close) => drop(stream.shutdown().await),
+    }
+}
+
+/// Until the client leaves.
+async fn drip_head(stream: &mut (impl AsyncWrite + Unpin), every: Duration) {
+    let endless = std::iter::repeat(b"x-drip: drip\r\n").flatten();
+    for byte in b"HTTP/1.1 200 OK\r\n".iter().chain(endless) {
+        tokio::time::sleep(every).await;
+        if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// A TCP stream that is reset instead of closed if `reset` says so.

@@ -30,7 +30,7 @@ pub(crate) const OBJECT_LIMIT: usize = 10 * 1024;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// A call of the API: by hand.
+    /// A call of the API, made manually.
     Api,
     /// A cron subscription.
     Cron,
@@ -59,7 +59,7 @@ pub struct Attempt {
     pub duration_ms: u64,
 }
 
-/// A job run as it stands.
+/// The state of a job run.
 #[derive(Clone, Debug, Serialize)]
 pub struct JobRun {
     /// Its name.
@@ -267,7 +267,7 @@ pub(crate) fn submit(
         let file = cloud.directory.path().join(format!("token-{}", new_id()));
         std::fs::write(&file, token)
             .map_err(|error| (500, "internal_error", format!("token file: {error}")))?;
-        // The one deviation: the real path belongs to the workstation's root.
+        // The one deviation: only root could create the real path on this machine.
         environment.insert("CR_TOKEN_FILENAME".into(), file.display().to_string());
     }
     let pending = || Index {

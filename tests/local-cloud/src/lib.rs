@@ -14,7 +14,7 @@
 //! # }
 //! ```
 //!
-//! Where a line belongs: each service's paths, headers and field names in the file of its name;
+//! Where things are: each service's paths, headers and field names in the file of its name;
 //! its refusals in `problems`; state in `store`; harm in `faults`. Nothing here knows the program
 //! under test, and no type is shared with it: else a typo would agree with itself.
 #![allow(
@@ -23,7 +23,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a stand-in for tests: a broken invariant shall stop the test, loudly"
+    reason = "a stand-in for tests: a broken invariant should stop the test, loudly"
 )]
 #![allow(
     clippy::result_large_err,
@@ -71,10 +71,10 @@ mod world;
 pub use authority::{Authority, CertificateSpec, KeyKind, Material, SecretType};
 pub use code_engine::apps::AppFate;
 pub use domains::Serving;
-pub use faults::{Fault, FaultGuard, FaultKind};
+pub use faults::{Fault, FaultGuard, FaultKind, Quoted};
 pub use job_runs::{Attempt, JobRun, Trigger};
 pub use journal::{Entry, Service};
-pub use library::{CronSubscription, JobSettings, Served, TlsSecret};
+pub use library::{CronSubscription, JobSettings, Served, TimerEvent, TlsSecret};
 pub use store::{Action, Delivery, DeliveryOutcome, Link, Policy, Role};
 pub use world::World;
 
@@ -89,13 +89,16 @@ pub struct Options {
     pub secret_id_as_crn: bool,
     /// Home region: of the ready world, and of paths without a region in front.
     pub region: String,
-    /// How Code Engine tells entity tags.
+    /// Entity tags are digits only, as in every sample of IBM; `false`: also letters and dashes,
+    /// which the documented pattern allows.
+    pub digit_tags: bool,
+    /// Where Code Engine shows entity tags, and in which form.
     pub entity_tags: EntityTags,
     /// Code Engine's status for a stale entity tag: 412 or 409.
     pub conflict_status: u16,
     /// Code Engine's status for a missing `If-Match`: 428 or 400.
     pub missing_if_match_status: u16,
-    /// A PATCH of an app that changes nothing makes a revision all the same.
+    /// A PATCH of an app that changes nothing makes a revision, too.
     pub noop_patch_makes_revision: bool,
     /// An app's answer to PATCH, and the next read, show the status of before.
     pub revisions_lag: bool,
@@ -116,8 +119,12 @@ pub struct Options {
     pub cname_target: String,
     /// Secrets Manager sends the fields that its SDK marks optional and that carry no payload.
     pub optional_fields: bool,
+    /// Code Engine's lists of secrets show their `data`.
+    pub data_in_lists: bool,
     /// Every answer comes in pieces with pauses.
     pub slow_bodies: bool,
+    /// What a job gets from the Periodic Timer.
+    pub timer_event: TimerEvent,
 }
 
 impl Default for Options {
@@ -127,6 +134,7 @@ impl Default for Options {
             job_program: None,
             secret_id_as_crn: true,
             region: "eu-de".into(),
+            digit_tags: true,
             entity_tags: EntityTags::Quoted,
             conflict_status: 412,
             missing_if_match_status: 428,
@@ -140,7 +148,9 @@ impl Default for Options {
             job_run_limit: Some(100),
             cname_target: "127.0.0.1".into(),
             optional_fields: true,
+            data_in_lists: true,
             slow_bodies: false,
+            timer_event: TimerEvent::CloudEvent,
         }
     }
 }
@@ -155,10 +165,15 @@ impl Options {
             EntityTags::Quoted,
             EntityTags::Weak,
             EntityTags::BodyOnly,
+            EntityTags::Weakened,
+            EntityTags::EmptyHeader,
         ];
-        let choice = usize::try_from((seed >> 8) % 4).unwrap_or_default();
+        let pick = |n: u32, among: usize| usize::try_from(seed >> n).unwrap_or_default() % among;
         Self {
-            entity_tags: tags[choice],
+            digit_tags: bit(12),
+            entity_tags: tags[pick(13, tags.len())],
+            data_in_lists: bit(9),
+            timer_event: TimerEvent::ALL[pick(16, TimerEvent::ALL.len())],
             conflict_status: if bit(0) { 409 } else { 412 },
             missing_if_match_status: if bit(1) { 400 } else { 428 },
             secret_id_as_crn: bit(2),
@@ -173,28 +188,46 @@ impl Options {
     }
 }
 
-/// How Code Engine tells the entity tag of a resource.
+/// Where Code Engine shows the entity tag of a resource, and in which form. `If-Match` takes the
+/// tag of the header and that of the body, each as it came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EntityTags {
-    /// Header `1000007926-1a2b`, the same in the body.
+    /// Header `1000007926`, the same in the body.
     Bare,
     /// No header, only `entity_tag` in the body.
     BodyOnly,
+    /// An empty header, `1000007926` in the body.
+    EmptyHeader,
     /// A quoted header, no `entity_tag` in the body: IBM's SDKs refuse that, so no hostile cloud.
     HeaderOnly,
-    /// Header `"1000007926-1a2b"`, bare in the body.
+    /// Header `"1000007926"`, bare in the body.
     Quoted,
-    /// Header `W/"1000007926-1a2b"`, bare in the body.
+    /// Header `W/"1000007926"`, bare in the body.
     Weak,
+    /// As `Weak`, but a weak tag in `If-Match` never matches (RFC 9110, 13.1.1): a gateway in front
+    /// weakened the header, and Code Engine compares strongly.
+    Weakened,
 }
 
 impl EntityTags {
-    fn in_header(self, tag: &str) -> String {
+    /// The text of the header; `None`: there is none.
+    fn in_header(self, tag: &str) -> Option<String> {
         match self {
-            Self::Bare | Self::BodyOnly => tag.to_owned(),
-            Self::HeaderOnly | Self::Quoted => format!("\"{tag}\""),
-            Self::Weak => format!("W/\"{tag}\""),
+            Self::BodyOnly => None,
+            Self::EmptyHeader => Some(String::new()),
+            Self::Bare => Some(tag.to_owned()),
+            Self::HeaderOnly | Self::Quoted => Some(format!("\"{tag}\"")),
+            Self::Weak | Self::Weakened => Some(format!("W/\"{tag}\"")),
         }
+    }
+
+    /// May `If-Match` hold this tag?
+    fn takes(self, given: &str, tag: &str) -> bool {
+        given == tag
+            || match self {
+                Self::Weakened => given == format!("\"{tag}\""),
+                _ => self.in_header(tag).is_some_and(|header| header == given),
+            }
     }
 }
 
@@ -434,7 +467,7 @@ async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle
 
 fn server_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let (chain, key) = authority.transport_identity()?;
-    let provider = rustls::crypto::ring::default_provider().into();
+    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -449,7 +482,7 @@ fn client_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ClientConfig>
     roots.add(CertificateDer::from_pem_slice(
         authority.transport().as_bytes(),
     )?)?;
-    let provider = rustls::crypto::ring::default_provider().into();
+    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)

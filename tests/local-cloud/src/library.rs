@@ -14,11 +14,13 @@ mod cron;
 mod edge;
 mod secrets_manager;
 mod state;
+mod timer;
 mod triggers;
 
 pub use code_engine::{JobSettings, TlsSecret};
 pub use cron::CronSubscription;
 pub use edge::Served;
+pub use timer::TimerEvent;
 
 /// Where it is, and what there is.
 impl CloudHandle {

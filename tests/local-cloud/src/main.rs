@@ -1,6 +1,6 @@
-//! The local cloud as a program: `serve` until a signal, `demo` tells the story once.
+//! The local cloud as a program: `serve` until a signal, `demo` shows one rotation.
 //!
-//! Standard output: what is asked for (variables, the story). Standard error: why it did not work.
+//! Standard output: the variables, or the steps of the demo. Standard error: what went wrong.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -11,6 +11,7 @@
     reason = "an absent field of a JSON value is null, no panic"
 )]
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,8 +29,8 @@ A small IBM Cloud on 127.0.0.1 for tests and demonstrations.
                                rotate a certificate and watch the job deploy it
 
   --job PATH       the program that job runs execute
-  --http           HTTP instead of HTTPS with an own CA
-  --hostile SEED   use the freedom that IBM's documents leave; a number";
+  --http           HTTP instead of HTTPS with a CA of its own
+  --hostile SEED   unusual behaviour that IBM's documents allow, chosen by this number";
 
 /// Names in the seeded world.
 const DOMAIN: &str = "shop.example.com";
@@ -81,6 +82,7 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
             println!("{HELP}");
             Ok(())
         }
+        "" => bail!("a command is missing\n\n{HELP}"),
         other => bail!("unknown command {other:?}\n\n{HELP}"),
     }
 }
@@ -92,6 +94,9 @@ fn serve(options: Options) -> anyhow::Result<()> {
         println!("export {name}='{value}'");
     }
     println!("export LOCAL_CLOUD_CONTROL_URL='{}'", cloud.control_url());
+    if std::io::stdout().is_terminal() {
+        eprintln!("# The cloud runs until Ctrl-C. Paste these lines into another shell.");
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

@@ -25,7 +25,7 @@ pub(crate) fn iam(status: u16, code: &str, message: &str, details: &str) -> Resp
         "errorMessage": message,
         "errorDetails": details,
         "context": {
-            "requestId": format!("bG9jYWwtY2xvdWQ-{}", uuid::Uuid::new_v4().simple()),
+            "requestId": format!("aWFt-{}", uuid::Uuid::new_v4().simple()),
             "requestType": "incoming.Identity_Token",
             "url": "https://iam.cloud.ibm.com",
             "startTime": moment,
@@ -48,6 +48,9 @@ pub(crate) fn secrets_manager(status: u16, code: &str, message: &str) -> Respons
     answer(status, body)
 }
 
+/// What Code Engine sends with every error, in addition to `trace` in the body.
+pub(crate) const TRANSACTION_ID: &str = "x-transaction-id";
+
 /// Code Engine: like Secrets Manager's, with its own form of `trace`.
 pub(crate) fn code_engine(status: u16, code: &str, message: &str) -> Response {
     let body = json!({
@@ -55,7 +58,8 @@ pub(crate) fn code_engine(status: u16, code: &str, message: &str) -> Response {
         "trace": format!("codeengine-api-{}", uuid::Uuid::new_v4().simple()),
         "status_code": status,
     });
-    answer(status, body)
+    let id = uuid::Uuid::new_v4().to_string();
+    ([(TRANSACTION_ID, id)], answer(status, body)).into_response()
 }
 
 /// Event Notifications: IBM's generic contract with `more_info`.

@@ -2,6 +2,8 @@
 
 /// IAM: a token.
 pub const TOKEN: &str = "POST /identity/token";
+/// Secrets Manager: all secrets, without their payload.
+pub const LIST_SECRETS: &str = "GET /api/v2/secrets";
 /// Secrets Manager: a secret with its payload.
 pub const READ_SECRET: &str = "GET /api/v2/secrets/{id}";
 /// Secrets Manager: a secret without its payload.
@@ -10,6 +12,8 @@ pub const READ_SECRET_METADATA: &str = "GET /api/v2/secrets/{id}/metadata";
 pub const READ_VERSION: &str = "GET /api/v2/secrets/{id}/versions/{version}";
 /// Secrets Manager: one version without its payload.
 pub const READ_VERSION_METADATA: &str = "GET /api/v2/secrets/{id}/versions/{version}/metadata";
+/// Code Engine: all secrets of a project, of every format.
+pub const LIST_TLS_SECRETS: &str = "GET /v2/projects/{project_id}/secrets";
 /// Code Engine: a secret.
 pub const READ_TLS_SECRET: &str = "GET /v2/projects/{project_id}/secrets/{name}";
 /// Code Engine: replace a secret.

@@ -2,10 +2,9 @@
 //!
 //! Not here: how certificates are made (`authority`), versions and states (`store`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -21,6 +20,7 @@ use crate::iam;
 use crate::problems::secrets_manager as problem;
 use crate::store::{Group, Identity, Secret, Store, Wish, new_id};
 
+mod list;
 mod versions;
 mod wire;
 
@@ -34,7 +34,7 @@ type Answer = Result<Response, Response>;
 
 pub(crate) fn routes(cloud: Arc<Cloud>) -> Router {
     let api = Router::new()
-        .route("/secrets", get(list).post(create))
+        .route("/secrets", get(list::list).post(create))
         .route("/secrets/{id}", get(read).delete(delete))
         .route("/secrets/{id}/metadata", get(metadata))
         .route("/secrets/{id}/versions", get(versions).post(create_version))
@@ -86,6 +86,18 @@ fn allow(store: &Store, identity: &Identity, wish: Wish<'_>) -> Result<(), Respo
     ))
 }
 
+/// May the identity do anything at all here?
+fn instance(store: &Store, identity: &Identity) -> Result<(), Response> {
+    if store.knows_instance(identity) {
+        return Ok(());
+    }
+    Err(problem(
+        403,
+        "forbidden",
+        "The identity has no policy on this instance",
+    ))
+}
+
 /// What of a secret somebody wants to see.
 enum Part {
     Metadata,
@@ -100,13 +112,7 @@ fn find<'s>(
     part: Part,
 ) -> Result<&'s Secret, Response> {
     let identity = holder(store, headers)?;
-    if !store.knows_instance(&identity) {
-        return Err(problem(
-            403,
-            "forbidden",
-            "The identity has no policy on this instance",
-        ));
-    }
+    instance(store, &identity)?;
     if uuid::Uuid::try_parse(id).is_err() {
         return Err(problem(400, "bad_request", "The secret id is not a UUID"));
     }
@@ -195,59 +201,6 @@ async fn metadata(
     answered(cloud.update(|store| {
         let secret = find(store, &headers, &id, Part::Metadata)?;
         Ok(Json(described(&cloud, store, secret)).into_response())
-    }))
-}
-
-async fn list(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Query(query): Query<BTreeMap<String, String>>,
-) -> Response {
-    answered(cloud.update(|store| {
-        let identity = holder(store, &headers)?;
-        let number = |name: &str, default: usize| {
-            query.get(name).map_or(Ok(default), |text| {
-                text.parse()
-                    .map_err(|_| problem(400, "bad_request", &format!("{name} is not a number")))
-            })
-        };
-        let (limit, offset) = (number("limit", 200)?, number("offset", 0)?);
-        if !(1..=1000).contains(&limit) {
-            return Err(problem(400, "bad_request", "limit must be 1 to 1000"));
-        }
-        let among = |name: &str, value: &str| {
-            query.get(name).is_none_or(|list| list.split(',').any(|one| one == value))
-        };
-        let search = query.get("search").map(String::as_str).unwrap_or_default();
-        let found: Vec<_> = store
-            .secrets
-            .values()
-            .filter(|s| store.permits(&identity, Wish::ReadMetadata(&s.secret_group_id)))
-            .filter(|s| among("groups", &s.secret_group_id))
-            .filter(|s| among("secret_types", s.secret_type.as_str()))
-            .filter(|s| [&s.id, &s.name, &s.description].iter().any(|t| t.contains(search)))
-            .collect();
-        let page: Vec<_> =
-            found.iter().skip(offset).take(limit).map(|s| described(&cloud, store, s)).collect();
-        let base = cloud.addresses.secrets_manager();
-        let href = |offset: usize| {
-            json!({ "href": format!("{base}/api/v2/secrets?limit={limit}&offset={offset}") })
-        };
-        let mut body = json!({
-            "total_count": found.len(),
-            "limit": limit,
-            "offset": offset,
-            "first": href(0),
-            "last": href(found.len().saturating_sub(1) / limit * limit),
-            "secrets": page,
-        });
-        if offset + limit < found.len() {
-            body["next"] = href(offset + limit);
-        }
-        if offset > 0 {
-            body["previous"] = href(offset.saturating_sub(limit));
-        }
-        Ok(Json(body).into_response())
     }))
 }
 

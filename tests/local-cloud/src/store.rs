@@ -55,6 +55,8 @@ pub(crate) struct Store {
     // Code Engine
     pub(crate) projects: BTreeMap<String, Project>,
     pub(crate) edge: crate::domains::Edge,
+    /// Entity tags without letters and dashes.
+    pub(crate) digit_tags: bool,
     pub(crate) last_tag: u64,
     /// Every key, token and API key that was ever in use.
     pub(crate) in_use: BTreeSet<String>,
@@ -98,7 +100,7 @@ pub enum Role {
 pub enum Action {
     /// `codeengine.tenant.read`: the project itself.
     ReadProject,
-    /// `codeengine.tenant.entities.read`: whatever stands in it.
+    /// `codeengine.tenant.entities.read`: everything in it.
     ReadEntities,
     /// `codeengine.tenant.entities.update`: PUT and PATCH, but neither create nor delete.
     UpdateEntities,
@@ -219,12 +221,13 @@ impl Store {
 
     pub(crate) fn next_tag(&mut self) -> String {
         self.last_tag += 1;
-        // Opaque: neither a number that counts nor a digest.
-        format!(
-            "{}-{:x}",
-            1_000_000_007 + self.last_tag * 7919,
-            rand::random::<u16>()
-        )
+        // Opaque: not a digest, and not counting in a way that somebody could guess.
+        let number = 1_000_000_007 + self.last_tag * 7919 + u64::from(rand::random::<u16>() % 7919);
+        if self.digit_tags {
+            number.to_string()
+        } else {
+            format!("{number}-{:x}", rand::random::<u16>())
+        }
     }
 
     pub(crate) fn project_crn(&self, project: &Project) -> String {

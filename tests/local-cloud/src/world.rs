@@ -1,4 +1,4 @@
-//! The ready world that stands at start: account, instances, project, trusted profile, API key.
+//! What exists at start: account, instances, project, trusted profile, API key.
 
 use std::path::{Path, PathBuf};
 
@@ -70,6 +70,7 @@ pub(crate) fn found(
     store.account_id = account_id.clone();
     store.resource_group_id = new_id().replace('-', "");
     store.token_lifetime = 3600;
+    store.digit_tags = options.digit_tags;
     store.instance_crn = crn("secrets-manager", &instance_id);
     store.instance_id = instance_id;
     store.instance_region = region.clone();

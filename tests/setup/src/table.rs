@@ -81,7 +81,7 @@ pub fn has_flag(command: &str, flag: &str) -> bool {
         || find(command).is_some_and(|(_, flags)| flags.contains(&format!("\"{flag}\"")))
 }
 
-/// Reads a command line; `is_switch` tells which flags of a command take no value.
+/// Reads a command line; `is_switch` says which flags of a command take no value.
 ///
 /// # Errors
 /// A word or a flag that the table does not list, or a flag without its value.

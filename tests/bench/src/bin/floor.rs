@@ -117,7 +117,7 @@ fn agent(ca_file: &str) -> anyhow::Result<Agent> {
     }
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .build();
     Ok(Agent::config_builder()
         .tls_config(tls)

@@ -126,7 +126,7 @@ fn revision(app: &str, number: u32) -> String {
     format!("{app}-{number:05}")
 }
 
-/// What makes a revision when it changes: all but what Code Engine tells itself.
+/// What makes a revision when it changes: all fields but those that Code Engine sets.
 pub(super) fn template(fields: &Map<String, Value>) -> Map<String, Value> {
     let mut template = fields.clone();
     template.retain(|name, _| !name.starts_with("status"));

@@ -1,4 +1,4 @@
-//! IAM's management of trusted profiles beside the world's own.
+//! IAM's management of trusted profiles besides the world's own.
 
 use crate::CloudHandle;
 use crate::store::{Link, Policy, Profile};

@@ -1,13 +1,15 @@
-//! Projects and what stands in them.
+//! Projects and their contents.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::triggers::literals;
-use crate::store::{Kind, Project};
+use crate::store::{Kind, Project, Store};
 use crate::{AppFate, CloudHandle, Environment, Serving, code_engine, domains, world};
 
-/// A TLS secret of Code Engine as it stands.
+/// The current state of a TLS secret.
 #[derive(Clone, Eq, PartialEq, Serialize)]
 pub struct TlsSecret {
     /// `data.tls_cert`.
@@ -22,6 +24,22 @@ pub struct TlsSecret {
     pub generated_by: String,
     /// How often it was written, creation included.
     pub writes: u64,
+}
+
+impl TlsSecret {
+    fn of(store: &Store, project_id: &str, name: &str) -> Option<Self> {
+        let secret = store.projects.get(project_id)?.get(Kind::Secret, name)?;
+        let data = |key| secret.data(key).unwrap_or_default().to_owned();
+        let text = |field| secret.text(field).unwrap_or_default().to_owned();
+        Some(Self {
+            tls_cert: data("tls_cert"),
+            tls_key: data("tls_key"),
+            entity_tag: secret.entity_tag.clone(),
+            format: text("format"),
+            generated_by: text("generated_by"),
+            writes: secret.writes,
+        })
+    }
 }
 
 /// How a job runs.
@@ -69,27 +87,39 @@ impl CloudHandle {
             .update(|store| store.project_crn(&store.projects[project_id]))
     }
 
-    /// A TLS secret as it stands.
+    /// The current state of a TLS secret.
     pub fn tls_secret(&self, project_id: &str, name: &str) -> Option<TlsSecret> {
-        self.cloud.update(|store| {
-            let secret = store.projects.get(project_id)?.get(Kind::Secret, name)?;
-            let data = |key| secret.data(key).unwrap_or_default().to_owned();
-            let text = |field| secret.text(field).unwrap_or_default().to_owned();
-            Some(TlsSecret {
-                tls_cert: data("tls_cert"),
-                tls_key: data("tls_key"),
-                entity_tag: secret.entity_tag.clone(),
-                format: text("format"),
-                generated_by: text("generated_by"),
-                writes: secret.writes,
-            })
+        self.cloud
+            .update(|store| TlsSecret::of(store, project_id, name))
+    }
+
+    /// A TLS secret as soon as it is another one than `before`; `None`: not in time.
+    pub fn await_tls_secret(
+        &self,
+        project_id: &str,
+        name: &str,
+        before: &TlsSecret,
+        timeout: Duration,
+    ) -> Option<TlsSecret> {
+        self.cloud.wait(timeout, |store| {
+            TlsSecret::of(store, project_id, name).filter(|now| now != before)
         })
     }
 
-    /// Writes a TLS secret as somebody does by hand: created, or replaced under a new entity tag.
+    /// Writes a TLS secret as a person would manually: created, or replaced under a new entity tag.
     pub fn put_tls_secret(&self, project_id: &str, name: &str, cert: &str, key: &str) {
         let data = json!({ "tls_cert": cert, "tls_key": key });
         self.put_secret(project_id, name, "tls", "user", data);
+    }
+
+    /// Gives a secret any entity tag, also an empty one, `*`, and what no header can hold. The next
+    /// write makes an ordinary one again.
+    pub fn set_entity_tag(&self, project_id: &str, name: &str, tag: &str) {
+        self.project(project_id, |project| {
+            let secret = project.get_mut(Kind::Secret, name);
+            let secret = secret.unwrap_or_else(|| panic!("there is no secret {name}"));
+            tag.clone_into(&mut secret.entity_tag);
+        });
     }
 
     /// Any secret, also what the API would refuse: another format, `generated_by: system`.
@@ -146,7 +176,7 @@ impl CloudHandle {
         self.put(project_id, Kind::DomainMapping, domain, mapping);
     }
 
-    /// Where a mapping says that its domain shall point to.
+    /// Sets `cname_target`, where the mapping says that its domain should point.
     pub fn set_cname_target(&self, project_id: &str, domain: &str, target: &str) {
         self.project(project_id, |project| {
             let mapping = project.get_mut(Kind::DomainMapping, domain);
@@ -192,7 +222,7 @@ impl CloudHandle {
         self.put(project_id, Kind::App, name, app);
     }
 
-    /// An app as the API shows it; looking at it is no read of it.
+    /// An app as the API shows it; this does not count as a read.
     pub fn app(&self, project_id: &str, name: &str) -> Option<Value> {
         self.cloud.update(|store| {
             let project = store.projects.get(project_id)?;
@@ -260,7 +290,7 @@ impl CloudHandle {
     /// Created, or written over with nothing asked.
     fn put(&self, project_id: &str, kind: Kind, name: &str, fields: Value) {
         let Value::Object(fields) = fields else {
-            panic!("fields of {name} are no object")
+            panic!("fields of {name} are not an object")
         };
         self.cloud.update(|store| {
             let tag = store.next_tag();

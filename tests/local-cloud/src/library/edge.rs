@@ -42,6 +42,20 @@ impl CloudHandle {
         })
     }
 
+    /// Waits until clients have begun that many handshakes with this name.
+    pub fn wait_handshakes(
+        &self,
+        domain: &str,
+        count: u64,
+        timeout: Duration,
+    ) -> anyhow::Result<()> {
+        let found = self.cloud.wait(timeout, |store| {
+            let clients = store.edge.clients.get(domain)?;
+            (clients.handshakes >= count).then_some(())
+        });
+        found.with_context(|| format!("fewer than {count} handshakes for {domain} in {timeout:?}"))
+    }
+
     /// How many bytes of application data clients of this name sent after their handshakes; waits
     /// for the end of their connections, so that nothing is under way.
     pub fn edge_bytes(&self, domain: &str) -> u64 {
@@ -54,7 +68,7 @@ impl CloudHandle {
 }
 
 fn served(edge: SocketAddr, domain: &str) -> anyhow::Result<Served> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()

@@ -16,27 +16,40 @@ use crate::{CloudHandle, Environment};
 impl CloudHandle {
     /// Source (by registration), a topic with the recommended filters, destination, subscription.
     pub fn subscribe_job(&self, project_id: &str, job: &str) {
-        self.cloud.update(|store| {
+        let source = self.cloud.update(|store| {
             if store.registration.is_none() {
                 events::register(store);
             }
+            store.instance_crn.clone()
+        });
+        let rule = json!({
+            "enabled": true,
+            "event_type_filter": "$.type == 'com.ibm.cloud.secrets-manager.secret_rotated'",
+            "notification_filter": "$.data.secret_type =~ '^(public|imported|private)_cert$'",
+        });
+        self.subscribe(project_id, job, "rotated certificates", &source, rule);
+    }
+
+    /// A topic for `what` with one rule, the job as a destination, and the subscription.
+    pub(super) fn subscribe(
+        &self,
+        project_id: &str,
+        job: &str,
+        what: &str,
+        source: &str,
+        rule: Value,
+    ) {
+        self.cloud.update(|store| {
             let project_crn = store.project_crn(&store.projects[project_id]);
-            let rule = json!({
-                "enabled": true,
-                "event_type_filter": "$.type == 'com.ibm.cloud.secrets-manager.secret_rotated'",
-                "notification_filter":
-                    "$.data.secret_type =~ '^(public|imported|private)_cert$'",
-            });
-            let source = store.instance_crn.clone();
             let mut add = |collection, thing: Value| {
                 let Value::Object(thing) = thing else {
-                    panic!("no object")
+                    panic!("not an object")
                 };
                 let thing = event_notifications::add(store, collection, thing);
                 thing.unwrap_or_else(|why| panic!("subscribe {job}: {why}"))["id"].clone()
             };
             let topic = json!({
-                "name": format!("rotated certificates for {job}"),
+                "name": format!("{what} for {job}"),
                 "sources": [{ "id": source, "rules": [rule] }],
             });
             let topic = add(Collection::Topics, topic);
@@ -52,7 +65,7 @@ impl CloudHandle {
         });
     }
 
-    /// A run by hand: `ibmcloud ce jobrun submit`.
+    /// A manual run: `ibmcloud ce jobrun submit`.
     pub fn submit_job_run(
         &self,
         project_id: &str,

@@ -74,7 +74,7 @@ pub(super) fn described(cloud: &Cloud, store: &Store, secret: &Secret) -> Map<St
         },
         "updated_at": seconds(secret.updated_at),
         "versions_total": secret.versions.len(),
-        // IBM adds fields over time; a client that cannot stand that shall notice here.
+        // IBM adds fields over time; a client that rejects unknown fields fails here.
         "x_not_in_the_documents": { "certificate": null },
     }));
     let version = shown(secret);

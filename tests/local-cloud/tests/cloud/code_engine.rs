@@ -53,26 +53,90 @@ fn replace_needs_the_tag_of_the_last_read() {
 }
 
 #[test]
-fn the_open_statuses_and_forms_are_knobs() {
+fn the_open_statuses_are_knobs() {
     let cloud = start_with(Options {
         conflict_status: 409,
         missing_if_match_status: 400,
-        entity_tags: EntityTags::Weak,
         ..Options::default()
     });
     let url = format!("{}/secrets/shop-tls", deployed(&cloud));
     let token = token(&cloud);
-    let tag = get(&url, &token).header("etag").unwrap();
-    assert!(tag.starts_with("W/\""));
     assert_eq!(write("PUT", &url, &token, None, &tls("a")).status, 400);
-    assert_eq!(
-        write("PUT", &url, &token, Some("\"x\""), &tls("a")).status,
-        409
-    );
-    assert_eq!(
-        write("PUT", &url, &token, Some(&tag), &tls("a")).status,
-        200
-    );
+    let stale = write("PUT", &url, &token, Some("\"x\""), &tls("a"));
+    assert_eq!(stale.status, 409);
+}
+
+/// The form, the header for the tag 7, is `entity_tag` in the body, does the header's text match?
+#[test]
+fn the_form_of_the_entity_tag_is_a_knob() {
+    for (entity_tags, header, in_body, header_matches) in [
+        (EntityTags::Bare, Some("7"), true, true),
+        (EntityTags::Quoted, Some("\"7\""), true, true),
+        (EntityTags::HeaderOnly, Some("\"7\""), false, true),
+        (EntityTags::Weak, Some("W/\"7\""), true, true),
+        (EntityTags::Weakened, Some("W/\"7\""), true, false),
+        (EntityTags::EmptyHeader, Some(""), true, true),
+        (EntityTags::BodyOnly, None, true, false),
+    ] {
+        let cloud = start_with(Options {
+            entity_tags,
+            ..Options::default()
+        });
+        let url = format!("{}/secrets/shop-tls", deployed(&cloud));
+        let token = token(&cloud);
+        let set = || cloud.set_entity_tag(&cloud.world().project_id, "shop-tls", "7");
+        set();
+        let read = get(&url, &token);
+        assert_eq!(read.header("etag").as_deref(), header, "{entity_tags:?}");
+        let tag = in_body.then(|| json!("7"));
+        assert_eq!(
+            read.json().get("entity_tag"),
+            tag.as_ref(),
+            "{entity_tags:?}"
+        );
+        let put = |tag: &str| write("PUT", &url, &token, Some(tag), &tls("a")).status;
+        assert_eq!(put("8"), 412);
+        assert_eq!(put("7"), 200, "{entity_tags:?}");
+        set();
+        let status = header.map_or(412, put);
+        assert_eq!(status == 200, header_matches, "{entity_tags:?}");
+    }
+}
+
+#[test]
+fn entity_tags_are_digits_or_what_the_documented_pattern_allows() {
+    for digit_tags in [true, false] {
+        let cloud = start_with(Options {
+            digit_tags,
+            ..Options::default()
+        });
+        deployed(&cloud);
+        let secret = cloud.tls_secret(&cloud.world().project_id, "shop-tls");
+        let tag = secret.unwrap().entity_tag;
+        assert_eq!(tag.chars().all(|c| c.is_ascii_digit()), digit_tags, "{tag}");
+        let documented = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || "*-".contains(c);
+        assert!(tag.chars().all(documented), "{tag}");
+    }
+}
+
+/// What no service should use as a tag, and the header that it makes.
+#[test]
+fn any_entity_tag_can_be_set() {
+    let cloud = start();
+    let url = format!("{}/secrets/shop-tls", deployed(&cloud));
+    let token = token(&cloud);
+    for (tag, header) in [
+        ("*", Some("\"*\"")),
+        ("", Some("\"\"")),
+        ("7\n8", None),
+        ("7\u{0}", None),
+        ("\u{fc}", Some("\"\u{fc}\"")),
+    ] {
+        cloud.set_entity_tag(&cloud.world().project_id, "shop-tls", tag);
+        let read = get(&url, &token);
+        assert_eq!(read.json()["entity_tag"], tag);
+        assert_eq!(read.header("etag").as_deref(), header, "{tag:?}");
+    }
 }
 
 #[test]
@@ -81,69 +145,47 @@ fn refusals() {
     let base = deployed(&cloud);
     let token = token(&cloud);
     let project = cloud.world().project_id;
-    let put = |name: &str, body: &Value| {
-        write(
+    let data = json!({ "tls_cert": "a", "tls_key": "b" });
+    cloud.put_secret(&project, "own", "tls", "system", data);
+    let named = |name: &str| json!({ "name": name, "format": "tls", "data": tls("a")["data"] });
+    let half = json!({ "format": "tls", "data": { "tls_cert": "a" } });
+    let generic = json!({ "format": "generic", "data": {} });
+    for (method, path, body, status, code) in [
+        ("PUT", "/nothing", tls("a"), 404, "resource_not_found"),
+        ("PUT", "/shop-tls", generic, 400, "bad_request"),
+        ("PUT", "/shop-tls", half, 400, "bad_request"),
+        (
             "PUT",
-            &format!("{base}/secrets/{name}"),
-            &token,
-            Some("*"),
-            body,
-        )
-    };
-    let missing = put("nothing", &tls("a"));
-    assert_eq!(missing.status, 404);
-    let error = missing.json();
-    assert_eq!(error["errors"][0]["code"], "resource_not_found");
-    assert!(
-        error["trace"]
-            .as_str()
-            .unwrap()
-            .starts_with("codeengine-api-")
-    );
-    assert_eq!(
-        put("shop-tls", &json!({ "format": "generic", "data": {} })).status,
-        400
-    );
-    assert_eq!(
-        put(
-            "shop-tls",
-            &json!({ "format": "tls", "data": { "tls_cert": "a" } })
-        )
-        .status,
-        400
-    );
-    assert_eq!(put("shop-tls", &tls(&"x".repeat(600_000))).status, 400);
-    cloud.put_secret(
-        &project,
-        "own",
-        "tls",
-        "system",
-        json!({ "tls_cert": "a", "tls_key": "b" }),
-    );
-    assert_eq!(put("own", &tls("a")).status, 403);
-    let post = |body: Value| write("POST", &format!("{base}/secrets"), &token, None, &body);
-    let named = |name: &str| {
-        let mut body = tls("a");
-        body["name"] = name.into();
-        body
-    };
-    assert_eq!(post(named("Upper")).status, 400);
-    assert_eq!(post(named("new")).status, 201);
-    assert_eq!(post(named("new")).status, 409);
-    assert_eq!(
-        write(
-            "DELETE",
-            &format!("{base}/secrets/new"),
-            &token,
-            None,
-            &json!({})
-        )
-        .status,
-        202
-    );
-    assert_eq!(get(&format!("{base}/secrets/new"), "wrong").status, 401);
+            "/shop-tls",
+            tls(&"x".repeat(600_000)),
+            400,
+            "bad_request",
+        ),
+        ("PUT", "/own", tls("a"), 403, "forbidden"),
+        ("POST", "", named("Upper"), 400, "bad_request"),
+        ("POST", "", named("new"), 201, ""),
+        ("POST", "", named("new"), 409, "resource_already_exists"),
+        ("DELETE", "/new", json!({}), 202, ""),
+        ("DELETE", "/new", json!({}), 404, "resource_not_found"),
+    ] {
+        let url = format!("{base}/secrets{path}");
+        let answer = write(method, &url, &token, Some("*"), &body);
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        if status >= 400 {
+            let error = answer.json();
+            assert_eq!(error["errors"][0]["code"], code, "{error}");
+            assert!(
+                error["trace"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("codeengine-api-")
+            );
+        }
+    }
+    let url = format!("{base}/secrets/shop-tls");
+    assert_eq!(get(&url, "wrong").status, 401);
     cloud.set_policies(Vec::new());
-    assert_eq!(get(&format!("{base}/secrets/shop-tls"), &token).status, 403);
+    assert_eq!(get(&url, &token).status, 403);
 }
 
 #[test]
@@ -271,15 +313,17 @@ fn every_refusal_has_ibms_shape() {
 
 #[test]
 fn hostile_choices_come_from_the_seed() {
-    for seed in [0x000, 0x100, 0x200, 0x31f, 0x40b] {
+    // the bits choose one by one, from the 13th on the form of the entity tag
+    for seed in [0, 0x31f, 0x40b]
+        .into_iter()
+        .chain((0..6).map(|form| form << 13))
+    {
         let cloud = start_with(Options::hostile(seed));
         let url = format!("{}/secrets/shop-tls", deployed(&cloud));
         let read = get(&url, &token(&cloud));
         let body = read.json();
-        let tag = read
-            .header("etag")
-            .or_else(|| Some(body["entity_tag"].as_str()?.to_owned()));
-        let put = write("PUT", &url, &token(&cloud), tag.as_deref(), &tls("a"));
+        let tag = body["entity_tag"].as_str();
+        let put = write("PUT", &url, &token(&cloud), tag, &tls("a"));
         assert_eq!(put.status, 200, "seed {seed:x}");
     }
 }

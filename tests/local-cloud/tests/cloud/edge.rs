@@ -1,9 +1,9 @@
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_cloud::{CertificateSpec, LocalCloud, Options, Serving};
+use local_cloud::{CertificateSpec, KeyKind, LocalCloud, Options, Serving};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
@@ -114,6 +114,56 @@ fn unreachable_is_a_reset_in_the_handshake() {
     assert_eq!(cloud.handshakes(SHOP), 1);
     cloud.set_serving(&project, SHOP, Serving::AtOnce);
     assert_eq!(seen(&cloud, 1), [cloud.serial(&id).unwrap()]);
+}
+
+/// Silent or dripping: a client that waits for the end of the handshake waits for ever.
+#[test]
+fn handshakes_that_never_end() {
+    let every = Duration::from_millis(1);
+    for (serving, answered) in [(Serving::Silent, false), (Serving::Drip(every), true)] {
+        let (cloud, _) = shop();
+        cloud.set_serving(&cloud.world().project_id, SHOP, serving);
+        let (mut client, mut stream) = client(&cloud, &[&TLS12, &TLS13]);
+        client.write_tls(&mut stream).unwrap();
+        cloud
+            .wait_handshakes(SHOP, 1, Duration::from_secs(10))
+            .unwrap();
+        if answered {
+            let mut first = [0; 100];
+            stream.read_exact(&mut first).unwrap();
+            client.read_tls(&mut first.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        } else {
+            stream.set_nonblocking(true).unwrap();
+            let nothing = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+            stream.set_nonblocking(false).unwrap();
+        }
+        assert!(client.is_handshaking());
+        drop(cloud);
+        let ended = stream.read_to_end(&mut Vec::new());
+        assert!(ended.is_ok(), "{serving:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn the_right_certificate_with_the_wrong_key() {
+    let (cloud, id) = shop();
+    for key in [KeyKind::P256, KeyKind::P384, KeyKind::Ed25519] {
+        cloud.change_spec(&id, |spec| spec.key = key);
+        let serial = replaced(&cloud, &id);
+        let project = cloud.world().project_id;
+        for version in [&TLS12, &TLS13] {
+            cloud.set_serving(&project, SHOP, Serving::WrongKey);
+            assert_eq!(seen(&cloud, 1), [&*serial]);
+            let (mut client, mut stream) = client(&cloud, &[version]);
+            let error = handshake(&mut client, &mut stream).unwrap_err();
+            assert!(error.to_string().contains("BadSignature"), "{error}");
+            cloud.set_serving(&project, SHOP, Serving::AtOnce);
+            let (mut client, mut stream) = self::client(&cloud, &[version]);
+            handshake(&mut client, &mut stream).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -232,7 +282,7 @@ fn client(
     for root in CertificateDer::pem_file_iter(cloud.ca_file()).unwrap() {
         roots.add(root.unwrap()).unwrap();
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .unwrap()

@@ -1,12 +1,15 @@
 use std::time::{Duration, Instant};
 
 use local_cloud::{CertificateSpec, Fault, FaultKind, LocalCloud, Service, route};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::client::{Answer, get, start, token, write};
 
 struct Stage {
     cloud: LocalCloud,
+    /// Of the certificate in Secrets Manager.
+    secret_url: String,
+    /// Of the TLS secret.
     url: String,
     token: String,
 }
@@ -21,7 +24,12 @@ fn stage() -> Stage {
         cloud.code_engine_url()
     );
     let token = token(&cloud);
-    Stage { cloud, url, token }
+    Stage {
+        secret_url: format!("{}/api/v2/secrets/{id}", cloud.secrets_manager_url()),
+        cloud,
+        url,
+        token,
+    }
 }
 
 impl Stage {
@@ -54,66 +62,90 @@ impl Stage {
     }
 }
 
+/// The kind, the status that a client sees (0: none), whether the PUT was done.
 #[test]
-fn statuses_before_and_after_the_effect() {
+fn a_fault_strikes_before_or_after_the_effect() {
     let stage = stage();
-    let (answer, written) = stage.put_under(FaultKind::Status(503));
-    assert_eq!((answer.status, written), (503, false));
+    for (kind, status, done) in [
+        (FaultKind::Status(503), 503, false),
+        (FaultKind::StatusAfter(500), 500, true),
+        (FaultKind::StatusRetryAfter(429, "2".into()), 429, false),
+        (
+            FaultKind::StatusTransactionId(503, "t-1".into()),
+            503,
+            false,
+        ),
+        (FaultKind::ResetBefore, 0, false),
+        (FaultKind::ResetAfter, 0, true),
+        (FaultKind::Truncated, 200, true),
+        (FaultKind::NotJson, 200, false),
+        (FaultKind::Echo(400), 400, false),
+        (
+            FaultKind::Redirect("http://127.0.0.1:1/".into()),
+            307,
+            false,
+        ),
+        (FaultKind::Override(Map::new()), 200, true),
+        (FaultKind::Without(vec!["etag".into()]), 200, true),
+    ] {
+        let name = format!("{kind:?}");
+        let broken = status == 0 || matches!(kind, FaultKind::Truncated);
+        let (answer, written) = stage.put_under(kind);
+        let seen = (answer.status, answer.broken, written);
+        assert_eq!(seen, (status, broken, done), "{name}");
+    }
+    let unanswered = stage.cloud.journal().into_iter();
+    assert_eq!(unanswered.filter(|entry| entry.status.is_none()).count(), 2);
+}
+
+#[test]
+fn an_error_has_a_trace_in_the_body_or_in_a_header() {
+    let stage = stage();
+    let (answer, _) = stage.put_under(FaultKind::Status(503));
     assert_eq!(answer.json()["status_code"], 503);
-    let (answer, written) = stage.put_under(FaultKind::StatusAfter(500));
-    assert_eq!((answer.status, written), (500, true));
+    assert!(answer.json()["trace"].is_string());
+    assert!(answer.header("x-transaction-id").is_some(), "in addition");
+    let (answer, _) = stage.put_under(FaultKind::StatusTransactionId(503, "t-1".into()));
+    let header = answer.header("X-Transaction-Id");
+    assert_eq!(
+        (header.as_deref(), answer.json().get("trace")),
+        (Some("t-1"), None)
+    );
     let (answer, _) = stage.put_under(FaultKind::StatusRetryAfter(429, "2".into()));
-    assert_eq!(
-        (answer.status, answer.header("retry-after")),
-        (429, Some("2".into()))
-    );
+    assert_eq!(answer.header("retry-after").as_deref(), Some("2"));
 }
 
 #[test]
-fn resets_before_and_after_the_effect() {
+fn bodies_that_are_foreign_or_huge() {
     let stage = stage();
-    let (answer, written) = stage.put_under(FaultKind::ResetBefore);
-    assert_eq!((answer.broken, answer.status, written), (true, 0, false));
-    let (answer, written) = stage.put_under(FaultKind::ResetAfter);
-    assert_eq!((answer.broken, answer.status, written), (true, 0, true));
-    let reset = stage
-        .cloud
-        .journal()
-        .iter()
-        .filter(|entry| entry.status.is_none())
-        .count();
-    assert_eq!(reset, 2);
-}
-
-#[test]
-fn bodies_that_are_cut_foreign_huge_or_elsewhere() {
-    let stage = stage();
-    let (answer, written) = stage.put_under(FaultKind::Truncated);
-    assert_eq!((answer.status, answer.broken, written), (200, true, true));
-    let (answer, written) = stage.put_under(FaultKind::NotJson);
-    assert_eq!(
-        (answer.header("content-type"), written),
-        (Some("text/html".into()), false)
-    );
+    let (answer, _) = stage.put_under(FaultKind::NotJson);
+    assert_eq!(answer.header("content-type").as_deref(), Some("text/html"));
     let (answer, _) = stage.put_under(FaultKind::Huge(3_000_000));
     assert!(answer.body.len() > 3_000_000);
     assert!(serde_json::from_slice::<Value>(&answer.body).is_ok());
-    let (answer, _) = stage.put_under(FaultKind::Redirect("http://127.0.0.1:1/".into()));
-    assert_eq!(
-        (answer.status, answer.header("location").is_some()),
-        (307, true)
-    );
+}
+
+#[test]
+fn fields_that_are_missing_or_of_another_type() {
+    let stage = stage();
     let names = vec!["etag".to_owned(), "entity_tag".to_owned()];
-    let (answer, written) = stage.put_under(FaultKind::Without(names));
+    let (answer, _) = stage.put_under(FaultKind::Without(names));
+    let body = answer.json();
     assert_eq!(
-        (
-            answer.header("etag"),
-            answer.json().get("entity_tag"),
-            written
-        ),
-        (None, None, true)
+        (answer.header("etag"), body.get("entity_tag")),
+        (None, None)
     );
-    assert_eq!(answer.json()["format"], "tls");
+    assert_eq!(body["format"], "tls");
+
+    let odd = json!({ "state": "active", "ca_chain": [null], "revocation_time_seconds": 0.0 });
+    let odd = odd.as_object().unwrap();
+    let fault = Fault::on(route::READ_SECRET, FaultKind::Override(odd.clone()));
+    let _guard = stage.cloud.fault(fault);
+    let body = get(&stage.secret_url, &stage.token).json();
+    for (name, value) in odd {
+        assert_eq!(body[name], *value, "{name}");
+    }
+    assert_eq!(body["secret_type"], "public_cert");
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn the_rules_of_the_alert_topic() {
             "ibmensourceid": source,
             "data": { "secret_type": secret_type },
         }));
-        // nobody is subscribed here: the topic is as far as it gets
+        // there is no subscription: it ends at the topic
         cloud.deliveries().pop().unwrap().outcome == DeliveryOutcome::NoSubscription
     };
     for event_type in [

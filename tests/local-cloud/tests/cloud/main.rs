@@ -14,6 +14,8 @@ mod apps;
 mod client;
 /// Code Engine's rules: tags, names, sizes, pages, regions.
 mod code_engine;
+/// Services that show secrets in errors and answers.
+mod echo;
 /// What domain mappings serve, and when; what their clients did.
 mod edge;
 /// Every kind of fault, and that it ends with its guard.
@@ -24,6 +26,8 @@ mod flow;
 mod iam;
 /// Environment, retries, arrays, time limit, stop.
 mod job_runs;
+/// All secrets of a project and of an instance: pages, filters, rights.
+mod lists;
 /// Profiles, authorizations and subscriptions, as people manage them.
 mod management;
 /// One right at a time.
@@ -32,3 +36,7 @@ mod rights;
 mod secrets_manager;
 /// The whole state: reading leaves it alone, and every change shows.
 mod state;
+/// Services that never answer, or never to the end; connections that are lost.
+mod stuck;
+/// The Periodic Timer of Event Notifications.
+mod timer;

@@ -289,7 +289,7 @@ fn what_is_wrong_in_the_file_is_named_at_once() {
                 { "secret_id": id, "tls_secret": "a", "region": "us-south" },
             ]),
             vec![
-                "target 1: there is no certificate",
+                "target 1: no certificate",
                 "target 2: there is no Code Engine project",
                 "target 3: project",
                 r#"set "region": "eu-de""#,

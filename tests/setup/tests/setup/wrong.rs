@@ -35,7 +35,7 @@ fn wrong_inputs_are_named_before_anything_is_done() {
         (&["--alert-email", "nobody"], &["--alert-email nobody"]),
         (
             &["--certificate", "nothing"],
-            &["there is no certificate nothing", "shop-example-com"],
+            &["no certificate nothing", "shop-example-com"],
         ),
         (
             &["--secrets-manager", "other"],

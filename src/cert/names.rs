@@ -1,0 +1,310 @@
+//! The names that TLS clients ask for (RFC 9525): which covers which, and which nobody can ask for.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::text::sanitized;
+
+/// Characters of a DNS name, and of one of its labels (RFC 1035 section 2.3.4).
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+/// A name that a TLS client compares with the one it asked for.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ServerName {
+    /// A DNS name in lower case; the first label may be `*`.
+    Dns(String),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+impl ServerName {
+    /// A DNS name as somebody wrote it.
+    #[must_use]
+    pub fn dns(name: &str) -> Self {
+        Self::Dns(name.to_ascii_lowercase())
+    }
+
+    /// Whether a certificate that carries `self` is accepted for `other`. A wildcard covers exactly
+    /// one label (RFC 9525 section 6.3), and itself. A trailing dot makes no difference.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Dns(own), Self::Dns(asked)) => {
+                let (own, asked) = (rooted(own), rooted(asked));
+                own == asked
+                    || own
+                        .strip_prefix("*.")
+                        .zip(asked.split_once('.'))
+                        .is_some_and(|(parent, (label, rest))| parent == rest && label != "*")
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether any TLS client can ask for it. URLs, ports, addresses of mail, IP addresses as DNS
+    /// names and stars elsewhere than as the whole first label occur in certificates, and no client
+    /// ever finds them there.
+    #[must_use]
+    pub fn can_be_asked_for(&self) -> bool {
+        let Self::Dns(name) = self else { return true };
+        let name = rooted(name);
+        let host = name.strip_prefix("*.").unwrap_or(name);
+        let is_label = |label: &str| {
+            (1..=LONGEST_LABEL).contains(&label.len())
+                && label
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
+        };
+        name.len() <= LONGEST_NAME
+            && host.split('.').all(is_label)
+            && host.parse::<IpAddr>().is_err()
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => f.write_str(&sanitized(name)),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The name without the dot of the root, which some write and some do not.
+fn rooted(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The address of an `iPAddress` (RFC 5280 section 4.2.1.6): four or sixteen octets.
+pub(super) fn ip_address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        return Some(v4.into());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+/// Names to be searched: thousands on both sides cost no more than reading them.
+#[derive(Debug, Default)]
+pub(crate) struct NameSet<'a> {
+    dns: HashSet<&'a str>,
+    addresses: HashSet<IpAddr>,
+}
+
+impl<'a> FromIterator<&'a ServerName> for NameSet<'a> {
+    fn from_iter<T: IntoIterator<Item = &'a ServerName>>(names: T) -> Self {
+        let mut set = Self::default();
+        for name in names {
+            match name {
+                ServerName::Dns(name) => set.dns.insert(rooted(name)),
+                ServerName::Ip(address) => set.addresses.insert(*address),
+            };
+        }
+        set
+    }
+}
+
+impl NameSet<'_> {
+    /// Whether one of the names covers this one, as [`ServerName::covers`] says.
+    #[must_use]
+    pub(crate) fn covers(&self, name: &ServerName) -> bool {
+        match name {
+            ServerName::Ip(address) => self.addresses.contains(address),
+            ServerName::Dns(name) => {
+                let name = rooted(name);
+                let wildcard = match name.split_once('.') {
+                    Some((label, parent)) if label != "*" => format!("*.{parent}"),
+                    _ => return self.dns.contains(name),
+                };
+                self.dns.contains(name) || self.dns.contains(wildcard.as_str())
+            }
+        }
+    }
+}
+
+/// The names of `old` that `new` does not cover. What no client can ask for is never lost.
+#[must_use]
+pub(crate) fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a ServerName> {
+    let new: NameSet<'_> = new.iter().collect();
+    old.iter()
+        .filter(|name| !new.covers(name) && name.can_be_asked_for())
+        .collect()
+}
+
+/// The names that `domains`, which are served with the certificate, need and lose: a lost name covered
+/// them and no new one does. A wildcard needs every name below it: its clients may ask for any.
+#[must_use]
+pub(crate) fn needed<'a>(
+    domains: &'a [ServerName],
+    lost: &[&'a ServerName],
+    new: &[ServerName],
+) -> Vec<&'a ServerName> {
+    let parent = |name: &'a ServerName| match name {
+        ServerName::Dns(name) => rooted(name).split_once('.'),
+        ServerName::Ip(_) => None,
+    };
+    let wildcards: HashSet<&str> = domains
+        .iter()
+        .filter_map(|domain| parent(domain).filter(|(label, _)| *label == "*"))
+        .map(|(_, parent)| parent)
+        .collect();
+    let below = lost
+        .iter()
+        .copied()
+        .filter(|name| parent(name).is_some_and(|(_, parent)| wildcards.contains(parent)));
+    let new: NameSet<'_> = new.iter().collect();
+    let lost: NameSet<'_> = lost.iter().copied().collect();
+    let mut needed: Vec<&ServerName> = below.collect();
+    let known: HashSet<&ServerName> = needed.iter().copied().collect();
+    let own = domains
+        .iter()
+        .filter(|domain| lost.covers(domain) && !new.covers(domain) && !known.contains(domain));
+    needed.extend(own);
+    needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<ServerName> {
+        let name = |name: &&str| {
+            name.parse()
+                .map_or_else(|_| ServerName::dns(name), ServerName::Ip)
+        };
+        names.iter().map(name).collect()
+    }
+
+    /// The one rule, asked of one name and of a set.
+    fn covers(own: &str, asked: &str) -> bool {
+        let (own, asked) = (names(&[own]), ServerName::dns(asked));
+        let answer = own[0].covers(&asked);
+        assert_eq!(own.iter().collect::<NameSet<'_>>().covers(&asked), answer);
+        answer
+    }
+
+    #[test]
+    fn a_wildcard_covers_exactly_one_label() {
+        assert!(covers("*.a.example", "b.a.example"));
+        assert!(covers("*.a.example", "*.a.example"));
+        assert!(covers("a.example", "A.example"));
+        assert!(!covers("*.a.example", "a.example"));
+        assert!(!covers("*.a.example", "c.b.a.example"));
+        assert!(!covers("*.example", "*.a.example"));
+        assert!(!covers("b.a.example", "*.a.example"));
+        assert!(!covers("127.0.0.1", "*.0.0.1"));
+        assert!(!ServerName::dns("*.a.example").covers(&ServerName::Ip([127, 0, 0, 1].into())));
+    }
+
+    #[test]
+    fn a_trailing_dot_makes_no_difference() {
+        assert!(covers("a.example", "a.example."));
+        assert!(covers("a.example.", "a.example"));
+        assert!(covers("*.example.", "a.example"));
+    }
+
+    #[test]
+    fn what_no_client_can_ask_for() {
+        let long = format!("{}.example", "a".repeat(64));
+        for unusable in [
+            "https://shop.example.com",
+            "shop.example.com:443",
+            "my shop.example.com",
+            "*",
+            "*.",
+            "a..example.com",
+            ".example.com",
+            "*-my.example.com",
+            "foo.*.example.com",
+            "*.*.example.com",
+            "",
+            ".",
+            "admin@example.com",
+            "bücher.example",
+            &long,
+        ] {
+            assert!(
+                !ServerName::dns(unusable).can_be_asked_for(),
+                "{unusable:?}"
+            );
+        }
+        for address in ["192.0.2.7", "2001:db8::7"] {
+            assert!(!ServerName::dns(address).can_be_asked_for(), "{address}");
+            assert!(names(&[address])[0].can_be_asked_for(), "{address}");
+        }
+        for usable in [
+            "shop.example.com",
+            "shop.example.com.",
+            "*.example.com",
+            "_dmarc.example.com",
+            "localhost",
+            "xn--bcher-kva.example",
+            "1.example.com",
+        ] {
+            assert!(ServerName::dns(usable).can_be_asked_for(), "{usable}");
+        }
+    }
+
+    #[test]
+    fn names_are_lost_if_a_client_could_ask_for_them() {
+        let old = names(&[
+            "shop.example.com",
+            "shop.example.com.",
+            "www.example.com",
+            "*",
+            "192.0.2.7",
+            "_dmarc.example.com",
+        ]);
+        let lost_by = |new: &[&str]| -> Vec<String> {
+            let new = names(new);
+            lost(&old, &new).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            lost_by(&["shop.example.com"]),
+            ["www.example.com", "192.0.2.7", "_dmarc.example.com"]
+        );
+        assert_eq!(lost_by(&["*.example.com"]), ["192.0.2.7"]);
+        assert!(lost_by(&["*.example.com", "192.0.2.7"]).is_empty());
+    }
+
+    #[test]
+    fn a_wildcard_domain_needs_every_name_below_it() {
+        let domains = names(&["*.example.com", "shop.example.com", "a.b.example.com"]);
+        let needed_of = |old: &[&str], new: &[&str]| -> Vec<String> {
+            let (old, new) = (names(old), names(new));
+            let lost = lost(&old, &new);
+            let needed = needed(&domains, &lost, &new);
+            needed.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            needed_of(&["*.example.com"], &["shop.example.com"]),
+            ["*.example.com"]
+        );
+        assert_eq!(
+            needed_of(&["www.example.com"], &["shop.example.com"]),
+            ["www.example.com"]
+        );
+        assert_eq!(
+            needed_of(
+                &["shop.example.com", "*.b.example.com"],
+                &["other.example.org"]
+            ),
+            ["shop.example.com", "a.b.example.com"]
+        );
+        assert!(needed_of(&["other.example.org"], &["*.example.com"]).is_empty());
+    }
+
+    #[test]
+    fn thousands_of_names_on_both_sides_take_no_time_to_speak_of() {
+        let many = |prefix: &str| -> Vec<ServerName> {
+            (0..30_000)
+                .map(|n| ServerName::dns(&format!("{prefix}{n}.example.com")))
+                .collect()
+        };
+        let (old, new) = (many("a"), many("b"));
+        let lost = lost(&old, &new);
+        assert_eq!(lost.len(), 30_000);
+        assert_eq!(needed(&old, &lost, &new).len(), 30_000);
+    }
+}

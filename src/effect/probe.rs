@@ -1,0 +1,220 @@
+//! Which certificate does a TLS client see at each domain?
+//!
+//! Belongs here: the handshakes, and how long to wait for the new certificate. Does not: which
+//! domains are probed, nor what it means (`effect.rs`).
+//!
+//! The client accepts any certificate, also an expired or untrusted one, if the server proves that it
+//! holds its key. It sends nothing but a handshake, and nothing is undone because of what it sees.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::{CertificateDer, ServerName};
+
+use crate::cert::certificate::{Certificate, rfc3339};
+use crate::cert::handshake::Possession;
+use crate::error::Error;
+use crate::net::Network;
+use crate::report::State;
+use crate::stop::Stop;
+use crate::sync::replace::Synced;
+use crate::text::sanitized;
+use crate::workers;
+
+/// For one connection and its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// After a write: how long to wait for the new certificate.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The first wait between two rounds; it doubles.
+const SHORTEST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait between two rounds.
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// Handshakes without success before a domain counts as unreachable.
+const MOST_FAILURES: u32 = 2;
+/// Handshakes at a time: they wait more than they work, and must not queue behind a dead host.
+const SIDE_BY_SIDE: usize = 32;
+
+/// A domain to probe, and what was seen there last.
+pub(crate) struct Domain {
+    /// The domain mapping; may begin with `*.`.
+    pub(crate) name: String,
+    /// Host and port to connect to; `None`: the mapping does not say.
+    address: Option<(String, u16)>,
+    /// What should be seen.
+    pub(crate) synced: Arc<Synced>,
+    pub(crate) seen: Observation,
+    failures: u32,
+}
+
+/// What was seen at a domain.
+pub(crate) struct Observation {
+    pub(crate) state: State,
+    pub(crate) at: Instant,
+    /// Serial number and end of another certificate, or why there is none.
+    pub(crate) text: String,
+}
+
+impl Observation {
+    fn unreachable(why: &str) -> Self {
+        Self {
+            state: State::Unreachable,
+            at: Instant::now(),
+            text: sanitized(why),
+        }
+    }
+}
+
+/// Probes all domains side by side, again and again where something was replaced and is not served
+/// yet. Returns why it ended early, if it did.
+pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Error> {
+    if open.is_empty() {
+        return None;
+    }
+    let begin = Instant::now();
+    let client = match client() {
+        Ok(client) => client,
+        Err(e) => {
+            for domain in open {
+                domain.seen = Observation::unreachable(&e.to_string());
+            }
+            return None;
+        }
+    };
+    let network = Network::new(Arc::clone(stop));
+    let mut wait = SHORTEST_WAIT;
+    loop {
+        // a domain whose handshake panicked keeps what was seen before
+        let round = workers::each_of(SIDE_BY_SIDE, open, |domain| {
+            domain.observe(&client, &network);
+            Ok(domain)
+        });
+        open = round
+            .into_iter()
+            .flatten()
+            .filter(|domain| domain.goes_on())
+            .collect();
+        if open.is_empty() || begin.elapsed() + wait > PATIENCE {
+            return None;
+        }
+        log::info!(
+            "waiting for {} to serve the new certificate",
+            match open.as_slice() {
+                [only] => sanitized(&only.name),
+                several => format!("{} domains", several.len()),
+            }
+        );
+        if let Err(error) = stop.wait(wait) {
+            return Some(error);
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+impl Domain {
+    pub(crate) fn new(name: &str, address: Option<(String, u16)>, synced: Arc<Synced>) -> Self {
+        Self {
+            name: name.to_owned(),
+            address,
+            synced,
+            seen: Observation::unreachable("not probed"),
+            failures: 0,
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        match self.seen.state {
+            State::New => false,
+            State::Unreachable => self.failures < MOST_FAILURES,
+            State::Old | State::Other => self.synced.replaced.is_some(),
+        }
+    }
+
+    fn observe(&mut self, client: &Arc<ClientConfig>, network: &Network) {
+        self.seen = match self.served(client, network) {
+            Ok(leaf) => self.judge(leaf),
+            Err(e) => {
+                self.failures += 1;
+                Observation::unreachable(&e.to_string())
+            }
+        };
+    }
+
+    fn judge(&self, leaf: CertificateDer<'static>) -> Observation {
+        let at = Instant::now();
+        let is_new = leaf == self.synced.leaf.der;
+        let read = Certificate::from_der(leaf);
+        let text = read.as_ref().map_or_else(
+            |_| "an unreadable certificate".to_owned(),
+            |leaf| {
+                format!(
+                    "serial {}, valid until {}",
+                    leaf.serial,
+                    rfc3339(leaf.not_after)
+                )
+            },
+        );
+        let state = match read {
+            _ if is_new => State::New,
+            Ok(leaf) if self.is_previous(&leaf) => State::Old,
+            _ => State::Other,
+        };
+        Observation { state, at, text }
+    }
+
+    /// After a write: exactly the replaced certificate. Without one nothing says what was deployed
+    /// before: an earlier certificate for these names.
+    fn is_previous(&self, leaf: &Certificate) -> bool {
+        let new = &self.synced.leaf;
+        match &self.synced.replaced {
+            Some(replaced) => replaced.leaf == Some(leaf.sha256()),
+            None => {
+                leaf.not_before <= new.not_before && leaf.names.iter().any(|name| new.covers(name))
+            }
+        }
+    }
+
+    /// One TCP connection and TLS handshake; the leaf that the server proves to hold the key of.
+    fn served(
+        &self,
+        client: &Arc<ClientConfig>,
+        network: &Network,
+    ) -> io::Result<CertificateDer<'static>> {
+        let (host, port) = self
+            .address
+            .clone()
+            .ok_or_else(|| io::Error::other("the domain mapping has no cname_target"))?;
+        // any label can replace the star of a wildcard
+        let name = match self.name.strip_prefix("*.") {
+            Some(parent) => format!("any.{parent}"),
+            None => self.name.clone(),
+        };
+        let name = ServerName::try_from(name).map_err(io::Error::other)?;
+        let mut connection =
+            ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
+        let addresses = network.look_up(&host, port, HANDSHAKE)?;
+        let mut stream = network.reach(&addresses, HANDSHAKE)?;
+        // reads and writes until the handshake is done; the stream fails in time, whatever the peer sends
+        connection.complete_io(&mut stream)?;
+        let leaf = connection
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .ok_or_else(|| io::Error::other("the server shows no certificate"))?;
+        let leaf = leaf.clone().into_owned();
+        connection.send_close_notify();
+        // the certificate is known: how the connection ends does not matter
+        let _ended = connection.write_tls(&mut stream);
+        Ok(leaf)
+    }
+}
+
+fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,281 @@
+//! Why a call did not succeed, and what became of it.
+//!
+//! Belongs here: what the callers of a service tell apart. Does not: reasons and commands for people
+//! (`sync/refusals.rs`).
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::text::sanitized;
+
+/// Why there is no successful answer.
+#[derive(Debug)]
+pub enum ApiError {
+    /// No answer, or not a whole one. Whether the request took effect is unknown.
+    Unanswered {
+        /// What happened, without any body.
+        cause: String,
+        /// Whether not even a connection was made, so that nothing can have taken effect.
+        unreachable: bool,
+        /// Whether a later attempt may go better: not after a refused TLS certificate.
+        temporary: bool,
+    },
+    /// The service answered with another status than 2xx.
+    Status {
+        /// The status.
+        status: u16,
+        /// The service's own error code, if it gave one.
+        code: Option<String>,
+        /// The service's code, message and trace id, fit for a log line.
+        text: String,
+        /// How long the service asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The run is over.
+    Stopped {
+        /// Why.
+        error: Error,
+        /// Unknown, if it ended while a write was in flight.
+        fate: Fate,
+    },
+    /// There is no token to send.
+    NoToken(TokenError),
+    /// The service answered well, but with something else than its API describes.
+    Unexpected(anyhow::Error),
+}
+
+/// What became of a write that was not answered well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// It did not take effect, and will not.
+    Rejected,
+    /// Somebody else wrote since the entity tag was read.
+    Conflict,
+    /// It may have taken effect: read again, after the wait that the service asked for.
+    Unknown(Option<Duration>),
+}
+
+/// Why there is no token.
+#[derive(Debug)]
+pub enum TokenError {
+    /// None of these files exists.
+    FileMissing(Vec<PathBuf>),
+    /// The compute resource token cannot be read.
+    FileUnreadable(PathBuf, io::Error),
+    /// The file of the compute resource token is empty.
+    FileEmpty(PathBuf),
+    /// This compute resource may not assume the trusted profile, or there is no such profile.
+    ProfileRefused {
+        /// The profile as it was named: `profile_id ...`.
+        profile: String,
+        /// What IAM answered.
+        answer: String,
+        /// What the compute resource token says about this job.
+        claims: Claims,
+    },
+    /// IAM does not know the API key.
+    ApiKeyRefused(String),
+    /// IAM refused for another reason, or gave no usable token.
+    Refused(String),
+    /// IAM could not be reached, or answered with a server error.
+    Unavailable(String),
+}
+
+/// What the compute resource token says about this job; none of it is secret. Only these claims are
+/// documented for Code Engine.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// The name of the project.
+    pub project_name: Option<String>,
+    /// `job`, if it is one.
+    pub component_type: Option<String>,
+    /// The name of the job.
+    pub component_name: Option<String>,
+}
+
+impl ApiError {
+    /// Whether the same request may succeed later (RFC 9110 section 15; 501 will not go away).
+    #[must_use]
+    pub const fn temporary(&self) -> bool {
+        match self {
+            Self::Unanswered { temporary, .. } => *temporary,
+            Self::Status { status, .. } => {
+                matches!(*status, 408 | 429 | 500 | 502..=599)
+            }
+            Self::Stopped { .. } | Self::NoToken(_) | Self::Unexpected(_) => false,
+        }
+    }
+
+    /// What became of the write that failed like this. Which of 409 and 412 Code Engine answers for a
+    /// stale entity tag is not documented.
+    #[must_use]
+    pub const fn fate(&self) -> Fate {
+        match self {
+            Self::Status {
+                status: 409 | 412, ..
+            } => Fate::Conflict,
+            Self::Status {
+                status: 408 | 429 | 500..,
+                retry_after,
+                ..
+            } => Fate::Unknown(*retry_after),
+            Self::Unanswered { .. } | Self::Unexpected(_) => Fate::Unknown(None),
+            Self::Status { .. } | Self::NoToken(_) => Fate::Rejected,
+            Self::Stopped { fate, .. } => *fate,
+        }
+    }
+
+    /// The status that the service answered with.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The run was over before anything was sent.
+    pub(crate) const fn not_sent(error: Error) -> Self {
+        Self::Stopped {
+            error,
+            fate: Fate::Rejected,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered { cause, .. } => f.write_str(cause),
+            Self::Status { text, .. } => f.write_str(text),
+            Self::Stopped { error, .. } => error.fmt(f),
+            Self::NoToken(error) => error.fmt(f),
+            Self::Unexpected(cause) => write!(f, "{cause:#}"),
+        }
+    }
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |path: &PathBuf| sanitized(&path.display().to_string());
+        match self {
+            Self::FileMissing(files) => {
+                let files: Vec<String> = files.iter().map(shown).collect();
+                write!(
+                    f,
+                    "there is no compute resource token (looked for {})",
+                    files.join(", ")
+                )
+            }
+            Self::FileUnreadable(file, e) => write!(
+                f,
+                "the compute resource token in {} cannot be read: {e}",
+                shown(file)
+            ),
+            Self::FileEmpty(file) => {
+                write!(f, "the compute resource token in {} is empty", shown(file))
+            }
+            Self::ProfileRefused {
+                profile,
+                answer,
+                claims,
+            } => write!(
+                f,
+                "this job may not assume the trusted profile ({profile}), or there is no such profile: {answer}; \
+                 the compute resource token was issued to {claims}"
+            ),
+            Self::ApiKeyRefused(answer) => write!(f, "IAM does not know the API key: {answer}"),
+            Self::Refused(cause) | Self::Unavailable(cause) => {
+                write!(f, "no access token: {cause}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
+        write!(
+            f,
+            "project {}, component type {}, component {}",
+            shown(&self.project_name),
+            shown(&self.component_type),
+            shown(&self.component_name)
+        )
+    }
+}
+
+/// What the error bodies of IBM's services have in common (go-sdk-core, `core/base_service.go`).
+pub(super) struct Problem {
+    pub(super) code: Option<String>,
+    message: Option<String>,
+    trace: Option<String>,
+}
+
+impl Problem {
+    /// Reads code, message and trace id; from a body that is no such document, nothing. `trace` is
+    /// the one that a header gave.
+    pub(super) fn read(body: &[u8], trace: Option<&str>) -> Self {
+        let document: Value = serde_json::from_slice(body).unwrap_or_default();
+        let first = |pointers: &[&str]| {
+            pointers
+                .iter()
+                .find_map(|pointer| document.pointer(pointer)?.as_str())
+        };
+        let shown = |found: Option<&str>| found.map(sanitized);
+        Self {
+            code: shown(first(&["/errors/0/code", "/code", "/errorCode"])),
+            message: shown(first(&[
+                "/errors/0/message",
+                "/error",
+                "/message",
+                "/errorMessage",
+            ])),
+            trace: shown(first(&["/trace", "/context/requestId"]).or(trace)),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(code) = &self.code {
+            write!(f, " {code}")?;
+        }
+        if let Some(message) = &self.message {
+            write!(f, ": {message}")?;
+        }
+        if let Some(trace) = &self.trace {
+            write!(f, " (trace {trace})")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_document_of_each_service_is_understood() {
+        let code_engine = br#"{"errors":[{"code":"resource_not_found","message":"Resource not found."}],"trace":"codeengine-api-01","status_code":404}"#;
+        assert_eq!(
+            Problem::read(code_engine, Some("t-9")).to_string(),
+            " resource_not_found: Resource not found. (trace codeengine-api-01)"
+        );
+        let iam = br#"{"errorCode":"BXNIM0398E","errorMessage":"Selected trusted profile not eligible.","errorDetails":"names the token","context":{"requestId":"r-1"}}"#;
+        assert_eq!(
+            Problem::read(iam, None).to_string(),
+            " BXNIM0398E: Selected trusted profile not eligible. (trace r-1)"
+        );
+        assert_eq!(Problem::read(b"<html>", None).to_string(), "");
+        assert_eq!(
+            Problem::read(b"<html>", Some("t-9")).to_string(),
+            " (trace t-9)"
+        );
+    }
+}

@@ -1,0 +1,472 @@
+//! One HTTP client for all services: TLS, time limits, repetitions, size limits.
+//!
+//! Belongs here: how a request travels, and how an answer becomes bytes or an [`ApiError`]. Does not:
+//! connections (`net.rs`), tokens (`iam.rs`), nor what an answer means to a step. A PUT or PATCH is
+//! never repeated here: whether it took effect is for the caller to find out.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, ensure};
+use rustls::RootCertStore;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use ureq::http::{HeaderMap, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::ibm::api_error::Problem;
+pub use crate::ibm::api_error::{ApiError, Fate};
+use crate::ibm::document::Document;
+use crate::ibm::proxy::{NoProxy, Proxy};
+use crate::net::{Network, as_write};
+use crate::secret::read_wiped;
+use crate::stop::Stop;
+use crate::text::sanitized;
+
+/// For looking up a name, and again for one TCP connection and TLS handshake.
+const CONNECT: Duration = Duration::from_secs(5);
+/// For one request, from the look-up of the name to the last byte of the answer.
+const CALL: Duration = Duration::from_secs(30);
+/// Connections to one host that are kept for the next request: as many as ask side by side
+/// (`workers.rs`). There are three hosts.
+const KEPT: usize = 8;
+/// Bytes of each of the buffers of a connection: one TLS record (RFC 8446 section 5.1), and more than
+/// the headers of any request. The library's own 128 KiB are most of the memory of a run.
+const BUFFER: usize = 16 * 1024;
+/// The largest answer: a certificate secret is at most about 400 KB (100 KB per field).
+const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
+/// The waits between repetitions of a read, before jitter: about 35 s in all, since Secrets Manager
+/// may be away for up to 30 s during a fail-over.
+const WAITS: [Duration; 6] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(6),
+    Duration::from_secs(12),
+    Duration::from_secs(12),
+];
+/// The longest `Retry-After` that we follow; beyond it the run fails and Code Engine starts another.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// A request that is not sent yet.
+pub struct Request<'a> {
+    /// The method; `GET` and the token call are reads, which may be repeated.
+    pub method: Method,
+    /// The whole URL.
+    pub url: &'a str,
+    /// Headers beyond those that every request carries.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body, empty for none.
+    pub body: &'a [u8],
+}
+
+/// What a request does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Asks for a token: changes nothing either.
+    Post,
+    /// Replaces.
+    Put,
+    /// Changes a part.
+    Patch,
+}
+
+impl Method {
+    const fn writes(self) -> bool {
+        matches!(self, Self::Put | Self::Patch)
+    }
+}
+
+/// A successful answer (status 2xx).
+pub struct Answer {
+    /// The `ETag` header as received.
+    pub etag: Option<String>,
+    /// The body; wiped when dropped, since it may hold a key.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    /// The body as a JSON object.
+    ///
+    /// # Errors
+    /// [`ApiError::Unexpected`].
+    pub(crate) fn document(&self) -> Result<Document, ApiError> {
+        Document::parse(&self.body).map_err(ApiError::Unexpected)
+    }
+}
+
+/// The HTTP client.
+pub struct Http {
+    direct: ureq::Agent,
+    proxied: Option<(ureq::Agent, NoProxy)>,
+    /// Whether a write got no answer: a gateway may have closed the connection under us, and would do
+    /// so again. From then on each write has a connection of its own.
+    lost_a_write: AtomicBool,
+    stop: Arc<Stop>,
+    now: UnixTime,
+}
+
+impl Http {
+    /// Makes the client, which trusts `further_roots` in addition to the built-in ones, and goes
+    /// through `proxy` where it speaks HTTPS. `now` is the start of the run.
+    #[must_use]
+    pub fn new(
+        further_roots: &[CertificateDer<'static>],
+        proxy: Option<Proxy>,
+        stop: Arc<Stop>,
+        now: UnixTime,
+    ) -> Self {
+        let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        let further = further_roots.iter();
+        let roots: Vec<_> = built_in
+            .map(|der| Certificate::from_der(der))
+            .chain(further.map(|der| Certificate::from_der(der).to_owned()))
+            .collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&roots))
+            .unversioned_rustls_crypto_provider(Arc::new(
+                rustls::crypto::aws_lc_rs::default_provider(),
+            ))
+            .build();
+        let network = Network::new(Arc::clone(&stop));
+        let agent = |proxy| agent(&tls, &network, proxy);
+        Self {
+            direct: agent(None),
+            proxied: proxy.map(|proxy| (agent(Some(proxy.server)), proxy.except)),
+            lost_a_write: AtomicBool::new(false),
+            stop,
+            now,
+        }
+    }
+
+    /// Sends a read until it is answered for good: again after a broken connection, 408, 429 and
+    /// 5xx, with growing waits, over about 35 s.
+    ///
+    /// # Errors
+    /// The last [`ApiError`].
+    pub fn read(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        for wait in WAITS {
+            let failure = match self.once(request) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) if failure.temporary() => failure,
+                Err(failure) => return Err(failure),
+            };
+            let asked = match &failure {
+                ApiError::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+                _ => Duration::ZERO,
+            };
+            // a service in trouble that says "at once" would use up our patience in no time
+            let wait = jitter(wait).max(asked);
+            if wait > LONGEST_RETRY_AFTER || wait >= self.stop.left(Duration::MAX) {
+                return Err(failure);
+            }
+            log::warn!("{failure}; retrying in {:.1} s", wait.as_secs_f32());
+            self.stop.wait(wait).map_err(ApiError::not_sent)?;
+        }
+        self.once(request)
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// An [`ApiError`]; the request may have taken effect nevertheless.
+    pub fn once(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        self.stop.check().map_err(ApiError::not_sent)?;
+        let writes = request.method.writes();
+        let answer = if writes {
+            as_write(|| self.send(request))
+        } else {
+            self.send(request)
+        };
+        let failure = match answer {
+            Err(failure @ ApiError::Unanswered { .. }) => failure,
+            other => return other,
+        };
+        match (self.stop.check(), writes) {
+            (Ok(()), _) => {
+                self.lost_a_write.fetch_or(writes, Ordering::Relaxed);
+                Err(failure)
+            }
+            (Err(error), false) => Err(ApiError::not_sent(error)),
+            (Err(error), true) => Err(ApiError::Stopped {
+                error: Error {
+                    cause: anyhow!(
+                        "{:#} while a write was in flight: its outcome is unknown",
+                        error.cause
+                    ),
+                    ..error
+                },
+                fate: Fate::Unknown(None),
+            }),
+        }
+    }
+
+    fn send(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        let agent = self.agent(request.url);
+        let sent = match request.method {
+            Method::Get => self.prepared(agent.get(request.url), request).call(),
+            Method::Post => self
+                .prepared(agent.post(request.url), request)
+                .send(request.body),
+            Method::Put => self
+                .prepared(agent.put(request.url), request)
+                .send(request.body),
+            Method::Patch => self
+                .prepared(agent.patch(request.url), request)
+                .send(request.body),
+        };
+        let response = sent.map_err(|e| unanswered(request.url, &e))?;
+        let (head, body) = response.into_parts();
+        let expected = body.content_length().and_then(|n| usize::try_from(n).ok());
+        let body = read_wiped(
+            body.into_with_config().limit(u64::MAX).reader(),
+            expected.unwrap_or_default(),
+            LARGEST_ANSWER,
+        );
+        let status = head.status.as_u16();
+        if (200..300).contains(&status) {
+            return Ok(Answer {
+                etag: header(&head.headers, "etag"),
+                body: body.map_err(|e| cut_short(request.url, e))?,
+            });
+        }
+        let trace = header(&head.headers, "x-transaction-id");
+        let problem = Problem::read(&body.unwrap_or_default(), trace.as_deref());
+        Err(ApiError::Status {
+            status,
+            text: format!("{} answered {status}{problem}", origin(request.url)),
+            code: problem.code,
+            retry_after: header(&head.headers, "retry-after")
+                .and_then(|value| self.retry_after(&value)),
+        })
+    }
+
+    /// Plain HTTP goes to loopback only, and past every proxy.
+    fn agent(&self, url: &str) -> &ureq::Agent {
+        let Some((proxied, except)) = &self.proxied else {
+            return &self.direct;
+        };
+        let needs_proxy = |url: Uri| {
+            let port = url.port_u16().unwrap_or(443);
+            url.scheme_str() == Some("https")
+                && !except.covers(url.host().unwrap_or_default(), port)
+        };
+        if url.parse().is_ok_and(needs_proxy) {
+            proxied
+        } else {
+            &self.direct
+        }
+    }
+
+    fn prepared<T>(
+        &self,
+        mut builder: ureq::RequestBuilder<T>,
+        request: &Request<'_>,
+    ) -> ureq::RequestBuilder<T> {
+        for (name, value) in request.headers {
+            builder = builder.header(*name, *value);
+        }
+        if request.method.writes() && self.lost_a_write.load(Ordering::Relaxed) {
+            // no idle connection is young enough
+            builder = builder.config().max_idle_age(Duration::ZERO).build();
+        }
+        builder
+    }
+
+    /// `Retry-After` in both its forms (RFC 9110 section 10.2.3): seconds, or a date.
+    fn retry_after(&self, value: &str) -> Option<Duration> {
+        if let Ok(seconds) = value.trim().parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = http_date(value.trim())?;
+        // `now` is the start of the run: the wait errs on the long side by the run's age
+        Some(Duration::from_secs(date.saturating_sub(self.now.as_secs())))
+    }
+}
+
+fn agent(tls: &TlsConfig, network: &Network, proxy: Option<ureq::Proxy>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls.clone())
+        .http_status_as_error(false)
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
+        .max_idle_connections(3 * KEPT)
+        .max_idle_connections_per_host(KEPT)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // if none is set, it is taken from the process environment, and a bad one is ignored silently
+        .proxy(proxy)
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .timeout_global(Some(CALL))
+        .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
+        .accept("application/json")
+        .build();
+    let connector =
+        ().chain(ConnectProxyConnector::default())
+            .chain(network.clone())
+            .chain(RustlsConnector::default());
+    ureq::Agent::with_parts(config, connector, network.clone())
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Reads roots to trust from PEM.
+///
+/// # Errors
+/// If there is none, or one that cannot be a root: the client would leave it out in silence.
+pub fn read_roots(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let roots: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| anyhow!("a PEM block of it is damaged"))?;
+    ensure!(!roots.is_empty(), "it holds no PEM block CERTIFICATE");
+    let mut store = RootCertStore::empty();
+    for root in &roots {
+        store
+            .add(root.clone())
+            .context("a certificate of it cannot be used as a root")?;
+    }
+    Ok(roots)
+}
+
+/// The failure to read the body of an answer.
+fn cut_short(url: &str, error: io::Error) -> ApiError {
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        return ApiError::Unexpected(anyhow!("the answer of {} is {error}", origin(url)));
+    }
+    unanswered(url, &ureq::Error::from(error))
+}
+
+/// Names the failure of a request without an answer: never its body, nor its query.
+fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
+    const REFUSED: [io::ErrorKind; 4] = [
+        io::ErrorKind::ConnectionRefused,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkUnreachable,
+        io::ErrorKind::AddrNotAvailable,
+    ];
+    let origin = origin(url);
+    // what a peer's certificate says comes from outside, too
+    let no_tls = |tls: &rustls::Error| {
+        format!(
+            "no TLS connection to {origin}: {}",
+            sanitized(&tls.to_string())
+        )
+    };
+    let (cause, unreachable, temporary) = match error {
+        ureq::Error::HostNotFound => (
+            format!("the name of {origin} cannot be resolved"),
+            true,
+            true,
+        ),
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => (
+            format!("{origin} cannot be reached within {} s", CONNECT.as_secs()),
+            true,
+            true,
+        ),
+        ureq::Error::Timeout(_) => (format!("{origin} did not answer in time"), false, true),
+        ureq::Error::ConnectProxyFailed(_) => (
+            format!("the proxy could not connect to {origin}"),
+            true,
+            true,
+        ),
+        ureq::Error::ConnectionFailed => (format!("{origin} cannot be reached"), true, true),
+        ureq::Error::Rustls(tls) => (no_tls(tls), false, false),
+        ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(tls) => (no_tls(tls), false, false),
+            None => (
+                format!(
+                    "the connection to {origin} failed: {}",
+                    sanitized(&e.to_string())
+                ),
+                REFUSED.contains(&e.kind()),
+                true,
+            ),
+        },
+        other => (
+            format!(
+                "the request to {origin} failed: {}",
+                sanitized(&other.to_string())
+            ),
+            false,
+            false,
+        ),
+    };
+    ApiError::Unanswered {
+        cause,
+        unreachable,
+        temporary,
+    }
+}
+
+/// Scheme and host of a URL: what a message may show.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url
+        .get(host..)
+        .and_then(|rest| rest.find('/'))
+        .map_or(url.len(), |at| host + at);
+    url.get(..end).unwrap_or(url)
+}
+
+/// Up to a quarter more or less, so that many jobs do not come back at the same moment.
+fn jitter(wait: Duration) -> Duration {
+    // the standard library seeds its hashers at random: enough for this, and no crate more
+    let random = RandomState::new().hash_one(0_u8);
+    let percent = u32::try_from(random % 51).unwrap_or(0);
+    wait * (75 + percent) / 100
+}
+
+/// Seconds since the Unix epoch of an `IMF-fixdate` (RFC 9110 section 5.6.7).
+fn http_date(text: &str) -> Option<u64> {
+    let fields: Vec<&str> = text.split([' ', ':']).collect();
+    let [_, day, month, year, hour, minute, second, "GMT"] = fields.as_slice() else {
+        return None;
+    };
+    let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let month = months.iter().zip(1..).find(|(name, _)| *name == month)?.1;
+    let date = der::DateTime::new(
+        year.parse().ok()?,
+        month,
+        day.parse().ok()?,
+        hour.parse().ok()?,
+        minute.parse().ok()?,
+        second.parse().ok()?,
+    );
+    Some(date.ok()?.unix_duration().as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_may_be_a_date() {
+        assert_eq!(
+            http_date("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(784_111_777)
+        );
+        assert_eq!(http_date("tomorrow"), None);
+    }
+
+    #[test]
+    fn a_message_shows_no_more_than_scheme_and_host() {
+        assert_eq!(
+            origin("https://a.example:8443/v2/x?y=z"),
+            "https://a.example:8443"
+        );
+        assert_eq!(origin("https://a.example"), "https://a.example");
+    }
+}

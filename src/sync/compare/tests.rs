@@ -1,0 +1,536 @@
+//! The rules of the comparison as truth tables.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
+use rustls_pki_types::CertificateDer;
+
+use super::*;
+use crate::cert::certificates;
+use crate::ibm::code_engine::TlsSecret;
+use crate::secret::Secret;
+use crate::sync::assemble::assemble;
+use crate::sync::fetch::Material;
+
+/// 2026-07-27, in days since the Unix epoch.
+const TODAY: i64 = 20_661;
+
+fn since_the_epoch(day: i64) -> Duration {
+    Duration::from_secs(u64::try_from(day).unwrap() * DAY)
+}
+
+fn now() -> UnixTime {
+    UnixTime::since_unix_epoch(since_the_epoch(TODAY))
+}
+
+/// Begin and end, in days from today.
+fn lasting(params: &mut CertificateParams, (begin, end): (i64, i64)) {
+    let day = |day| rcgen::date_time_ymd(1970, 1, 1) + since_the_epoch(TODAY + day);
+    (params.not_before, params.not_after) = (day(begin), day(end));
+}
+
+/// A certificate to be issued.
+#[derive(Clone)]
+struct Spec {
+    names: &'static [&'static str],
+    /// Days before and after today.
+    valid: (i64, i64),
+    public: bool,
+    issuer: &'static str,
+    serial: u8,
+}
+
+const SHOP: Spec = Spec {
+    names: &["shop.example.com", "www.shop.example.com"],
+    valid: (-10, 80),
+    public: false,
+    issuer: "Issuing CA",
+    serial: 1,
+};
+
+struct Issued {
+    leaf: String,
+    issuer: String,
+    key: String,
+}
+
+/// One CA for all: a leaf with its issuer, both in PEM.
+fn issue(spec: &Spec) -> Issued {
+    let key = KeyPair::generate().unwrap();
+    let issuer_key = KeyPair::generate().unwrap();
+    let mut issuer = CertificateParams::default();
+    issuer
+        .distinguished_name
+        .push(DnType::CommonName, spec.issuer);
+    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    lasting(&mut issuer, (-1000, 1000));
+    // signed by a root that is not part of the material
+    let root_key = KeyPair::generate().unwrap();
+    let mut root = CertificateParams::default();
+    root.distinguished_name.push(DnType::CommonName, "Root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = Issuer::new(root, root_key);
+    let issuer_pem = issuer.signed_by(&issuer_key, &root).unwrap();
+
+    let names: Vec<String> = spec.names.iter().map(|name| (*name).to_owned()).collect();
+    let mut leaf = CertificateParams::new(names).unwrap();
+    leaf.serial_number = Some(vec![spec.serial].into());
+    lasting(&mut leaf, spec.valid);
+    if spec.public {
+        let scts = CustomExtension::from_oid_content(
+            &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2],
+            vec![4, 2, 0, 0],
+        );
+        leaf.custom_extensions.push(scts);
+    }
+    let issuer = Issuer::new(issuer, issuer_key);
+    Issued {
+        leaf: leaf.signed_by(&key, &issuer).unwrap().pem(),
+        issuer: issuer_pem.pem(),
+        key: key.serialize_pem(),
+    }
+}
+
+fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
+    let mut certificates = vec![("certificate", issued.leaf.clone())];
+    if with_issuer {
+        certificates.push(("intermediate", issued.issuer.clone()));
+    }
+    let material = Material {
+        name: "shop".to_owned(),
+        certificates,
+        key: Secret::from(issued.key.clone()),
+    };
+    assemble(&material, now()).unwrap()
+}
+
+fn deployed(certificate: String, key: &str) -> Deployed {
+    Deployed::of(TlsSecret {
+        name: None,
+        project_id: None,
+        format: "tls".to_owned(),
+        generated_by: None,
+        certificate,
+        key: Secret::from(key.to_owned()),
+        entity_tag: None,
+    })
+}
+
+/// A comparison and the answers to its questions.
+struct Case {
+    old: Deployed,
+    new: Bundle,
+    domains: Result<Vec<&'static str>, Reason>,
+    previous: Result<Option<&'static str>, Reason>,
+    named_by_event: bool,
+    undo: bool,
+    force: Vec<Reason>,
+    roots: Roots,
+}
+
+impl Case {
+    fn of(old: &Spec, new: &Spec) -> Self {
+        let issued = issue(old);
+        Self::with(
+            deployed(format!("{}{}", issued.leaf, issued.issuer), &issued.key),
+            bundle(&issue(new), true),
+        )
+    }
+
+    fn with(old: Deployed, new: Bundle) -> Self {
+        Self {
+            old,
+            new,
+            domains: Ok(Vec::new()),
+            previous: Ok(None),
+            named_by_event: false,
+            undo: false,
+            force: Vec::new(),
+            roots: Roots::new(Vec::new()),
+        }
+    }
+
+    /// `keep`, `write` with the codes of its findings, or `refuse` with its reason; and the
+    /// questions that were asked.
+    fn decide(&self) -> (String, String) {
+        let asked = Cell::new((0, 0));
+        let error = |reason| Error::new(reason, anyhow::anyhow!("no answer"));
+        let domains = || {
+            asked.set((asked.get().0 + 1, asked.get().1));
+            let domains = self.domains.as_ref().map_err(|reason| error(*reason))?;
+            Ok(domains.iter().map(|domain| (*domain).to_owned()).collect())
+        };
+        let previous_serial = || {
+            asked.set((asked.get().0, asked.get().1 + 1));
+            let serial = self.previous.as_ref().map_err(|reason| error(*reason))?;
+            Ok(serial.map(str::to_owned))
+        };
+        let decision = compare(
+            &Comparison {
+                deployed: &self.old,
+                bundle: &self.new,
+                named_by_event: self.named_by_event,
+                undo: self.undo,
+                force: &self.force,
+                roots: &self.roots,
+                now: now(),
+            },
+            &Facts {
+                domains: &domains,
+                previous_serial: &previous_serial,
+            },
+        );
+        let decision = match decision {
+            Decision::Keep => "keep".to_owned(),
+            Decision::Refuse(error) => format!("refuse {}", error.reason),
+            Decision::Write(findings) => findings
+                .iter()
+                .fold("write".to_owned(), |text, f| format!("{text} {}", f.code)),
+        };
+        let asked = match asked.get() {
+            (0, 0) => "nothing",
+            (1, 0) => "domains",
+            (0, 1) => "previous",
+            _ => "more",
+        };
+        (decision, asked.to_owned())
+    }
+
+    #[track_caller]
+    fn expect(&self, decision: &str, asked: &str) {
+        assert_eq!(self.decide(), (decision.to_owned(), asked.to_owned()));
+    }
+}
+
+const RENEWED: Spec = Spec {
+    valid: (-1, 89),
+    serial: 2,
+    ..SHOP
+};
+
+#[test]
+fn a_renewal_is_written_without_a_question() {
+    Case::of(&SHOP, &RENEWED).expect("write", "nothing");
+}
+
+#[test]
+fn the_same_certificate_is_kept_only_in_a_form_that_everything_loads() {
+    let issued = issue(&SHOP);
+    let new = || bundle(&issued, true);
+    let chain = new().certificate_pem();
+    let key = new().key_pem.expose().to_owned();
+    for (certificate, key, expected) in [
+        (chain.clone(), key.clone(), "keep"),
+        (chain.replace('\n', "\r\n"), key.clone(), "keep"),
+        (chain.trim_end().to_owned(), key.clone(), "keep"),
+        (format!("a comment\n{chain}"), key.clone(), "write"),
+        (
+            chain.replace("CERTIFICATE", "X509 CERTIFICATE"),
+            key.clone(),
+            "write",
+        ),
+        (
+            chain.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE-----\t"),
+            key.clone(),
+            "keep",
+        ),
+        (chain.clone(), format!("a comment\n{key}"), "write"),
+        // a hidden key cannot be told
+        (chain.clone(), String::new(), "write"),
+    ] {
+        Case::with(deployed(certificate, &key), new()).expect(expected, "nothing");
+    }
+}
+
+#[test]
+fn what_does_not_serve_sets_no_baseline() {
+    let one_name = Spec {
+        names: &["shop.example.com"],
+        ..RENEWED
+    };
+    let old = issue(&SHOP);
+    let other = issue(&SHOP);
+    let chain = format!("{}{}", old.leaf, old.issuer);
+    let expired = issue(&Spec {
+        valid: (-90, -1),
+        ..SHOP
+    });
+    let early = issue(&Spec {
+        valid: (1, 90),
+        ..SHOP
+    });
+    for (certificate, key, expected) in [
+        // it serves, as far as can be told
+        (chain.clone(), old.key.as_str(), "refuse names-lost"),
+        (chain.clone(), "", "refuse names-lost"),
+        (chain.clone(), "********", "refuse names-lost"),
+        (
+            chain.clone(),
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "refuse names-lost",
+        ),
+        (
+            format!("{chain}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+            old.key.as_str(),
+            "refuse names-lost",
+        ),
+        // it does not
+        (chain.clone(), other.key.as_str(), "write"),
+        (expired.leaf, expired.key.as_str(), "write"),
+        (early.leaf, early.key.as_str(), "write"),
+        // nobody can tell
+        (String::new(), old.key.as_str(), "write deployed-unreadable"),
+        (
+            "********".to_owned(),
+            "********",
+            "write deployed-unreadable",
+        ),
+        (
+            format!("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{chain}"),
+            old.key.as_str(),
+            "write deployed-unreadable",
+        ),
+    ] {
+        let case = Case::with(deployed(certificate, key), bundle(&issue(&one_name), true));
+        assert_eq!(case.decide().0, expected);
+    }
+}
+
+#[test]
+fn names_that_are_lost() {
+    let case = |old, new, domains: Result<Vec<&'static str>, Reason>| Case {
+        domains,
+        ..Case::of(
+            &Spec { names: old, ..SHOP },
+            &Spec {
+                names: new,
+                ..RENEWED
+            },
+        )
+    };
+    let old = &["a.example.com", "b.example.com"];
+    let new = &["b.example.com", "c.example.com"];
+    case(old, new, Ok(vec![])).expect("refuse names-lost", "domains");
+    case(old, new, Ok(vec!["a.example.com"])).expect("refuse names-lost", "domains");
+    case(old, new, Ok(vec!["A.Example.com"])).expect("refuse names-lost", "domains");
+    case(old, new, Ok(vec!["b.example.com"])).expect("write names-lost", "domains");
+    // neither certificate covers it: the new one does not lose it
+    case(old, new, Ok(vec!["d.example.com"])).expect("write names-lost", "domains");
+    // a wildcard mapping needs every name below it
+    case(old, new, Ok(vec!["*.example.com"])).expect("refuse names-lost", "domains");
+    case(old, new, Ok(vec!["*.example.org"])).expect("write names-lost", "domains");
+    case(
+        &["*.example.com"],
+        &["a.example.com"],
+        Ok(vec!["b.example.com"]),
+    )
+    .expect("refuse names-lost", "domains");
+    case(
+        &["*.example.com"],
+        &["a.example.com"],
+        Ok(vec!["a.example.com"]),
+    )
+    .expect("write names-lost", "domains");
+    case(old, &["*.example.com"], Ok(vec![])).expect("write", "nothing");
+    case(old, new, Err(Reason::CodeEngineForbidden)).expect("refuse names-lost", "domains");
+    case(old, new, Err(Reason::DeadlineReached)).expect("refuse deadline-reached", "domains");
+    let forced = Case {
+        force: vec![Reason::NamesLost],
+        ..case(old, new, Ok(vec!["a.example.com"]))
+    };
+    forced.expect("write names-lost", "nothing");
+    let other_force = Case {
+        force: vec![Reason::Older],
+        ..case(old, new, Ok(vec!["a.example.com"]))
+    };
+    other_force.expect("refuse names-lost", "domains");
+}
+
+#[test]
+fn in_the_last_three_days_lost_names_are_a_finding() {
+    for (days, expected) in [(3, "refuse names-lost"), (2, "write names-lost")] {
+        let old = Spec {
+            valid: (-87, days),
+            ..SHOP
+        };
+        let new = Spec {
+            names: &["shop.example.com"],
+            ..RENEWED
+        };
+        assert_eq!(Case::of(&old, &new).decide().0, expected, "{days} days");
+    }
+}
+
+#[test]
+fn a_public_certificate_stays_public() {
+    let (private, public) = (
+        SHOP,
+        Spec {
+            public: true,
+            ..SHOP
+        },
+    );
+    let staging = Spec {
+        issuer: "(STAGING) Pretend CA",
+        ..public.clone()
+    };
+    let renewed = |spec: &Spec| Spec {
+        valid: RENEWED.valid,
+        serial: 2,
+        ..spec.clone()
+    };
+    for (old, new, expected) in [
+        (&public, &private, "refuse less-trusted"),
+        (&public, &staging, "refuse less-trusted"),
+        (&public, &public, "write"),
+        (&private, &public, "write"),
+        (&private, &private, "write"),
+        (&staging, &private, "write"),
+    ] {
+        Case::of(old, &renewed(new)).expect(expected, "nothing");
+    }
+    let forced = Case {
+        force: vec![Reason::LessTrusted],
+        ..Case::of(&public, &renewed(&private))
+    };
+    forced.expect("write less-trusted", "nothing");
+}
+
+#[test]
+fn a_chain_must_not_get_shorter() {
+    let old = issue(&SHOP);
+    let new = issue(&RENEWED);
+    let with_chain = || deployed(format!("{}{}", old.leaf, old.issuer), &old.key);
+    let alone = || deployed(old.leaf.clone(), &old.key);
+    Case::with(with_chain(), bundle(&new, false)).expect("refuse chain-shorter", "nothing");
+    Case::with(with_chain(), bundle(&new, true)).expect("write", "nothing");
+    Case::with(alone(), bundle(&new, false)).expect("write", "nothing");
+    let forced = Case {
+        force: vec![Reason::ChainShorter],
+        ..Case::with(with_chain(), bundle(&new, false))
+    };
+    forced.expect("write chain-shorter", "nothing");
+    // its issuer is known as a root
+    let issuer = certificates::from_pem(&new.issuer).remove(0).unwrap();
+    let known: CertificateDer<'static> = issuer.der.clone();
+    let known = Case {
+        roots: Roots::new(vec![known]),
+        ..Case::with(with_chain(), bundle(&new, false))
+    };
+    known.expect("write", "nothing");
+    // in the last days of the deployed certificate
+    let ending = issue(&Spec {
+        valid: (-88, 2),
+        ..SHOP
+    });
+    let ending = deployed(format!("{}{}", ending.leaf, ending.issuer), &ending.key);
+    Case::with(ending, bundle(&new, false)).expect("write chain-shorter", "nothing");
+}
+
+#[test]
+fn older_means_both_dates() {
+    let valid = |valid| Spec {
+        valid,
+        serial: 2,
+        ..SHOP
+    };
+    for (new, expected, asked) in [
+        ((-20, 70), "refuse older", "previous"),
+        ((-20, 80), "write", "nothing"),
+        ((-20, 90), "write", "nothing"),
+        ((-10, 70), "write", "nothing"),
+        ((-5, 70), "write", "nothing"),
+        ((-5, 90), "write", "nothing"),
+    ] {
+        Case::of(&SHOP, &valid(new)).expect(expected, asked);
+    }
+    let older = || Case::of(&SHOP, &valid((-20, 70)));
+    let previous = |previous| Case {
+        previous,
+        ..older()
+    };
+    // Secrets Manager's own notation of serial number 1
+    previous(Ok(Some("01"))).expect("write older", "previous");
+    previous(Ok(Some("02"))).expect("refuse older", "previous");
+    previous(Ok(None)).expect("refuse older", "previous");
+    previous(Err(Reason::SecretsManagerUnavailable)).expect("refuse older", "previous");
+    previous(Err(Reason::Terminated)).expect("refuse terminated", "previous");
+    let undo = Case {
+        undo: true,
+        ..older()
+    };
+    undo.expect("write older", "nothing");
+    let forced = Case {
+        force: vec![Reason::Older],
+        ..older()
+    };
+    forced.expect("write older", "nothing");
+}
+
+#[test]
+fn a_certificate_that_only_the_event_names_must_cover_everything() {
+    let named = |case: Case| Case {
+        named_by_event: true,
+        ..case
+    };
+    named(Case::of(&SHOP, &RENEWED)).expect("write", "nothing");
+    let one_name = Spec {
+        names: &["shop.example.com"],
+        ..RENEWED
+    };
+    named(Case::of(&SHOP, &one_name)).expect("refuse names-lost", "nothing");
+    let expired = Spec {
+        valid: (-90, -1),
+        ..SHOP
+    };
+    named(Case::of(&expired, &one_name)).expect("refuse names-lost", "nothing");
+    let unreadable = Case::with(deployed(String::new(), ""), bundle(&issue(&SHOP), true));
+    named(unreadable).expect("refuse names-lost", "nothing");
+}
+
+#[test]
+fn an_end_that_is_near_is_a_finding() {
+    for (public, valid, expected) in [
+        (false, (-76, 14), None),
+        (false, (-76, 13), Some(Reason::ExpiresSoon)),
+        // a fifth of 20 days
+        (false, (-16, 4), None),
+        (false, (-17, 3), Some(Reason::ExpiresSoon)),
+        (true, (-66, 24), None),
+        (true, (-66, 23), Some(Reason::ExpiresSoon)),
+    ] {
+        let bundle = bundle(
+            &issue(&Spec {
+                public,
+                valid,
+                ..SHOP
+            }),
+            true,
+        );
+        let codes = permanent_findings(&bundle, &Roots::new(Vec::new()), now());
+        let codes = codes.iter().map(|finding| finding.code);
+        // no root of these certificates is known
+        let codes: Vec<Reason> = codes.filter(|code| *code != Reason::UnknownRoot).collect();
+        assert_eq!(codes.first().copied(), expected, "{public} {valid:?}");
+    }
+}
+
+#[test]
+fn only_a_public_chain_must_reach_a_known_root() {
+    let codes = |public, roots| {
+        let issued = issue(&Spec { public, ..SHOP });
+        let issuer = certificates::from_pem(&issued.issuer).remove(0).unwrap();
+        let roots = Roots::new(match roots {
+            true => vec![issuer.der.clone()],
+            false => Vec::new(),
+        });
+        // its issuer is not part of it
+        let bundle = bundle(&issued, false);
+        let findings = permanent_findings(&bundle, &roots, now());
+        findings.first().map(|finding| finding.code)
+    };
+    assert_eq!(codes(true, false), Some(Reason::UnknownRoot));
+    assert_eq!(codes(true, true), None);
+    assert_eq!(codes(false, false), None);
+}

@@ -1,0 +1,201 @@
+//! Step 2, fetch: the certificate as Secrets Manager holds it now.
+//!
+//! Belongs here: whether the secret is an active certificate that comes with its key. Does not:
+//! whether the certificate is fit to serve (`assemble.rs`).
+
+use rustls_pki_types::UnixTime;
+
+use crate::cert::certificate::parse_rfc3339;
+use crate::config::Grantee;
+use crate::error::{Error, Reason, error};
+use crate::ibm::ids::Uuid;
+use crate::ibm::secrets_manager::{CERTIFICATE_TYPES, CertificateSecret, SecretsManager, Version};
+use crate::secret::Secret;
+use crate::sync::refusals;
+use crate::text::sanitized;
+
+/// The texts of a certificate, its chain and its key.
+#[derive(Debug)]
+pub struct Material {
+    /// The name of the secret, sanitized; its ID if it has no name.
+    pub name: String,
+    /// The texts that may hold certificates, each with the name of its field.
+    pub certificates: Vec<(&'static str, String)>,
+    /// The private key.
+    pub key: Secret,
+}
+
+/// What Secrets Manager holds now.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) material: Material,
+    /// When the secret was last changed.
+    pub(crate) updated_at: Option<UnixTime>,
+}
+
+/// Reads the secret.
+///
+/// # Errors
+/// Exit statuses 4 (no token), 5 (could not fetch) and 6 (not a certificate, or one without its key).
+pub(crate) fn fetch(
+    secrets_manager: &SecretsManager<'_>,
+    id: &Uuid,
+    version: Version,
+    grantee: &Grantee,
+) -> Result<Fetched, Error> {
+    let secret = secrets_manager
+        .secret(id, version)
+        .map_err(|failure| refusals::secret(failure, id, version, grantee))?;
+    let name = match secret.name.as_str() {
+        "" => id.to_string(),
+        name => sanitized(name),
+    };
+    let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
+    active_certificate(&secret, id, &name)?;
+    Ok(Fetched {
+        material: material(secret, id, name)?,
+        updated_at,
+    })
+}
+
+fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Result<(), Error> {
+    if secret.id != id.to_string() {
+        return Err(error!(
+            Reason::SecretsManagerRefused,
+            "Secrets Manager returned secret {} for {id}",
+            sanitized(&secret.id)
+        ));
+    }
+    if !CERTIFICATE_TYPES.contains(&secret.secret_type.as_str()) {
+        return Err(error!(
+            Reason::WrongType,
+            "the secret {name} ({id}) is of type {}, expected one of {}",
+            sanitized(&secret.secret_type),
+            CERTIFICATE_TYPES.join(", ")
+        ));
+    }
+    let hint = "check its state in Secrets Manager";
+    match secret.state {
+        Some(1) | None => {}
+        Some(0) => {
+            return Err(error!(
+                Reason::NotIssued,
+                "the certificate {name} ({id}) is not issued yet (state 0, pre-activation)"
+            )
+            .hint(hint));
+        }
+        Some(state) => {
+            let word = match state {
+                2 => "suspended",
+                3 => "deactivated",
+                5 => "destroyed",
+                _ => "unknown",
+            };
+            return Err(error!(
+                Reason::NotActive,
+                "the certificate {name} ({id}) is not active (state {state}, {word})"
+            )
+            .hint(hint));
+        }
+    }
+    if secret.revocation_time_seconds.is_some_and(|time| time > 0) {
+        return Err(
+            error!(Reason::Revoked, "the certificate {name} ({id}) is revoked")
+                .hint("rotate it in Secrets Manager"),
+        );
+    }
+    Ok(())
+}
+
+fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Material, Error> {
+    let certificates = [
+        ("certificate", secret.certificate),
+        ("intermediate", secret.intermediate),
+        ("issuing_ca", secret.issuing_ca),
+    ]
+    .into_iter()
+    .filter_map(|(field, text)| Some((field, text?)));
+    let ca_chain = secret.ca_chain.into_iter();
+    let certificates = certificates
+        .chain(ca_chain.map(|text| ("ca_chain", text)))
+        .collect();
+    let key = secret
+        .private_key
+        .filter(|key| !key.expose().trim().is_empty())
+        .or_else(|| secret.managed_csr?.private_key)
+        .ok_or_else(|| {
+            error!(
+                Reason::KeyMissing,
+                "the certificate {name} ({id}) has no private key in Secrets Manager"
+            )
+            .hint(match secret.secret_type.as_str() {
+                "imported_cert" => "import it again together with its key: each imported version needs its own key",
+                _ => "rotate it in Secrets Manager; a certificate issued from your own CSR has no key there",
+            })
+        })?;
+    Ok(Material {
+        name,
+        certificates,
+        key,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ibm::secrets_manager::ManagedCsr;
+
+    const ID: &str = "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852";
+
+    fn secret() -> CertificateSecret {
+        CertificateSecret {
+            id: ID.to_owned(),
+            secret_type: "imported_cert".to_owned(),
+            state: Some(1),
+            certificate: Some("c".to_owned()),
+            private_key: Some(Secret::from("k".to_owned())),
+            ..CertificateSecret::default()
+        }
+    }
+
+    fn read(secret: CertificateSecret) -> Result<Material, Reason> {
+        let id = Uuid::parse(ID).unwrap();
+        active_certificate(&secret, &id, "shop")
+            .and_then(|()| material(secret, &id, "shop".to_owned()))
+            .map_err(|e| e.reason)
+    }
+
+    #[test]
+    fn the_key_of_a_managed_csr_stands_in_for_a_missing_one() {
+        let managed_csr = Some(ManagedCsr {
+            private_key: Some(Secret::from("managed".to_owned())),
+        });
+        let material = read(CertificateSecret {
+            private_key: None,
+            managed_csr,
+            ..secret()
+        });
+        assert_eq!(material.unwrap().key.expose(), "managed");
+    }
+
+    #[test]
+    fn what_is_no_usable_certificate_is_refused_by_name() {
+        let with = |change: fn(&mut CertificateSecret)| {
+            let mut secret = secret();
+            change(&mut secret);
+            read(secret).unwrap_err()
+        };
+        assert_eq!(with(|s| s.private_key = None), Reason::KeyMissing);
+        assert_eq!(with(|s| s.state = Some(0)), Reason::NotIssued);
+        assert_eq!(with(|s| s.state = Some(5)), Reason::NotActive);
+        assert_eq!(with(|s| s.secret_type = "kv".to_owned()), Reason::WrongType);
+        assert_eq!(
+            with(|s| s.revocation_time_seconds = Some(1)),
+            Reason::Revoked
+        );
+        assert_eq!(
+            with(|s| s.id = "x".to_owned()),
+            Reason::SecretsManagerRefused
+        );
+    }
+}

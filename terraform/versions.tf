@@ -1,0 +1,18 @@
+terraform {
+  # variables whose validation looks at another variable
+  required_version = ">= 1.9.0"
+
+  required_providers {
+    ibm = {
+      source = "IBM-Cloud/ibm"
+      # 1.88.0 is the first with run_compute_resource_token_enabled: without it the job has no token
+      version = ">= 1.88.0, < 3.0.0"
+      # A provider works in one region. Event Notifications may be in another one than the job.
+      configuration_aliases = [ibm.event_notifications]
+    }
+    time = {
+      source  = "hashicorp/time"
+      version = ">= 0.9.1, < 1.0.0"
+    }
+  }
+}

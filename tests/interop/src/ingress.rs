@@ -1,0 +1,160 @@
+//! Envoy as the ingress: it serves a TLS secret that Kubernetes would mount, and takes another one
+//! without a restart.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use local_cloud::TlsSecret;
+use serde_json::{Value, json};
+
+use crate::envoy::{Envoy, TLS_CONTEXT};
+use crate::{Process, await_line, bounded, succeed, write};
+
+/// Ends when dropped.
+pub(crate) struct Ingress {
+    volume: Volume,
+    port: u16,
+    _process: Process,
+}
+
+impl Ingress {
+    /// Serves one page under this TLS secret, over one version of TLS: `TLSv1_2` or `TLSv1_3`.
+    pub(crate) fn start(
+        envoy: &Envoy,
+        folder: &Path,
+        secret: &TlsSecret,
+        protocol: &str,
+    ) -> anyhow::Result<Self> {
+        let mut volume = Volume::new(folder)?;
+        volume.mount(secret)?;
+        let secrets = json!({ "resources": [{
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            "name": "tls-secret",
+            "tls_certificate": {
+                "certificate_chain": { "filename": volume.folder.join("tls.crt") },
+                "private_key": { "filename": volume.folder.join("tls.key") },
+                "watched_directory": { "path": volume.folder },
+            },
+        }] });
+        let secrets = write(folder, "secrets.json", &secrets.to_string())?;
+        let configuration = write(
+            folder,
+            "envoy.json",
+            &bootstrap(&secrets, protocol).to_string(),
+        )?;
+
+        let child = Command::new(&envoy.binary)
+            // hot restarts share memory, also between Envoys that do not belong together
+            .args(["--disable-hot-restart", "--concurrency", "1"])
+            .args([
+                "--log-level",
+                "warning",
+                "--component-log-level",
+                "config:info",
+            ])
+            .args(["--log-format", "%v", "--config-path"])
+            .arg(configuration)
+            .arg("--admin-address-path")
+            .arg(folder.join("admin"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start Envoy")?;
+        let mut process = Process(child);
+        let log = process.0.stderr.take().context("Envoy's log")?;
+        await_line(log, "starting workers").context("Envoy does not start")?;
+
+        let admin = fs::read_to_string(folder.join("admin"))?;
+        let mut curl = bounded("curl");
+        curl.args(["--silent", "--show-error", "--fail"]);
+        curl.arg(format!("http://{}/listeners?format=json", admin.trim()));
+        let listeners: Value = serde_json::from_str(&succeed(&mut curl)?)?;
+        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
+        let port = address["port_value"].as_u64().context("Envoy's port")?;
+        Ok(Self {
+            volume,
+            port: port.try_into()?,
+            _process: process,
+        })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Replaces the files that Envoy watches; it takes them a moment later.
+    pub(crate) fn mount(&mut self, secret: &TlsSecret) -> anyhow::Result<()> {
+        self.volume.mount(secret)
+    }
+}
+
+fn bootstrap(secrets: &Path, protocol: &str) -> Value {
+    let any_port = json!({ "socket_address": { "address": "127.0.0.1", "port_value": 0 } });
+    let page = json!({ "name": "http", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "http",
+        "route_config": { "virtual_hosts": [{ "name": "any", "domains": ["*"], "routes": [{
+            "match": { "prefix": "/" },
+            "direct_response": { "status": 200, "body": { "inline_string": "served" } },
+        }] }] },
+        "http_filters": [{ "name": "router", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        } }],
+    } });
+    let tls = json!({ "name": "tls", "typed_config": {
+        "@type": TLS_CONTEXT,
+        "common_tls_context": {
+            "tls_params": {
+                "tls_minimum_protocol_version": protocol,
+                "tls_maximum_protocol_version": protocol,
+            },
+            "tls_certificate_sds_secret_configs": [{
+                "name": "tls-secret",
+                "sds_config": { "path_config_source": { "path": secrets } },
+            }],
+        },
+    } });
+    json!({
+        "node": { "id": "ingress", "cluster": "ingress" },
+        "admin": { "address": any_port },
+        "static_resources": { "listeners": [{
+            "name": "https",
+            "address": any_port,
+            "filter_chains": [{ "filters": [page], "transport_socket": tls }],
+        }] },
+    })
+}
+
+/// A folder with `tls.crt` and `tls.key` that are replaced together, as Kubernetes does it: both
+/// point into `..data`, a link that is renamed over the earlier one.
+struct Volume {
+    folder: PathBuf,
+    mounts: u32,
+}
+
+impl Volume {
+    fn new(parent: &Path) -> anyhow::Result<Self> {
+        let folder = parent.join("tls");
+        fs::create_dir(&folder)?;
+        for name in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(name), folder.join(name))?;
+        }
+        Ok(Self { folder, mounts: 0 })
+    }
+
+    fn mount(&mut self, secret: &TlsSecret) -> anyhow::Result<()> {
+        self.mounts += 1;
+        let data = format!("..{}", self.mounts);
+        let into = self.folder.join(&data);
+        fs::create_dir(&into)?;
+        write(&into, "tls.crt", &secret.tls_cert)?;
+        write(&into, "tls.key", &secret.tls_key)?;
+        let link = self.folder.join("..data_tmp");
+        symlink(&data, &link)?;
+        fs::rename(&link, self.folder.join("..data"))?;
+        Ok(())
+    }
+}

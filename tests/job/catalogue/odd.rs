@@ -1,0 +1,279 @@
+//! Odd forms of keys and certificates that servers load, and that other programs stumbled over: the
+//! files of `tests/certificates/cases`, which say what each of them is.
+
+use super::pki::{Cert, stored};
+use super::{Case, Form, case};
+
+pub(super) fn cases() -> Vec<Case> {
+    [
+        keys(),
+        labels(),
+        names_of_issuers(),
+        critical_extensions(),
+        strangers(),
+        weak_signatures(),
+        look_alikes(),
+        encodings(),
+    ]
+    .concat()
+}
+
+fn file(path: &str) -> String {
+    stored(&format!("cases/{path}.pem"))
+}
+
+/// The PEM block of a key file, without the line that says that it protects nothing: no output may
+/// hold any of what goes in as a key.
+fn key(name: &str) -> String {
+    let text = file(&format!("keys/{name}"));
+    text[text.find("-----BEGIN").unwrap()..].to_owned()
+}
+
+/// A certificate below the plain root; its key is `keys/p256`.
+fn cert(path: &str) -> Cert {
+    Cert {
+        label: path.to_owned(),
+        pem: file(path),
+        key: key("p256"),
+        names: ["shop.example.com", "www.shop.example.com"]
+            .map(str::to_owned)
+            .to_vec(),
+        anchor: file("chain/root"),
+    }
+}
+
+fn plain() -> [Cert; 2] {
+    [cert("chain/leaf-p256"), cert("chain/intermediate")]
+}
+
+fn keys() -> Vec<Case> {
+    let issuer = cert("chain/intermediate");
+    [
+        ("p256", "p256-sec1-without-params"),
+        ("p256", "p256-sec1-without-public"),
+        ("p256", "p256-pkcs8-without-public"),
+        ("p256", "p256-sec1-under-PRIVATE-KEY"),
+        ("p256", "p256-compressed-public"),
+        ("p256", "p256-tab-after-begin"),
+        ("p256-short-private", "p256-short-private"),
+        ("ed25519", "ed25519-pkcs8-v2"),
+        ("ed25519", "ed25519-pkcs8-v2-old-spelling"),
+        ("rsa2048", "rsa2048-pkcs8-without-null"),
+        ("rsa2048", "rsa2048-pkcs1-under-PRIVATE-KEY"),
+        ("rsa2048", "rsa2048-pkcs8-under-RSA-PRIVATE-KEY"),
+        ("rsa2048-exponent-3", "rsa2048-exponent-3"),
+        ("rsa2048-unequal-primes", "rsa2048-unequal-primes"),
+        ("rsa2056", "rsa2056"),
+        ("rsa3000", "rsa3000"),
+    ]
+    .into_iter()
+    .map(|(leaf, key_file)| {
+        let leaf = cert(&format!("chain/leaf-{leaf}"));
+        case(format!("odd key: {key_file}"), &leaf)
+            .given([&leaf, &issuer])
+            .key(key(key_file))
+            .serves([&leaf, &issuer])
+    })
+    .collect()
+}
+
+/// What is read is written as CERTIFICATE, without the trust settings.
+fn labels() -> Vec<Case> {
+    let [leaf, issuer] = plain();
+    [
+        ("labels/leaf-x509", &issuer),
+        ("labels/leaf-tab-after-begin", &issuer),
+        ("labels/intermediate-x509", &leaf),
+        ("labels/intermediate-trusted", &leaf),
+        ("labels/intermediate-trusted-settings", &leaf),
+    ]
+    .into_iter()
+    .map(|(odd, other)| {
+        case(format!("odd label: {odd}"), &leaf)
+            .given([other])
+            .text(file(odd))
+            .serves([&leaf, &issuer])
+    })
+    .collect()
+}
+
+/// RFC 5280 section 7.1: a PrintableString here, a UTF8String there.
+fn names_of_issuers() -> Vec<Case> {
+    let [leaf, issuer] =
+        ["names/leaf-issuer-printable", "names/intermediate-utf8"].map(|path| Cert {
+            anchor: file("names/root"),
+            ..cert(path)
+        });
+    vec![
+        case("the issuer's name in another string type", &leaf)
+            .given([&leaf, &issuer])
+            .serves([&leaf, &issuer]),
+    ]
+}
+
+fn critical_extensions() -> Vec<Case> {
+    let mut cases: Vec<Case> = ["any-policy", "directory-name", "excluded-addresses"]
+        .into_iter()
+        .map(|kind| {
+            let [leaf, issuer] =
+                ["leaf", "intermediate"].map(|which| cert(&format!("critical/{which}-{kind}")));
+            case(format!("critical extension of the issuer: {kind}"), &leaf)
+                .given([&leaf, &issuer])
+                .serves([&leaf, &issuer])
+        })
+        .collect();
+    let [_, issuer] = plain();
+    let leaf = cert("critical/leaf-own-policy");
+    cases.push(
+        case("critical extension of the leaf: a policy", &leaf)
+            .given([&leaf, &issuer])
+            .serves([&leaf, &issuer]),
+    );
+    let unknown = [
+        "critical/leaf-unknown-extension",
+        "critical/intermediate-unknown-extension",
+    ]
+    .map(cert);
+    cases.push(
+        case(
+            "critical extension of the issuer: nobody knows it",
+            &unknown[0],
+        )
+        .given(&unknown)
+        .refused("issuer-unfit"),
+    );
+    cases
+}
+
+/// Certificates that strict readers refuse, where the chain does not need them, and where it does.
+fn strangers() -> Vec<Case> {
+    let [leaf, issuer] = plain();
+    let readable = [
+        "serial-22-bytes",
+        "serial-36-bytes",
+        "san-utf8",
+        "utctime-offset",
+        "utctime-without-seconds",
+        "true-as-01",
+        "path-length-300",
+        "x400-address",
+        "subject-universal-string",
+    ];
+    let not_needed = readable.map(|kind| (kind, "chain-stranger"));
+    let mut cases: Vec<Case> = not_needed
+        .into_iter()
+        .chain([("no-certificate", "block-skipped")])
+        .map(|(kind, finding)| {
+            case(format!("odd stranger: {kind}"), &leaf)
+                .given([&leaf, &issuer])
+                .text(file(&format!("strangers/{kind}")))
+                .serves([&leaf, &issuer])
+                .finding(&[finding])
+        })
+        .collect();
+    cases.push(
+        case("an unreadable block, and the issuer is missing", &leaf)
+            .given([&leaf])
+            .text(file("strangers/no-certificate"))
+            .refused("pem-unreadable"),
+    );
+    let [odd_leaf, odd_issuer] = [
+        "strangers/leaf-of-that-issuer",
+        "strangers/issuer-serial-22-bytes",
+    ]
+    .map(cert);
+    cases.push(
+        case("an issuer whose serial number is too long", &odd_leaf)
+            .given([&odd_leaf, &odd_issuer])
+            .refused("issuer-unfit"),
+    );
+    cases
+}
+
+fn weak_signatures() -> Vec<Case> {
+    let chain = |leaf: &str, issuer: &str| [cert(leaf), cert(issuer)];
+    let mut cases: Vec<Case> = [
+        ("leaf, RSA", chain("weak/leaf-sha1", "weak/intermediate")),
+        (
+            "leaf, ECDSA",
+            chain("weak/leaf-ecdsa-sha1", "chain/intermediate"),
+        ),
+        (
+            "intermediate",
+            chain("weak/leaf-of-intermediate-sha1", "weak/intermediate-sha1"),
+        ),
+    ]
+    .into_iter()
+    .map(|(which, chain)| {
+        case(format!("signed with SHA-1: {which}"), &chain[0])
+            .given(&chain)
+            .refused("weak-signature")
+    })
+    .collect();
+    let root = cert("weak/root-sha1");
+    let below = Cert {
+        anchor: root.pem.clone(),
+        ..cert("weak/leaf-of-root-sha1")
+    };
+    cases.push(
+        case("signed with SHA-1: the root, which is not sent", &below)
+            .given([&below, &root])
+            .serves([&below]),
+    );
+    let [leaf, issuer] = plain();
+    cases.push(
+        case("signed with SHA-1: a stranger", &leaf)
+            .given([&leaf, &issuer, &root])
+            .serves([&leaf, &issuer])
+            .finding(&["chain-stranger"]),
+    );
+    cases
+}
+
+/// Newer than the issuer, of its name, and with a key that cannot have made the signature.
+fn look_alikes() -> Vec<Case> {
+    let [leaf, issuer] = plain();
+    ["ed25519", "rsa2048"]
+        .into_iter()
+        .map(|kind| {
+            case(format!("a newer look-alike of the issuer: {kind}"), &leaf)
+                .given([
+                    &leaf,
+                    &issuer,
+                    &cert(&format!("namesakes/intermediate-{kind}")),
+                ])
+                .serves([&leaf, &issuer])
+        })
+        .collect()
+}
+
+/// Texts that look like PEM to people.
+fn encodings() -> Vec<Case> {
+    let [leaf, issuer] = plain();
+    let forms: [(&str, Form); 4] = [
+        ("UTF-16", |texts| {
+            texts.concat().chars().flat_map(|c| [c, '\0']).collect()
+        }),
+        ("UTF-16 with its mark", |texts| {
+            let text = texts.concat();
+            std::iter::once('\u{feff}')
+                .chain(text.chars().flat_map(|c| ['\0', c]))
+                .collect()
+        }),
+        ("en dashes", |texts| {
+            texts.concat().replace("-----", "–––––")
+        }),
+        ("em dashes of a word processor", |texts| {
+            texts.concat().replace("-----", "——-")
+        }),
+    ];
+    forms
+        .into_iter()
+        .map(|(what, form)| {
+            case(format!("odd text: {what}"), &leaf)
+                .given([&leaf, &issuer])
+                .form(form)
+                .refused("pem-unreadable")
+        })
+        .collect()
+}
