@@ -18,11 +18,25 @@ bash_is_new() {
   esac
 }
 
-# Prints the version of a plug-in in `ibmcloud plugin list` (standard input), and `old` if it is older
-# than the least one (X.Y.Z). Prints nothing if the plug-in is not there.
+# The other name of a plug-in, and the oldest version that has what the scripts use.
+plugin_facts() {
+  case $1 in
+    code-engine) echo ce 1.52.0 ;; # --trusted-profiles-enabled
+    event-notifications) echo en 1.15.2 ;; # older ones are deprecated
+    secrets-manager) echo sm 2.0.0 ;; # notifications-registration
+  esac
+}
+
+# Looks for a plug-in (names, least version) in `ibmcloud plugin list` on standard input. Prints its
+# version and `old` or `new`; nothing if it is not there. A version that cannot be read is new.
 plugin_state() {
-  awk -v name="$1" -v least="$2" '
-    $1 == name || index($1, name "[") == 1 || index($1, name "/") == 1 {
+  awk -v name="$1" -v other="$2" -v least="$3" '
+    {
+      names = $1
+      gsub(/[^-a-z]/, " ", names)
+      names = " " names " "
+    }
+    index(names, " " name " ") || index(names, " " other " ") {
       state = "new"
       if (match($0, /[0-9]+\.[0-9]+\.[0-9]+/)) {
         version = substr($0, RSTART, RLENGTH)
@@ -38,15 +52,6 @@ plugin_state() {
     }'
 }
 
-# The oldest version of a plug-in that has what the scripts use.
-least_version() {
-  case $1 in
-    code-engine) echo 1.52.0 ;; # --trusted-profiles-enabled
-    event-notifications) echo 1.15.2 ;; # older ones are deprecated
-    secrets-manager) echo 2.0.0 ;; # notifications-registration
-  esac
-}
-
 # Checks bash, programs (first argument), ibmcloud, its plug-ins (second), and the login. Names
 # everything that is missing and then ends the script with 2.
 need_tools() {
@@ -56,14 +61,15 @@ need_tools() {
 "
   }
   bash_is_new || lacks "bash 4.4 or newer is missing (this is ${BASH_VERSION:-another shell}); on macOS: brew install bash"
-  for program in $programs ibmcloud; do
+  for program in $programs; do
     command -v "$program" >/dev/null 2>&1 || lacks "$program is missing: install it"
   done
   if command -v ibmcloud >/dev/null 2>&1; then
     installed=$(ibmcloud plugin list 2>/dev/null) || installed=
     for plugin in $plugins; do
-      least=$(least_version "$plugin")
-      state=$(printf '%s\n' "$installed" | plugin_state "$plugin" "$least")
+      facts=$(plugin_facts "$plugin")
+      other=${facts% *} least=${facts#* }
+      state=$(printf '%s\n' "$installed" | plugin_state "$plugin" "$other" "$least")
       case $state in
         '') lacks "the plug-in $plugin is missing: ibmcloud plugin install $plugin -f" ;;
         *old) lacks "the plug-in $plugin ${state% old} is too old ($least is needed): ibmcloud plugin update $plugin" ;;
@@ -73,6 +79,9 @@ need_tools() {
     case $target in
       *[Nn]ot\ logged\ in*) lacks 'not logged in: ibmcloud login -r REGION -g RESOURCE_GROUP (--sso with a federated ID)' ;;
     esac
+  else
+    program=ibmcloud
+    lacks "$program is missing: install it (https://cloud.ibm.com/docs/cli), or use IBM Cloud Shell"
   fi
   [ -z "$missing" ] || {
     printf '%s' "$missing" >&2
