@@ -353,7 +353,7 @@ fn an_installation_for_many_targets_is_as_in_the_table() {
     assert_as_in_the_table(site, &variant);
     // the same with a list that is too long for a variable
     let long = two.long_targets();
-    two.setup(&long, &OPTIONS);
+    two.setup(&long, &OPTIONS).expect(0);
     (variant.way, variant.targets) = ("many_targets", long.to_string());
     assert_as_in_the_table(site, &variant);
 }

@@ -226,8 +226,7 @@ fn a_long_list_is_mounted_and_a_short_one_is_not() {
     let two = Two::new(Site::new());
     let site = &two.site;
     let long = two.long_targets();
-    // whether the run is good depends on the job
-    two.setup(&long, &[]);
+    two.setup(&long, &[]).expect(0);
     let all = site.everything();
     let data = |name: &str| {
         let maps = all["job/config_maps"].as_array().unwrap();
@@ -251,7 +250,7 @@ fn a_long_list_is_mounted_and_a_short_one_is_not() {
     assert_eq!(all["job/config_maps"].as_array().unwrap().len(), 1);
 
     // and back: the mount comes with the list
-    let done = two.setup(&long, &[]);
+    let done = two.setup(&long, &[]).expect(0);
     assert_eq!(done.steps("changed").len(), 2, "{}", done.stdout);
     site.teardown(&["--yes"]).expect(0);
     crate::remove::assert_gone(site);
