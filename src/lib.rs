@@ -35,21 +35,31 @@
 //! | variables, defaults | [`config`] |
 //! | exit statuses, reason codes | [`error`] |
 //! | the deadline, SIGTERM, all waiting | `stop.rs` |
+//! | connections that end with the run, name look-ups | `net.rs` |
+//! | secrets in memory, masking of outside text | `secret.rs`, `text.rs` |
+//! | the forms of the report | [`report`] |
 
-pub mod cert;
 mod check;
 pub mod config;
 mod discover;
 mod effect;
 pub mod error;
-pub mod ibm;
 mod net;
 pub mod report;
-pub mod secret;
 pub mod stop;
-pub mod sync;
-pub mod text;
 mod workers;
+
+// public for the fuzz targets and the property tests only
+#[doc(hidden)]
+pub mod cert;
+#[doc(hidden)]
+pub mod ibm;
+#[doc(hidden)]
+pub mod secret;
+#[doc(hidden)]
+pub mod sync;
+#[doc(hidden)]
+pub mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -11,7 +11,7 @@
     reason = "a broken expectation must stop the test, and a test says what it skips"
 )]
 
-/// The alerts match real reports, and their scripts do what they say.
+/// The alerts match real reports.
 mod alerts;
 /// SIGTERM and DEADLINE while services and peers are silent or drip.
 mod bounds;
