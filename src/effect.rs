@@ -39,13 +39,17 @@ pub(crate) fn verify(
     targets: &mut [Target<'_>],
 ) {
     let in_line: Vec<&Target<'_>> = targets.iter().filter(|t| t.synced.is_some()).collect();
-    let (restarted, reports) = workers::both(
-        || restart_apps(services, policy, &in_line),
-        || match config.probe {
-            Probe::Off => Vec::new(),
-            Probe::Warn | Probe::Require => probe_domains(services, policy, config, &in_line),
-        },
-    );
+    let probe = || match config.probe {
+        Probe::Off => Vec::new(),
+        Probe::Warn | Probe::Require => probe_domains(services, policy, config, &in_line),
+    };
+    let nothing_to_restart = in_line.iter().all(|t| t.task.restart_apps.is_empty());
+    let (restarted, reports) = if nothing_to_restart {
+        // the usual case needs no further thread, and the memory that it takes
+        (Ok(Vec::new()), workers::guarded(probe))
+    } else {
+        workers::both(|| restart_apps(services, policy, &in_line), probe)
+    };
     let defect = restarted.as_ref().err().or_else(|| reports.as_ref().err());
     if let Some(error) = defect {
         let message = error.to_string();

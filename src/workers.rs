@@ -52,12 +52,16 @@ pub(crate) fn both<A: Send, B: Send>(
     first: impl FnOnce() -> A + Send,
     second: impl FnOnce() -> B,
 ) -> (Result<A, Error>, Result<B, Error>) {
-    let defect = |_| defect();
     thread::scope(|scope| {
         let first = scope.spawn(first);
-        let second = catch_unwind(AssertUnwindSafe(second)).map_err(defect);
-        (first.join().map_err(defect), second)
+        let second = guarded(second);
+        (first.join().map_err(|_| defect()), second)
     })
+}
+
+/// Does one thing. A panic becomes an error.
+pub(crate) fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| defect())
 }
 
 fn defect() -> Error {
