@@ -41,9 +41,12 @@ impl Line {
     /// All until it ends with this text, or the connection ends.
     fn read_until(&mut self, end: &str) -> String {
         let mut read = Vec::new();
-        let mut byte = [0];
-        while !read.ends_with(end.as_bytes()) && self.stream.read(&mut byte).unwrap() == 1 {
-            read.push(byte[0]);
+        // unlike `read`, the iterator goes on after a signal
+        let mut bytes = self.stream.by_ref().bytes();
+        while !read.ends_with(end.as_bytes())
+            && let Some(byte) = bytes.next()
+        {
+            read.push(byte.unwrap());
         }
         String::from_utf8(read).unwrap()
     }
