@@ -1,4 +1,4 @@
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -41,12 +41,14 @@ impl Line {
     /// All until it ends with this text, or the connection ends.
     fn read_until(&mut self, end: &str) -> String {
         let mut read = Vec::new();
-        // unlike `read`, the iterator goes on after a signal
-        let mut bytes = self.stream.by_ref().bytes();
-        while !read.ends_with(end.as_bytes())
-            && let Some(byte) = bytes.next()
-        {
-            read.push(byte.unwrap());
+        let mut byte = [0];
+        while !read.ends_with(end.as_bytes()) {
+            // unlike `read`, this goes on after a signal
+            match self.stream.read_exact(&mut byte) {
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => break,
+                result => result.unwrap(),
+            }
+            read.push(byte[0]);
         }
         String::from_utf8(read).unwrap()
     }
