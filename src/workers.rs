@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::error::{Error, Reason, error};
+use crate::error::Error;
 
 /// Threads at a time: easy on the services, small in memory.
 const MOST_THREADS: usize = 8;
@@ -42,7 +42,7 @@ pub(crate) fn each_of<T: Send, R: Send>(
         .into_iter()
         .map(|result| {
             let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-            result.unwrap_or_else(|| Err(defect()))
+            result.unwrap_or_else(|| Err(Error::defect()))
         })
         .collect()
 }
@@ -55,20 +55,13 @@ pub(crate) fn both<A: Send, B: Send>(
     thread::scope(|scope| {
         let first = scope.spawn(first);
         let second = guarded(second);
-        (first.join().map_err(|_| defect()), second)
+        (first.join().map_err(|_| Error::defect()), second)
     })
 }
 
 /// Does one thing. A panic becomes an error.
 pub(crate) fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, Error> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| defect())
-}
-
-fn defect() -> Error {
-    error!(
-        Reason::Defect,
-        "a bug in sm-tls-sync: please report it with the log of this run"
-    )
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::defect())
 }
 
 /// Calls `work` with each number below `count`, whatever panics. Not generic, to avoid one copy per
@@ -102,6 +95,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
 
     #[test]
     fn results_keep_the_order_and_a_panic_costs_only_its_own_item() {

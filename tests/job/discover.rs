@@ -142,7 +142,7 @@ fn the_proposed_targets_bring_everything_in_line() {
         count += 1;
     }
     assert_eq!(run.report.targets.len(), count);
-    // and then they are all the same
+    // after that run every certain match holds the current version
     let run = world.discover().run();
     let found = world.found(&run);
     for pair in world.pairs.iter().filter(|pair| pair.kind.certain()) {

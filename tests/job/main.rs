@@ -67,3 +67,5 @@ mod safety;
 mod served;
 /// Back to the version before, and a target on hold.
 mod undo;
+/// Events of other sources than Secrets Manager, such as a timer.
+mod wake_up;

@@ -82,7 +82,7 @@ fn the_example_in_the_docs_is_real() {
     );
 }
 
-/// Digits and hex digits that differ each time are all the same.
+/// The text without what differs each time: numbers, dates and IDs.
 fn fixed(text: &str) -> String {
     let varies = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
