@@ -340,3 +340,6 @@ fn distinct(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
