@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A secret text (a token, an API key, a private key in PEM). It is wiped when dropped, cannot be
@@ -53,12 +52,6 @@ impl From<Zeroizing<String>> for Secret {
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self::from(Zeroizing::new(text))
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from).map(Self::from)
     }
 }
 
