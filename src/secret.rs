@@ -172,7 +172,8 @@ mod tests {
         let secret = Secret::from("q".repeat(4321));
         assert!(lengths().contains(&4321));
         drop(secret);
-        assert!(!lengths().contains(&4321));
+        // a test that masks something at this moment still holds it
+        assert!((0..100_000).any(|_| !lengths().contains(&4321)));
     }
 
     #[test]
@@ -206,5 +207,11 @@ mod tests {
         );
         let missing = read_file(&folder.path().join("none"), 10).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_secret_is_not_printed_by_debug_either() {
+        let secret = Secret::from("not to be seen".to_owned());
+        assert_eq!(format!("{:?}", Some(secret)), "Some(Secret(..))");
     }
 }

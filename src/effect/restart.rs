@@ -91,13 +91,11 @@ impl Restarter<'_> {
     fn plan(&self, targets: &[&Target<'_>], positions: &[usize]) -> Result<Vec<AppRestart>, Error> {
         let mut plan: Vec<AppRestart> = Vec::new();
         let mut listed: Option<Vec<App>> = None;
-        for &position in positions {
-            let Some((task, synced)) = targets
-                .get(position)
-                .and_then(|target| Some((target.task, target.synced.as_ref()?)))
-            else {
-                continue;
-            };
+        let in_line = positions.iter().filter_map(|&position| {
+            let target = targets.get(position)?;
+            Some((position, target.task, target.synced.as_ref()?))
+        });
+        for (position, task, synced) in in_line {
             let secret = &task.tls_secret.name;
             let mut names = task.restart_apps.names.clone();
             if task.restart_apps.auto {
@@ -118,12 +116,13 @@ impl Restarter<'_> {
                     });
                     plan.len() - 1
                 });
-                if let Some(app) = plan.get_mut(at) {
-                    app.digests
-                        .insert(secret.fingerprint_variable(), synced.chain_sha256.clone());
-                    if !app.targets.contains(&position) {
-                        app.targets.push(position);
-                    }
+                let Some(app) = plan.get_mut(at) else {
+                    continue;
+                };
+                app.digests
+                    .insert(secret.fingerprint_variable(), synced.chain_sha256.clone());
+                if !app.targets.contains(&position) {
+                    app.targets.push(position);
                 }
             }
         }

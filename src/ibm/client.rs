@@ -549,7 +549,10 @@ mod tests {
             assert_eq!(failure.to_string(), told);
             assert_eq!(failure.temporary(), temporary, "{told}");
             assert_eq!(failure.fate(), Fate::Unknown(None), "{told}");
-            let ApiError::Unanswered { unreachable: is, .. } = failure else {
+            let ApiError::Unanswered {
+                unreachable: is, ..
+            } = failure
+            else {
                 panic!("{told}: {failure:?}")
             };
             assert_eq!(is, unreachable, "{told}");

@@ -451,7 +451,10 @@ failed, in 1.2 s, exit status 2"
         let report = Report::new(Heading::default(), Ok(vec![noted].into()), 1);
         let page = text(&report, true, NOW);
         assert!(page.contains("\u{1b}[33mfinding      \u{1b}[0mchain-gap: y\n"));
-        assert!(page.contains("\u{1b}[33m1 unchanged\u{1b}[0m, in"), "{page:?}");
+        assert!(
+            page.contains("\u{1b}[33m1 unchanged\u{1b}[0m, in"),
+            "{page:?}"
+        );
     }
 
     #[test]

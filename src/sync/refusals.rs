@@ -492,7 +492,13 @@ mod tests {
         );
         let error = certificates(answered(403), &unknown);
         let command = error.command.unwrap();
-        assert!(command.contains("--service-instance INSTANCE_ID "), "{command}");
-        assert_eq!(unknown.run("--env A=b"), "ibmcloud ce jobrun submit --job JOB --env A=b");
+        assert!(
+            command.contains("--service-instance INSTANCE_ID "),
+            "{command}"
+        );
+        assert_eq!(
+            unknown.run("--env A=b"),
+            "ibmcloud ce jobrun submit --job JOB --env A=b"
+        );
     }
 }

@@ -461,3 +461,19 @@ fn with_an_api_key_there_is_no_token_file() {
     let profile = &line(&run, "profile").message;
     assert!(profile.contains(&scene.cloud.iam_url()), "{profile}");
 }
+
+#[test]
+fn without_any_right_both_services_are_red_and_the_message_names_both() {
+    let (scene, foreign) = scene_of(Options::default());
+    scene.cloud.set_policies(Vec::new());
+    let run = check(&scene, &foreign).run();
+    let rest = [
+        "certificate",
+        "replace",
+        "domain-mappings",
+        "covered",
+        "apps",
+    ];
+    expect(&run, 5, &["secret", "tls-secret"], &rest);
+    assert_eq!(run.report.message, "2 checks failed: secret, tls-secret");
+}

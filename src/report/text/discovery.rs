@@ -195,7 +195,10 @@ mod tests {
                 discovered: vec![
                     discovered("shop-tls", "shop"),
                     discovered("shop-example-com-certificate-tls", "shop"),
-                    discovered("blog-tls", "blog-example-com-imported-from-the-old-registry"),
+                    discovered(
+                        "blog-tls",
+                        "blog-example-com-imported-from-the-old-registry",
+                    ),
                 ],
                 proposed_targets: Vec::new(),
                 unused_certificates: None,
