@@ -107,22 +107,19 @@ impl Restarter<'_> {
                 names.extend(copies.filter_map(|app| AppName::parse(&app.name).ok()));
             }
             for name in names {
-                let at = plan.iter().position(|app| app.name == name);
-                let at = at.unwrap_or_else(|| {
+                if !plan.iter().any(|app| app.name == name) {
                     plan.push(AppRestart {
-                        name,
+                        name: name.clone(),
                         digests: BTreeMap::new(),
                         targets: Vec::new(),
                     });
-                    plan.len() - 1
-                });
-                let Some(app) = plan.get_mut(at) else {
-                    continue;
-                };
-                app.digests
-                    .insert(secret.fingerprint_variable(), synced.chain_sha256.clone());
-                if !app.targets.contains(&position) {
-                    app.targets.push(position);
+                }
+                for app in plan.iter_mut().filter(|app| app.name == name) {
+                    app.digests
+                        .insert(secret.fingerprint_variable(), synced.chain_sha256.clone());
+                    if !app.targets.contains(&position) {
+                        app.targets.push(position);
+                    }
                 }
             }
         }
