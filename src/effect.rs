@@ -18,7 +18,7 @@ use crate::cert::names::ServerName;
 use crate::config::{Config, HTTPS, Probe};
 use crate::effect::probe::{Domain, probe};
 use crate::effect::restart::{Restarted, restart_apps};
-use crate::error::{Finding, Reason};
+use crate::error::{Finding, Reason, error};
 use crate::ibm::code_engine::{DomainMapping, Project};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{Version, VersionMetadata};
@@ -154,12 +154,12 @@ fn list_mappings<'a>(services: &Services<'_>, targets: &[&'a Target<'a>]) -> Map
         })
         .collect();
     let lists = workers::each(projects.values().copied().collect(), |project| {
-        Ok(services.code_engine.domain_mappings(project))
+        let list = services.code_engine.domain_mappings(project);
+        list.map_err(|failure| error!(Reason::MappingsUnreadable, "{failure}"))
     });
-    let lists = lists.into_iter().map(|list| match list {
-        Ok(list) => list.map_err(|failure| failure.to_string()),
-        Err(error) => Err(error.to_string()),
-    });
+    let lists = lists
+        .into_iter()
+        .map(|list| list.map_err(|error| error.to_string()));
     projects.into_keys().zip(lists).collect()
 }
 
@@ -383,4 +383,85 @@ fn shown(mut items: Vec<String>) -> Option<String> {
         items.push(format!("and {more} more"));
     }
     (!items.is_empty()).then(|| items.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SignatureAlgorithm};
+
+    use super::*;
+    use crate::cert::certificates;
+
+    fn leaf(pem: &str) -> Certificate {
+        let certificate = certificates::from_pem(pem).into_iter().next();
+        certificate.unwrap().unwrap()
+    }
+
+    fn issued(algorithm: &'static SignatureAlgorithm, common_name: &str) -> Certificate {
+        let mut params = CertificateParams::new(vec!["shop.example.com".to_owned()]).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        leaf(&params.self_signed(&key).unwrap().pem())
+    }
+
+    #[test]
+    fn what_proxies_or_browsers_refuse_is_said_with_the_way_out() {
+        let weak = include_str!("../tests/certificates/leaf-rsa-1024.pem");
+        let ed448 = include_str!("../tests/certificates/leaf-ed448.pem");
+        let p256 = &rcgen::PKCS_ECDSA_P256_SHA256;
+        let key = "issue it with RSA of at least 2048 bits or ECDSA P-256";
+        let name =
+            "every Envoy refuses its empty common name: issue it with one, or without a subject";
+        for (leaf, limits) in [
+            (issued(p256, "shop"), None),
+            (
+                leaf(weak),
+                Some(format!("every Envoy refuses its key (RSA 1024): {key}")),
+            ),
+            (
+                issued(&rcgen::PKCS_ECDSA_P384_SHA384, "shop"),
+                Some(format!(
+                    "Envoy before 1.33 refuses its key (ECDSA P-384): {key}"
+                )),
+            ),
+            (
+                issued(&rcgen::PKCS_ECDSA_P521_SHA512, "shop"),
+                Some(format!(
+                    "Envoy before 1.33 refuses its key (ECDSA P-521): {key}"
+                )),
+            ),
+            (
+                issued(&rcgen::PKCS_ED25519, "shop"),
+                Some(format!("browsers refuse its key (Ed25519): {key}")),
+            ),
+            (
+                leaf(ed448),
+                Some(format!("browsers refuse its key (Ed448): {key}")),
+            ),
+            (issued(p256, ""), Some(name.to_owned())),
+            (
+                issued(&rcgen::PKCS_ED25519, ""),
+                Some(format!("browsers refuse its key (Ed25519): {key}; {name}")),
+            ),
+        ] {
+            let found = ingress_limits(&leaf).map(|finding| (finding.code, finding.message));
+            let told = |limits| format!("domain mappings use this certificate, and {limits}");
+            let expected = limits.map(|limits| (Reason::KeyNotForIngress, told(limits)));
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn of_many_items_the_first_ten_are_shown() {
+        let items = |count: usize| (1..=count).map(|n| n.to_string()).collect();
+        assert_eq!(shown(items(0)), None);
+        assert_eq!(shown(items(2)).unwrap(), "1, 2");
+        assert_eq!(shown(items(10)).unwrap(), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10");
+        assert_eq!(
+            shown(items(12)).unwrap(),
+            "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, and 2 more"
+        );
+    }
 }

@@ -250,13 +250,6 @@ impl Finding {
             command: None,
         }
     }
-
-    /// The same, with the command that fixes it.
-    #[must_use]
-    pub fn command(mut self, command: impl Into<String>) -> Self {
-        self.command = Some(command.into());
-        self
-    }
 }
 
 /// A failure: its reason code, one sentence (what failed, for what, expected and found), the next

@@ -61,7 +61,7 @@ pub mod sync;
 #[doc(hidden)]
 pub mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
@@ -194,32 +194,21 @@ fn bring_in_line<'a>(
     let deployed = workers::each(tasks.iter().collect(), |task: &Task| {
         read_deployed(services, &task.tls_secret)
     });
-    let mut secrets: BTreeMap<&Uuid, _> = tasks
+    let secrets: BTreeSet<&Uuid> = tasks
         .iter()
         .zip(&deployed)
         .filter(|(_, deployed)| deployed.is_ok())
-        .map(|(task, _)| (&task.secret, None))
+        .map(|(task, _)| &task.secret)
         .collect();
-    let fetched = workers::each(secrets.keys().copied().collect(), |secret| {
+    let fetched = workers::each(secrets.iter().copied().collect(), |secret| {
         fetch_and_assemble(services, secret, policy.version, policy.now)
     });
-    for (certificate, fetched) in secrets.values_mut().zip(fetched) {
-        *certificate = Some(fetched);
-    }
-    let replaced = workers::each(
-        tasks.iter().zip(deployed).collect(),
-        |(task, deployed)| match (deployed, secrets.get(&task.secret)) {
-            (Ok(deployed), Some(Some(current))) => {
-                Ok(replace(services, policy, task, deployed, current))
-            }
-            (Ok(_), _) => Err(error::error!(
-                Reason::Defect,
-                "secret {} was not fetched",
-                task.secret
-            )),
-            (Err(error), _) => Err(error),
-        },
-    );
+    let fetched: BTreeMap<&Uuid, _> = secrets.into_iter().zip(fetched).collect();
+    let replaced = workers::each(tasks.iter().zip(deployed).collect(), |(task, deployed)| {
+        let deployed = deployed?;
+        let current = fetched.get(&task.secret).ok_or_else(Error::defect)?;
+        Ok(replace(services, policy, task, deployed, current))
+    });
     tasks
         .iter()
         .zip(replaced)

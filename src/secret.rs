@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// A secret text (a token, an API key, a private key in PEM). It is wiped when dropped, cannot be
@@ -53,12 +52,6 @@ impl From<Zeroizing<String>> for Secret {
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self::from(Zeroizing::new(text))
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from).map(Self::from)
     }
 }
 
@@ -179,7 +172,8 @@ mod tests {
         let secret = Secret::from("q".repeat(4321));
         assert!(lengths().contains(&4321));
         drop(secret);
-        assert!(!lengths().contains(&4321));
+        // a test that masks something at this moment still holds it
+        assert!((0..100_000).any(|_| !lengths().contains(&4321)));
     }
 
     #[test]
@@ -213,5 +207,11 @@ mod tests {
         );
         let missing = read_file(&folder.path().join("none"), 10).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_secret_is_not_printed_by_debug_either() {
+        let secret = Secret::from("not to be seen".to_owned());
+        assert_eq!(format!("{:?}", Some(secret)), "Some(Secret(..))");
     }
 }

@@ -20,7 +20,7 @@ const LARGEST_FILE: usize = 2 * 1024 * 1024;
 
 /// One object of `TARGETS`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub(super) struct Entry {
     secret_id: String,
     tls_secret: String,

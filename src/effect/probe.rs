@@ -74,15 +74,7 @@ pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Erro
         return None;
     }
     let begin = Instant::now();
-    let client = match client() {
-        Ok(client) => client,
-        Err(e) => {
-            for domain in open {
-                domain.seen = Observation::unreachable(&e.to_string());
-            }
-            return None;
-        }
-    };
+    let client = client();
     let network = Network::new(Arc::clone(stop));
     let mut wait = SHORTEST_WAIT;
     loop {
@@ -132,7 +124,7 @@ impl Domain {
         }
     }
 
-    fn observe(&mut self, client: &Arc<ClientConfig>, network: &Network) {
+    fn observe(&mut self, client: &Client, network: &Network) {
         self.seen = match self.served(client, network) {
             Ok(leaf) => self.judge(leaf),
             Err(e) => {
@@ -177,11 +169,8 @@ impl Domain {
     }
 
     /// One TCP connection and TLS handshake; the leaf that the server proves to hold the key of.
-    fn served(
-        &self,
-        client: &Arc<ClientConfig>,
-        network: &Network,
-    ) -> io::Result<CertificateDer<'static>> {
+    fn served(&self, client: &Client, network: &Network) -> io::Result<CertificateDer<'static>> {
+        let client = client.as_ref().map_err(|e| io::Error::other(e.clone()))?;
         let (host, port) = self
             .address
             .clone()
@@ -210,11 +199,69 @@ impl Domain {
     }
 }
 
-fn client() -> Result<Arc<ClientConfig>, rustls::Error> {
+type Client = Result<Arc<ClientConfig>, rustls::Error>;
+
+fn client() -> Client {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::sync::replace::Replaced;
+
+    /// Valid from this year on.
+    fn issued(name: &str, year: i32) -> Arc<Certificate> {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let der = params.self_signed(&key).unwrap().der().clone();
+        Arc::new(Certificate::from_der(der).unwrap())
+    }
+
+    #[test]
+    fn a_certificate_is_new_or_old_or_another_one() {
+        let [older, new, newer] = [2025, 2026, 2027].map(|year| issued("shop.example.com", year));
+        let foreign = issued("blog.example.com", 2025);
+        let damaged = CertificateDer::from(new.der[1..].to_vec());
+        let replaced = |leaf: Option<&Arc<Certificate>>| {
+            let leaf = leaf.map(|leaf| leaf.sha256());
+            let at = Instant::now();
+            Some(Replaced { leaf, at })
+        };
+        for (replaced, seen, expected) in [
+            (None, &new, State::New),
+            // nothing says what was there before: an earlier one for these names
+            (None, &older, State::Old),
+            (None, &newer, State::Other),
+            (None, &foreign, State::Other),
+            // exactly what was replaced
+            (replaced(Some(&older)), &new, State::New),
+            (replaced(Some(&older)), &older, State::Old),
+            (replaced(Some(&foreign)), &foreign, State::Old),
+            (replaced(Some(&foreign)), &older, State::Other),
+            (replaced(None), &older, State::Other),
+        ] {
+            let synced = Arc::new(Synced {
+                leaf: Arc::clone(&new),
+                chain_sha256: String::new(),
+                replaced,
+            });
+            let domain = Domain::new("shop.example.com", None, synced);
+            let observed = domain.judge(seen.der.clone());
+            assert_eq!(observed.state, expected, "{:?}", domain.synced.replaced);
+            let text = format!("serial {}, valid until ", seen.serial);
+            assert!(observed.text.starts_with(&text), "{}", observed.text);
+            let observed = domain.judge(damaged.clone());
+            let observed = (observed.state, observed.text.as_str());
+            assert_eq!(observed, (State::Other, "an unreadable certificate"));
+        }
+    }
 }

@@ -91,13 +91,11 @@ impl Restarter<'_> {
     fn plan(&self, targets: &[&Target<'_>], positions: &[usize]) -> Result<Vec<AppRestart>, Error> {
         let mut plan: Vec<AppRestart> = Vec::new();
         let mut listed: Option<Vec<App>> = None;
-        for &position in positions {
-            let Some((task, synced)) = targets
-                .get(position)
-                .and_then(|target| Some((target.task, target.synced.as_ref()?)))
-            else {
-                continue;
-            };
+        let in_line = positions.iter().filter_map(|&position| {
+            let target = targets.get(position)?;
+            Some((position, target.task, target.synced.as_ref()?))
+        });
+        for (position, task, synced) in in_line {
             let secret = &task.tls_secret.name;
             let mut names = task.restart_apps.names.clone();
             if task.restart_apps.auto {
@@ -109,16 +107,14 @@ impl Restarter<'_> {
                 names.extend(copies.filter_map(|app| AppName::parse(&app.name).ok()));
             }
             for name in names {
-                let at = plan.iter().position(|app| app.name == name);
-                let at = at.unwrap_or_else(|| {
+                if !plan.iter().any(|app| app.name == name) {
                     plan.push(AppRestart {
-                        name,
+                        name: name.clone(),
                         digests: BTreeMap::new(),
                         targets: Vec::new(),
                     });
-                    plan.len() - 1
-                });
-                if let Some(app) = plan.get_mut(at) {
+                }
+                for app in plan.iter_mut().filter(|app| app.name == name) {
                     app.digests
                         .insert(secret.fingerprint_variable(), synced.chain_sha256.clone());
                     if !app.targets.contains(&position) {

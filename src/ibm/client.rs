@@ -153,11 +153,14 @@ impl Http {
     /// # Errors
     /// The last [`ApiError`].
     pub fn read(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
-        for wait in WAITS {
+        let mut waits = WAITS.into_iter();
+        loop {
             let failure = match self.once(request) {
                 Ok(answer) => return Ok(answer),
-                Err(failure) if failure.temporary() => failure,
-                Err(failure) => return Err(failure),
+                Err(failure) => failure,
+            };
+            let Some(wait) = waits.next().filter(|_| failure.temporary()) else {
+                return Err(failure);
             };
             let asked = match &failure {
                 ApiError::Status { retry_after, .. } => retry_after.unwrap_or_default(),
@@ -171,7 +174,6 @@ impl Http {
             log::warn!("{failure}; retrying in {:.1} s", wait.as_secs_f32());
             self.stop.wait(wait).map_err(ApiError::not_sent)?;
         }
-        self.once(request)
     }
 
     /// Sends a request once.
@@ -468,5 +470,92 @@ mod tests {
             "https://a.example:8443"
         );
         assert_eq!(origin("https://a.example"), "https://a.example");
+    }
+
+    #[test]
+    fn a_request_without_an_answer_says_why_and_whether_to_try_again() {
+        let tls = || rustls::Error::General("no\nsuch CA".to_owned());
+        let refused = |kind: io::ErrorKind| ureq::Error::Io(io::Error::new(kind, "it\nfailed"));
+        for (error, told, unreachable, temporary) in [
+            (
+                ureq::Error::HostNotFound,
+                "the name of https://iam.example cannot be resolved",
+                true,
+                true,
+            ),
+            (
+                ureq::Error::Timeout(ureq::Timeout::Resolve),
+                "https://iam.example cannot be reached within 5 s",
+                true,
+                true,
+            ),
+            (
+                ureq::Error::Timeout(ureq::Timeout::Connect),
+                "https://iam.example cannot be reached within 5 s",
+                true,
+                true,
+            ),
+            (
+                ureq::Error::Timeout(ureq::Timeout::Global),
+                "https://iam.example did not answer in time",
+                false,
+                true,
+            ),
+            (
+                ureq::Error::ConnectProxyFailed("502".to_owned()),
+                "the proxy could not connect to https://iam.example",
+                true,
+                true,
+            ),
+            (
+                ureq::Error::ConnectionFailed,
+                "https://iam.example cannot be reached",
+                true,
+                true,
+            ),
+            (
+                refused(io::ErrorKind::ConnectionRefused),
+                "the connection to https://iam.example failed: it\\u{a}failed",
+                true,
+                true,
+            ),
+            (
+                refused(io::ErrorKind::ConnectionReset),
+                "the connection to https://iam.example failed: it\\u{a}failed",
+                false,
+                true,
+            ),
+            // a certificate that is not trusted now will not be trusted a second later
+            (
+                ureq::Error::Rustls(tls()),
+                "no TLS connection to https://iam.example: unexpected error: no\\u{a}such CA",
+                false,
+                false,
+            ),
+            (
+                ureq::Error::Io(io::Error::other(tls())),
+                "no TLS connection to https://iam.example: unexpected error: no\\u{a}such CA",
+                false,
+                false,
+            ),
+            (
+                ureq::Error::BadUri("https://a\nb".to_owned()),
+                "the request to https://iam.example failed: bad uri: https://a\\u{a}b",
+                false,
+                false,
+            ),
+        ] {
+            let failure = unanswered("https://iam.example/identity/token?x=SECRET", &error);
+            assert_eq!(failure.to_string(), told);
+            assert_eq!(failure.temporary(), temporary, "{told}");
+            assert_eq!(failure.fate(), Fate::Unknown(None), "{told}");
+            let ApiError::Unanswered {
+                unreachable: is, ..
+            } = failure
+            else {
+                panic!("{told}: {failure:?}")
+            };
+            assert_eq!(is, unreachable, "{told}");
+        }
     }
 }

@@ -4,8 +4,6 @@
 //! Belongs here: paths, headers and field names. Does not: whether something should be written, nor
 //! what to do after an answer that leaves that open (`replace.rs`, `restart.rs`).
 
-use std::fmt;
-
 use anyhow::anyhow;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -79,12 +77,6 @@ impl EntityTag {
         };
         let stale = form.chars().chain(value.chars().map(before)).collect();
         (stale != self.0).then_some(Self(stale))
-    }
-}
-
-impl fmt::Display for EntityTag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -520,9 +512,44 @@ mod tests {
             ("1", "9"),
             ("\"7\"", "\"6\""),
             ("W/\"abc-1\"", "W/\"zab-9\""),
+            ("Az0", "Zy9"),
         ] {
             assert_eq!(EntityTag(tag.to_owned()).stale().unwrap().0, stale);
         }
         assert_eq!(EntityTag("-".to_owned()).stale(), None);
+    }
+
+    #[test]
+    fn an_app_serves_or_failed_by_its_revisions_first_and_its_status_second() {
+        for (created, ready, status, reason, serves, failed) in [
+            (Some("r2"), Some("r2"), "ready", "ready", true, false),
+            (Some("r2"), Some("r2"), "deploying", "", true, false),
+            (Some("r2"), Some("r1"), "ready", "", false, false),
+            (Some("r2"), Some("r1"), "failed", "", false, true),
+            (
+                Some("r2"),
+                Some("r1"),
+                "warning",
+                "ready_but_latest_revision_failed",
+                false,
+                true,
+            ),
+            (Some("r2"), Some("r1"), "warning", "waiting", false, false),
+            // never ready yet
+            (Some("r1"), None, "ready", "", false, false),
+            (Some("r1"), None, "failed", "", false, true),
+            // no revisions are named
+            (None, None, "ready", "", true, false),
+            (None, Some("r1"), "ready", "", true, false),
+            (None, None, "deploying", "", false, false),
+            (None, Some("r1"), "failed", "", false, true),
+        ] {
+            let app = json!({ "name": "shop", "status": status, "status_details": {
+                "latest_created_revision": created, "latest_ready_revision": ready, "reason": reason
+            } });
+            let document = Document::parse(app.to_string().as_bytes()).unwrap();
+            let read = App::read(document, None).unwrap();
+            assert_eq!((read.serves(), read.failed()), (serves, failed), "{app}");
+        }
     }
 }

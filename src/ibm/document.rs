@@ -204,6 +204,20 @@ mod tests {
             "unexpected response: field `user_managed`: expected true or false"
         );
         assert_eq!(
+            told(
+                document(r#"{"chain":["a",["SECRET"]]}"#)
+                    .texts("chain")
+                    .unwrap_err()
+            ),
+            "unexpected response: field `chain`: expected a list of texts"
+        );
+        for absent in [r#"{"apps":null}"#, "{}"] {
+            assert_eq!(
+                told(document(absent).objects("apps").unwrap_err()),
+                "unexpected response: no field `apps`"
+            );
+        }
+        assert_eq!(
             told(odd.required_text("format").unwrap_err()),
             "unexpected response: no field `format`"
         );
@@ -231,6 +245,21 @@ mod tests {
         for number in ["1.5", "1e300", "18446744073709551615"] {
             let mut odd = document(&format!(r#"{{"state":{number}}}"#));
             assert!(odd.number("state").is_err(), "{number}");
+        }
+    }
+
+    /// `null` counts as absent.
+    #[test]
+    fn a_field_that_is_absent_is_none_or_empty() {
+        for text in ["{}", r#"{"x":null}"#] {
+            assert_eq!(document(text).text("x").unwrap(), None);
+            assert_eq!(document(text).unsigned("x").unwrap(), None);
+            assert_eq!(document(text).number("x").unwrap(), None);
+            assert_eq!(document(text).boolean("x").unwrap(), None);
+            assert!(document(text).secret("x").unwrap().is_none());
+            assert!(document(text).texts("x").unwrap().is_empty());
+            assert!(document(text).list("x").unwrap().is_empty());
+            assert!(document(text).object("x").unwrap().fields.is_empty());
         }
     }
 }

@@ -383,4 +383,32 @@ mod tests {
             "grant_type=urn%3Aa&apikey=a%2Bb%26c%3Dd"
         );
     }
+
+    /// Only then the public address is asked; any other failure is the answer.
+    #[test]
+    fn a_token_service_is_absent_if_nobody_or_only_a_gateway_is_there() {
+        let unanswered = |unreachable| ApiError::Unanswered {
+            cause: String::new(),
+            unreachable,
+            temporary: true,
+        };
+        let answered = |status, code: Option<&str>| ApiError::Status {
+            status,
+            code: code.map(str::to_owned),
+            text: String::new(),
+            retry_after: None,
+        };
+        for (failure, expected) in [
+            (unanswered(true), true),
+            (unanswered(false), false),
+            (answered(404, None), true),
+            (answered(404, Some("BXNIM0404E")), false),
+            (answered(400, None), false),
+            (answered(503, None), false),
+            (ApiError::Unexpected(anyhow::anyhow!("no JSON")), false),
+            (ApiError::not_sent(crate::error::Error::defect()), false),
+        ] {
+            assert_eq!(absent(&failure), expected, "{failure:?}");
+        }
+    }
 }

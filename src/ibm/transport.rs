@@ -42,9 +42,6 @@ impl Resolver for Network {
         for address in found.into_iter().take(MOST_ADDRESSES) {
             addresses.push(address);
         }
-        if addresses.is_empty() {
-            return Err(Error::HostNotFound);
-        }
         Ok(addresses)
     }
 }
@@ -123,5 +120,40 @@ fn timed_out(error: io::Error, reason: Timeout) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut => Error::Timeout(reason),
         _ => Error::Io(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::stop::Stop;
+
+    #[test]
+    fn a_name_is_unknown_or_not_looked_up_in_time() {
+        let terminated = Arc::new(AtomicBool::new(false));
+        let stop = Stop::new(Instant::now(), 60, terminated);
+        let network = Network::new(Arc::new(stop));
+        let resolve = |host: &str, after: Duration| {
+            let timeout = NextTimeout {
+                after: after.into(),
+                reason: Timeout::Resolve,
+                ..NextTimeout::default()
+            };
+            let url = format!("https://{host}/identity/token").parse().unwrap();
+            network.resolve(&url, &Config::default(), timeout)
+        };
+        let patience = Duration::from_secs(30);
+        // 63 characters is the longest label: no name server is asked
+        let unknown = resolve(&format!("{}.example", "x".repeat(64)), patience);
+        assert!(matches!(unknown, Err(Error::HostNotFound)), "{unknown:?}");
+        let late = resolve("shop.invalid", Duration::ZERO);
+        let is_late = matches!(late, Err(Error::Timeout(Timeout::Resolve)));
+        assert!(is_late, "{late:?}");
+        let found = resolve("127.0.0.1:8443", patience).unwrap();
+        assert_eq!(found[..], ["127.0.0.1:8443".parse().unwrap()]);
     }
 }

@@ -148,9 +148,8 @@ pub fn log_outcome(outcome: &Outcome) {
         },
     );
     let room = LONGEST - RESERVED - json(&message).get().len();
-    if let Some(target) = detailed(outcome, room) {
-        log::log!(target: OURS, level, target = target.get(); "{message}");
-    }
+    let target = detailed(outcome, room).unwrap_or_else(|| outcome.brief());
+    log::log!(target: OURS, level, target = target.get(); "{message}");
 }
 
 /// Logs one line of `--check`; the field `check` holds it as JSON.
@@ -531,5 +530,37 @@ mod tests {
             let line = line(&Report::new(Heading::default(), Err(error), 7));
             assert!(line.len() <= LONGEST);
         }
+    }
+
+    /// Failed checks are whole, then those that were not tested; the others only say which they are.
+    #[test]
+    fn of_a_thousand_checks_the_failed_ones_are_whole() {
+        let long = "y".repeat(300);
+        let red = |number: usize| {
+            let error = error!(Reason::CodeEngineForbidden, "{long}").command("ibmcloud iam");
+            Check::red("replace", &format!("shop-{number}-tls"), &error)
+        };
+        let checks = (0..1000).map(|number| match number {
+            17 | 999 => red(number),
+            18 => Check::not_tested("covered", "shop-18-tls", &long),
+            _ => Check::green("apps", &format!("shop-{number}-tls"), long.clone()),
+        });
+        let report = printed(Results {
+            checks: checks.collect(),
+            ..Results::default()
+        });
+        let checks = report["checks"].as_array().unwrap();
+        for (shown, number) in checks.iter().zip([17, 999]) {
+            let whole: Value = serde_json::from_str(red(number).cut(WHOLE).get()).unwrap();
+            assert_eq!(*shown, whole);
+        }
+        assert_eq!(checks[2]["message"], format!("not tested: {long}"));
+        for (shown, number) in checks[3..].iter().zip((0..17).chain(19..)) {
+            assert_eq!(shown["subject"], format!("shop-{number}-tls"));
+            assert_eq!(shown["message"], format!("{}...", &long[..40]));
+        }
+        let omitted = report["checks_omitted"].as_u64().unwrap();
+        assert_eq!(checks.len() + usize::try_from(omitted).unwrap(), 1000);
+        assert!(checks.len() > 40, "{}", checks.len());
     }
 }

@@ -266,3 +266,206 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::{Error, Reason, error};
+    use crate::report::{Heading, Results, Served};
+
+    /// 2026-03-01T00:00:00Z.
+    const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_772_323_200));
+    const PROJECT: &str = "5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b";
+    const SECRET: &str = "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852";
+
+    fn leaf(serial: &str, hours: i64) -> Leaf {
+        let end = NOW.as_secs().saturating_add_signed(hours * 3600);
+        Leaf {
+            serial: serial.to_owned(),
+            not_after: UnixTime::since_unix_epoch(Duration::from_secs(end)),
+            sha256: "0".repeat(64),
+            names: vec!["shop.example.com".to_owned()],
+        }
+    }
+
+    fn target(tls_secret: &str, action: Action) -> Outcome {
+        Outcome {
+            secret_id: Some(SECRET.to_owned()),
+            secret_name: Some("shop".to_owned()),
+            project_id: Some(PROJECT.to_owned()),
+            tls_secret: Some(tls_secret.to_owned()),
+            ..Outcome::new(action, "")
+        }
+    }
+
+    fn printed(result: Result<Results, Error>, dry_run: bool) -> String {
+        let heading = Heading {
+            dry_run,
+            ..Heading::default()
+        };
+        text(&Report::new(heading, result, 1234), false, NOW)
+    }
+
+    #[test]
+    fn a_target_shows_all_that_is_known_of_it() {
+        let served = |domain: &str, state, after_ms| Served {
+            domain: domain.to_owned(),
+            state,
+            after_ms,
+        };
+        let mut replaced = Outcome {
+            from: Some(leaf("01:aa", -1)),
+            to: Some(leaf("02:bb", 90 * 24)),
+            served: vec![
+                served("shop.example.com", State::New, Some(2500)),
+                served("www.shop.example.com", State::Old, Some(60_000)),
+                served("api.shop.example.com", State::Other, None),
+                served("old.shop.example.com", State::Unreachable, None),
+            ],
+            restarted: vec!["web".to_owned(), "worker".to_owned()],
+            rotation_to_served_s: Some(75),
+            ..target("shop-tls", Action::Replaced)
+        };
+        replaced.find(Reason::NotServed, "www.shop.example.com serves another one");
+        replaced.findings.push(Finding {
+            command: Some("ibmcloud iam example".to_owned()),
+            ..Finding::new(Reason::IamPublic, "the token came from elsewhere")
+        });
+        assert_eq!(
+            printed(Ok(vec![replaced].into()), false),
+            format!(
+                "\
+shop-tls: replaced
+  certificate  shop {SECRET}
+  held         until 2026-02-28 (expired), serial 01:aa
+  holds        until 2026-05-30 (90 days), serial 02:bb
+  names        shop.example.com
+  served       shop.example.com: this certificate, 2.5 s after the write
+  served       www.shop.example.com: the previous certificate
+  served       api.shop.example.com: another certificate
+  served       old.shop.example.com: unreachable
+  rotation     served 75 s after it
+  restarted    web, worker
+  finding      not-served: www.shop.example.com serves another one
+  finding      iam-public: the token came from elsewhere
+    ibmcloud iam example
+
+1 replaced, in 1.2 s, exit status 0"
+            )
+        );
+    }
+
+    /// The reason is not repeated as a finding; only with several projects each is named.
+    #[test]
+    fn failed_targets_come_last_and_those_with_findings_before_them() {
+        let elsewhere = "99999999-7b3d-4e68-90af-1c2d3e4f5a6b";
+        let error = error!(Reason::NamesLost, "it loses www.shop.example.com")
+            .command("ibmcloud ce jobrun submit --job sync");
+        let mut refused = target("refused-tls", Action::Refused).failed(&error);
+        refused.find(Reason::NamesLost, "it loses www.shop.example.com");
+        let mut held = Outcome {
+            project_id: Some(elsewhere.to_owned()),
+            to: Some(leaf("02:bb", 1)),
+            ..target("held-tls", Action::WouldReplace)
+        };
+        held.find(Reason::Held, "the target is on hold");
+        let unchanged = Outcome {
+            to: Some(leaf("02:bb", 24)),
+            ..target("shop-tls", Action::Unchanged)
+        };
+        let ignored = Outcome::ignored(Reason::EventIgnored, "it has no name");
+        let targets = vec![refused, held, unchanged, ignored];
+        assert_eq!(
+            printed(Ok(targets.into()), true),
+            format!(
+                "\
+shop-tls: unchanged
+  project      {PROJECT}
+  certificate  shop {SECRET}
+  holds        until 2026-03-02 (1 day), serial 02:bb
+  names        shop.example.com
+
+event: ignored
+  note         event-ignored: it has no name
+
+held-tls: would be replaced
+  project      {elsewhere}
+  certificate  shop {SECRET}
+  would hold   until 2026-03-01 (less than a day), serial 02:bb
+  names        shop.example.com
+  finding      held: the target is on hold
+
+refused-tls: refused
+  project      {PROJECT}
+  certificate  shop {SECRET}
+  error        names-lost: it loses www.shop.example.com
+    ibmcloud ce jobrun submit --job sync
+
+dry run: 1 would be replaced, 1 unchanged, 1 refused, 1 ignored, in 1.2 s, exit
+status 8"
+            )
+        );
+    }
+
+    #[test]
+    fn a_failure_before_all_targets_has_a_line_for_each_problem() {
+        let error = error!(
+            Reason::Configuration,
+            "SECRET_ID: expected an ID; TLS_SECRET_NAME is required unless TARGETS is set; DEADLINE: expected seconds"
+        )
+        .command("ibmcloud ce job get --name sync");
+        assert_eq!(
+            printed(Err(error), false),
+            "  error        configuration
+    SECRET_ID: expected an ID
+    TLS_SECRET_NAME is required unless TARGETS is set
+    DEADLINE: expected seconds
+    ibmcloud ce job get --name sync
+
+failed, in 1.2 s, exit status 2"
+        );
+    }
+
+    #[test]
+    fn each_outcome_has_its_color() {
+        let failed = target("x", Action::Unchanged).failed(&error!(Reason::SecretMissing, "x"));
+        for (target, color, of_summary) in [
+            (target("x", Action::Replaced), GREEN, GREEN),
+            (target("x", Action::Unchanged), GREEN, GREEN),
+            (target("x", Action::WouldReplace), YELLOW, GREEN),
+            (target("x", Action::Ignored), YELLOW, GREEN),
+            (failed, RED, RED),
+        ] {
+            let word = target.action.word();
+            let report = Report::new(Heading::default(), Ok(vec![target].into()), 1);
+            let page = text(&report, true, NOW);
+            let title = format!("\u{1b}[1mx\u{1b}[0m: \u{1b}[{color}m{word}\u{1b}[0m\n");
+            assert!(page.starts_with(&title), "{page:?}");
+            let summary = format!("\u{1b}[{of_summary}m1 {word}\u{1b}[0m, in 1 ms, exit");
+            assert!(page.contains(&summary), "{page:?}");
+        }
+        let mut noted = target("x", Action::Unchanged);
+        noted.find(Reason::ChainGap, "y");
+        let report = Report::new(Heading::default(), Ok(vec![noted].into()), 1);
+        let page = text(&report, true, NOW);
+        assert!(page.contains("\u{1b}[33mfinding      \u{1b}[0mchain-gap: y\n"));
+        assert!(
+            page.contains("\u{1b}[33m1 unchanged\u{1b}[0m, in"),
+            "{page:?}"
+        );
+    }
+
+    #[test]
+    fn a_duration_is_as_exact_as_it_is_interesting() {
+        for (ms, shown) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1000, "1.0 s"),
+            (61_590, "61.5 s"),
+        ] {
+            assert_eq!(seconds(ms), shown);
+        }
+    }
+}

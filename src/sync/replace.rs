@@ -216,12 +216,9 @@ impl<'a> Attempt<'a, '_> {
     fn write(&self, certificate_pem: &str) -> Result<Option<Unconfirmed>, Error> {
         self.services.stop.check()?;
         let reference = &self.task.tls_secret;
-        let entity_tag = self.deployed.entity_tag.as_ref().ok_or_else(|| {
-            error!(
-                Reason::Defect,
-                "{} was read without entity tag", reference.name
-            )
-        })?;
+        // what is deployed was read with one
+        let entity_tag = self.deployed.entity_tag.as_ref();
+        let entity_tag = entity_tag.ok_or_else(Error::defect)?;
         let answer = self.services.code_engine.replace(
             reference,
             entity_tag,
@@ -530,5 +527,53 @@ fn unfit<'a>(task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
         task,
         outcome,
         synced: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn unclear(asked: Option<u64>) -> Unconfirmed {
+        Unconfirmed {
+            reason: Reason::CodeEngineUnavailable,
+            cause: "answered 503".to_owned(),
+            wait: asked.map(Duration::from_secs),
+        }
+    }
+
+    fn conflict() -> Unconfirmed {
+        Unconfirmed {
+            reason: Reason::WriteConflict,
+            cause: "answered 412".to_owned(),
+            wait: None,
+        }
+    }
+
+    #[test]
+    fn the_wait_after_a_doubtful_write_grows_and_follows_the_service() {
+        let mut failures = Failures::default();
+        let left = 10 * SECOND;
+        // nothing was asked for; longer; shorter, which would use up our patience in no time
+        for (asked, expected) in [(None, 1), (Some(7), 7), (Some(0), 3)] {
+            let wait = failures.add(unclear(asked), left);
+            assert_eq!(wait, Some(expected * SECOND), "{asked:?}");
+        }
+        // beyond the end of the run it would keep the run from finding out
+        assert_eq!(failures.add(unclear(Some(10)), left), Some(4 * SECOND));
+        assert_eq!(failures.add(unclear(None), left), None);
+    }
+
+    #[test]
+    fn a_conflict_needs_no_wait_and_leaves_no_doubt() {
+        let mut failures = Failures::default();
+        for _ in 0..4 {
+            assert_eq!(failures.add(conflict(), SECOND), Some(Duration::ZERO));
+        }
+        assert!(!failures.doubt);
+        assert_eq!(failures.add(unclear(None), SECOND), None);
+        assert!(failures.doubt);
     }
 }

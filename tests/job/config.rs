@@ -142,6 +142,10 @@ fn targets_are_refused_by_position() {
         ("{}".to_owned(), "expected a JSON array"),
         ("[]".to_owned(), "the array is empty"),
         (
+            "[7]".to_owned(),
+            "TARGETS[0]: invalid type: integer `7`, expected an object at line",
+        ),
+        (
             r#"[{"secret_id":"x","tls_secret":"a"}]"#.to_owned(),
             "TARGETS[0]: secret_id",
         ),
@@ -280,14 +284,29 @@ fn urls_are_taken_as_people_write_them() {
             .run();
         run.expect(0, "replaced");
     }
-    for url in [
-        format!("{base}/other"),
-        format!("{base}?x=y"),
-        "https://user@host".to_owned(),
-        "host".to_owned(),
+    for (url, said) in [
+        (format!("{base}/other"), "expected no path beyond"),
+        (format!("{base}?x=y"), "expected a URL without user, query"),
+        (
+            "https://user@host".to_owned(),
+            "expected a URL without user",
+        ),
+        (
+            "host".to_owned(),
+            "expected a URL that begins with https://, found host",
+        ),
+        (
+            "https://ho st".to_owned(),
+            "expected a URL such as https://host, found https://ho st",
+        ),
+        (
+            "http://sm.example.com".to_owned(),
+            "http:// is refused except to loopback",
+        ),
     ] {
         let run = scene.start().env("SECRETS_MANAGER_URL", url).run();
-        run.rejected(2, "configuration");
+        let message = &run.rejected(2, "configuration").message;
+        assert!(message.contains(said), "{message}");
     }
 }
 
@@ -408,4 +427,56 @@ fn an_unknown_argument_is_quoted() {
         let message = &run.rejected(2, "configuration").message;
         assert!(message.contains(said), "{message}");
     }
+}
+
+#[test]
+fn the_instance_is_an_id_or_a_crn() {
+    let scene = Scene::new();
+    let crn = |instance: &str| {
+        format!(
+            "crn:v1:bluemix:public:secrets-manager:eu-de:a/{}:{instance}",
+            scene.world.account_id
+        )
+    };
+    let own = &scene.world.instance_id;
+    let start = |instance: &str| {
+        scene
+            .start()
+            .env("SECRETS_MANAGER_INSTANCE_ID", instance)
+            .env("SECRET_ID", crn(own) + ":secret:" + &scene.secret)
+    };
+    start(own).run().expect(0, "replaced");
+    start(&(crn(own) + "::")).run().expect(0, "unchanged");
+    let other = crn("00000000-1111-4222-8333-444444444444") + "::";
+    let run = start(&other).run();
+    let message = &run.rejected(2, "configuration").message;
+    assert!(
+        message.contains("SECRET_ID: the secret belongs to"),
+        "{message}"
+    );
+}
+
+/// As in JSON that programs write: `null` is a field that is not set.
+#[test]
+fn restart_apps_may_be_null() {
+    let scene = Scene::new();
+    let target = serde_json::json!([
+        { "secret_id": scene.secret, "tls_secret": "shop-tls", "restart_apps": null }
+    ]);
+    let start = scene.start().without("TLS_SECRET_NAME");
+    let run = start.env("TARGETS", target.to_string()).run();
+    run.expect(0, "replaced");
+    assert_eq!(scene.times_asked(local_cloud::route::LIST_APPS), 0);
+}
+
+#[test]
+fn of_many_problems_the_first_fifty_are_named_and_the_others_counted() {
+    let scene = Scene::new();
+    let targets = serde_json::json!(vec![7; 60]).to_string();
+    let start = scene.start().without("TLS_SECRET_NAME");
+    let run = start.env("TARGETS", targets).run();
+    let message = &run.rejected(2, "configuration").message;
+    assert!(message.contains("TARGETS[49]: "), "{message}");
+    assert!(!message.contains("TARGETS[50]: "), "{message}");
+    assert!(message.contains("; and 10 more problems; "), "{message}");
 }

@@ -522,3 +522,54 @@ fn names_from_the_services_are_escaped() {
         "{text}"
     );
 }
+
+#[test]
+fn the_report_has_the_first_of_several_failures_and_the_log_the_others() {
+    let scene = Scene::new();
+    let refused = |list| scene.cloud.fault(Fault::on(list, FaultKind::Status(400)));
+    let _lists = [route::LIST_SECRETS, route::LIST_DOMAIN_MAPPINGS].map(refused);
+    let run = bare(&scene).env("LOG_FORMAT", "json").run();
+    let first = &run.rejected(5, "secrets-manager-refused").message;
+    assert!(first.contains("cannot list the certificates"), "{first}");
+    let second = r#"{"level":"error","message":"cannot list the domain mappings of project "#;
+    assert_eq!(run.log.matches(second).count(), 1, "{}", run.log);
+    assert!(!run.log.contains(first), "{}", run.log);
+}
+
+/// It cannot be read, since its name does not fit into a URL.
+#[test]
+fn a_tls_secret_with_an_impossible_name_and_no_data_is_unreadable() {
+    let scene = Scene::with(
+        Options {
+            data_in_lists: false,
+            ..Options::default()
+        },
+        CertificateSpec::default(),
+    );
+    let hostile = json!({ "name": "../projects", "format": "tls" });
+    let _page = short_page(&scene, route::LIST_TLS_SECRETS, "secrets", &hostile);
+    let run = bare(&scene).run();
+    assert_eq!(
+        (run.status, scene.times_asked(route::READ_TLS_SECRET)),
+        (0, 1)
+    );
+    assert_eq!(run.report.message, "2 TLS secrets: 1 renewed, 1 unreadable");
+}
+
+#[test]
+fn a_list_of_certificates_without_end_is_given_up() {
+    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let item = json!({ "id": scene.secret, "secret_type": "public_cert" });
+    let endless = FaultKind::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: json!({ "secrets": vec![item; 200] }).to_string(),
+    };
+    let _endless = scene.cloud.fault(Fault::on(route::LIST_SECRETS, endless));
+    let run = bare(&scene).run();
+    let told = &run.rejected(5, "secrets-manager-refused").message;
+    assert!(
+        told.contains("the list of secrets has more than "),
+        "{told}"
+    );
+}

@@ -421,3 +421,115 @@ fn a_field_of_another_type_is_named() {
     let _odd = scene.cloud.fault(Fault::on(route::READ_SECRET, odd));
     scene.run().expect(0, "replaced");
 }
+
+#[test]
+fn a_token_file_without_a_token_is_refused_before_any_request() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let path = file.display().to_string();
+    for (bytes, told) in [
+        (&b""[..], "is empty"),
+        (b" \r\n\n", "is empty"),
+        (b"\xff\xfe", "cannot be read: not UTF-8 text"),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        let run = scene.start().env("CR_TOKEN_FILENAME", &path).run();
+        let target = run.refused(4, "token-file-unreadable");
+        let told = format!("the compute resource token in {path} {told}");
+        assert!(target.message.contains(&told), "{told}: {run:#?}");
+    }
+    assert!(scene.asked().is_empty());
+}
+
+/// What does not fit into a header could end it, and begin another one.
+#[test]
+fn an_answer_of_iam_without_a_usable_token_is_refused() {
+    for (body, told) in [
+        (
+            r#"{"access_token":"a\r\nX-Injected: 1","expires_in":3600}"#,
+            "it does not fit into a header",
+        ),
+        (
+            r#"{"access_token":"caf\u00e9","expires_in":3600}"#,
+            "it does not fit into a header",
+        ),
+        (
+            r#"{"access_token":null,"expires_in":3600}"#,
+            "no field `access_token`",
+        ),
+        (r#"{"access_token":"abc"}"#, "no field `expires_in`"),
+        (
+            r#"{"access_token":"abc","expires_in":"soon"}"#,
+            "field `expires_in`: expected a number, not negative",
+        ),
+    ] {
+        let scene = Scene::new();
+        let answer = FaultKind::Answer {
+            status: 200,
+            content_type: "application/json".to_owned(),
+            body: body.to_owned(),
+        };
+        let _odd = scene.cloud.fault(Fault::on(route::TOKEN, answer));
+        let run = scene.run();
+        let target = run.refused(4, "iam-refused");
+        let message = &target.message;
+        let said = message.contains("IAM returned no usable token: ") && message.contains(told);
+        assert!(said, "{told}: {message}");
+        assert_eq!(scene.asked(), [route::TOKEN]);
+    }
+}
+
+#[test]
+fn a_host_whose_name_is_unknown_is_named_and_tried_again() {
+    let scene = Scene::new();
+    // 63 characters is the longest label: no name server is asked
+    let host = format!("https://{}.example", "x".repeat(64));
+    let start = scene.start().env("DEADLINE", "2");
+    let run = start.env("IAM_URL", &host).run();
+    let target = run.refused(4, "iam-unavailable");
+    let told = format!("the name of {host} cannot be resolved");
+    assert!(target.message.contains(&told), "{run:#?}");
+    assert!(run.log.contains("retrying in"), "{}", run.log);
+}
+
+/// A gateway, or another writer in the same moment: the answer alone does not make it a success.
+#[test]
+fn an_answer_to_a_write_that_shows_other_contents_is_no_success() {
+    let other = |scene: &Scene| {
+        let spec = local_cloud::CertificateSpec::default();
+        let other = scene.cloud.authority().issue(&spec, None).unwrap();
+        serde_json::json!({
+            "format": "tls",
+            "data": { "tls_cert": other.certificate, "tls_key": other.private_key },
+        })
+    };
+    // written, but the answer shows something else: reading again proves the write
+    let scene = Scene::new();
+    let fields = other(&scene).as_object().unwrap().clone();
+    let shown = Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Override(fields));
+    let _shown = scene.cloud.fault(shown.times(1));
+    let run = scene.run();
+    assert_eq!(run.expect(0, "replaced").attempts, Some(2), "{run:#?}");
+    let told =
+        "the answer to the write does not show the new certificate; reading the TLS secret again";
+    assert!(run.log.contains(told), "{}", run.log);
+    assert_eq!((scene.writes().len(), scene.served()), (1, scene.serial()));
+
+    // not written, though each answer is a success
+    let scene = Scene::new();
+    let answer = FaultKind::Answer {
+        status: 200,
+        content_type: "application/json".to_owned(),
+        body: other(&scene).to_string(),
+    };
+    let _ignored = scene
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, answer));
+    let run = scene.run();
+    let target = run.refused(7, "code-engine-refused");
+    assert_eq!((target.attempts, scene.writes().len()), (Some(5), 5));
+    let told =
+        "gave up after 5 attempts: 5 writes without a clear answer (last: the answer to the write";
+    assert!(target.message.contains(told), "{run:#?}");
+}

@@ -32,6 +32,10 @@ enum Private {
 
 /// Runs the job without `IAM_URL`, and returns which of the two names it connected to.
 fn run(private: Private) -> (Run, Vec<String>) {
+    run_or_check(private, false)
+}
+
+fn run_or_check(private: Private, check: bool) -> (Run, Vec<String>) {
     let options = Options {
         https: false,
         ..Options::default()
@@ -87,6 +91,7 @@ fn run(private: Private) -> (Run, Vec<String>) {
         let run = scene
             .start()
             .without("IAM_URL")
+            .env("CHECK", check.to_string())
             .env("HTTPS_PROXY", &url)
             .env("SSL_CERT_FILE", roots.display().to_string())
             .run();
@@ -177,6 +182,20 @@ fn the_public_address_stands_in_where_the_private_one_is_absent() {
         let target = run.expect(0, "replaced");
         assert_eq!(target.findings[0].code, "iam-public");
         assert_eq!(asked, [PRIVATE, PUBLIC]);
+    }
+}
+
+#[test]
+fn the_check_says_which_address_issued_the_token() {
+    for (private, address) in [(Private::Works, PRIVATE), (Private::Unreachable, PUBLIC)] {
+        let (run, _) = run_or_check(private, true);
+        let found = run
+            .report
+            .checks
+            .iter()
+            .find(|line| line.check == "profile");
+        let told = format!("IAM issued a token (https://{address})");
+        assert_eq!(found.unwrap().message, told, "{run:#?}");
     }
 }
 

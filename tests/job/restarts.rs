@@ -421,3 +421,44 @@ fn a_dry_run_and_a_hold_restart_nothing() {
         .expect(0, "unchanged");
     assert_eq!(revisions(&scene, "shop"), 1);
 }
+
+#[test]
+fn the_apps_of_a_project_are_listed_once_for_all_its_targets() {
+    let mut scene = with_apps(&["shop"]);
+    let project = scene.world.project_id.clone();
+    scene.cloud.deploy(&scene.secret, &project, "second-tls");
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    scene.watch(&project, "second-tls");
+    let second = environment_of("second-tls");
+    scene.cloud.create_app(&project, "blog", second);
+    let targets = json!([
+        { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
+        { "secret_id": scene.secret, "tls_secret": "second-tls", "restart_apps": "auto" },
+    ]);
+    let run = scene
+        .start()
+        .without("TLS_SECRET_NAME")
+        .without("SECRET_ID")
+        .env("TARGETS", targets.to_string())
+        .run();
+    assert_eq!(run.status, 0, "{run:#?}");
+    let restarted: Vec<_> = run.report.targets.iter().map(|t| &t.restarted).collect();
+    assert_eq!(restarted, [&["shop"], &["blog"]]);
+    assert_eq!(scene.times_asked(route::LIST_APPS), 1);
+}
+
+/// The certificate is written, and nobody knows what became of the app.
+#[test]
+fn a_run_that_ends_while_an_app_is_read_does_not_know_its_state() {
+    let scene = with_apps(&["shop"]);
+    let _silent = scene
+        .cloud
+        .fault(Fault::on(route::READ_APP, FaultKind::Silent));
+    // long enough for the write, on a busy machine too
+    let run = restarting(&scene, "shop").env("DEADLINE", "6").run();
+    let target = run.refused(10, "effect-unknown");
+    assert_eq!(target.action, "replaced");
+    let told = "cannot read app shop: DEADLINE (6 s) exceeded";
+    assert!(target.message.contains(told), "{run:#?}");
+    assert!(run.report.retryable);
+}

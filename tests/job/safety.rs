@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use local_cloud::{CertificateSpec, LocalCloud, Material, Options, SecretType, route};
+use local_cloud::{
+    CertificateSpec, Fault, FaultKind, LocalCloud, Material, Options, SecretType, route,
+};
 
 use crate::harness::{JOB, Run, Scene, TLS_SECRET};
 
@@ -463,4 +465,40 @@ fn a_certificate_of_a_staging_ca_does_not_replace_a_public_one() {
     let run = scene.run();
     let message = &run.refused(8, "less-trusted").message;
     assert!(message.contains("(STAGING)"), "{message}");
+}
+
+/// Whether Secrets Manager went back on purpose is asked only there: without an answer nothing is
+/// replaced.
+#[test]
+fn an_older_certificate_is_refused_if_the_previous_version_cannot_be_asked_for() {
+    let scene = Scene::new();
+    let newer = CertificateSpec {
+        not_before_days: 0,
+        not_after_days: 120,
+        ..CertificateSpec::default()
+    };
+    let earlier = |spec: &mut CertificateSpec| spec.not_before_days = -10;
+    scene.cloud.change_spec(&scene.secret, earlier);
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    let by_hand = scene.cloud.authority().issue(&newer, None).unwrap();
+    let (certificate, key) = (by_hand.certificate.unwrap(), by_hand.private_key.unwrap());
+    let project = &scene.world.project_id;
+    scene
+        .cloud
+        .put_tls_secret(project, TLS_SECRET, &certificate, &key);
+    for status in [400, 403, 404] {
+        let fault = Fault::on(route::READ_VERSION_METADATA, FaultKind::Status(status));
+        let _fault = scene.cloud.fault(fault);
+        let run = scene.run();
+        let told = &run.refused(8, "older").message;
+        assert!(told.contains("the previous version is unknown: "), "{told}");
+    }
+    // the end of the run is no answer either, and no refusal
+    let silent = Fault::on(route::READ_VERSION_METADATA, FaultKind::Silent);
+    let _silent = scene.cloud.fault(silent);
+    scene
+        .start()
+        .env("DEADLINE", "3")
+        .run()
+        .refused(9, "deadline-reached");
 }

@@ -437,3 +437,62 @@ fn the_report_of_an_event_tells_what_is_served() {
     processes[0].expect(0, "replaced");
     assert_eq!(states(&processes[0]), [(DOMAIN, "new")]);
 }
+
+#[test]
+fn a_list_of_domain_mappings_without_end_is_given_up() {
+    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let fields = json!({ "next": { "start": "again" } });
+    let endless = FaultKind::Override(fields.as_object().unwrap().clone());
+    let _endless = scene
+        .cloud
+        .fault(Fault::on(route::LIST_DOMAIN_MAPPINGS, endless));
+    let run = probing(&scene).run();
+    let target = run.expect(0, "replaced");
+    assert_eq!(codes(&run), ["mappings-unreadable"]);
+    let told = &target.findings[0].message;
+    assert!(
+        told.contains("domain_mappings has more than 20 pages"),
+        "{told}"
+    );
+    assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 20);
+}
+
+/// The log says for whom the run waits, the report names the first ten.
+#[test]
+fn many_domains_that_serve_something_else_are_counted() {
+    let scene = Scene::of(CertificateSpec {
+        names: vec![DOMAIN.to_owned(), "*.shop.example.com".to_owned()],
+        ..CertificateSpec::default()
+    });
+    let project = &scene.world.project_id;
+    scene.cloud.set_serving(project, DOMAIN, Serving::Never);
+    for n in 1..13 {
+        let domain = format!("n{n}.shop.example.com");
+        scene.cloud.map_domain(project, &domain, TLS_SECRET);
+        scene.cloud.set_serving(project, &domain, Serving::Never);
+    }
+    let run = probing(&scene).env("DEADLINE", "3").run();
+    run.refused(10, "effect-unknown");
+    let told = "waiting for 13 domains to serve the new certificate";
+    assert!(run.log.contains(told), "{}", run.log);
+    assert_eq!(codes(&run), ["not-served"]);
+    let told = &run.target().findings[0].message;
+    assert_eq!(told.matches(" serves ").count(), 10, "{told}");
+    assert!(told.ends_with(", and 3 more"), "{told}");
+}
+
+/// It is a metric only: its failure is for those who read the log.
+#[test]
+fn a_rotation_that_cannot_be_timed_is_a_line_of_level_debug() {
+    let scene = Scene::new();
+    let fault = Fault::on(route::READ_VERSION_METADATA, FaultKind::Status(400));
+    let _guard = scene.cloud.fault(fault);
+    for (level, expected) in [("debug", 1), ("info", 0)] {
+        let start = probing(&scene).env("LOG_FORMAT", "json");
+        let run = start.env("LOG_LEVEL", level).run();
+        run.expect(0, "replaced");
+        let told = r#"{"level":"debug","message":"cannot time the rotation: "#;
+        assert_eq!(run.log.matches(told).count(), expected, "{}", run.log);
+        scene.cloud.rotate_quietly(&[&scene.secret]);
+    }
+}

@@ -1,4 +1,4 @@
-use local_cloud::{CertificateSpec, Options, Policy, Role, route};
+use local_cloud::{CertificateSpec, Fault, FaultKind, Options, Policy, Role, route};
 use serde_json::json;
 
 use crate::harness::{Run, Scene, TLS_SECRET, writer};
@@ -185,4 +185,74 @@ fn an_undo_needs_the_right_to_read_the_secret() {
     ]);
     let run = scene.start().env("SECRET_VERSION", "previous").run();
     run.refused(5, "secret-forbidden");
+}
+
+#[test]
+fn a_previous_version_that_cannot_be_read_changes_nothing() {
+    for (status, reason) in [
+        (400, "secrets-manager-refused"),
+        (403, "secret-forbidden"),
+        (404, "secret-missing"),
+        (503, "secrets-manager-unavailable"),
+    ] {
+        let scene = Scene::new();
+        scene.run().expect(0, "replaced");
+        let _fault = scene
+            .cloud
+            .fault(Fault::on(route::READ_VERSION, FaultKind::Status(status)));
+        let start = scene.start().env("SECRET_VERSION", "previous");
+        let run = start.env("DEADLINE", "2").run();
+        let target = run.refused(5, reason);
+        assert!(target.message.contains(&scene.secret), "{run:#?}");
+        assert_eq!(run.report.retryable, status == 503);
+    }
+}
+
+/// What the report of an undo says about the next normal run.
+fn after_undo(scene: &Scene) -> String {
+    let run = scene.start().env("SECRET_VERSION", "previous").run();
+    assert_eq!(run.status, 0, "{run:#?}");
+    finding(&run, "undone").to_owned()
+}
+
+#[test]
+fn an_undo_says_that_the_current_version_cannot_be_read() {
+    let scene = Scene::new();
+    scene.run().expect(0, "replaced");
+    let fault = Fault::on(route::READ_SECRET, FaultKind::Status(400));
+    let _guard = scene.cloud.fault(fault);
+    let told = after_undo(&scene);
+    assert!(
+        told.contains("run would change nothing: cannot read secret"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_undo_says_that_the_current_version_would_be_refused() {
+    let scene = Scene::new();
+    scene.run().expect(0, "replaced");
+    let project = &scene.world.project_id;
+    let domain = "www.shop.example.com";
+    scene.cloud.map_domain(project, domain, TLS_SECRET);
+    scene
+        .cloud
+        .change_spec(&scene.secret, |spec| spec.names.truncate(1));
+    scene.cloud.rotate_quietly(&[&scene.secret]);
+    let told = after_undo(&scene);
+    assert!(told.contains("run would be refused: "), "{told}");
+    assert!(told.contains(domain), "{told}");
+    scene.run().refused(8, "names-lost");
+}
+
+#[test]
+fn an_undo_says_that_the_current_version_is_the_same_certificate() {
+    let scene = Scene::new();
+    scene.run().expect(0, "replaced");
+    let again = scene.cloud.material(&scene.secret);
+    scene.cloud.put_material(&scene.secret, again);
+    let told = after_undo(&scene);
+    let expected = "run would change nothing: it is the same certificate";
+    assert!(told.contains(expected), "{told}");
+    scene.run().expect(0, "unchanged");
 }

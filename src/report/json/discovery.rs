@@ -37,9 +37,8 @@ pub fn log_discovered(discovered: &Discovered) {
     let word = discovered.matches.map_or("not compared", Match::word);
     let message = format!("TLS secret {}: {word}", discovered.tls_secret);
     let room = LONGEST - RESERVED - json(&message).get().len();
-    if let Some(item) = detailed(discovered, room) {
-        log::info!(discovered = item.get(); "{message}");
-    }
+    let item = detailed(discovered, room).unwrap_or_else(|| discovered.brief());
+    log::info!(discovered = item.get(); "{message}");
 }
 
 impl Item for Discovered {

@@ -166,3 +166,60 @@ fn date(time: Option<UnixTime>) -> String {
         date => date.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::text::text;
+    use crate::report::{Heading, Report, Results};
+
+    fn discovered(tls_secret: &str, secret_name: &str) -> Discovered {
+        Discovered {
+            project_id: "5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b".to_owned(),
+            tls_secret: tls_secret.to_owned(),
+            not_after: None,
+            names: Vec::new(),
+            domains: None,
+            matches: None,
+            secret_id: None,
+            secret_name: Some(secret_name.to_owned()),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Names are whole, so that they can be copied.
+    #[test]
+    fn a_name_that_is_too_long_for_its_column_has_a_line_of_its_own() {
+        let results = Results {
+            discovery: Some(Discovery {
+                discovered: vec![
+                    discovered("shop-tls", "shop"),
+                    discovered("shop-example-com-certificate-tls", "shop"),
+                    discovered(
+                        "blog-tls",
+                        "blog-example-com-imported-from-the-old-registry",
+                    ),
+                ],
+                proposed_targets: Vec::new(),
+                unused_certificates: None,
+            }),
+            ..Results::default()
+        };
+        let report = Report::new(Heading::default(), Ok(results), 7);
+        let now = UnixTime::since_unix_epoch(std::time::Duration::ZERO);
+        assert_eq!(
+            text(&report, false, now),
+            "\
+Project 5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b
+
+TLS secret  until       match       certificate
+shop-tls    -           not known   shop
+shop-example-com-certificate-tls
+            -           not known   shop
+blog-tls    -           not known\x20
+    blog-example-com-imported-from-the-old-registry
+
+3 TLS secrets, in 7 ms, exit status 0"
+        );
+    }
+}
