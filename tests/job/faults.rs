@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use local_cloud::{EntityTags, Fault, FaultKind, Options, Service, route};
 
-use crate::harness::{Scene, TLS_SECRET, secrets_reader, writer};
+use crate::harness::{PATIENCE, Scene, TLS_SECRET, secrets_reader, writer};
 
 #[test]
 fn a_read_is_tried_again() {
@@ -127,7 +127,7 @@ fn a_conflict_means_look_again_at_both() {
             .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold).times(1));
         let run = std::thread::scope(|scope| {
             let run = scope.spawn(|| scene.start().run());
-            parked.wait_parked(1, Duration::from_secs(30)).unwrap();
+            parked.wait_parked(1, PATIENCE).unwrap();
             // a rotation and an edit by hand, both after what the run has seen
             scene.cloud.rotate_quietly(&[&scene.secret]);
             scene

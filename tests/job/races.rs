@@ -108,8 +108,10 @@ impl Client for Ours {
     type Running = Child;
 
     fn begin(scene: &Scene, host: &str) -> Child {
+        let roots = scene.cloud.ca_file().display().to_string();
         let environment: BTreeMap<String, String> = scene
             .start()
+            .env("SSL_CERT_FILE", roots)
             .environment
             .into_iter()
             .map(|(name, value)| (name, value.replace("127.0.0.1", host)))

@@ -16,7 +16,7 @@ use crate::leaks;
 /// So few texts are tried in all their orders.
 const ALL_ORDERS: usize = 4;
 /// Longer than any material may take in a debug build on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The certificate fields of a secret.
 #[derive(Clone, Default)]

@@ -71,7 +71,7 @@ pub(crate) fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str
         .unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
     stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let mut request = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in headers {

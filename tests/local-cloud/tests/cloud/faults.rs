@@ -189,7 +189,7 @@ fn hold_parks_until_released() {
         .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold));
     std::thread::scope(|scope| {
         let put = scope.spawn(|| stage.put().status);
-        guard.wait_parked(1, Duration::from_secs(5)).unwrap();
+        guard.wait_parked(1, Duration::from_secs(60)).unwrap();
         assert_eq!(stage.writes(), 1);
         guard.release();
         assert_eq!(put.join().unwrap(), 200);
@@ -200,7 +200,7 @@ fn hold_parks_until_released() {
         .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::HoldAnswer));
     std::thread::scope(|scope| {
         let put = scope.spawn(|| stage.put().status);
-        guard.wait_parked(1, Duration::from_secs(5)).unwrap();
+        guard.wait_parked(1, Duration::from_secs(60)).unwrap();
         assert_eq!(stage.writes(), 3);
         drop(guard);
         assert_eq!(put.join().unwrap(), 200);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::client::{owner_token, script, start, start_with, write};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 const JOB: &str = "sm-tls-sync";
 
 /// A cloud whose job prints its event.

@@ -98,7 +98,7 @@ fn a_cron_subscription_starts_its_job_with_its_data() {
     );
     let run = cloud.fire_cron_subscription(&project, "daily");
     let run = cloud
-        .wait_job_run(&project, &run, Duration::from_secs(10))
+        .wait_job_run(&project, &run, Duration::from_secs(60))
         .unwrap();
     assert_eq!(
         (run.trigger, run.attempts[0].stdout.as_str()),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::client::{start, token};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_millis(1);
 
 /// A connection to Code Engine that is kept.

@@ -31,7 +31,7 @@ fn the_timer_delivers_any_shape_to_the_job() {
         let before = cloud.job_runs(&project).len();
         cloud.fire_timer_as(shape);
         let runs = cloud
-            .wait_job_runs(&project, Duration::from_secs(10))
+            .wait_job_runs(&project, Duration::from_secs(60))
             .unwrap();
         assert_eq!(runs.len(), before + 1, "{shape:?}");
         let delivery = cloud.deliveries().pop().unwrap();
