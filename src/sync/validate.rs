@@ -543,3 +543,6 @@ fn secret_of(entry: &Value, source: &Crn) -> Result<Uuid, Error> {
         _ => Ok(secret.id),
     }
 }
+
+#[cfg(test)]
+mod tests;
