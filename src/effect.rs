@@ -12,6 +12,8 @@ mod restart;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustls_pki_types::UnixTime;
+
 use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
 use crate::cert::key::{Curve, KeyKind};
 use crate::cert::names::ServerName;
@@ -23,6 +25,7 @@ use crate::ibm::code_engine::{DomainMapping, Project};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{Version, VersionMetadata};
 use crate::report::{Outcome, Served, State};
+use crate::stop::Stop;
 use crate::sync::replace::{Synced, Target};
 use crate::sync::{Policy, Services};
 use crate::text::sanitized;
@@ -74,7 +77,7 @@ pub(crate) fn verify(
             }
         }
         if let Some(report) = reports.next() {
-            report.apply(services, policy, config.probe, synced, outcome);
+            report.apply(services.stop, policy.now, config.probe, synced, outcome);
         }
     }
 }
@@ -110,32 +113,13 @@ fn probe_domains(
             Some(report(target, synced, &mappings, config))
         })
         .collect();
-    let elsewhere: Vec<Option<Uuid>> = targets
-        .iter()
-        .zip(&reports)
-        .map(|(target, report)| {
-            let mut others = targets.iter().zip(&reports);
-            let other = others.find(|(other, others)| {
-                let (here, there) = (
-                    &target.task.tls_secret.project,
-                    &other.task.tls_secret.project,
-                );
-                here.base == there.base
-                    && here.id != there.id
-                    && other.task.secret == target.task.secret
-                    && !others.domains.is_empty()
-            });
-            other
-                .filter(|_| !report.domains.is_empty())
-                .map(|(other, _)| other.task.tls_secret.project.id.clone())
-        })
-        .collect();
+    let also_in = also_in(targets, &reports);
     let all = reports.iter_mut().flat_map(|report| &mut report.domains);
     let stopped = probe(all.collect(), services.stop)
         // after the end of the run, lists are not read either
         .or_else(|| services.stop.check().err())
         .map(|error| error.to_string());
-    for (report, also_in) in reports.iter_mut().zip(elsewhere) {
+    for (report, also_in) in reports.iter_mut().zip(also_in) {
         report.also_in = also_in;
         report.stopped.clone_from(&stopped);
     }
@@ -198,6 +182,30 @@ fn report(
     }
 }
 
+/// For each target, another project of the region where domains use the same certificate.
+fn also_in(targets: &[&Target<'_>], reports: &[DomainReport]) -> Vec<Option<Uuid>> {
+    targets
+        .iter()
+        .zip(reports)
+        .map(|(target, report)| {
+            let mut others = targets.iter().zip(reports);
+            let other = others.find(|(other, others)| {
+                let (here, there) = (
+                    &target.task.tls_secret.project,
+                    &other.task.tls_secret.project,
+                );
+                here.base == there.base
+                    && here.id != there.id
+                    && other.task.secret == target.task.secret
+                    && !others.domains.is_empty()
+            });
+            other
+                .filter(|_| !report.domains.is_empty())
+                .map(|(other, _)| other.task.tls_secret.project.id.clone())
+        })
+        .collect()
+}
+
 /// Reads when the version was created, where this run wrote it and a client saw it. A failure to time
 /// it is not reported: it is a metric only.
 fn time_rotations(services: &Services<'_>, targets: &[&Target<'_>], reports: &mut [DomainReport]) {
@@ -234,8 +242,8 @@ impl DomainReport {
     /// Writes what was seen into the outcome.
     fn apply(
         self,
-        services: &Services<'_>,
-        policy: &Policy<'_>,
+        stop: &Stop,
+        now: UnixTime,
         level: Probe,
         synced: &Synced,
         outcome: &mut Outcome,
@@ -257,7 +265,7 @@ impl DomainReport {
             .domains
             .iter()
             .filter(|domain| domain.seen.state == State::New)
-            .map(|domain| services.stop.age(domain.seen.at))
+            .map(|domain| stop.age(domain.seen.at))
             .min();
         outcome.rotation_to_served_s =
             self.version
@@ -265,7 +273,7 @@ impl DomainReport {
                 .zip(first_new)
                 .and_then(|(version, first)| {
                     let created = parse_rfc3339(version.created_at.as_deref()?)?;
-                    let served = policy.now.as_secs() + first.as_secs();
+                    let served = now.as_secs() + first.as_secs();
                     same_serial(version.serial_number.as_deref()?, &leaf.serial)
                         .then(|| served.saturating_sub(created.as_secs()))
                 });
@@ -384,3 +392,6 @@ fn shown(mut items: Vec<String>) -> Option<String> {
     }
     (!items.is_empty()).then(|| items.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,7 +269,7 @@ mod tests {
             ),
             (String::new(), key.to_owned(), (false, false, false)),
             (renewed.leaf, renewed.key.clone(), (false, false, false)),
-            // servers do not get beyond the first block
+            // a block that cannot be read is not in our form
             (
                 format!("{UNREADABLE}{chain}"),
                 key.to_owned(),

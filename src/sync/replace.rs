@@ -15,6 +15,7 @@ use rustls_pki_types::UnixTime;
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::error::{Error, Finding, Reason, error};
 use crate::ibm::client::{ApiError, Fate};
+use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Action, Leaf, Outcome};
@@ -228,6 +229,14 @@ impl<'a> Attempt<'a, '_> {
             certificate_pem,
             &self.bundle.key_pem,
         );
+        self.judge(answer)
+    }
+
+    /// What the answer to the PUT means.
+    fn judge(
+        &self,
+        answer: Result<Option<TlsSecret>, ApiError>,
+    ) -> Result<Option<Unconfirmed>, Error> {
         let failure = match answer {
             Ok(answer) => {
                 let shown = answer.map(Deployed::of);
@@ -248,8 +257,8 @@ impl<'a> Attempt<'a, '_> {
                 (Reason::CodeEngineUnavailable, wait)
             }
             Fate::Unknown(_) | Fate::Rejected => {
-                let grantee = self.services.grantee;
-                return Err(refusals::tls_secret("replace", failure, reference, grantee));
+                let (place, grantee) = (&self.task.tls_secret, self.services.grantee);
+                return Err(refusals::tls_secret("replace", failure, place, grantee));
             }
         };
         Ok(Some(Unconfirmed {
@@ -532,3 +541,6 @@ fn unfit<'a>(task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
         synced: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

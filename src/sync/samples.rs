@@ -152,25 +152,26 @@ pub(crate) fn task() -> Task {
     }
 }
 
-/// The services of a run that is over: every call ends before anything is sent.
-pub(crate) fn without_calls<R>(work: impl FnOnce(&Services<'_>) -> R) -> R {
+/// What every configuration needs, and these variables.
+pub(crate) fn config<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Config {
     let environment: BTreeMap<String, String> = [
         ("SECRETS_MANAGER_URL", "https://sm.example"),
-        ("IAM_PROFILE_ID", "Profile-1"),
+        ("IBMCLOUD_API_KEY", "no-such-api-key"),
         ("CODE_ENGINE_URL", "https://ce.example"),
         ("PROJECT_ID", "5f2a8c61-47de-4b90-a3f8-19c6e07d25b4"),
-        ("TLS_SECRET_NAME", "shop-tls"),
-        ("CE_JOB", "sync"),
     ]
     .into_iter()
+    .chain(variables)
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect();
-    let config = Config::parse(&environment).unwrap();
-    let stop = Arc::new(Stop::new(
-        Instant::now(),
-        0,
-        Arc::new(AtomicBool::new(false)),
-    ));
+    Config::parse(&environment).unwrap()
+}
+
+/// The services of a run that is over: every call ends before anything is sent.
+pub(crate) fn without_calls<R>(work: impl FnOnce(&Services<'_>) -> R) -> R {
+    let config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
+    let terminated = Arc::new(AtomicBool::new(false));
+    let stop = Arc::new(Stop::new(Instant::now(), 0, terminated));
     let http = Http::new(&[], None, Arc::clone(&stop), now());
     let iam = Iam::new(&http, &stop, &config.iam, &config.credentials);
     work(&Services {

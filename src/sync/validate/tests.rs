@@ -1,11 +1,10 @@
 //! Events, and what they make the run do, as truth tables.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::*;
 use crate::ibm::ids::AppName;
+use crate::sync::samples;
 
 const SHOP: &str = "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852";
 const BLOG: &str = "9b3a57d1-0c6e-4f82-8a4d-17e5c2f9063b";
@@ -43,19 +42,7 @@ const OPEN: Variables<'_> = &[
 const ANY_INSTANCE: Variables<'_> = &[TARGETS];
 
 fn config(variables: Variables<'_>, trigger: Variables<'_>) -> Config {
-    let always = [
-        ("SECRETS_MANAGER_URL", "https://sm.example"),
-        ("IAM_PROFILE_ID", "Profile-1"),
-        ("CODE_ENGINE_URL", "https://ce.example"),
-        ("PROJECT_ID", PROJECT),
-    ];
-    let environment: BTreeMap<String, String> = always
-        .iter()
-        .chain(variables)
-        .chain(trigger)
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-    Config::parse(&environment).unwrap()
+    samples::config(variables.iter().chain(trigger).copied())
 }
 
 /// The plan in words, or the reason and the text of the error.
