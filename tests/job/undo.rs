@@ -62,7 +62,8 @@ fn an_undo_without_a_hold_says_what_the_next_event_does() {
 
 #[test]
 fn an_undo_says_what_the_next_run_would_do() {
-    let cases: [(fn(&Scene), &str); 4] = [
+    type Change = fn(&Scene);
+    let cases: [(Change, &str); 4] = [
         (|_| {}, "would deploy the current version again (serial "),
         (
             |scene| {

@@ -53,6 +53,7 @@ fn unexpected() -> ApiError {
 }
 
 type Call = fn(ApiError, &Grantee) -> Error;
+type Failure = fn() -> ApiError;
 
 fn current(failure: ApiError, grantee: &Grantee) -> Error {
     secret(failure, &task().secret, Version::Current, grantee)
@@ -82,7 +83,7 @@ fn the_reason_of_each_failure() {
     let down = [SmDown, SmDown, CeDown, CeDown];
     let forbidden = [SmForbidden, SmForbidden, CeForbidden, CeForbidden];
     let missing = [SecretMissing, SmRefused, TlsSecretMissing, CeRefused];
-    let failures: [(fn() -> ApiError, [Reason; 4]); 13] = [
+    let failures: [(Failure, [Reason; 4]); 13] = [
         (|| status(400), secrets_manager),
         (|| status(401), forbidden),
         (|| status(403), forbidden),
@@ -239,20 +240,10 @@ fn what_is_said_and_the_command_that_fixes_it() {
         assert_eq!(error.command.as_deref(), command, "{text}");
     }
     // an API key has an owner, whom no command of ours can know
-    for (call, hint) in [
-        (
-            current as Call,
-            "the owner of the API key needs the role SecretsReader on the secret's group of instance INSTANCE_ID",
-        ),
-        (
-            certificates,
-            "the owner of the API key needs the role SecretsReader on the secret's group of instance INSTANCE_ID",
-        ),
-        (
-            write,
-            "the owner of the API key needs the role Writer on project 5f2a8c61-47de-4b90-a3f8-19c6e07d25b4",
-        ),
-    ] {
+    let reader = "the owner of the API key needs the role SecretsReader on the secret's group of instance INSTANCE_ID";
+    let writer = "the owner of the API key needs the role Writer on project 5f2a8c61-47de-4b90-a3f8-19c6e07d25b4";
+    let calls: [(Call, &str); 3] = [(current, reader), (certificates, reader), (write, writer)];
+    for (call, hint) in calls {
         let error = call(status(403), &unknown());
         assert_eq!(error.hint.as_deref(), Some(hint));
         assert_eq!(error.command, None);

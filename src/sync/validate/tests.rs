@@ -73,14 +73,13 @@ fn plan(variables: Variables<'_>, trigger: Variables<'_>) -> Result<String, (Rea
     }
     for outcome in &plan.settled {
         let mut text = format!("{:?} {}", outcome.action, outcome.reason.unwrap());
-        for part in [
+        let parts = [
             outcome.secret_id.as_deref().map(name),
             outcome.secret_name.clone(),
             (!outcome.findings.is_empty()).then(|| "with a finding".to_owned()),
-        ] {
-            if let Some(part) = part {
-                text = format!("{text} {part}");
-            }
+        ];
+        for part in parts.into_iter().flatten() {
+            text = format!("{text} {part}");
         }
         words.push(text);
     }
