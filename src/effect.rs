@@ -12,6 +12,8 @@ mod restart;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustls_pki_types::UnixTime;
+
 use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
 use crate::cert::key::{Curve, KeyKind};
 use crate::cert::names::ServerName;
@@ -23,6 +25,7 @@ use crate::ibm::code_engine::{DomainMapping, Project};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{Version, VersionMetadata};
 use crate::report::{Outcome, Served, State};
+use crate::stop::Stop;
 use crate::sync::replace::{Synced, Target};
 use crate::sync::{Policy, Services};
 use crate::text::sanitized;
@@ -74,7 +77,7 @@ pub(crate) fn verify(
             }
         }
         if let Some(report) = reports.next() {
-            report.apply(services, policy, config.probe, synced, outcome);
+            report.apply(services.stop, policy.now, config.probe, synced, outcome);
         }
     }
 }
@@ -110,32 +113,13 @@ fn probe_domains(
             Some(report(target, synced, &mappings, config))
         })
         .collect();
-    let elsewhere: Vec<Option<Uuid>> = targets
-        .iter()
-        .zip(&reports)
-        .map(|(target, report)| {
-            let mut others = targets.iter().zip(&reports);
-            let other = others.find(|(other, others)| {
-                let (here, there) = (
-                    &target.task.tls_secret.project,
-                    &other.task.tls_secret.project,
-                );
-                here.base == there.base
-                    && here.id != there.id
-                    && other.task.secret == target.task.secret
-                    && !others.domains.is_empty()
-            });
-            other
-                .filter(|_| !report.domains.is_empty())
-                .map(|(other, _)| other.task.tls_secret.project.id.clone())
-        })
-        .collect();
+    let also_in = also_in(targets, &reports);
     let all = reports.iter_mut().flat_map(|report| &mut report.domains);
     let stopped = probe(all.collect(), services.stop)
         // after the end of the run, lists are not read either
         .or_else(|| services.stop.check().err())
         .map(|error| error.to_string());
-    for (report, also_in) in reports.iter_mut().zip(elsewhere) {
+    for (report, also_in) in reports.iter_mut().zip(also_in) {
         report.also_in = also_in;
         report.stopped.clone_from(&stopped);
     }
@@ -198,6 +182,30 @@ fn report(
     }
 }
 
+/// For each target, another project of the region where domains use the same certificate.
+fn also_in(targets: &[&Target<'_>], reports: &[DomainReport]) -> Vec<Option<Uuid>> {
+    targets
+        .iter()
+        .zip(reports)
+        .map(|(target, report)| {
+            let mut others = targets.iter().zip(reports);
+            let other = others.find(|(other, others)| {
+                let (here, there) = (
+                    &target.task.tls_secret.project,
+                    &other.task.tls_secret.project,
+                );
+                here.base == there.base
+                    && here.id != there.id
+                    && other.task.secret == target.task.secret
+                    && !others.domains.is_empty()
+            });
+            other
+                .filter(|_| !report.domains.is_empty())
+                .map(|(other, _)| other.task.tls_secret.project.id.clone())
+        })
+        .collect()
+}
+
 /// Reads when the version was created, where this run wrote it and a client saw it. A failure to time
 /// it is not reported: it is a metric only.
 fn time_rotations(services: &Services<'_>, targets: &[&Target<'_>], reports: &mut [DomainReport]) {
@@ -234,8 +242,8 @@ impl DomainReport {
     /// Writes what was seen into the outcome.
     fn apply(
         self,
-        services: &Services<'_>,
-        policy: &Policy<'_>,
+        stop: &Stop,
+        now: UnixTime,
         level: Probe,
         synced: &Synced,
         outcome: &mut Outcome,
@@ -257,7 +265,7 @@ impl DomainReport {
             .domains
             .iter()
             .filter(|domain| domain.seen.state == State::New)
-            .map(|domain| services.stop.age(domain.seen.at))
+            .map(|domain| stop.age(domain.seen.at))
             .min();
         outcome.rotation_to_served_s =
             self.version
@@ -265,7 +273,7 @@ impl DomainReport {
                 .zip(first_new)
                 .and_then(|(version, first)| {
                     let created = parse_rfc3339(version.created_at.as_deref()?)?;
-                    let served = policy.now.as_secs() + first.as_secs();
+                    let served = now.as_secs() + first.as_secs();
                     same_serial(version.serial_number.as_deref()?, &leaf.serial)
                         .then(|| served.saturating_sub(created.as_secs()))
                 });
@@ -386,82 +394,4 @@ fn shown(mut items: Vec<String>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, SignatureAlgorithm};
-
-    use super::*;
-    use crate::cert::certificates;
-
-    fn leaf(pem: &str) -> Certificate {
-        let certificate = certificates::from_pem(pem).into_iter().next();
-        certificate.unwrap().unwrap()
-    }
-
-    fn issued(algorithm: &'static SignatureAlgorithm, common_name: &str) -> Certificate {
-        let mut params = CertificateParams::new(vec!["shop.example.com".to_owned()]).unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        let key = KeyPair::generate_for(algorithm).unwrap();
-        leaf(&params.self_signed(&key).unwrap().pem())
-    }
-
-    #[test]
-    fn what_proxies_or_browsers_refuse_is_said_with_the_way_out() {
-        let weak = include_str!("../tests/certificates/leaf-rsa-1024.pem");
-        let ed448 = include_str!("../tests/certificates/leaf-ed448.pem");
-        let p256 = &rcgen::PKCS_ECDSA_P256_SHA256;
-        let key = "issue it with RSA of at least 2048 bits or ECDSA P-256";
-        let name =
-            "every Envoy refuses its empty common name: issue it with one, or without a subject";
-        for (leaf, limits) in [
-            (issued(p256, "shop"), None),
-            (
-                leaf(weak),
-                Some(format!("every Envoy refuses its key (RSA 1024): {key}")),
-            ),
-            (
-                issued(&rcgen::PKCS_ECDSA_P384_SHA384, "shop"),
-                Some(format!(
-                    "Envoy before 1.33 refuses its key (ECDSA P-384): {key}"
-                )),
-            ),
-            (
-                issued(&rcgen::PKCS_ECDSA_P521_SHA512, "shop"),
-                Some(format!(
-                    "Envoy before 1.33 refuses its key (ECDSA P-521): {key}"
-                )),
-            ),
-            (
-                issued(&rcgen::PKCS_ED25519, "shop"),
-                Some(format!("browsers refuse its key (Ed25519): {key}")),
-            ),
-            (
-                leaf(ed448),
-                Some(format!("browsers refuse its key (Ed448): {key}")),
-            ),
-            (issued(p256, ""), Some(name.to_owned())),
-            (
-                issued(&rcgen::PKCS_ED25519, ""),
-                Some(format!("browsers refuse its key (Ed25519): {key}; {name}")),
-            ),
-        ] {
-            let found = ingress_limits(&leaf).map(|finding| (finding.code, finding.message));
-            let told = |limits| format!("domain mappings use this certificate, and {limits}");
-            let expected = limits.map(|limits| (Reason::KeyNotForIngress, told(limits)));
-            assert_eq!(found, expected);
-        }
-    }
-
-    #[test]
-    fn of_many_items_the_first_ten_are_shown() {
-        let items = |count: usize| (1..=count).map(|n| n.to_string()).collect();
-        assert_eq!(shown(items(0)), None);
-        assert_eq!(shown(items(2)).unwrap(), "1, 2");
-        assert_eq!(shown(items(10)).unwrap(), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10");
-        assert_eq!(
-            shown(items(12)).unwrap(),
-            "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, and 2 more"
-        );
-    }
-}
+mod tests;

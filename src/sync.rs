@@ -6,6 +6,8 @@ pub(crate) mod deployed;
 pub mod fetch;
 pub(crate) mod refusals;
 pub(crate) mod replace;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod validate;
 
 use std::sync::Arc;

@@ -42,7 +42,7 @@ pub(crate) struct Domain {
     /// The domain mapping; may begin with `*.`.
     pub(crate) name: String,
     /// Host and port to connect to; `None`: the mapping does not say.
-    address: Option<(String, u16)>,
+    pub(crate) address: Option<(String, u16)>,
     /// What should be seen.
     pub(crate) synced: Arc<Synced>,
     pub(crate) seen: Observation,

@@ -193,3 +193,149 @@ impl Deployed {
         Serves::Yes(leaf)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue, now, task};
+
+    #[test]
+    fn only_the_tls_secret_that_was_asked_for_is_suitable() {
+        const OTHER: &str = "9b3a57d1-0c6e-4f82-8a4d-17e5c2f9063b";
+        const PROJECT: &str = "5f2a8c61-47de-4b90-a3f8-19c6e07d25b4";
+        const SHOP: Option<&str> = Some("shop-tls");
+        for (format, name, project, generated_by, expected) in [
+            ("tls", SHOP, Some(PROJECT), Some("user"), None),
+            ("tls", None, None, None, None),
+            ("generic", SHOP, None, None, Some("has the format generic")),
+            ("", None, None, None, Some("has the format \"\"")),
+            ("tls", Some("blog"), None, None, Some("the name blog")),
+            ("tls", SHOP, Some(OTHER), None, Some("the project 9b3a57d1")),
+            ("tls", SHOP, None, Some("system"), Some("by the system")),
+        ] {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            let secret = TlsSecret {
+                name: text(name),
+                project_id: text(project),
+                format: format.to_owned(),
+                generated_by: text(generated_by),
+                certificate: String::new(),
+                key: Secret::from(String::new()),
+                entity_tag: None,
+            };
+            match (suitable(&secret, &task().tls_secret), expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(expected)) => {
+                    assert_eq!(error.reason, Reason::TlsSecretUnsuitable);
+                    assert!(error.to_string().contains(expected), "{error}");
+                }
+                (found, _) => panic!("{expected:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_deployed_compared_with_what_would_be_written() {
+        const UNREADABLE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        const ENCRYPTED: &str =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let issued = issue(&SHOP);
+        let new = bundle(&issued, true);
+        let chain = new.certificate_pem();
+        let leaf = bundle(&issued, false).certificate_pem();
+        let key = new.key_pem.expose();
+        let crlf = |text: &str| text.replace('\n', "\r\n");
+        let renewed = issue(&RENEWED);
+        // same, shows the write, in our form
+        for (certificate, key, expected) in [
+            (chain.clone(), key.to_owned(), (true, true, true)),
+            (crlf(&chain), crlf(key), (true, true, true)),
+            (format!("{chain}\n"), format!("\n{key}"), (true, true, true)),
+            (format!("a\n{chain}"), key.to_owned(), (true, true, false)),
+            (chain.clone(), format!("a\n{key}"), (true, true, false)),
+            // a hidden key shows as much as it can
+            (chain.clone(), String::new(), (false, true, false)),
+            (chain.clone(), "********".to_owned(), (false, true, false)),
+            (chain.clone(), ENCRYPTED.to_owned(), (false, false, false)),
+            (chain.clone(), renewed.key.clone(), (false, false, false)),
+            // another chain
+            (leaf.clone(), key.to_owned(), (false, false, false)),
+            (leaf.clone(), String::new(), (false, false, false)),
+            (
+                format!("{chain}{leaf}"),
+                key.to_owned(),
+                (false, false, false),
+            ),
+            (String::new(), key.to_owned(), (false, false, false)),
+            (renewed.leaf, renewed.key.clone(), (false, false, false)),
+            // a block that cannot be read is not in our form
+            (
+                format!("{UNREADABLE}{chain}"),
+                key.to_owned(),
+                (true, true, false),
+            ),
+        ] {
+            let found = deployed(certificate.clone(), &key);
+            assert_eq!(
+                (
+                    found.is_same(&new),
+                    found.shows(&new),
+                    found.is_canonical(&new)
+                ),
+                expected,
+                "{certificate}{key}"
+            );
+        }
+
+        let written = Deployed::like(&new);
+        assert!(written.is_same(&new) && written.shows(&new) && written.is_canonical(&new));
+        assert_eq!(written.leaf().map(|leaf| &leaf.der), Some(&new.leaf.der));
+        assert!(matches!(written.serves(now()), Serves::Yes(_)));
+        let other = bundle(&issue(&RENEWED), true);
+        assert!(!written.is_same(&other) && !written.shows(&other));
+    }
+
+    #[test]
+    fn whether_servers_can_serve_it() {
+        let issued = issue(&SHOP);
+        let other = issue(&SHOP);
+        let lasting = |valid| issue(&Spec { valid, ..SHOP });
+        let (expired, early) = (lasting((-90, -1)), lasting((1, 90)));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let placeholder = rcgen::CertificateParams::new(vec!["shop.example.com".to_owned()]);
+        let placeholder = placeholder.unwrap().self_signed(&key).unwrap();
+        let broken = issued.leaf.replace("MII", "AII");
+        for (certificate, key, expected) in [
+            (issued.leaf.clone(), issued.key.as_str(), "yes"),
+            (issued.leaf.clone(), "", "yes"),
+            (issued.leaf.clone(), other.key.as_str(), "no"),
+            (expired.leaf, expired.key.as_str(), "no"),
+            (early.leaf, early.key.as_str(), "no"),
+            (placeholder.pem(), &key.serialize_pem(), "no"),
+            (
+                format!("{broken}{}", issued.leaf),
+                &issued.key,
+                "cannot tell",
+            ),
+            (String::new(), &issued.key, "cannot tell"),
+        ] {
+            let deployed = deployed(certificate.clone(), key);
+            let found = match deployed.serves(now()) {
+                Serves::Yes(leaf) => {
+                    assert_eq!(
+                        deployed.leaf().map(Certificate::sha256),
+                        Some(leaf.sha256())
+                    );
+                    "yes"
+                }
+                Serves::No => "no",
+                Serves::CannotTell => {
+                    assert!(deployed.leaf().is_none());
+                    "cannot tell"
+                }
+            };
+            assert_eq!(found, expected, "{certificate}");
+        }
+    }
+}

@@ -158,11 +158,10 @@ mod tests {
         }
     }
 
-    fn read(secret: CertificateSecret) -> Result<Material, Reason> {
+    fn read(secret: CertificateSecret) -> Result<Material, Error> {
         let id = Uuid::parse(ID).unwrap();
-        active_certificate(&secret, &id, "shop")
-            .and_then(|()| material(secret, &id, "shop".to_owned()))
-            .map_err(|e| e.reason)
+        active_certificate(&secret, &id, "shop")?;
+        material(secret, &id, "shop".to_owned())
     }
 
     #[test]
@@ -179,23 +178,116 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_usable_certificate_is_refused_by_name() {
-        let with = |change: fn(&mut CertificateSecret)| {
+    fn the_texts_keep_the_names_of_their_fields() {
+        let text = |text: &str| Some(text.to_owned());
+        let material = read(CertificateSecret {
+            intermediate: text("i"),
+            issuing_ca: text("ca"),
+            ca_chain: vec!["1".to_owned(), "2".to_owned()],
+            ..secret()
+        });
+        let material = material.unwrap();
+        let texts: Vec<_> = material
+            .certificates
+            .iter()
+            .map(|(field, text)| (*field, text.as_str()))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                ("certificate", "c"),
+                ("intermediate", "i"),
+                ("issuing_ca", "ca"),
+                ("ca_chain", "1"),
+                ("ca_chain", "2"),
+            ]
+        );
+        assert_eq!(material.key.expose(), "k");
+        assert_eq!(material.name, "shop");
+    }
+
+    #[test]
+    fn an_active_certificate_is_taken() {
+        let changes: [fn(&mut CertificateSecret); 5] = [
+            |s| s.state = None,
+            |s| s.secret_type = "public_cert".to_owned(),
+            |s| s.secret_type = "private_cert".to_owned(),
+            |s| s.revocation_time_seconds = Some(0),
+            |s| s.revocation_time_seconds = Some(-1),
+        ];
+        for change in changes {
             let mut secret = secret();
             change(&mut secret);
-            read(secret).unwrap_err()
-        };
-        assert_eq!(with(|s| s.private_key = None), Reason::KeyMissing);
-        assert_eq!(with(|s| s.state = Some(0)), Reason::NotIssued);
-        assert_eq!(with(|s| s.state = Some(5)), Reason::NotActive);
-        assert_eq!(with(|s| s.secret_type = "kv".to_owned()), Reason::WrongType);
-        assert_eq!(
-            with(|s| s.revocation_time_seconds = Some(1)),
-            Reason::Revoked
-        );
-        assert_eq!(
-            with(|s| s.id = "x".to_owned()),
-            Reason::SecretsManagerRefused
-        );
+            assert!(read(secret).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_no_usable_certificate_is_refused_by_name() {
+        type Change = fn(&mut CertificateSecret);
+        let rows: [(Change, Reason, &str); 12] = [
+            (
+                |s| s.private_key = None,
+                Reason::KeyMissing,
+                "import it again together with its key",
+            ),
+            (
+                |s| {
+                    s.private_key = None;
+                    s.secret_type = "public_cert".to_owned();
+                },
+                Reason::KeyMissing,
+                "no key there",
+            ),
+            (
+                |s| s.private_key = Some(Secret::from(" \n".to_owned())),
+                Reason::KeyMissing,
+                "has no private key",
+            ),
+            (|s| s.state = Some(0), Reason::NotIssued, "not issued yet"),
+            (
+                |s| s.state = Some(2),
+                Reason::NotActive,
+                "state 2, suspended",
+            ),
+            (
+                |s| s.state = Some(3),
+                Reason::NotActive,
+                "state 3, deactivated",
+            ),
+            (|s| s.state = Some(4), Reason::NotActive, "state 4, unknown"),
+            (
+                |s| s.state = Some(5),
+                Reason::NotActive,
+                "state 5, destroyed",
+            ),
+            (
+                |s| s.secret_type = "kv".to_owned(),
+                Reason::WrongType,
+                "is of type kv, expected one of",
+            ),
+            (
+                |s| s.revocation_time_seconds = Some(1),
+                Reason::Revoked,
+                "is revoked",
+            ),
+            (
+                |s| s.id = "x".to_owned(),
+                Reason::SecretsManagerRefused,
+                "returned secret x for 2f6c8e90",
+            ),
+            (
+                |s| s.id = String::new(),
+                Reason::SecretsManagerRefused,
+                "returned secret",
+            ),
+        ];
+        for (change, reason, text) in rows {
+            let mut secret = secret();
+            change(&mut secret);
+            let error = read(secret).unwrap_err();
+            assert_eq!(error.reason, reason, "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use rustls_pki_types::UnixTime;
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::error::{Error, Finding, Reason, error};
 use crate::ibm::client::{ApiError, Fate};
+use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Action, Leaf, Outcome};
@@ -225,6 +226,14 @@ impl<'a> Attempt<'a, '_> {
             certificate_pem,
             &self.bundle.key_pem,
         );
+        self.judge(answer)
+    }
+
+    /// What the answer to the PUT means.
+    fn judge(
+        &self,
+        answer: Result<Option<TlsSecret>, ApiError>,
+    ) -> Result<Option<Unconfirmed>, Error> {
         let failure = match answer {
             Ok(answer) => {
                 let shown = answer.map(Deployed::of);
@@ -245,8 +254,8 @@ impl<'a> Attempt<'a, '_> {
                 (Reason::CodeEngineUnavailable, wait)
             }
             Fate::Unknown(_) | Fate::Rejected => {
-                let grantee = self.services.grantee;
-                return Err(refusals::tls_secret("replace", failure, reference, grantee));
+                let (place, grantee) = (&self.task.tls_secret, self.services.grantee);
+                return Err(refusals::tls_secret("replace", failure, place, grantee));
             }
         };
         Ok(Some(Unconfirmed {
@@ -531,49 +540,4 @@ fn unfit<'a>(task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn unclear(asked: Option<u64>) -> Unconfirmed {
-        Unconfirmed {
-            reason: Reason::CodeEngineUnavailable,
-            cause: "answered 503".to_owned(),
-            wait: asked.map(Duration::from_secs),
-        }
-    }
-
-    fn conflict() -> Unconfirmed {
-        Unconfirmed {
-            reason: Reason::WriteConflict,
-            cause: "answered 412".to_owned(),
-            wait: None,
-        }
-    }
-
-    #[test]
-    fn the_wait_after_a_doubtful_write_grows_and_follows_the_service() {
-        let mut failures = Failures::default();
-        let left = 10 * SECOND;
-        // nothing was asked for; longer; shorter, which would use up our patience in no time
-        for (asked, expected) in [(None, 1), (Some(7), 7), (Some(0), 3)] {
-            let wait = failures.add(unclear(asked), left);
-            assert_eq!(wait, Some(expected * SECOND), "{asked:?}");
-        }
-        // beyond the end of the run it would keep the run from finding out
-        assert_eq!(failures.add(unclear(Some(10)), left), Some(4 * SECOND));
-        assert_eq!(failures.add(unclear(None), left), None);
-    }
-
-    #[test]
-    fn a_conflict_needs_no_wait_and_leaves_no_doubt() {
-        let mut failures = Failures::default();
-        for _ in 0..4 {
-            assert_eq!(failures.add(conflict(), SECOND), Some(Duration::ZERO));
-        }
-        assert!(!failures.doubt);
-        assert_eq!(failures.add(unclear(None), SECOND), None);
-        assert!(failures.doubt);
-    }
-}
+mod tests;

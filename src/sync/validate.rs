@@ -21,7 +21,7 @@ use crate::text::sanitized;
 
 /// The largest event: Event Notifications accepts no larger one.
 const LARGEST_EVENT: usize = 64 * 1024;
-/// How deep JSON may be encoded as a string in JSON.
+/// How often a text is decoded in search of the object: JSON may be a string in JSON, and that once more.
 const DEEPEST_WRAPPING: usize = 3;
 /// `CE_TYPE` of a Kafka subscription.
 const KAFKA: &str = "dev.knative.kafka.event";
@@ -543,3 +543,6 @@ fn secret_of(entry: &Value, source: &Crn) -> Result<Uuid, Error> {
         _ => Ok(secret.id),
     }
 }
+
+#[cfg(test)]
+mod tests;

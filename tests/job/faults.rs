@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use local_cloud::{EntityTags, Fault, FaultKind, Options, Service, route};
+use serde_json::json;
 
 use crate::harness::{PATIENCE, Scene, TLS_SECRET, secrets_reader, writer};
 
@@ -87,12 +88,16 @@ fn answers_that_are_no_such_document_are_refused_without_being_shown() {
 
 #[test]
 fn a_write_whose_answer_is_lost_is_looked_at_and_not_repeated_blindly() {
+    let other = json!({ "data": { "tls_cert": "other", "tls_key": "other" } });
     for (kind, writes) in [
         // done, but nobody said so
         (FaultKind::ResetAfter, 1),
         (FaultKind::StatusAfter(500), 1),
         (FaultKind::StatusAfter(429), 1),
         (FaultKind::Truncated, 1),
+        // done, but the answer shows something else, or nothing
+        (FaultKind::Override(other.as_object().unwrap().clone()), 1),
+        (FaultKind::Without(vec!["data".to_owned()]), 1),
         (FaultKind::NotJson, 2),
         // not done
         (FaultKind::ResetBefore, 2),
@@ -109,6 +114,33 @@ fn a_write_whose_answer_is_lost_is_looked_at_and_not_repeated_blindly() {
         assert_eq!(target.attempts, Some(writes.max(2)), "{kind:?}: {run:#?}");
         assert_eq!(scene.writes().len(), writes as usize, "{kind:?}");
         assert_eq!(scene.tls_secret().writes - before, 1, "{kind:?}");
+        assert_eq!(scene.served(), scene.serial());
+    }
+}
+
+/// Our write may have taken effect, but what we find afterwards is neither the old nor the new.
+#[test]
+fn after_a_lost_answer_what_others_wrote_is_not_taken_for_ours() {
+    for kind in [FaultKind::ResetAfter, FaultKind::ResetBefore] {
+        let scene = Scene::new();
+        let _lost = scene
+            .cloud
+            .fault(Fault::on(route::REPLACE_TLS_SECRET, kind.clone()).times(1));
+        let parked = scene
+            .cloud
+            .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Hold).skip(1));
+        let run = std::thread::scope(|scope| {
+            let run = scope.spawn(|| scene.start().run());
+            parked.wait_parked(1, Duration::from_secs(30)).unwrap();
+            scene
+                .cloud
+                .put_tls_secret(&scene.world.project_id, TLS_SECRET, "edited", "by hand");
+            parked.release();
+            run.join().unwrap()
+        });
+        let target = run.expect(0, "replaced");
+        assert_eq!(target.attempts, Some(2), "{kind:?}");
+        assert_eq!(scene.writes().len(), 2, "{kind:?}");
         assert_eq!(scene.served(), scene.serial());
     }
 }
@@ -331,7 +363,7 @@ fn a_gateway_that_weakens_or_empties_the_etag_header_does_no_harm() {
 fn an_entity_tag_that_must_not_be_sent_stops_before_the_write() {
     for tag in ["*", " *", "7,*", "7\r\nX-Injected: 1", "\u{e9}"] {
         let scene = Scene::new();
-        let fields = serde_json::json!({ "entity_tag": tag });
+        let fields = json!({ "entity_tag": tag });
         let odd = FaultKind::Override(fields.as_object().unwrap().clone());
         let _odd = scene.cloud.fault(Fault::on(route::READ_TLS_SECRET, odd));
         scene.run().refused(7, "tls-secret-unsuitable");
@@ -387,21 +419,21 @@ fn a_field_of_another_type_is_named() {
             route::READ_SECRET,
             5,
             "secrets-manager-refused",
-            serde_json::json!({ "state": "1-SECRET" }),
+            json!({ "state": "1-SECRET" }),
             "field `state`: expected a number",
         ),
         (
             route::READ_SECRET,
             5,
             "secrets-manager-refused",
-            serde_json::json!({ "ca_chain": "SECRET" }),
+            json!({ "ca_chain": "SECRET" }),
             "field `ca_chain`: expected a list",
         ),
         (
             route::READ_TLS_SECRET,
             7,
             "code-engine-refused",
-            serde_json::json!({ "data": { "tls_cert": ["SECRET"] } }),
+            json!({ "data": { "tls_cert": ["SECRET"] } }),
             "field `data.tls_cert`: expected a text",
         ),
     ] {
@@ -415,8 +447,7 @@ fn a_field_of_another_type_is_named() {
     }
     // what means the same is taken
     let scene = Scene::new();
-    let fields =
-        serde_json::json!({ "state": 1.0, "revocation_time_seconds": 0.0, "ca_chain": [null] });
+    let fields = json!({ "state": 1.0, "revocation_time_seconds": 0.0, "ca_chain": [null] });
     let odd = FaultKind::Override(fields.as_object().unwrap().clone());
     let _odd = scene.cloud.fault(Fault::on(route::READ_SECRET, odd));
     scene.run().expect(0, "replaced");

@@ -60,6 +60,46 @@ fn an_undo_without_a_hold_says_what_the_next_event_does() {
     scene.run().expect(0, "replaced");
 }
 
+#[test]
+fn an_undo_says_what_the_next_run_would_do() {
+    type Change = fn(&Scene);
+    let cases: [(Change, &str); 4] = [
+        (|_| {}, "would deploy the current version again (serial "),
+        (
+            |scene| {
+                scene.cloud.change_material(&scene.secret, |material| {
+                    material.certificate = Some("none".to_owned());
+                });
+            },
+            "would change nothing: the certificate ",
+        ),
+        (
+            |scene| {
+                let material = scene.cloud.material(&scene.secret);
+                scene.cloud.put_material(&scene.secret, material);
+            },
+            "would change nothing: it is the same certificate",
+        ),
+        (
+            |scene| {
+                scene.cloud.change_spec(&scene.secret, |spec| {
+                    spec.names = vec!["other.example.com".to_owned()];
+                });
+                scene.cloud.rotate_quietly(&[&scene.secret]);
+            },
+            "would be refused: ",
+        ),
+    ];
+    for (change, expected) in cases {
+        let scene = Scene::new();
+        change(&scene);
+        let run = scene.start().env("SECRET_VERSION", "previous").run();
+        assert_eq!(run.status, 0, "{run:#?}");
+        let told = finding(&run, "undone");
+        assert!(told.contains(&format!("daily run {expected}")), "{told}");
+    }
+}
+
 /// An older certificate is what an undo wants.
 #[test]
 fn an_older_certificate_is_no_reason_to_refuse_an_undo() {

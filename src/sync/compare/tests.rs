@@ -1,121 +1,12 @@
 //! The rules of the comparison as truth tables.
 
 use std::cell::Cell;
-use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 
 use super::*;
 use crate::cert::certificates;
-use crate::ibm::code_engine::TlsSecret;
-use crate::secret::Secret;
-use crate::sync::assemble::assemble;
-use crate::sync::fetch::Material;
-
-/// 2026-07-27, in days since the Unix epoch.
-const TODAY: i64 = 20_661;
-
-fn since_the_epoch(day: i64) -> Duration {
-    Duration::from_secs(u64::try_from(day).unwrap() * DAY)
-}
-
-fn now() -> UnixTime {
-    UnixTime::since_unix_epoch(since_the_epoch(TODAY))
-}
-
-/// Begin and end, in days from today.
-fn lasting(params: &mut CertificateParams, (begin, end): (i64, i64)) {
-    let day = |day| rcgen::date_time_ymd(1970, 1, 1) + since_the_epoch(TODAY + day);
-    (params.not_before, params.not_after) = (day(begin), day(end));
-}
-
-/// A certificate to be issued.
-#[derive(Clone)]
-struct Spec {
-    names: &'static [&'static str],
-    /// Days before and after today.
-    valid: (i64, i64),
-    public: bool,
-    issuer: &'static str,
-    serial: u8,
-}
-
-const SHOP: Spec = Spec {
-    names: &["shop.example.com", "www.shop.example.com"],
-    valid: (-10, 80),
-    public: false,
-    issuer: "Issuing CA",
-    serial: 1,
-};
-
-struct Issued {
-    leaf: String,
-    issuer: String,
-    key: String,
-}
-
-/// One CA for all: a leaf with its issuer, both in PEM.
-fn issue(spec: &Spec) -> Issued {
-    let key = KeyPair::generate().unwrap();
-    let issuer_key = KeyPair::generate().unwrap();
-    let mut issuer = CertificateParams::default();
-    issuer
-        .distinguished_name
-        .push(DnType::CommonName, spec.issuer);
-    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    lasting(&mut issuer, (-1000, 1000));
-    // signed by a root that is not part of the material
-    let root_key = KeyPair::generate().unwrap();
-    let mut root = CertificateParams::default();
-    root.distinguished_name.push(DnType::CommonName, "Root");
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = Issuer::new(root, root_key);
-    let issuer_pem = issuer.signed_by(&issuer_key, &root).unwrap();
-
-    let names: Vec<String> = spec.names.iter().map(|name| (*name).to_owned()).collect();
-    let mut leaf = CertificateParams::new(names).unwrap();
-    leaf.serial_number = Some(vec![spec.serial].into());
-    lasting(&mut leaf, spec.valid);
-    if spec.public {
-        let scts = CustomExtension::from_oid_content(
-            &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2],
-            vec![4, 2, 0, 0],
-        );
-        leaf.custom_extensions.push(scts);
-    }
-    let issuer = Issuer::new(issuer, issuer_key);
-    Issued {
-        leaf: leaf.signed_by(&key, &issuer).unwrap().pem(),
-        issuer: issuer_pem.pem(),
-        key: key.serialize_pem(),
-    }
-}
-
-fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
-    let mut certificates = vec![("certificate", issued.leaf.clone())];
-    if with_issuer {
-        certificates.push(("intermediate", issued.issuer.clone()));
-    }
-    let material = Material {
-        name: "shop".to_owned(),
-        certificates,
-        key: Secret::from(issued.key.clone()),
-    };
-    assemble(&material, now()).unwrap()
-}
-
-fn deployed(certificate: String, key: &str) -> Deployed {
-    Deployed::of(TlsSecret {
-        name: None,
-        project_id: None,
-        format: "tls".to_owned(),
-        generated_by: None,
-        certificate,
-        key: Secret::from(key.to_owned()),
-        entity_tag: None,
-    })
-}
+use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue, now};
 
 /// A comparison and the answers to its questions.
 struct Case {
@@ -202,12 +93,6 @@ impl Case {
         assert_eq!(self.decide(), (decision.to_owned(), asked.to_owned()));
     }
 }
-
-const RENEWED: Spec = Spec {
-    valid: (-1, 89),
-    serial: 2,
-    ..SHOP
-};
 
 #[test]
 fn a_renewal_is_written_without_a_question() {

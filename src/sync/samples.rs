@@ -1,0 +1,184 @@
+//! What the tests of the rules need: certificates, targets, and a run that calls nobody.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
+use rustls_pki_types::UnixTime;
+
+use crate::config::{Config, RestartApps};
+use crate::ibm::client::Http;
+use crate::ibm::code_engine::{CodeEngine, Project, TlsSecret, TlsSecretRef};
+use crate::ibm::iam::Iam;
+use crate::ibm::ids::{TlsSecretName, Uuid};
+use crate::ibm::secrets_manager::SecretsManager;
+use crate::secret::Secret;
+use crate::stop::Stop;
+use crate::sync::Services;
+use crate::sync::assemble::{Bundle, assemble};
+use crate::sync::deployed::Deployed;
+use crate::sync::fetch::Material;
+use crate::sync::validate::Task;
+
+/// 2026-07-27, in days since the Unix epoch.
+const TODAY: i64 = 20_661;
+
+fn since_the_epoch(day: i64) -> Duration {
+    Duration::from_secs(u64::try_from(day).unwrap() * 24 * 60 * 60)
+}
+
+pub(crate) fn now() -> UnixTime {
+    UnixTime::since_unix_epoch(since_the_epoch(TODAY))
+}
+
+/// Begin and end, in days from today.
+fn lasting(params: &mut CertificateParams, (begin, end): (i64, i64)) {
+    let day = |day| rcgen::date_time_ymd(1970, 1, 1) + since_the_epoch(TODAY + day);
+    (params.not_before, params.not_after) = (day(begin), day(end));
+}
+
+/// A certificate to be issued.
+#[derive(Clone)]
+pub(crate) struct Spec {
+    pub(crate) names: &'static [&'static str],
+    /// Days before and after today.
+    pub(crate) valid: (i64, i64),
+    pub(crate) public: bool,
+    pub(crate) issuer: &'static str,
+    pub(crate) serial: u8,
+}
+
+pub(crate) const SHOP: Spec = Spec {
+    names: &["shop.example.com", "www.shop.example.com"],
+    valid: (-10, 80),
+    public: false,
+    issuer: "Issuing CA",
+    serial: 1,
+};
+
+pub(crate) struct Issued {
+    pub(crate) leaf: String,
+    pub(crate) issuer: String,
+    pub(crate) key: String,
+}
+
+/// One CA for all: a leaf with its issuer, both in PEM.
+pub(crate) fn issue(spec: &Spec) -> Issued {
+    let key = KeyPair::generate().unwrap();
+    let issuer_key = KeyPair::generate().unwrap();
+    let mut issuer = CertificateParams::default();
+    issuer
+        .distinguished_name
+        .push(DnType::CommonName, spec.issuer);
+    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    lasting(&mut issuer, (-1000, 1000));
+    // signed by a root that is not part of the material
+    let root_key = KeyPair::generate().unwrap();
+    let mut root = CertificateParams::default();
+    root.distinguished_name.push(DnType::CommonName, "Root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = Issuer::new(root, root_key);
+    let issuer_pem = issuer.signed_by(&issuer_key, &root).unwrap();
+
+    let names: Vec<String> = spec.names.iter().map(|name| (*name).to_owned()).collect();
+    let mut leaf = CertificateParams::new(names).unwrap();
+    leaf.serial_number = Some(vec![spec.serial].into());
+    lasting(&mut leaf, spec.valid);
+    if spec.public {
+        let scts = CustomExtension::from_oid_content(
+            &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2],
+            vec![4, 2, 0, 0],
+        );
+        leaf.custom_extensions.push(scts);
+    }
+    let issuer = Issuer::new(issuer, issuer_key);
+    Issued {
+        leaf: leaf.signed_by(&key, &issuer).unwrap().pem(),
+        issuer: issuer_pem.pem(),
+        key: key.serialize_pem(),
+    }
+}
+
+pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
+    let mut certificates = vec![("certificate", issued.leaf.clone())];
+    if with_issuer {
+        certificates.push(("intermediate", issued.issuer.clone()));
+    }
+    let material = Material {
+        name: "shop".to_owned(),
+        certificates,
+        key: Secret::from(issued.key.clone()),
+    };
+    assemble(&material, now()).unwrap()
+}
+
+pub(crate) fn deployed(certificate: String, key: &str) -> Deployed {
+    Deployed::of(TlsSecret {
+        name: None,
+        project_id: None,
+        format: "tls".to_owned(),
+        generated_by: None,
+        certificate,
+        key: Secret::from(key.to_owned()),
+        entity_tag: None,
+    })
+}
+
+/// The certificate after [`SHOP`].
+pub(crate) const RENEWED: Spec = Spec {
+    valid: (-1, 89),
+    serial: 2,
+    ..SHOP
+};
+
+/// The target `shop-tls`.
+pub(crate) fn task() -> Task {
+    let id = |id| Uuid::parse(id).unwrap();
+    Task {
+        secret: id("2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852"),
+        tls_secret: TlsSecretRef {
+            project: Project {
+                base: "https://ce.example".to_owned(),
+                id: id("5f2a8c61-47de-4b90-a3f8-19c6e07d25b4"),
+            },
+            name: TlsSecretName::parse("shop-tls").unwrap(),
+        },
+        named_by_event: false,
+        just_created: false,
+        restart_apps: RestartApps::default(),
+        hold: false,
+    }
+}
+
+/// What every configuration needs, and these variables.
+pub(crate) fn config<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Config {
+    let environment: BTreeMap<String, String> = [
+        ("SECRETS_MANAGER_URL", "https://sm.example"),
+        ("IBMCLOUD_API_KEY", "no-such-api-key"),
+        ("CODE_ENGINE_URL", "https://ce.example"),
+        ("PROJECT_ID", "5f2a8c61-47de-4b90-a3f8-19c6e07d25b4"),
+    ]
+    .into_iter()
+    .chain(variables)
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    Config::parse(&environment).unwrap()
+}
+
+/// The services of a run that is over: every call ends before anything is sent.
+pub(crate) fn without_calls<R>(work: impl FnOnce(&Services<'_>) -> R) -> R {
+    let config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
+    let terminated = Arc::new(AtomicBool::new(false));
+    let stop = Arc::new(Stop::new(Instant::now(), 0, terminated));
+    let http = Http::new(&[], None, Arc::clone(&stop), now());
+    let iam = Iam::new(&http, &stop, &config.iam, &config.credentials);
+    work(&Services {
+        iam: &iam,
+        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
+        code_engine: CodeEngine::new(&iam),
+        grantee: &config.grantee,
+        stop: &stop,
+    })
+}
