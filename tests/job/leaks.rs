@@ -16,16 +16,9 @@ pub(crate) fn find(output: &str, secrets: &[String]) -> Option<String> {
     let squeezed: String = output.replace("\\n", "").split_whitespace().collect();
     // decimal bytes are mostly separators: a longer piece, so that no list of numbers is one
     let shown = [PIECE, 3 * PIECE].map(|length| {
-        let of = |text: &str| {
-            text.as_bytes()
-                .windows(length)
-                .map(<[u8]>::to_vec)
-                .collect::<Vec<_>>()
-        };
-        [of(output), of(&squeezed)]
-            .concat()
-            .into_iter()
-            .collect::<HashSet<_>>()
+        let texts = [output, &squeezed].into_iter();
+        let pieces = texts.flat_map(|text| text.as_bytes().windows(length));
+        pieces.collect::<HashSet<&[u8]>>()
     });
     for (position, secret) in secrets.iter().enumerate() {
         for (encoding, shape) in shapes(secret) {
@@ -74,8 +67,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn decimal(bytes: &[u8]) -> String {
-    let numbers: Vec<String> = bytes.iter().map(u8::to_string).collect();
-    numbers.join(",")
+    let text = bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, ",{byte}").unwrap();
+        text
+    });
+    text.trim_start_matches(',').to_owned()
 }
 
 fn url(text: &str) -> String {
