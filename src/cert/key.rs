@@ -202,8 +202,7 @@ impl PrivateKey {
     /// # Errors
     /// If there is none or more than one, or if it cannot be used.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let mut found: Option<Self> = None;
-        let mut count = 0;
+        let mut found: Vec<Self> = Vec::new();
         for block in pem::blocks(text) {
             if block.encrypted || block.label == "ENCRYPTED PRIVATE KEY" {
                 return Err(KeyError::Encrypted);
@@ -216,15 +215,14 @@ impl PrivateKey {
                 _ => continue,
             };
             let key = Self::from_der(&der)?;
-            if found.as_ref().is_none_or(|other| other.pkcs8 != key.pkcs8) {
-                count += 1;
-                found = Some(key);
+            if found.iter().all(|other| other.pkcs8 != key.pkcs8) {
+                found.push(key);
             }
         }
-        match found {
-            None => Err(KeyError::Missing),
-            Some(_) if count > 1 => Err(KeyError::Several(count)),
-            Some(key) => Ok(key),
+        match (found.pop(), found.len()) {
+            (None, _) => Err(KeyError::Missing),
+            (Some(key), 0) => Ok(key),
+            (Some(_), others) => Err(KeyError::Several(others + 1)),
         }
     }
 
@@ -413,125 +411,4 @@ fn curve_of_size(point: Option<&[u8]>, private: &[u8]) -> Curve {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(name: &str) -> String {
-        let path = format!(
-            "{}/tests/certificates/{name}.pem",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        std::fs::read_to_string(path).unwrap()
-    }
-
-    fn read(name: &str) -> PrivateKey {
-        PrivateKey::from_pem(&text(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-
-    #[test]
-    fn every_form_of_a_key_is_written_in_one() {
-        for (good, forms) in [
-            (
-                "cases/keys/p256",
-                &[
-                    "p256-sec1-without-params",
-                    "p256-sec1-without-public",
-                    "p256-pkcs8-without-public",
-                    "p256-sec1-under-PRIVATE-KEY",
-                    "p256-compressed-public",
-                    "p256-tab-after-begin",
-                ][..],
-            ),
-            (
-                "cases/keys/ed25519",
-                &["ed25519-pkcs8-v2", "ed25519-pkcs8-v2-old-spelling"],
-            ),
-            (
-                "cases/keys/rsa2048",
-                &[
-                    "rsa2048-pkcs8-without-null",
-                    "rsa2048-pkcs1-under-PRIVATE-KEY",
-                    "rsa2048-pkcs8-under-RSA-PRIVATE-KEY",
-                ],
-            ),
-        ] {
-            let written = read(good).to_pem();
-            assert!(text(good).ends_with(written.as_str()), "{good}");
-            for form in forms {
-                let key = read(&format!("cases/keys/{form}"));
-                assert!(key.to_pem() == written, "{form}");
-            }
-        }
-        // parameters of a block of their own, and the same key twice
-        let twice = text("p256-sec1-parameters") + &text("p256");
-        assert!(PrivateKey::from_pem(&twice).unwrap().to_pem() == read("p256").to_pem());
-    }
-
-    #[test]
-    fn a_curve_that_is_spelled_out_is_named() {
-        let output = std::process::Command::new("openssl")
-            .args(["ec", "-param_enc", "explicit", "-in"])
-            .arg(format!(
-                "{}/tests/certificates/p384.pem",
-                env!("CARGO_MANIFEST_DIR")
-            ))
-            .output()
-            .unwrap();
-        let explicit = String::from_utf8(output.stdout).unwrap();
-        let key = PrivateKey::from_pem(&explicit).unwrap();
-        assert!(key.to_pem() == read("p384").to_pem());
-    }
-
-    #[test]
-    fn kinds_and_sizes() {
-        for (name, kind) in [
-            ("cases/keys/rsa2056", "RSA 2056"),
-            ("cases/keys/rsa2048-exponent-3", "RSA 2048"),
-            ("cases/keys/rsa2048-unequal-primes", "RSA 2048"),
-            ("cases/keys/p256-short-private", "ECDSA P-256"),
-            ("rsa-8192", "RSA 8192"),
-            ("p384", "ECDSA P-384"),
-            ("p521", "ECDSA P-521"),
-            ("ed25519", "Ed25519"),
-        ] {
-            assert_eq!(read(name).public.kind.to_string(), kind, "{name}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_says_why() {
-        let broken = text("p256").replace("MI", "M*");
-        let two = text("p256") + &text("p384");
-        for (text, error) in [
-            (text("p256-encrypted"), KeyError::Encrypted),
-            (text("p256-proc-type"), KeyError::Encrypted),
-            (text("rsa-2048-proc-type"), KeyError::Encrypted),
-            (text("root"), KeyError::Missing),
-            ("see the safe in room 7".to_owned(), KeyError::Missing),
-            (two, KeyError::Several(2)),
-            (
-                broken,
-                KeyError::Damaged("a PEM block is not base64".to_owned()),
-            ),
-            (
-                pem::write("PRIVATE KEY", &[0x30, 3, 2, 1, 0]).to_string(),
-                KeyError::Malformed("the block does not hold a whole private key"),
-            ),
-            (
-                text("rsa-1024"),
-                KeyError::Unsupported(KeyKind::Rsa { bits: 1024 }),
-            ),
-            (
-                text("secp256k1"),
-                KeyError::Unsupported(KeyKind::Ecdsa(Curve::Other)),
-            ),
-            (text("ed448"), KeyError::Unsupported(KeyKind::Ed448)),
-            (
-                text("rsa-pss"),
-                KeyError::Unsupported(KeyKind::Other("1.2.840.113549.1.1.10".to_owned())),
-            ),
-        ] {
-            assert_eq!(PrivateKey::from_pem(&text).unwrap_err(), error);
-        }
-    }
-}
+mod tests;

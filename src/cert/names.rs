@@ -113,11 +113,11 @@ impl NameSet<'_> {
             ServerName::Ip(address) => self.addresses.contains(address),
             ServerName::Dns(name) => {
                 let name = rooted(name);
-                let wildcard = match name.split_once('.') {
-                    Some((label, parent)) if label != "*" => format!("*.{parent}"),
-                    _ => return self.dns.contains(name),
-                };
-                self.dns.contains(name) || self.dns.contains(wildcard.as_str())
+                // of a wildcard this is the wildcard itself
+                let wildcard = name
+                    .split_once('.')
+                    .map(|(_, parent)| format!("*.{parent}"));
+                self.dns.contains(name) || wildcard.is_some_and(|w| self.dns.contains(w.as_str()))
             }
         }
     }
@@ -193,6 +193,10 @@ mod tests {
         assert!(!covers("*.a.example", "c.b.a.example"));
         assert!(!covers("*.example", "*.a.example"));
         assert!(!covers("b.a.example", "*.a.example"));
+        assert!(!covers("*.a.example", "a.b.example"));
+        assert!(!covers("*", "localhost"));
+        assert!(!covers("a.example", "localhost"));
+        assert!(!covers("*.*.example", "a.b.example"));
         assert!(!covers("127.0.0.1", "*.0.0.1"));
         assert!(!ServerName::dns("*.a.example").covers(&ServerName::Ip([127, 0, 0, 1].into())));
     }
@@ -207,6 +211,9 @@ mod tests {
     #[test]
     fn what_no_client_can_ask_for() {
         let long = format!("{}.example", "a".repeat(64));
+        let longest = format!("{}.example", "a".repeat(63));
+        let of_length = |length: usize| "a.".repeat(length / 2) + &"b".repeat(length % 2);
+        let (most, too_many) = (of_length(253), of_length(255));
         for unusable in [
             "https://shop.example.com",
             "shop.example.com:443",
@@ -223,6 +230,8 @@ mod tests {
             "admin@example.com",
             "bücher.example",
             &long,
+            &too_many,
+            &(most.clone() + "b"),
         ] {
             assert!(
                 !ServerName::dns(unusable).can_be_asked_for(),
@@ -241,8 +250,30 @@ mod tests {
             "localhost",
             "xn--bcher-kva.example",
             "1.example.com",
+            &longest,
+            &most,
+            &(most.clone() + "."),
         ] {
             assert!(ServerName::dns(usable).can_be_asked_for(), "{usable}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_four_or_sixteen_octets() {
+        for (octets, address) in [
+            (&[192, 0, 2, 7][..], Some("192.0.2.7")),
+            (
+                &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7],
+                Some("2001:db8::7"),
+            ),
+            (&[], None),
+            (&[192, 0, 2], None),
+            // a network, as name constraints have it
+            (&[192, 0, 2, 0, 255, 255, 255, 0], None),
+            (&[0; 17], None),
+        ] {
+            let expected = address.map(|address| address.parse().unwrap());
+            assert_eq!(ip_address(octets), expected, "{octets:?}");
         }
     }
 
@@ -293,6 +324,13 @@ mod tests {
             ["shop.example.com", "a.b.example.com"]
         );
         assert!(needed_of(&["other.example.org"], &["*.example.com"]).is_empty());
+        // neither certificate covers one of the domains
+        assert!(needed_of(&["other.example.org"], &["b.example.org"]).is_empty());
+        // the new one covers the domain by a name of its own
+        assert_eq!(
+            needed_of(&["*.b.example.com"], &["a.b.example.com"]),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -278,4 +278,153 @@ mod tests {
             " (trace t-9)"
         );
     }
+
+    fn status(status: u16) -> ApiError {
+        ApiError::Status {
+            status,
+            code: None,
+            text: format!("status {status}"),
+            retry_after: Some(Duration::from_secs(7)),
+        }
+    }
+
+    fn unanswered(temporary: bool) -> ApiError {
+        ApiError::Unanswered {
+            cause: "connection reset".to_owned(),
+            unreachable: false,
+            temporary,
+        }
+    }
+
+    fn terminated() -> Error {
+        crate::error::error!(crate::error::Reason::Terminated, "interrupted by SIGTERM")
+    }
+
+    #[test]
+    fn a_status_says_whether_to_try_again_and_what_became_of_a_write() {
+        let unknown = Fate::Unknown(Some(Duration::from_secs(7)));
+        for (code, temporary, fate) in [
+            (301, false, Fate::Rejected),
+            (400, false, Fate::Rejected),
+            (401, false, Fate::Rejected),
+            (403, false, Fate::Rejected),
+            (404, false, Fate::Rejected),
+            (407, false, Fate::Rejected),
+            (408, true, unknown),
+            (409, false, Fate::Conflict),
+            (410, false, Fate::Rejected),
+            (412, false, Fate::Conflict),
+            (428, false, Fate::Rejected),
+            (429, true, unknown),
+            (499, false, Fate::Rejected),
+            (500, true, unknown),
+            (501, false, unknown),
+            (502, true, unknown),
+            (503, true, unknown),
+            (599, true, unknown),
+            (600, false, unknown),
+        ] {
+            let error = status(code);
+            assert_eq!(error.temporary(), temporary, "{code}");
+            assert_eq!(error.fate(), fate, "{code}");
+            assert_eq!(error.status(), Some(code));
+        }
+    }
+
+    #[test]
+    fn a_failure_without_a_status_too() {
+        let no_token = || ApiError::NoToken(TokenError::Unavailable("status 503".to_owned()));
+        let in_flight = ApiError::Stopped {
+            error: terminated(),
+            fate: Fate::Unknown(None),
+        };
+        let unexpected = anyhow::anyhow!("syntax error").context("unexpected response body");
+        for (error, temporary, fate, shown) in [
+            (
+                unanswered(true),
+                true,
+                Fate::Unknown(None),
+                "connection reset",
+            ),
+            (
+                unanswered(false),
+                false,
+                Fate::Unknown(None),
+                "connection reset",
+            ),
+            (
+                ApiError::Unexpected(unexpected),
+                false,
+                Fate::Unknown(None),
+                "unexpected response body: syntax error",
+            ),
+            (
+                no_token(),
+                false,
+                Fate::Rejected,
+                "no access token: status 503",
+            ),
+            (
+                in_flight,
+                false,
+                Fate::Unknown(None),
+                "interrupted by SIGTERM",
+            ),
+            (
+                ApiError::not_sent(terminated()),
+                false,
+                Fate::Rejected,
+                "interrupted by SIGTERM",
+            ),
+        ] {
+            assert_eq!(error.temporary(), temporary, "{error:?}");
+            assert_eq!(error.fate(), fate, "{error:?}");
+            assert_eq!(error.status(), None, "{error:?}");
+            assert_eq!(error.to_string(), shown);
+        }
+        assert_eq!(status(503).to_string(), "status 503");
+    }
+
+    #[test]
+    fn why_there_is_no_token() {
+        let file = || PathBuf::from("/var/run/token");
+        let claims = Claims {
+            project_name: Some("shop".to_owned()),
+            component_type: Some("job".to_owned()),
+            component_name: None,
+        };
+        for (error, shown) in [
+            (
+                TokenError::FileMissing(vec![file(), PathBuf::from("a\nb")]),
+                "there is no compute resource token (looked for /var/run/token, a\\u{a}b)",
+            ),
+            (
+                TokenError::FileUnreadable(file(), io::ErrorKind::PermissionDenied.into()),
+                "the compute resource token in /var/run/token cannot be read: permission denied",
+            ),
+            (
+                TokenError::FileEmpty(file()),
+                "the compute resource token in /var/run/token is empty",
+            ),
+            (
+                TokenError::ProfileRefused {
+                    profile: "profile_id Profile-1".to_owned(),
+                    answer: "status 400".to_owned(),
+                    claims,
+                },
+                "this job may not assume the trusted profile (profile_id Profile-1), or there is no such profile: status 400; \
+                 the compute resource token was issued to project shop, component type job, component unknown",
+            ),
+            (
+                TokenError::ApiKeyRefused("status 400".to_owned()),
+                "IAM does not know the API key: status 400",
+            ),
+            (
+                TokenError::Refused("status 403".to_owned()),
+                "no access token: status 403",
+            ),
+        ] {
+            assert_eq!(error.to_string(), shown);
+        }
+    }
 }

@@ -159,6 +159,12 @@ mod tests {
                 &["notexample.com:443", "example.com.evil.org:443"],
             ),
             (
+                "example.com.",
+                &["example.com:443", "a.example.com.:443"],
+                &["com:443", "com.:443", "xexample.com:443"],
+            ),
+            ("shop", &["shop:443", "a.shop:443"], &["workshop:443"]),
+            (
                 ".example.com",
                 &["example.com:443", "a.example.com:443"],
                 &["aexample.com:443"],
@@ -171,7 +177,17 @@ mod tests {
             (
                 "example.com:8443",
                 &["a.example.com:8443"],
-                &["a.example.com:443"],
+                &["a.example.com:443", "aexample.com:8443"],
+            ),
+            (
+                "*.example.com:8443,example.com:443",
+                &["a.example.com:8443", "a.example.com:443"],
+                &["a.example.com:80"],
+            ),
+            (
+                "*:8443",
+                &["a.example:8443", "[::1]:8443"],
+                &["a.example:443"],
             ),
             (
                 "127.0.0.1",
@@ -188,6 +204,43 @@ mod tests {
             ("::1", &["[::1]:443"], &["[::2]:443"]),
             ("[::1]:8443", &["[::1]:8443"], &["[::1]:443"]),
             ("fd00::/8", &["[fd12::1]:443"], &["[fe80::1]:443"]),
+            ("[fd00::]/8", &["[fd12::1]:443"], &["[fe80::1]:443"]),
+            (
+                "[fd00::/8]:8443",
+                &["[fd12::1]:8443"],
+                &["[fd12::1]:443", "[fe80::1]:8443"],
+            ),
+            // the bits up to the length of the prefix, and none behind it
+            (
+                "10.1.2.2/31",
+                &["10.1.2.2:443", "10.1.2.3:443"],
+                &["10.1.2.1:443", "10.1.2.4:443"],
+            ),
+            ("10.1.2.2/32", &["10.1.2.2:443"], &["10.1.2.3:443"]),
+            (
+                "128.0.0.0/1",
+                &["128.0.0.1:443", "255.255.255.255:443"],
+                &["127.255.255.255:443", "[8000::1]:443"],
+            ),
+            (
+                "10.1.16.0/20",
+                &["10.1.16.0:443", "10.1.31.255:443"],
+                &["10.1.15.255:443", "10.1.32.0:443"],
+            ),
+            (
+                "2001:db8::/33",
+                &["[2001:db8::1]:443", "[2001:db8:7fff::1]:443"],
+                &["[2001:db8:8000::1]:443", "[2001:db9::1]:443"],
+            ),
+            ("fd00::2/127", &["[fd00::3]:443"], &["[fd00::1]:443"]),
+            ("fd00::2/128", &["[fd00::2]:443"], &["[fd00::3]:443"]),
+            (
+                "::/0",
+                &["[fd00::2]:443"],
+                &["8.8.8.8:443", "a.example:443"],
+            ),
+            // one address, whichever way it is written
+            ("FD00:0::0:2", &["[fd00::2]:443"], &["[fd00::20]:443"]),
         ] {
             let no_proxy = NoProxy::parse(list).unwrap();
             let covers = |target: &&str| {
@@ -201,16 +254,24 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_named() {
-        for bad in [
-            "10.0.0.0/33",
-            "host:http",
-            "a b,ex*mple.com",
-            "..",
-            "https://a.example",
-            "a/8",
+        for (list, bad) in [
+            ("10.0.0.0/33", "10.0.0.0/33"),
+            ("fd00::/129", "fd00::/129"),
+            ("10.0.0.0/-1", "10.0.0.0/-1"),
+            ("10.0.0.0/", "10.0.0.0/"),
+            ("host:http", "host:http"),
+            ("host:65536", "host:65536"),
+            ("host:", "host:"),
+            ("a b,ex*mple.com", "ex*mple.com"),
+            ("a,..,", ".."),
+            ("https://a.example", "https://a.example"),
+            ("a/8", "a/8"),
+            ("[fd00::1", "[fd00::1"),
         ] {
-            let error = NoProxy::parse(bad).unwrap_err().to_string();
-            assert!(error.starts_with("expected hosts"), "{bad}: {error}");
+            let error = NoProxy::parse(list).unwrap_err().to_string();
+            assert!(error.starts_with("expected hosts"), "{list}: {error}");
+            let found = format!("comma-separated, found {bad}");
+            assert!(error.ends_with(&found), "{list}: {error}");
         }
     }
 }

@@ -114,8 +114,8 @@ pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
     assemble(&material, now()).unwrap()
 }
 
-pub(crate) fn deployed(certificate: String, key: &str) -> Deployed {
-    Deployed::of(TlsSecret {
+pub(crate) fn tls_secret(certificate: String, key: &str) -> TlsSecret {
+    TlsSecret {
         name: None,
         project_id: None,
         format: "tls".to_owned(),
@@ -123,7 +123,11 @@ pub(crate) fn deployed(certificate: String, key: &str) -> Deployed {
         certificate,
         key: Secret::from(key.to_owned()),
         entity_tag: None,
-    })
+    }
+}
+
+pub(crate) fn deployed(certificate: String, key: &str) -> Deployed {
+    Deployed::of(tls_secret(certificate, key))
 }
 
 /// The certificate after [`SHOP`].

@@ -282,6 +282,10 @@ fn one_variable_says_what_the_targets_are() {
                 "TLS_SECRET_NAME, TARGETS: set only one of these",
             ),
             (
+                &format!("TARGETS=[{shop}] TARGETS_FILE={}", file.path().display()),
+                "TLS_SECRET_NAME, TARGETS, TARGETS_FILE: set only one of these",
+            ),
+            (
                 &format!("{two} TARGETS_FILE={}", file.path().display()),
                 "TARGETS, TARGETS_FILE: set only one of these",
             ),
@@ -340,6 +344,7 @@ fn no_target_twice() {
 #[test]
 fn where_the_targets_are() {
     let no_project = "PROJECT_ID: no project: set PROJECT_ID";
+    let no_region = "PROJECT_ID: no region: set CODE_ENGINE_URL, or \"region\" in the target";
     let of_target = "TLS_SECRET_NAME: no project: set PROJECT_ID";
     let there = format!(r#","project_id":"{SECOND}","region":"us-south""#);
     let home = format!("https://api.eu-de.codeengine.cloud.ibm.com/{PROJECT}");
@@ -394,6 +399,23 @@ fn where_the_targets_are() {
                 "PROJECT_ID: expected a UUID of 36 characters (lower-case hex digits in groups of 8-4-4-4-12), found ?",
             ),
             ("TLS_SECRET_NAME= DISCOVER=true", &home),
+            // a project, but no region
+            ("CE_REGION= TLS_SECRET_NAME= DISCOVER=true", no_region),
+            (
+                &format!(
+                    "CE_REGION= TLS_SECRET_NAME= TARGETS=[{}] DISCOVER=true",
+                    entry(SECRET, "a", &there)
+                ),
+                &away,
+            ),
+            (
+                "CE_API_BASE_URL=https://ce.example.com/v2/",
+                &format!("https://ce.example.com/{PROJECT}"),
+            ),
+            (
+                "CE_API_BASE_URL=https://ce.example.com",
+                &format!("https://ce.example.com/{PROJECT}"),
+            ),
         ],
     );
 }
@@ -417,6 +439,8 @@ fn the_share_of_an_array() {
             ("JOB_INDEX=5 JOB_ARRAY_SIZE=?", "0 of 1"),
             ("JOB_INDEX=0 JOB_ARRAY_SIZE=3", "0 of 3"),
             ("JOB_INDEX=2 JOB_ARRAY_SIZE=3", "2 of 3"),
+            ("JOB_INDEX=-1 JOB_ARRAY_SIZE=3", &outside(3)),
+            ("JOB_INDEX=? JOB_ARRAY_SIZE=3", &outside(3)),
             ("JOB_INDEX=3 JOB_ARRAY_SIZE=3", &outside(3)),
             ("JOB_INDEX=4 JOB_ARRAY_SIZE=3", &outside(3)),
             ("JOB_INDEX=1 JOB_ARRAY_SIZE=1", &outside(1)),
@@ -440,6 +464,18 @@ fn the_proxy_and_what_needs_none() {
         &[
             ("", "direct"),
             ("NO_PROXY=example.com", "direct"),
+            (
+                "HTTPS_PROXY=http://proxy:3128 NO_PROXY=ate.example.com",
+                "proxy, private: false",
+            ),
+            (
+                "HTTPS_PROXY=http://proxy:3128 NO_PROXY=private.example.com:8443",
+                "proxy, private: false",
+            ),
+            (
+                "HTTPS_PROXY=http://proxy:3128 NO_PROXY=other,private.example.com:443",
+                "proxy, private: true",
+            ),
             ("HTTPS_PROXY=http://proxy:3128", "proxy, private: false"),
             (
                 "https_proxy=http://proxy:3128 no_proxy=example.com",

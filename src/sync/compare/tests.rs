@@ -42,9 +42,8 @@ impl Case {
         }
     }
 
-    /// `keep`, `write` with the codes of its findings, or `refuse` with its reason; and the
-    /// questions that were asked.
-    fn decide(&self) -> (String, String) {
+    /// The decision, and the questions that were asked.
+    fn decision(&self) -> (Decision, &'static str) {
         let asked = Cell::new((0, 0));
         let error = |reason| Error::new(reason, anyhow::anyhow!("no answer"));
         let domains = || {
@@ -72,6 +71,19 @@ impl Case {
                 previous_serial: &previous_serial,
             },
         );
+        let asked = match asked.get() {
+            (0, 0) => "nothing",
+            (1, 0) => "domains",
+            (0, 1) => "previous",
+            _ => "more",
+        };
+        (decision, asked)
+    }
+
+    /// `keep`, `write` with the codes of its findings, or `refuse` with its reason; and the
+    /// questions that were asked.
+    fn decide(&self) -> (String, String) {
+        let (decision, asked) = self.decision();
         let decision = match decision {
             Decision::Keep => "keep".to_owned(),
             Decision::Refuse(error) => format!("refuse {}", error.reason),
@@ -79,13 +91,19 @@ impl Case {
                 .iter()
                 .fold("write".to_owned(), |text, f| format!("{text} {}", f.code)),
         };
-        let asked = match asked.get() {
-            (0, 0) => "nothing",
-            (1, 0) => "domains",
-            (0, 1) => "previous",
-            _ => "more",
-        };
         (decision, asked.to_owned())
+    }
+
+    /// What the report says about it.
+    fn message(&self) -> String {
+        match self.decision().0 {
+            Decision::Keep => String::new(),
+            Decision::Refuse(error) => error.to_string(),
+            Decision::Write(findings) => {
+                let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
+                messages.join("\n")
+            }
+        }
     }
 
     #[track_caller]
@@ -233,6 +251,99 @@ fn names_that_are_lost() {
 }
 
 #[test]
+fn what_is_said_about_lost_names() {
+    let two = &["a.example.com", "b.example.com"];
+    let ending = (-87, 2);
+    let override_it = "or override this check once, manually";
+    let lost = "the new certificate no longer covers a.example.com";
+    for (valid, new, domains, force, expected) in [
+        (
+            SHOP.valid,
+            &["b.example.com"][..],
+            Ok(vec![]),
+            vec![],
+            format!(
+                "{lost}; no domain mapping uses this TLS secret, so whether anyone needs them is unknown; issue it with all names; {override_it}"
+            ),
+        ),
+        (
+            SHOP.valid,
+            &["b.example.com", "c.example.com"],
+            Ok(vec!["a.example.com", "b.example.com"]),
+            vec![],
+            format!(
+                "{lost}, and newly covers c.example.com; domain mappings need a.example.com; issue it with these names, or delete the domain mappings; {override_it}"
+            ),
+        ),
+        (
+            SHOP.valid,
+            &["b.example.com"],
+            Ok(vec!["b.example.com"]),
+            vec![],
+            format!("{lost}; no domain mapping needs them"),
+        ),
+        (
+            SHOP.valid,
+            &["b.example.com"],
+            Err(Reason::CodeEngineForbidden),
+            vec![],
+            format!(
+                "{lost}; whether a domain mapping needs one of them is unknown: no answer; issue it with all names; {override_it}"
+            ),
+        ),
+        (
+            SHOP.valid,
+            &["b.example.com"],
+            Ok(vec![]),
+            vec![Reason::NamesLost],
+            format!("overridden by FORCE: {lost}"),
+        ),
+        (
+            ending,
+            &["b.example.com"],
+            Ok(vec![]),
+            vec![],
+            format!(
+                "{lost}; replaced anyway: the deployed certificate expires at 2026-07-29T00:00:00Z"
+            ),
+        ),
+    ] {
+        let old = Spec {
+            names: two,
+            valid,
+            ..SHOP
+        };
+        let new = Spec {
+            names: new,
+            ..RENEWED
+        };
+        let case = Case {
+            domains,
+            force,
+            ..Case::of(&old, &new)
+        };
+        assert_eq!(case.message(), expected);
+    }
+}
+
+#[test]
+fn a_message_shows_twenty_names() {
+    let names: Vec<ServerName> = (1..=22)
+        .map(|n| ServerName::dns(&format!("n{n}")))
+        .collect();
+    let shown = |count| list(&names.iter().take(count).collect::<Vec<_>>());
+    assert_eq!(shown(0), "");
+    assert_eq!(shown(2), "n1, n2");
+    for (count, end) in [
+        (20, ", n19, n20"),
+        (21, ", n19, n20, 1 more"),
+        (22, ", n19, n20, 2 more"),
+    ] {
+        assert!(shown(count).ends_with(end), "{}", shown(count));
+    }
+}
+
+#[test]
 fn in_the_last_three_days_lost_names_are_a_finding() {
     for (days, expected) in [(3, "refuse names-lost"), (2, "write names-lost")] {
         let old = Spec {
@@ -280,6 +391,30 @@ fn a_public_certificate_stays_public() {
         ..Case::of(&public, &renewed(&private))
     };
     forced.expect("write less-trusted", "nothing");
+    // what is overridden is this rule, and no other
+    let one_name = Spec {
+        names: &["shop.example.com"],
+        ..renewed(&private)
+    };
+    for (new, force, expected) in [
+        (
+            &renewed(&private),
+            vec![Reason::ChainShorter],
+            "refuse less-trusted",
+        ),
+        (&one_name, vec![Reason::LessTrusted], "refuse names-lost"),
+        (
+            &one_name,
+            vec![Reason::LessTrusted, Reason::NamesLost],
+            "write less-trusted names-lost",
+        ),
+    ] {
+        let case = Case {
+            force,
+            ..Case::of(&public, new)
+        };
+        assert_eq!(case.decide().0, expected);
+    }
 }
 
 #[test]
@@ -296,6 +431,17 @@ fn a_chain_must_not_get_shorter() {
         ..Case::with(with_chain(), bundle(&new, false))
     };
     forced.expect("write chain-shorter", "nothing");
+    let other_force = Case {
+        force: vec![Reason::LessTrusted],
+        ..Case::with(with_chain(), bundle(&new, false))
+    };
+    other_force.expect("refuse chain-shorter", "nothing");
+    // fewer, and no gap
+    let longer = deployed(
+        format!("{}{}{}", old.leaf, old.issuer, new.issuer),
+        &old.key,
+    );
+    Case::with(longer, bundle(&new, true)).expect("write", "nothing");
     // its issuer is known as a root
     let issuer = certificates::from_pem(&new.issuer).remove(0).unwrap();
     let known: CertificateDer<'static> = issuer.der.clone();
@@ -310,7 +456,15 @@ fn a_chain_must_not_get_shorter() {
         ..SHOP
     });
     let ending = deployed(format!("{}{}", ending.leaf, ending.issuer), &ending.key);
-    Case::with(ending, bundle(&new, false)).expect("write chain-shorter", "nothing");
+    let ending = Case::with(ending, bundle(&new, false));
+    ending.expect("write chain-shorter", "nothing");
+    let message = ending.message();
+    assert!(
+        message.ends_with(
+            "; replaced anyway: the deployed certificate expires at 2026-07-29T00:00:00Z"
+        ),
+        "{message}"
+    );
 }
 
 #[test]
