@@ -318,7 +318,12 @@ fn a_missing_issuer_is_a_gap() {
         (&["leaf < A", "A < Root no-ca"], "issuer-unfit"),
         (&["leaf < A", "A < Root for-clients"], "issuer-unfit"),
         (&["leaf < A", "A < B", "B < Root expired"], "02"),
+        (
+            &["leaf < A", "A < Root expired", "A < Root early"],
+            "issuer-unfit",
+        ),
         // of a root clients have their own copy
+        (&["leaf < Root", "Root < Root", "Root < Root older"], ""),
         (&["leaf < Root", "Root < Root for-clients"], ""),
         (&["leaf < Root", "Root < Root expired"], "issuer-unfit"),
         (&["leaf < Root", "Root < Root expired", "Root < Root"], ""),
