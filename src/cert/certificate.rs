@@ -79,7 +79,7 @@ pub struct Certificate {
     key_signs_certificates: bool,
     /// Whether clients do not know a critical extension.
     pub(super) unknown_critical: bool,
-    subject_key_id: Option<Vec<u8>>,
+    pub(super) subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
 }
 

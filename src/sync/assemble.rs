@@ -371,3 +371,6 @@ fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
     }
     sanitized(&items.join(" | "))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,466 @@
+//! The search for the chain as truth tables.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyIdMethod, KeyPair,
+};
+use rustls_pki_types::CertificateDer;
+
+use super::*;
+use crate::cert::certificates;
+
+const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_900_000_000));
+
+/// The certificates of these files of `tests/certificates`, newest first.
+fn read(files: &[&str]) -> Vec<Certificate> {
+    let mut certificates: Vec<Certificate> = Vec::new();
+    for file in files {
+        let path = format!(
+            "{}/tests/certificates/{file}.pem",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = std::fs::read_to_string(path).unwrap();
+        certificates.extend(
+            certificates::from_pem(&text)
+                .into_iter()
+                .map(Result::unwrap),
+        );
+    }
+    certificates
+}
+
+/// The subjects of the chain above the first certificate, and whether there is a gap; or why not.
+fn built(files: &[&str]) -> Result<(Vec<String>, bool), Reason> {
+    let mut certificates = read(files);
+    let leaf = certificates.remove(0);
+    certificates.sort_by_key(|c| std::cmp::Reverse(c.not_before));
+    let chain = build(&leaf, &certificates, NOW).map_err(|error| error.reason)?;
+    let path = chain.path.iter().map(|c| c.subject_text.clone());
+    Ok((path.collect(), chain.gap.is_some()))
+}
+
+#[test]
+fn the_one_rule() {
+    let path = |subject: &str| Ok((vec![format!("CN={subject}")], false));
+    let (leaf, issuer, root) = (
+        "cases/chain/leaf-p256",
+        "cases/chain/intermediate",
+        "cases/chain/root",
+    );
+    for (files, expected) in [
+        (&[leaf, issuer][..], path("Cases CA")),
+        (&[leaf, root, issuer], path("Cases CA")),
+        (&[leaf, root], Ok((vec![], true))),
+        (&[leaf], Ok((vec![], true))),
+        // newer look-alikes, whose keys cannot have signed
+        (
+            &[
+                leaf,
+                "cases/namesakes/intermediate-ed25519",
+                "cases/namesakes/intermediate-rsa2048",
+                issuer,
+            ],
+            path("Cases CA"),
+        ),
+        (
+            &[leaf, "cases/namesakes/intermediate-ed25519"],
+            Ok((vec![], true)),
+        ),
+        // another string type
+        (
+            &[
+                "cases/names/leaf-issuer-printable",
+                "cases/names/intermediate-utf8",
+            ],
+            path("Encoding CA"),
+        ),
+        // an algorithm that is not verified here, beside a namesake
+        (
+            &["chain-ecdsa-sha224", "foreign-ecdsa-sha224"],
+            path("SHA-224 CA"),
+        ),
+        (
+            &[
+                "cases/weak/leaf-of-intermediate-sha1",
+                "cases/weak/intermediate-sha1",
+            ],
+            Err(Reason::WeakSignature),
+        ),
+        (
+            &["cases/weak/leaf-of-root-sha1", "cases/weak/root-sha1"],
+            Ok((vec![], false)),
+        ),
+        (
+            &[
+                "cases/critical/leaf-unknown-extension",
+                "cases/critical/intermediate-unknown-extension",
+            ],
+            Err(Reason::IssuerUnfit),
+        ),
+    ] {
+        assert_eq!(built(files), expected, "{files:?}");
+    }
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// Certificates that are written as `subject < issuer`, with flags behind. A name stands for a key,
+/// too, unless another follows a colon: `A:2` has the name `A` and the key `2`. The first one is the
+/// leaf, and all others are CAs. The serial number is the position, from 1 on.
+#[derive(Default)]
+struct Workshop(HashMap<String, KeyPair>);
+
+impl Workshop {
+    /// Name and key.
+    fn entity(&mut self, text: &str) -> (CertificateParams, &KeyPair) {
+        let (name, key) = text.split_once(':').unwrap_or((text, text));
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = self
+            .0
+            .entry(key.to_owned())
+            .or_insert_with(|| KeyPair::generate().unwrap());
+        (params, key)
+    }
+
+    fn certificate(&mut self, position: usize, text: &str) -> Certificate {
+        let (subject, rest) = text.split_once(" < ").unwrap();
+        let mut words = rest.split(' ');
+        let (issuer, key) = self.entity(words.next().unwrap());
+        let issuer = Issuer::new(
+            issuer,
+            KeyPair::from_der_and_sign_algo(
+                &key.serialize_der().try_into().unwrap(),
+                &rcgen::PKCS_ECDSA_P256_SHA256,
+            )
+            .unwrap(),
+        );
+        let (mut params, key) = self.entity(subject);
+        params.serial_number = Some(vec![u8::try_from(position).unwrap()].into());
+        if position > 1 {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let (mut begin, mut end) = (-100 * DAY, 100 * DAY);
+        let mut verifiable = true;
+        for flag in words {
+            match flag {
+                "older" => begin = -200 * DAY,
+                "begins-now" => begin = 0,
+                "ends-now" => end = 0,
+                "early" => begin = 1,
+                "expired" => end = -1,
+                "no-ca" => params.is_ca = IsCa::ExplicitNoCa,
+                "path-0" => params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
+                "path-1" => params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)),
+                "for-clients" => {
+                    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+                }
+                "own-id" => params.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 20]),
+                "asks-for-id" => params.use_authority_key_identifier_extension = true,
+                "unverifiable" => verifiable = false,
+                flag => panic!("{flag}"),
+            }
+        }
+        let time = |seconds: i64| {
+            rcgen::date_time_ymd(1970, 1, 1)
+                + Duration::from_secs(NOW.as_secs().checked_add_signed(seconds).unwrap())
+        };
+        (params.not_before, params.not_after) = (time(begin), time(end));
+        let mut der = params.signed_by(key, &issuer).unwrap().der().to_vec();
+        if !verifiable {
+            // ecdsa-with-SHA256 becomes ecdsa-with-SHA224, which is not verified here
+            let algorithm = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+            for at in 0..der.len() - algorithm.len() {
+                if der[at..].starts_with(&algorithm) {
+                    der[at + algorithm.len() - 1] = 0x01;
+                }
+            }
+        }
+        Certificate::from_der(CertificateDer::from(der)).unwrap()
+    }
+
+    /// The leaf, and the others, newest first.
+    fn certificates(&mut self, texts: &[impl AsRef<str>]) -> (Certificate, Vec<Certificate>) {
+        let certificates = texts.iter().zip(1..);
+        let mut certificates: Vec<Certificate> = certificates
+            .map(|(text, position)| self.certificate(position, text.as_ref()))
+            .collect();
+        let leaf = certificates.remove(0);
+        certificates.sort_by_key(|c| std::cmp::Reverse(c.not_before));
+        (leaf, certificates)
+    }
+}
+
+/// The positions of the certificates of the chain, and what else was found; or why there is none.
+fn outcome(texts: &[impl AsRef<str>]) -> String {
+    let (leaf, certificates) = Workshop::default().certificates(texts);
+    let chain = match build(&leaf, &certificates, NOW) {
+        Ok(chain) => chain,
+        Err(error) => return error.reason.to_string(),
+    };
+    let mut found: Vec<String> = chain.path.iter().map(|c| c.serial.clone()).collect();
+    if chain.gap.is_some() {
+        found.push("gap".to_owned());
+    }
+    if let Some((signed, issuer)) = chain.unverified {
+        found.push(format!("unverified {} {}", signed.serial, issuer.serial));
+    }
+    for stranger in chain.strangers {
+        found.push(format!("stranger {}", stranger.serial));
+    }
+    found.join(", ")
+}
+
+#[track_caller]
+fn expect(rows: &[(&[&str], &str)]) {
+    for (texts, expected) in rows {
+        assert_eq!(outcome(texts), *expected, "{texts:?}");
+    }
+}
+
+#[test]
+fn the_path_is_the_longest_one() {
+    expect(&[
+        (&["leaf < leaf"], ""),
+        (&["leaf < A", "A < Root"], "02"),
+        (&["leaf < A", "A < B", "B < C", "C < Root"], "02, 03, 04"),
+        // roots are left out
+        (&["leaf < A", "A < Root", "Root < Root"], "02"),
+        (&["leaf < Root", "Root < Root"], ""),
+        // cross-signed: one way is longer
+        (
+            &["leaf < A", "A < Root", "A < B older", "B < Other"],
+            "03, 04",
+        ),
+        (
+            &["leaf < A", "A < Root older", "A < B", "B < Other"],
+            "03, 04",
+        ),
+        // both ways are equally long: the newer certificate wins
+        (&["leaf < A", "A < Root older", "A < Other"], "03"),
+        (&["leaf < A", "A < Root", "A < Other older"], "02"),
+        // two that signed each other
+        (&["leaf < A", "A < B", "B < A"], "02, 03"),
+        // a CA that changed its key
+        (
+            &["leaf < CA:new", "CA:new < CA:old", "CA:old < Root"],
+            "02, 03",
+        ),
+        // a CA that changed its name
+        (&["leaf < A:key", "A:key < B:key", "B:key < Root"], "02, 03"),
+        // how many may be below it
+        (&["leaf < A", "A < Root path-0"], "02"),
+        (&["leaf < A", "A < B", "B < Root path-0"], "02"),
+        (&["leaf < A", "A < B", "B < Root path-1"], "02, 03"),
+        // both days count
+        (&["leaf < A", "A < Root begins-now"], "02"),
+        (&["leaf < A", "A < Root ends-now"], "02"),
+    ]);
+}
+
+#[test]
+fn of_twins_the_newest_counts() {
+    expect(&[
+        (&["leaf < A", "A < Root older", "A < Root"], "03"),
+        (&["leaf < A", "A < Root", "A < Root expired"], "02"),
+        (&["leaf < A", "A < Root", "A < Root no-ca"], "02"),
+        // the leaf names the key identifier of the older one, and no more is known
+        (
+            &[
+                "leaf < A unverifiable asks-for-id",
+                "A < Root own-id",
+                "A < Root older",
+            ],
+            "03, unverified 01 03",
+        ),
+    ]);
+    // each twin on each level would need its own check: 10 + 100 + 100
+    let twins = ["A < B", "B < C", "C < Root"].into_iter();
+    let twins = twins.flat_map(|text| std::iter::repeat_n(text, 10));
+    let texts: Vec<&str> = std::iter::once("leaf < A").chain(twins).collect();
+    assert_eq!(outcome(&texts), "02, 0c, 16");
+}
+
+#[test]
+fn a_missing_issuer_is_a_gap() {
+    expect(&[
+        (&["leaf < A"], "gap"),
+        (&["leaf < A", "A:other < Root"], "gap"),
+        (
+            &["leaf < A", "B < Root", "Root < Root"],
+            "gap, stranger 02, stranger 03",
+        ),
+        // between two levels
+        (&["leaf < A", "A < B", "C < Root"], "02, stranger 03"),
+        (&["leaf < A", "A < B", "B:other < C", "C < Root"], "02, gap"),
+        // at the top
+        (
+            &["leaf < A", "A < Root", "Root:other < Root:other"],
+            "02, gap",
+        ),
+        (
+            &[
+                "leaf < A",
+                "A < Root",
+                "Root:other < Root:other",
+                "Root < Root",
+            ],
+            "02",
+        ),
+        // its own name does not make a certificate its own issuer
+        (&["leaf < CA:new", "CA:new < CA:old"], "02"),
+        // the issuer is there, but nothing goes through it
+        (&["leaf < A", "A < Root expired"], "issuer-unfit"),
+        (&["leaf < A", "A < Root early"], "issuer-unfit"),
+        (&["leaf < A", "A < Root no-ca"], "issuer-unfit"),
+        (&["leaf < A", "A < Root for-clients"], "issuer-unfit"),
+        (&["leaf < A", "A < B", "B < Root expired"], "02"),
+        (
+            &["leaf < A", "A < Root expired", "A < Root early"],
+            "issuer-unfit",
+        ),
+        // of a root clients have their own copy
+        (&["leaf < Root", "Root < Root", "Root < Root older"], ""),
+        (&["leaf < Root", "Root < Root for-clients"], ""),
+        (&["leaf < Root", "Root < Root expired"], "issuer-unfit"),
+        (&["leaf < Root", "Root < Root expired", "Root < Root"], ""),
+        (&["leaf < Root", "Root < Root no-ca"], "issuer-unfit"),
+    ]);
+}
+
+#[test]
+fn a_link_that_cannot_be_verified_is_named() {
+    expect(&[
+        (
+            &["leaf < A unverifiable", "A < Root"],
+            "02, unverified 01 02",
+        ),
+        (
+            &["leaf < A", "A < B unverifiable", "B < Root unverifiable"],
+            "02, 03, unverified 02 03",
+        ),
+        // that to the root counts, too
+        (
+            &["leaf < A", "A < Root unverifiable", "Root < Root"],
+            "02, unverified 02 03",
+        ),
+        (
+            &["leaf < Root unverifiable", "Root < Root"],
+            "unverified 01 02",
+        ),
+        (&["leaf < A", "A < Root", "Root < Root unverifiable"], "02"),
+    ]);
+}
+
+#[test]
+fn a_stranger_is_what_no_name_leads_to() {
+    expect(&[
+        (&["leaf < A", "X < Y", "A < Root"], "03, stranger 02"),
+        (&["leaf < A", "A < Root", "X < A"], "02, stranger 03"),
+        (&["leaf < A", "A < Root", "A:other < X", "X < Y"], "02"),
+        (&["leaf < A", "A < B", "B < C expired", "C < Root"], "02"),
+        (
+            &["leaf < A", "A < B", "B < A", "X < X"],
+            "02, 03, stranger 04",
+        ),
+    ]);
+}
+
+/// Two CAs on each of so many levels, each signed by both of the level above.
+fn levels(count: usize) -> Vec<String> {
+    let mut texts = vec!["leaf < A1".to_owned()];
+    for level in 1..=count {
+        let lower: &[&str] = if level == 1 { &["A"] } else { &["A", "B"] };
+        for lower in lower {
+            let signed = ["A", "B"].map(|upper| format!("{lower}{level} < {upper}{}", level + 1));
+            texts.extend(signed);
+        }
+    }
+    texts
+}
+
+#[test]
+fn a_search_has_limits() {
+    // twice as many ways with each level: 2^10 - 1 steps, then 2^11 - 1
+    assert_eq!(outcome(&levels(9)).split(", ").count(), 9);
+    assert_eq!(outcome(&levels(10)), "pem-unreadable");
+
+    let (leaf, certificates) = Workshop::default().certificates(&["leaf < A", "A < Root"]);
+    let issuers: Vec<&Certificate> = certificates.iter().collect();
+    for (steps, checks, found) in [
+        (MOST_STEPS - 2, MOST_SIGNATURE_CHECKS - 1, true),
+        (MOST_STEPS - 1, 0, false),
+        (0, MOST_SIGNATURE_CHECKS, false),
+    ] {
+        let checked = (0..checks).map(|link| ((link, link), Signature::Foreign));
+        let search = Search {
+            algorithms: default_provider().signature_verification_algorithms,
+            checked: RefCell::new(checked.collect()),
+            steps: Cell::new(steps),
+        };
+        let path = search.longest_path(&leaf, &issuers, &mut Vec::new());
+        assert_eq!(path.is_ok(), found, "{steps} steps, {checks} checks");
+    }
+}
+
+#[test]
+fn a_gap_is_drawn_as_a_tree() {
+    let missing = "\n  <- CN=A is missing";
+    let foreign = "\n  <- CN=A (serial 02) has this name, but did not sign";
+    let leaf = |below: &[&str]| format!("CN=leaf (serial 01){}", below.concat());
+    for (texts, expected) in [
+        (&["leaf < A"][..], leaf(&[missing])),
+        (&["leaf < A", "X < Root"], leaf(&[missing])),
+        (&["leaf < A", "A:other < Root"], leaf(&[foreign, missing])),
+        (
+            &["leaf < A", "A:other < Root begins-now"],
+            leaf(&[foreign, missing]),
+        ),
+        (
+            &["leaf < A", "A:other < Root ends-now"],
+            leaf(&[foreign, missing]),
+        ),
+        (
+            &["leaf < A", "A < Root expired"],
+            leaf(&["\n  <- CN=A (serial 02) expired at 2030-03-17T17:46:39Z"]),
+        ),
+        (
+            &["leaf < A", "A < Root early"],
+            leaf(&["\n  <- CN=A (serial 02) becomes valid at 2030-03-17T17:46:41Z"]),
+        ),
+        (
+            &["leaf < A", "A < Root no-ca"],
+            leaf(&["\n  <- CN=A (serial 02) is not a CA"]),
+        ),
+        // a fit namesake does not make up for it
+        (
+            &["leaf < A", "A:other < Root", "A < Root expired older"],
+            leaf(&[
+                foreign,
+                "\n  <- CN=A (serial 03) expired at 2030-03-17T17:46:39Z",
+            ]),
+        ),
+        // above a CA of the same name, which is not listed below itself
+        (
+            &["leaf < CA:new", "CA:new < CA:old", "CA:other < Root older"],
+            "CN=CA (serial 02)\
+             \n  <- CN=CA (serial 03) has this name, but did not sign\
+             \n  <- CN=CA is missing"
+                .to_owned(),
+        ),
+    ] {
+        let (leaf, certificates) = Workshop::default().certificates(texts);
+        let drawn = match build(&leaf, &certificates, NOW) {
+            Ok(chain) => chain.gap.unwrap().to_string(),
+            Err(error) => {
+                let text = error.cause.to_string();
+                let (_, tree) = text.split_once(":\n").unwrap();
+                tree.to_owned()
+            }
+        };
+        assert_eq!(drawn, expected, "{texts:?}");
+    }
+}
