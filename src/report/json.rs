@@ -537,7 +537,8 @@ mod tests {
     fn of_a_thousand_checks_the_failed_ones_are_whole() {
         let long = "y".repeat(300);
         let red = |number: usize| {
-            let error = error!(Reason::CodeEngineForbidden, "{long}").command("ibmcloud login");
+            let error =
+                error!(Reason::CodeEngineForbidden, "{long}").command("ibmcloud login --sso");
             Check::red("replace", &format!("shop-{number}-tls"), &error)
         };
         let checks = (0..1000).map(|number| match number {

@@ -330,7 +330,7 @@ mod tests {
         };
         replaced.find(Reason::NotServed, "www.shop.example.com serves another one");
         replaced.findings.push(Finding {
-            command: Some("ibmcloud login".to_owned()),
+            command: Some(String::from("ibmcloud login --sso")),
             ..Finding::new(Reason::IamPublic, "the token came from elsewhere")
         });
         assert_eq!(
@@ -350,7 +350,7 @@ shop-tls: replaced
   restarted    web, worker
   finding      not-served: www.shop.example.com serves another one
   finding      iam-public: the token came from elsewhere
-    ibmcloud login
+    ibmcloud login --sso
 
 1 replaced, in 1.2 s, exit status 0"
             )
