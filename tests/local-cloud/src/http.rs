@@ -88,14 +88,17 @@ async fn front(
     if response.extensions().get::<Ending>().is_none() {
         cloud.journal.close(sequence, response.status().as_u16());
     }
+    let length = response.body().size_hint().exact().unwrap_or(0);
     // HTTP/1.1 leaves the framing to the server.
-    if sequence.is_multiple_of(3) && response.body().size_hint().exact().is_some_and(|n| n > 0) {
+    if sequence.is_multiple_of(3) && length > 0 {
         response.headers_mut().remove(header::CONTENT_LENGTH);
         response = response.map(|body| Body::from_stream(body.into_data_stream()));
     }
     let shaped = response.extensions().get::<faults::Shaped>().is_some();
     if cloud.options.slow_bodies && !shaped {
-        response = faults::drip(response, 512, Duration::from_millis(5)).await;
+        // a large body in larger pieces: it should be slow, not take longer than a run
+        let piece = usize::try_from(length / 64).unwrap_or(0).max(512);
+        response = faults::drip(response, piece, Duration::from_millis(5)).await;
     }
     response
 }
