@@ -507,6 +507,8 @@ pub fn rfc3339(time: UnixTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, CustomExtension, KeyPair};
+
     use super::*;
 
     #[test]
@@ -523,6 +525,125 @@ mod tests {
                 "{}",
                 root.subject_text
             );
+        }
+    }
+
+    /// An extension by the dotted text of its identifier.
+    fn extension(id: &str, critical: bool, content: &[u8]) -> CustomExtension {
+        let id: Vec<u64> = id.split('.').map(|arc| arc.parse().unwrap()).collect();
+        let mut extension = CustomExtension::from_oid_content(&id, content.to_vec());
+        extension.set_criticality(critical);
+        extension
+    }
+
+    fn issued(extensions: Vec<CustomExtension>) -> Certificate {
+        let mut params = CertificateParams::default();
+        params.custom_extensions = extensions;
+        let key = KeyPair::generate().unwrap();
+        Certificate::from_der(params.self_signed(&key).unwrap().der().clone()).unwrap()
+    }
+
+    #[test]
+    fn what_an_extension_says() {
+        const NULL: &[u8] = &[5, 0];
+        let usage = |bits| vec![0x03, 0x02, 0x00, bits];
+        let purpose = |id: &[u8]| der::value(der::SEQUENCE, &[&der::value(der::OID, &[id])]);
+        let server_auth = purpose(SERVER_AUTH);
+        // anyExtendedKeyUsage: 2.5.29.37.0
+        let any = purpose(&[0x55, 0x1d, 37, 0]);
+        let said = |certificate: &Certificate| {
+            let flags = [
+                (certificate.unknown_critical, "unknown critical"),
+                (certificate.critical_policies, "critical policies"),
+                (certificate.has_stamps, "stamps"),
+                (!certificate.key_serves, "does not serve"),
+                (!certificate.key_signs_certificates, "signs no certificates"),
+                (!certificate.for_servers, "not for servers"),
+            ];
+            let flags = flags.iter().filter(|(is, _)| *is).map(|(_, text)| *text);
+            let flags = flags.chain(certificate.oddity.as_deref());
+            flags.collect::<Vec<_>>().join(", ")
+        };
+        for (id, critical, content, expected) in [
+            ("1.2.3", false, NULL, ""),
+            ("1.2.3", true, NULL, "unknown critical"),
+            // identifiers of keys, and stamps, must not be critical
+            ("2.5.29.14", false, &[4, 1, 7], ""),
+            ("2.5.29.14", true, &[4, 1, 7], "unknown critical"),
+            ("2.5.29.35", true, &[0x30, 0], "unknown critical"),
+            ("1.3.6.1.4.1.11129.2.4.2", false, NULL, "stamps"),
+            (
+                "1.3.6.1.4.1.11129.2.4.2",
+                true,
+                NULL,
+                "unknown critical, stamps",
+            ),
+            ("2.5.29.32", false, NULL, ""),
+            ("2.5.29.32", true, NULL, "critical policies"),
+            ("2.5.29.33", true, NULL, "critical policies"),
+            ("2.5.29.36", true, NULL, "critical policies"),
+            ("2.5.29.54", true, NULL, "critical policies"),
+            ("2.5.29.15", true, &usage(0x80), "signs no certificates"),
+            ("2.5.29.15", true, &usage(0x20), "signs no certificates"),
+            ("2.5.29.15", true, &usage(0x08), "signs no certificates"),
+            ("2.5.29.15", true, &usage(0x84), ""),
+            ("2.5.29.15", true, &usage(0x04), "does not serve"),
+            (
+                "2.5.29.15",
+                true,
+                &usage(0x42),
+                "does not serve, signs no certificates",
+            ),
+            ("2.5.29.37", false, &server_auth, ""),
+            ("2.5.29.37", false, &any, "not for servers"),
+            (
+                "2.5.29.14",
+                false,
+                NULL,
+                "has an unreadable extension 2.5.29.14",
+            ),
+            (
+                "2.5.29.19",
+                true,
+                NULL,
+                "has an unreadable extension 2.5.29.19",
+            ),
+        ] {
+            let certificate = issued(vec![extension(id, critical, content)]);
+            assert_eq!(said(&certificate), expected, "{id} {content:?}");
+        }
+        let one = extension("1.2.3", false, NULL);
+        let twice = issued(vec![one.clone(), extension("1.2.4", false, NULL), one]);
+        assert_eq!(said(&twice), "has the extension 1.2.3 twice");
+    }
+
+    #[test]
+    fn what_is_odd_or_no_certificate() {
+        let sound = issued(Vec::new());
+        assert_eq!(sound.oddity, None);
+        // ecdsa-with-SHA256, of which the last one is beside the signature
+        let id = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+        let mut der = sound.der.to_vec();
+        let at = der
+            .windows(id.len())
+            .rposition(|bytes| bytes == id)
+            .unwrap();
+        der[at + id.len() - 1] = 3;
+        let odd = Certificate::from_der(der.into()).unwrap();
+        assert_eq!(
+            odd.oddity.as_deref(),
+            Some("names two different signature algorithms")
+        );
+        for (der, told) in [
+            (Vec::new(), "not an X.509 certificate"),
+            (vec![0x30, 0], "not an X.509 certificate"),
+            (
+                der::value(der::SEQUENCE, &[&vec![0; LARGEST]]).to_vec(),
+                "a certificate of 64 KiB, expected at most 64",
+            ),
+        ] {
+            let error = Certificate::from_der(der.into()).unwrap_err();
+            assert!(format!("{error:#}").starts_with(told), "{error:#}");
         }
     }
 

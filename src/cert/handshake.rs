@@ -413,6 +413,41 @@ mod tests {
     }
 
     #[test]
+    fn in_each_version_of_tls_the_server_must_have_the_key() {
+        let (pem, key) = chain(&["shop.example.com"]);
+        let other = KeyPair::generate().unwrap();
+        let leaf = certificates::from_pem(&pem).remove(0).unwrap();
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            for (key, is_its_own) in [(&key, true), (&other, false)] {
+                let provider = Arc::new(default_provider());
+                let key = PrivateKey::from_pem(&key.serialize_pem()).unwrap();
+                let key = provider
+                    .key_provider
+                    .load_private_key(key.der().clone_key())
+                    .unwrap();
+                let certified = CertifiedKey::new(vec![leaf.der.clone()], key);
+                let server = ServerConfig::builder_with_provider(provider.clone())
+                    .with_protocol_versions(&[version])
+                    .unwrap()
+                    .with_no_client_auth()
+                    .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+                let client = ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .unwrap()
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
+                    .with_no_client_auth();
+                let name = ServerName::try_from("shop.example.com").unwrap();
+                let ended = shake_hands(
+                    ServerConnection::new(Arc::new(server)).unwrap(),
+                    ClientConnection::new(Arc::new(client), name).unwrap(),
+                );
+                assert_eq!(ended.is_ok(), is_its_own, "{version:?}: {ended:?}");
+            }
+        }
+    }
+
+    #[test]
     fn no_usable_name_and_no_certificate_fail() {
         for pem in [chain(&["*"]).0, "nothing".to_owned()] {
             let key = KeyPair::generate().unwrap().serialize_pem();
