@@ -352,7 +352,7 @@ fn a_weak_signature_counts_only_below_an_issuer() {
         ("CA", 0x0b, "01 chain-gap"),
         ("CA", 0x05, "weak-signature"),
         ("shop", 0x0b, "01"),
-        // nobody looks at the signature of a self-signed certificate
+        // the signature of a self-signed certificate is not verified
         ("shop", 0x05, "01"),
     ] {
         let leaf = shop(&rsa_key(), &issuer(issuer_name, rsa_key()), 1, same);
