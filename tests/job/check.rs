@@ -178,28 +178,17 @@ fn a_right_to_the_secrets_of_others() {
 }
 
 #[test]
-fn no_right_to_read_the_project() {
-    let (scene, foreign) = narrowed(&[Action::ReadProject, Action::UpdateEntities]);
-    let run = check(&scene, &foreign).run();
-    let rest = ["replace", "domain-mappings", "covered", "apps"];
-    expect(&run, 7, &["tls-secret"], &rest);
-    command(
-        &run,
-        "tls-secret",
-        "ibmcloud iam trusted-profile-policy-create",
-    );
-}
-
-#[test]
-fn no_right_to_replace() {
-    let (scene, foreign) = narrowed(&[Action::ReadProject, Action::ReadEntities]);
-    let run = check(&scene, &foreign).run();
-    expect(&run, 7, &["replace"], &[]);
-    command(
-        &run,
-        "replace",
-        "ibmcloud iam trusted-profile-policy-create",
-    );
+fn no_right_to_read_the_project_or_to_replace() {
+    let rest: &[&str] = &["replace", "domain-mappings", "covered", "apps"];
+    for (right, red, not_tested) in [
+        (Action::UpdateEntities, "tls-secret", rest),
+        (Action::ReadEntities, "replace", &[]),
+    ] {
+        let (scene, foreign) = narrowed(&[Action::ReadProject, right]);
+        let run = check(&scene, &foreign).run();
+        expect(&run, 7, &[red], not_tested);
+        command(&run, red, "ibmcloud iam trusted-profile-policy-create");
+    }
 }
 
 #[track_caller]
@@ -303,11 +292,7 @@ fn each_secret_once_and_each_target() {
         { "secret_id": scene.secret, "tls_secret": TLS_SECRET },
         { "secret_id": scene.secret, "tls_secret": "second-tls" },
     ]);
-    let run = check(&scene, &foreign)
-        .without("TLS_SECRET_NAME")
-        .without("SECRET_ID")
-        .env("TARGETS", targets.to_string())
-        .run();
+    let run = check(&scene, &foreign).targets(&targets).run();
     assert_eq!((run.status, run.report.checks.len()), (0, 15), "{run:#?}");
 }
 

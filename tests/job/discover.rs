@@ -116,10 +116,7 @@ fn the_proposed_targets_bring_everything_in_line() {
         secrets_reader(&world.scene.world.secret_group_id),
     ]);
     world.scene.cloud.set_policies(policies);
-    let job = || {
-        let start = world.scene.start().env("TARGETS", &proposed);
-        start.without("TLS_SECRET_NAME").without("SECRET_ID")
-    };
+    let job = || world.scene.start().targets(&proposed);
     let run = job().run_beside_others();
     assert_eq!(run.status, 0, "{run:#?}");
     let certain = world.pairs.iter().filter(|pair| pair.kind.certain());

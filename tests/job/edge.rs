@@ -237,10 +237,7 @@ fn peak_memory_at_the_write(scene: &Scene, environment: &[(&str, &str)]) -> u64 
     let parked = scene
         .cloud
         .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold));
-    let mut start = scene
-        .start()
-        .without("TLS_SECRET_NAME")
-        .without("SECRET_ID");
+    let mut start = scene.start().bare();
     for (name, value) in environment {
         start = start.env(name, *value);
     }

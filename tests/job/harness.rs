@@ -2,6 +2,7 @@
 //! fields, no secret in any output, and after a failure every TLS secret as it was.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -284,6 +285,16 @@ impl Start<'_> {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self
+    }
+
+    /// Without the one target of `Scene::start`.
+    pub(crate) fn bare(self) -> Self {
+        self.without("TLS_SECRET_NAME").without("SECRET_ID")
+    }
+
+    /// With these targets instead of the one of `Scene::start`: a JSON value or a text.
+    pub(crate) fn targets(self, targets: impl Display) -> Self {
+        self.bare().env("TARGETS", targets.to_string())
     }
 
     pub(crate) fn arg(mut self, argument: &str) -> Self {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
 use serde_json::{Value, json};
 
-use crate::harness::{JOB, PATIENCE, Run, Scene, Start, writer};
+use crate::harness::{JOB, PATIENCE, Run, Scene, writer};
 
 /// A scene with more certificates: (secret id, TLS secret), all rotated since they were deployed.
 fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
@@ -35,18 +35,10 @@ fn targets(pairs: &[(String, String)]) -> String {
     json!(entries).to_string()
 }
 
-fn start<'a>(scene: &'a Scene, targets: &str) -> Start<'a> {
-    scene
-        .start()
-        .without("TLS_SECRET_NAME")
-        .without("SECRET_ID")
-        .env("TARGETS", targets)
-}
-
 #[test]
 fn a_reconcile_brings_every_target_in_line() {
     let (scene, pairs) = scene(20);
-    let run = start(&scene, &targets(&pairs)).run();
+    let run = scene.start().targets(targets(&pairs)).run();
     assert_eq!(run.status, 0, "{run:#?}");
     let order: Vec<_> = run
         .report
@@ -85,7 +77,9 @@ fn one_certificate_for_many_tls_secrets_is_fetched_once() {
     scene.cloud.rotate_quietly(&[&scene.secret]);
     scene.cloud.clear_journal();
     // by event, too
-    let run = start(&scene, &targets(&pairs))
+    let run = scene
+        .start()
+        .targets(targets(&pairs))
         .env("ibmendata", scene.payload("rotated-public.json"))
         .run();
     assert_eq!(
@@ -104,7 +98,7 @@ fn the_failure_of_one_leaves_the_others_to_finish_and_gives_the_status() {
     let _down = scene
         .cloud
         .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Status(403)).path_contains("tls-3"));
-    let run = start(&scene, &targets(&pairs)).run();
+    let run = scene.start().targets(targets(&pairs)).run();
     // the first failure in the order of the targets, whoever failed first
     assert_eq!(run.status, 6, "{run:#?}");
     let actions: Vec<_> = run
@@ -120,7 +114,9 @@ fn the_failure_of_one_leaves_the_others_to_finish_and_gives_the_status() {
 #[test]
 fn secret_id_narrows_a_run_by_hand_to_one_secret() {
     let (scene, pairs) = scene(3);
-    let run = start(&scene, &targets(&pairs))
+    let run = scene
+        .start()
+        .targets(targets(&pairs))
         .env("SECRET_ID", &pairs[2].0)
         .run();
     assert_eq!(
@@ -142,7 +138,9 @@ fn projects_of_other_regions_are_reached_through_the_pattern() {
         { "secret_id": scene.secret, "tls_secret": "shop-tls", "region": "us-south", "project_id": other },
     ]);
     let url = format!("{}/{{region}}", scene.cloud.code_engine_url());
-    let run = start(&scene, &targets.to_string())
+    let run = scene
+        .start()
+        .targets(&targets)
         .env("CODE_ENGINE_URL", url)
         .run();
     assert_eq!(
@@ -203,7 +201,9 @@ fn a_job_array_shares_the_targets_of_an_event() {
         .collect();
     event["data"]["secrets"] = json!(secrets);
     let run = |index: &str| {
-        start(&scene, &targets(&pairs))
+        scene
+            .start()
+            .targets(targets(&pairs))
             .env("ibmendata", event.to_string())
             .env("JOB_ARRAY_SIZE", "2")
             .env("JOB_INDEX", index)
@@ -263,7 +263,9 @@ fn runs_that_the_deadline_cuts_make_progress_and_finish_in_the_end() {
         .fault(Fault::on(route::REPLACE_TLS_SECRET, delay()));
     let (mut replaced, mut seconds, mut cut) = (0, 1, 0);
     for _ in 1..=120 {
-        let run = start(&scene, &targets)
+        let run = scene
+            .start()
+            .targets(&targets)
             .env("DEADLINE", seconds.to_string())
             .run_beside_others();
         assert!([0, 9].contains(&run.status), "{run:#?}");
@@ -292,8 +294,7 @@ fn more_targets_than_a_variable_can_hold_come_from_a_file() {
     std::fs::write(&file, &targets).unwrap();
     let run = scene
         .start()
-        .without("TLS_SECRET_NAME")
-        .without("SECRET_ID")
+        .bare()
         .env("TARGETS_FILE", file.to_str().unwrap())
         .run_beside_others();
     assert_eq!(
@@ -309,7 +310,9 @@ fn more_targets_than_a_variable_can_hold_come_from_a_file() {
 #[test]
 fn an_instance_without_a_share_has_nothing_to_do() {
     let (scene, pairs) = scene(1);
-    let run = start(&scene, &targets(&pairs))
+    let run = scene
+        .start()
+        .targets(targets(&pairs))
         .env("JOB_ARRAY_SIZE", "2")
         .env("JOB_INDEX", "1")
         .run();
@@ -325,7 +328,9 @@ fn an_instance_without_a_share_has_nothing_to_do() {
 #[test]
 fn a_sparse_array_is_refused() {
     let (scene, pairs) = scene(1);
-    let run = start(&scene, &targets(&pairs))
+    let run = scene
+        .start()
+        .targets(targets(&pairs))
         .env("JOB_ARRAY_SIZE", "2")
         .env("JOB_INDEX", "7")
         .run();
@@ -340,7 +345,7 @@ fn at_most_eight_targets_are_handled_at_a_time() {
         .cloud
         .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Hold));
     let run = std::thread::scope(|scope| {
-        let run = scope.spawn(|| start(&scene, &targets(&pairs)).run_beside_others());
+        let run = scope.spawn(|| scene.start().targets(targets(&pairs)).run_beside_others());
         parked.wait_parked(8, PATIENCE).unwrap();
         // all threads are parked: nobody is left who could ask for more
         assert_eq!(parked.struck(), 8);
@@ -374,7 +379,7 @@ fn many_to_many() {
         scene.cloud.rotate_quietly(&[secret]);
     }
     scene.cloud.clear_journal();
-    let run = start(&scene, &json!(entries).to_string()).run();
+    let run = scene.start().targets(json!(entries)).run();
     assert_eq!(
         (run.status, run.report.message.as_str()),
         (0, "6 replaced"),

@@ -16,7 +16,11 @@ fn environment_of(secret: &str) -> Value {
 
 /// A scene with apps that read the TLS secret as environment.
 fn with_apps(names: &[&str]) -> Scene {
-    let scene = Scene::new();
+    with_apps_and(Options::default(), names)
+}
+
+fn with_apps_and(options: Options, names: &[&str]) -> Scene {
+    let scene = Scene::with(options, CertificateSpec::default());
     for name in names {
         let project = &scene.world.project_id;
         scene
@@ -177,11 +181,8 @@ fn a_status_that_lags_behind_the_change_is_no_sign_of_readiness() {
             failed_app_status: status.to_owned(),
             ..Options::default()
         };
-        let scene = Scene::with(options, CertificateSpec::default());
+        let scene = with_apps_and(options, &["shop"]);
         let project = &scene.world.project_id;
-        scene
-            .cloud
-            .create_app(project, "shop", environment_of(TLS_SECRET));
         scene.cloud.set_app_fate(project, "shop", AppFate::Failed);
         let run = restarting(&scene, "shop").run();
         assert_eq!(run.refused(10, "app-not-ready").action, "replaced");
@@ -295,14 +296,7 @@ fn an_app_with_two_secrets_is_restarted_once_for_both() {
         { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": ["shop"] },
         { "secret_id": blog, "tls_secret": "blog-tls", "restart_apps": "shop" },
     ]);
-    let run = || {
-        scene
-            .start()
-            .without("TLS_SECRET_NAME")
-            .without("SECRET_ID")
-            .env("TARGETS", targets.to_string())
-            .run()
-    };
+    let run = || scene.start().targets(&targets).run();
     let first = run();
     assert_eq!(first.status, 0, "{first:#?}");
     assert!(first.report.targets.iter().all(|t| t.restarted == ["shop"]));
@@ -336,11 +330,8 @@ fn an_app_that_somebody_else_changes_meanwhile_is_read_again() {
             conflict_status,
             ..Options::default()
         };
-        let scene = Scene::with(options, CertificateSpec::default());
+        let scene = with_apps_and(options, &["shop"]);
         let project = &scene.world.project_id;
-        scene
-            .cloud
-            .create_app(project, "shop", environment_of(TLS_SECRET));
         let guard = scene
             .cloud
             .fault(Fault::on(route::PATCH_APP, FaultKind::Hold).times(1));
@@ -395,12 +386,7 @@ fn without_the_list_of_apps_no_target_with_auto_is_in_effect() {
     let _guard = scene
         .cloud
         .fault(Fault::on(route::LIST_APPS, FaultKind::Status(403)));
-    let run = scene
-        .start()
-        .without("TLS_SECRET_NAME")
-        .without("SECRET_ID")
-        .env("TARGETS", targets.to_string())
-        .run();
+    let run = scene.start().targets(&targets).run();
     assert_eq!(run.status, 10, "{run:#?}");
     for target in &run.report.targets {
         assert_eq!(target.reason.as_deref(), Some("app-not-restarted"));
@@ -435,12 +421,7 @@ fn the_apps_of_a_project_are_listed_once_for_all_its_targets() {
         { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
         { "secret_id": scene.secret, "tls_secret": "second-tls", "restart_apps": "auto" },
     ]);
-    let run = scene
-        .start()
-        .without("TLS_SECRET_NAME")
-        .without("SECRET_ID")
-        .env("TARGETS", targets.to_string())
-        .run();
+    let run = scene.start().targets(&targets).run();
     assert_eq!(run.status, 0, "{run:#?}");
     let restarted: Vec<_> = run.report.targets.iter().map(|t| &t.restarted).collect();
     assert_eq!(restarted, [&["shop"], &["blog"]]);

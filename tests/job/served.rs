@@ -198,52 +198,33 @@ fn sigterm_after_the_write_is_status_10() {
     assert!(processes[0].report.retryable);
 }
 
+/// The probe trusts nothing and nobody: an expired certificate is read like any other.
 #[test]
-fn another_certificate_is_told_from_the_one_before() {
-    let scene = Scene::new();
-    let project = &scene.world.project_id;
-    let other = scene.cloud.authority().issue(
-        &CertificateSpec {
-            names: vec!["elsewhere.example.net".to_owned()],
-            ..CertificateSpec::default()
-        },
-        None,
-    );
-    let other = other.unwrap();
-    let (certificate, key) = (other.certificate.unwrap(), other.private_key.unwrap());
-    scene
-        .cloud
-        .serve_instead(project, DOMAIN, &certificate, &key);
-    scene.run().expect(0, "replaced");
+fn another_certificate_is_told_from_an_older_one_that_has_expired() {
+    let elsewhere = CertificateSpec {
+        names: vec!["elsewhere.example.net".to_owned()],
+        ..CertificateSpec::default()
+    };
+    let expired = CertificateSpec {
+        not_before_days: -90,
+        not_after_days: -1,
+        ..CertificateSpec::default()
+    };
+    for (served, state) in [(elsewhere, "other"), (expired, "old")] {
+        let scene = Scene::new();
+        let served = scene.cloud.authority().issue(&served, None).unwrap();
+        let (certificate, key) = (served.certificate.unwrap(), served.private_key.unwrap());
+        scene
+            .cloud
+            .serve_instead(&scene.world.project_id, DOMAIN, &certificate, &key);
+        scene.run().expect(0, "replaced");
 
-    let run = probing(&scene).run();
+        let run = probing(&scene).run();
 
-    run.expect(0, "unchanged");
-    assert_eq!(states(&run), [(DOMAIN, "other")]);
-    assert_eq!(codes(&run), ["not-served"]);
-}
-
-/// An expired certificate is read like any other: the probe trusts nothing and nobody.
-#[test]
-fn an_expired_certificate_is_seen_for_what_it_is() {
-    let scene = Scene::new();
-    let project = &scene.world.project_id;
-    let expired = scene.cloud.authority().issue(
-        &CertificateSpec {
-            not_before_days: -90,
-            not_after_days: -1,
-            ..CertificateSpec::default()
-        },
-        None,
-    );
-    let expired = expired.unwrap();
-    let (certificate, key) = (expired.certificate.unwrap(), expired.private_key.unwrap());
-    scene
-        .cloud
-        .serve_instead(project, DOMAIN, &certificate, &key);
-    scene.run().expect(0, "replaced");
-    let run = probing(&scene).run();
-    assert_eq!(states(&run), [(DOMAIN, "old")]);
+        run.expect(0, "unchanged");
+        assert_eq!(states(&run), [(DOMAIN, state)]);
+        assert_eq!(codes(&run), ["not-served"]);
+    }
 }
 
 #[test]
@@ -378,9 +359,7 @@ fn domains_of_two_projects_of_a_region_with_one_certificate_are_a_finding() {
         ]);
         let url = format!("{}/{{region}}", scene.cloud.code_engine_url());
         let run = probing(&scene)
-            .without("TLS_SECRET_NAME")
-            .without("SECRET_ID")
-            .env("TARGETS", targets.to_string())
+            .targets(&targets)
             .env("CODE_ENGINE_URL", url)
             .env("CE_REGION", "eu-de")
             .run();

@@ -194,12 +194,7 @@ fn one_of_many_targets_is_on_hold() {
         { "secret_id": scene.secret, "tls_secret": TLS_SECRET },
         { "secret_id": scene.secret, "tls_secret": "held-tls", "hold": true },
     ]);
-    let run = scene
-        .start()
-        .without("TLS_SECRET_NAME")
-        .without("SECRET_ID")
-        .env("TARGETS", targets.to_string())
-        .run();
+    let run = scene.start().targets(&targets).run();
     assert_eq!(run.status, 0, "{run:#?}");
     let actions: Vec<&str> = run
         .report

@@ -130,8 +130,7 @@ fn reader(project: &str) -> Policy {
 
 /// `--discover` with neither target nor event.
 pub(super) fn bare(scene: &Scene) -> Start<'_> {
-    let start = scene.start().arg("--discover");
-    start.without("TLS_SECRET_NAME").without("SECRET_ID")
+    scene.start().bare().arg("--discover")
 }
 
 pub(super) fn spec(name: &str) -> CertificateSpec {

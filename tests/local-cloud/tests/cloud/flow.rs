@@ -9,7 +9,7 @@ use local_cloud::{
 };
 use serde_json::{Value, json};
 
-use crate::client::{owner_token, script, start, start_with, write};
+use crate::client::{Answer, owner_token, script, start, start_with, write};
 
 const SOON: Duration = Duration::from_secs(60);
 const JOB: &str = "sm-tls-sync";
@@ -25,6 +25,24 @@ fn subscribed(options: Options) -> (LocalCloud, crate::client::Script) {
     cloud.create_job(&project, JOB, &BTreeMap::new(), &JobSettings::default());
     cloud.subscribe_job(&project, JOB);
     (cloud, program)
+}
+
+/// Asks Event Notifications, as the owner of the account, for something new.
+fn post(cloud: &LocalCloud, what: &str, body: &Value) -> Answer {
+    let world = cloud.world();
+    let url = format!(
+        "{}/v1/instances/{}/{what}",
+        cloud.event_notifications_url(),
+        world.event_notifications_instance_id
+    );
+    write("POST", &url, &owner_token(cloud), None, body)
+}
+
+/// Makes it; the id of the answer.
+fn add(cloud: &LocalCloud, what: &str, body: Value) -> Value {
+    let answer = post(cloud, what, &body);
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    answer.json()["id"].clone()
 }
 
 fn events(cloud: &LocalCloud) -> Vec<Value> {
@@ -149,37 +167,30 @@ fn an_application_gets_the_notification_as_body() {
     let cloud = start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let owner = owner_token(&cloud);
-    let base = format!(
-        "{}/v1/instances/{}",
-        cloud.event_notifications_url(),
-        cloud.world().event_notifications_instance_id
+    let source = add(
+        &cloud,
+        "sources",
+        json!({ "name": "own", "description": "" }),
     );
-    let add = |what: &str, body: Value| {
-        let answer = write("POST", &format!("{base}/{what}"), &owner, None, &body);
-        assert_eq!(answer.status, 201, "{}", answer.json());
-        answer.json()["id"].clone()
-    };
-    let source = add("sources", json!({ "name": "own", "description": "" }));
     let rules = json!([{ "enabled": true, "event_type_filter": "$.type == 'hello'" }]);
     let topic = add(
+        &cloud,
         "topics",
         json!({ "name": "t", "sources": [{ "id": source, "rules": rules }] }),
     );
     let params = json!({ "type": "application", "url": url, "verb": "post", "custom_headers": { "X-Own": "1" } });
     let destination = add(
+        &cloud,
         "destinations",
         json!({ "name": "d", "type": "ibmce", "config": { "params": params } }),
     );
     add(
+        &cloud,
         "subscriptions",
         json!({ "name": "s", "topic_id": topic, "destination_id": destination }),
     );
     let bad = json!({ "name": "t", "sources": [{ "id": source, "rules": [{ "event_type_filter": "$.type ==" }] }] });
-    assert_eq!(
-        write("POST", &format!("{base}/topics"), &owner, None, &bad).status,
-        400
-    );
+    assert_eq!(post(&cloud, "topics", &bad).status, 400);
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = String::new();
@@ -216,19 +227,13 @@ fn the_rules_of_the_alert_topic() {
     let rules: Value = serde_json::from_str(&rules).unwrap();
     // the free plan's limit
     assert!(rules.as_array().unwrap().len() <= 2);
-    let owner = owner_token(&cloud);
-    let base = format!(
-        "{}/v1/instances/{}",
-        cloud.event_notifications_url(),
-        cloud.world().event_notifications_instance_id
+    let source = add(
+        &cloud,
+        "sources",
+        json!({ "name": "sm", "description": "" }),
     );
-    let add = |what: &str, body: Value| {
-        let answer = write("POST", &format!("{base}/{what}"), &owner, None, &body);
-        assert_eq!(answer.status, 201, "{}", answer.json());
-        answer.json()["id"].clone()
-    };
-    let source = add("sources", json!({ "name": "sm", "description": "" }));
     add(
+        &cloud,
         "topics",
         json!({ "name": "warnings", "sources": [{ "id": source, "rules": rules }] }),
     );

@@ -15,6 +15,15 @@ fn cloud_with(program: &Script) -> LocalCloud {
     })
 }
 
+/// The same with a job, and its project.
+fn cloud_with_job(program: &Script) -> (LocalCloud, String) {
+    let cloud = cloud_with(program);
+    let project = cloud.world().project_id;
+    let settings = JobSettings::default();
+    cloud.create_job(&project, "sm-tls-sync", &BTreeMap::new(), &settings);
+    (cloud, project)
+}
+
 fn run(cloud: &LocalCloud, settings: &JobSettings) -> JobRun {
     let project = cloud.world().project_id;
     let environment =
@@ -190,14 +199,7 @@ fn a_cloud_that_ends_ends_its_processes() {
 #[test]
 fn ten_kibibytes_and_no_more() {
     let program = script("true");
-    let cloud = cloud_with(&program);
-    let project = cloud.world().project_id;
-    cloud.create_job(
-        &project,
-        "sm-tls-sync",
-        &BTreeMap::new(),
-        &JobSettings::default(),
-    );
+    let (cloud, project) = cloud_with_job(&program);
     let url = format!("{}/v2/projects/{project}/job_runs", cloud.code_engine_url());
     let owner = owner_token(&cloud);
     let submit = |bytes: usize| {
@@ -213,14 +215,7 @@ fn ten_kibibytes_and_no_more() {
 #[test]
 fn cron_and_kafka_bring_their_variables() {
     let program = script("echo \"$CE_TYPE $CE_DATA\"");
-    let cloud = cloud_with(&program);
-    let project = cloud.world().project_id;
-    cloud.create_job(
-        &project,
-        "sm-tls-sync",
-        &BTreeMap::new(),
-        &JobSettings::default(),
-    );
+    let (cloud, project) = cloud_with_job(&program);
     let said = |name: String| {
         cloud.wait_job_run(&project, &name, SOON).unwrap().attempts[0]
             .stdout
