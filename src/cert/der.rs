@@ -180,6 +180,45 @@ mod tests {
         ] {
             assert!(Reader(bytes).next().is_none(), "{bytes:?}");
         }
-        assert!(Reader(&[INTEGER, 1, 0x80]).unsigned().is_none());
+    }
+    #[test]
+    fn what_each_kind_of_value_may_contain() {
+        for (bytes, bits) in [
+            (&[BIT_STRING, 3, 0, 7, 8][..], Some(&[7, 8][..])),
+            (&[BIT_STRING, 1, 0], Some(&[])),
+            // half bytes; not even the number of unused bits; another kind
+            (&[BIT_STRING, 2, 4, 0xf0], None),
+            (&[BIT_STRING, 0], None),
+            (&[OCTET_STRING, 2, 0, 7], None),
+        ] {
+            assert_eq!(Reader(bytes).bit_string(), bits, "{bytes:?}");
+        }
+        for (bytes, number) in [
+            (&[INTEGER, 2, 0, 0x80][..], Some(&[0x80][..])),
+            (&[INTEGER, 1, 0x7f], Some(&[0x7f])),
+            (&[INTEGER, 1, 0], Some(&[])),
+            // negative; empty; another kind
+            (&[INTEGER, 1, 0x80], None),
+            (&[INTEGER, 0], None),
+            (&[OID, 1, 1], None),
+        ] {
+            assert_eq!(Reader(bytes).unsigned(), number, "{bytes:?}");
+        }
+        for (content, text) in [
+            (&[0x2a, 0x86, 0x48][..], "1.2.840"),
+            (&[0x2a, 0x86], "an unreadable identifier"),
+        ] {
+            assert_eq!(oid_text(content), text, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_another_tag_stays() {
+        let bytes = [NULL, 0, BOOLEAN, 1, 0xff];
+        let mut reader = Reader(&bytes);
+        assert!(reader.optional(BOOLEAN).is_none());
+        assert_eq!(reader.expect(NULL), Some(&[][..]));
+        assert_eq!(reader.optional(BOOLEAN).unwrap().whole, [BOOLEAN, 1, 0xff]);
+        assert!(reader.next().is_none());
     }
 }

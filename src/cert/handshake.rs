@@ -350,7 +350,9 @@ fn constraints_are_plain(chain: &[Certificate]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rcgen::{
+        BasicConstraints, CertificateParams, GeneralSubtree, IsCa, Issuer, KeyPair, NameConstraints,
+    };
 
     use super::*;
 
@@ -358,8 +360,17 @@ mod tests {
 
     /// A leaf with these names and its issuer as PEM, and the leaf's key.
     fn chain(names: &[&str]) -> (String, KeyPair) {
+        constrained_chain(names, Vec::new())
+    }
+
+    /// The same below an issuer that permits these subtrees, or anything if there is none.
+    fn constrained_chain(names: &[&str], permitted: Vec<GeneralSubtree>) -> (String, KeyPair) {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.name_constraints = (!permitted.is_empty()).then(|| NameConstraints {
+            permitted_subtrees: permitted,
+            excluded_subtrees: Vec::new(),
+        });
         let ca_key = KeyPair::generate().unwrap();
         let issuer = ca.self_signed(&ca_key).unwrap().pem();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -377,6 +388,55 @@ mod tests {
         let findings = rehearse(&pem, &key.serialize_pem(), true, NOW).unwrap();
         let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
         assert_eq!(messages, ["no TLS client can ask for shop.example.com:443"]);
+    }
+
+    #[test]
+    fn of_many_unusable_names_twenty_are_shown() {
+        for (count, end) in [(20, ":20"), (21, ":20, 1 more"), (25, ":20, 5 more")] {
+            let mut names = vec!["shop.example.com".to_owned()];
+            names.extend((1..=count).map(|n| format!("shop.example.com:{n}")));
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let (pem, key) = chain(&names);
+            let findings = rehearse(&pem, &key.serialize_pem(), true, NOW).unwrap();
+            let message = &findings.first().unwrap().message;
+            assert!(message.ends_with(end), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_an_issuer_does_not_allow_fails() {
+        let dns = |base: &str| GeneralSubtree::DnsName(base.to_owned());
+        let many: Vec<String> = (0..501).map(|n| format!("n{n}.example.com")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let subject = GeneralSubtree::DirectoryName(rcgen::DistinguishedName::new());
+        // how many findings, or the end of the error
+        for (names, permitted, expected) in [
+            (&["shop.example.com"][..], vec![dns("example.com")], Ok(0)),
+            (
+                &["shop.example.net"],
+                vec![dns("example.com")],
+                Err("do not allow shop.example.net"),
+            ),
+            (
+                &many,
+                vec![dns("example.com"); 500],
+                Err("are too many to compare"),
+            ),
+            // the library refuses all below such a constraint
+            (&["shop.example.com"], vec![subject], Ok(1)),
+        ] {
+            let (pem, key) = constrained_chain(names, permitted);
+            match (rehearse(&pem, &key.serialize_pem(), true, NOW), expected) {
+                (Ok(findings), Ok(count)) => assert_eq!(findings.len(), count),
+                (Err(error), Err(end)) => {
+                    assert_eq!(error.reason, Reason::RehearsalFailed);
+                    let message = error.to_string();
+                    assert!(message.contains("the name constraints of "), "{message}");
+                    assert!(message.contains(&format!(" {end}; ")), "{message}");
+                }
+                (ended, expected) => panic!("{ended:?}, not {expected:?}"),
+            }
+        }
     }
 
     /// The verifier of the probe accepts any leaf, but not without its key.
