@@ -227,6 +227,8 @@ mod tests {
             text.replace('\n', "\r\n"),
             text.replace('\n', "\r"),
             text.replace('\n', "\t\n"),
+            text.replace('\n', " \n"),
+            text.replace('\n', "\u{1a}\n"),
             text.trim_end().to_owned(),
         ] {
             assert_eq!(read(&text), expected, "{text:?}");
@@ -287,6 +289,12 @@ mod tests {
                 assert!(!error.contains("BwcHBwcH"), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn the_end_of_another_block_is_no_end() {
+        let text = block("CERTIFICATE", &[7; 90]).replace("END CERTIFICATE", "END KEY");
+        assert_eq!(read(&text), [("CERTIFICATE".to_owned(), None)]);
     }
 
     #[test]

@@ -186,6 +186,7 @@ mod tests {
         for (weak, algorithm) in [
             (Some("MD5"), algorithm("1.2.840.113549.1.1.4", &[5, 0])),
             (Some("SHA-1"), algorithm("1.2.840.113549.1.1.5", &[5, 0])),
+            (Some("MD5"), algorithm("1.3.14.3.2.3", &[])),
             (Some("SHA-1"), algorithm("1.3.14.3.2.29", &[])),
             (Some("SHA-1"), algorithm("1.2.840.10045.4.1", &[])),
             (Some("SHA-1"), algorithm("1.2.840.10040.4.3", &[])),
@@ -196,6 +197,8 @@ mod tests {
             (Some("SHA-1"), pss("1.3.14.3.2.26")),
             (Some("MD5"), pss("1.2.840.113549.2.5")),
             (None, pss("2.16.840.1.101.3.4.2.1")),
+            // not a digest
+            (None, pss("1.2.840.113549.2.6")),
             (None, algorithm("1.2.840.113549.1.1.11", &[5, 0])),
             (None, algorithm("1.2.840.113549.1.1.14", &[5, 0])),
             (None, algorithm("1.2.840.10045.4.3.2", &[])),
@@ -208,8 +211,8 @@ mod tests {
     #[test]
     fn a_signature_fits_the_kind_and_size_of_its_key() {
         let number = |size: usize| der::unsigned(&vec![0x7f; size]).to_vec();
-        let ecdsa =
-            |size: usize| der::value(der::SEQUENCE, &[&number(size), &number(size)]).to_vec();
+        let pair = |r, s| der::value(der::SEQUENCE, &[&number(r), &number(s)]).to_vec();
+        let ecdsa = |size| pair(size, size);
         let fits = |oid: &str, signature: &[u8], kind: KeyKind| {
             let algorithm = algorithm(oid, &[]);
             let signed = Signed {
@@ -226,10 +229,14 @@ mod tests {
         assert!(!fits(rsa_sha1, &[1; 256], KeyKind::Rsa { bits: 4096 }));
         assert!(!fits(rsa_sha1, &[1; 256], KeyKind::Ed25519));
         assert!(fits(ecdsa_sha224, &ecdsa(32), KeyKind::Ecdsa(Curve::P256)));
-        assert!(!fits(ecdsa_sha224, &ecdsa(48), KeyKind::Ecdsa(Curve::P256)));
+        for too_large in [ecdsa(48), pair(32, 48), pair(48, 32)] {
+            assert!(!fits(ecdsa_sha224, &too_large, KeyKind::Ecdsa(Curve::P256)));
+        }
         assert!(!fits(ecdsa_sha224, &ecdsa(32), KeyKind::Rsa { bits: 2048 }));
         assert!(!fits(ecdsa_sha224, &ecdsa(32), KeyKind::Ed25519));
         assert!(!fits(ecdsa_sha224, &[], KeyKind::Ecdsa(Curve::P256)));
+        assert!(fits("1.3.101.112", &[1; 64], KeyKind::Ed25519));
+        assert!(!fits("1.3.101.112", &[1; 63], KeyKind::Ed25519));
         assert!(fits("1.3.101.113", &[1; 114], KeyKind::Ed448));
         assert!(fits("1.2.3.4", &[1], other));
         assert!(!fits("1.2.3.4", &[1], KeyKind::Ed25519));

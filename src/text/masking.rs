@@ -45,7 +45,8 @@ fn merged(mut found: Vec<Range<usize>>, text: &[char]) -> Vec<Range<usize>> {
         if let Some(last) = merged.last_mut() {
             let between = text.get(last.end..range.start).unwrap_or_default();
             let gap = |c: &char| c.is_whitespace() || matches!(c, '\\' | 'n' | 'r' | 't');
-            if range.start <= last.end || between.iter().all(gap) {
+            // nothing is between ranges that overlap
+            if between.iter().all(gap) {
                 last.end = last.end.max(range.end);
                 continue;
             }
@@ -346,14 +347,82 @@ mod tests {
             BASE64_STANDARD.encode(&der[5..60]),
             hex(&der),
             format!("{:?}", &der[..60]),
+            format!("{:?}", &der[..6]),
             BASE64_STANDARD.encode(&pem),
         ] {
-            let masked = sanitized(&format!("before {shown} after"));
-            assert!(masked.starts_with("before "), "{masked}");
-            assert!(masked.contains("[masked]"), "{shown}: {masked}");
-            let longest = masked.split("[masked]").map(str::len).max();
-            // what stays is the label of the PEM block, which is no secret
-            assert!(longest.unwrap() < 50, "{shown}: {masked}");
+            for (before, after) in [("before ", " after"), ("is: ", ""), ("(", ")"), ("", "")] {
+                let masked = sanitized(&format!("{before}{shown}{after}"));
+                assert!(masked.starts_with(before), "{masked}");
+                assert!(masked.contains("[masked]"), "{shown}: {masked}");
+                let longest = masked.split("[masked]").map(str::len).max();
+                // what stays is the label of the PEM block, which is no secret
+                assert!(longest.unwrap() < 50, "{shown}: {masked}");
+            }
+        }
+    }
+
+    /// In either alphabet of base64, and wherever a group of four characters begins.
+    #[test]
+    fn base64_is_read_in_both_alphabets_at_any_position() {
+        for token in ["ab>cd>ef>gh>ij>kl>", "mn?op?qr?st?uv?wx?"] {
+            let _token = Secret::from(token.to_owned());
+            let standard = BASE64_STANDARD.encode(token);
+            let url_safe = BASE64_URL_SAFE_NO_PAD.encode(token);
+            assert_ne!(standard, url_safe);
+            for base64 in [standard, url_safe] {
+                for before in ["", "a", "ab", "abc"] {
+                    for quote in ["", "(", "((", "((("] {
+                        let masked = sanitized(&format!("{quote}{before}{base64}"));
+                        assert_eq!(masked, format!("{quote}{before}[masked]"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_next_to_each_other_is_masked_once() {
+        let token = "k7Qubeef01Zt8Rb5Ym2-next-to";
+        let _token = Secret::from(token.to_owned());
+        for (text, shown) in [
+            (format!("{token} {token}"), "[masked]"),
+            (format!("{token}\\n\\t{token}"), "[masked]"),
+            (format!("{token}, {token}"), "[masked], [masked]"),
+        ] {
+            assert_eq!(sanitized(&text), shown);
+        }
+    }
+
+    /// What twelve characters stand for is masked, and nothing shorter.
+    #[test]
+    fn twelve_characters_are_too_many() {
+        let token = "s5W-twelve_8Hc2Xd7Kf4";
+        let _token = Secret::from(token.to_owned());
+        let base64 = |length: usize| BASE64_URL_SAFE_NO_PAD.encode(&token[..length]);
+        let hex = |length: usize| hex(&token.as_bytes()[..length]);
+        let decimals = |length: usize| format!("{:?}", &token.as_bytes()[..length]);
+        for (short, long, masked) in [
+            (token[..11].to_owned(), token[..12].to_owned(), "[masked]"),
+            // characters of the same kind before them make a run that is long enough to be read
+            (
+                format!("AAAA{}", base64(8)),
+                format!("AAAA{}", base64(9)),
+                "AAAA[masked]",
+            ),
+            (
+                format!("00{}", hex(5)),
+                format!("00{}", hex(6)),
+                "00[masked]",
+            ),
+            (decimals(5), decimals(6), "[[masked]]"),
+            (
+                "-----BEGIN".to_owned(),
+                "-----BEGIN ?".to_owned(),
+                "[masked]",
+            ),
+        ] {
+            assert_eq!(sanitized(&short), short);
+            assert_eq!(sanitized(&long), masked);
         }
     }
 

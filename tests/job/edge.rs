@@ -212,7 +212,7 @@ fn a_proxy_that_refuses_is_named_without_its_password() {
     let run = scene
         .start()
         .env("HTTPS_PROXY", &proxy.url)
-        .env("DEADLINE", "1")
+        .env("DEADLINE", "4")
         .run();
     let target = run.refused(4, "iam-unavailable");
     assert!(

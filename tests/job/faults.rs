@@ -61,7 +61,7 @@ fn a_service_that_is_down_is_a_failure_that_a_later_run_may_cure() {
     ] {
         let scene = Scene::new();
         let _down = scene.cloud.fault(Fault::on(route, FaultKind::Status(503)));
-        let run = scene.start().env("DEADLINE", "2").run();
+        let run = scene.start().env("DEADLINE", "4").run();
         run.refused(exit, reason);
         assert!(run.report.retryable, "{run:#?}");
     }
@@ -516,7 +516,7 @@ fn a_host_whose_name_is_unknown_is_named_and_tried_again() {
     let scene = Scene::new();
     // 63 characters is the longest label: no name server is asked
     let host = format!("https://{}.example", "x".repeat(64));
-    let start = scene.start().env("DEADLINE", "2");
+    let start = scene.start().env("DEADLINE", "4");
     let run = start.env("IAM_URL", &host).run();
     let target = run.refused(4, "iam-unavailable");
     let told = format!("the name of {host} cannot be resolved");

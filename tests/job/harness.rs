@@ -418,7 +418,8 @@ impl Scene {
                 ("TLS_SECRET_NAME", TLS_SECRET),
                 ("SECRET_ID", &self.secret),
                 ("LOG_LEVEL", "debug"),
-                ("DEADLINE", "50"),
+                // only for what never ends: a busy machine takes long
+                ("DEADLINE", "300"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );

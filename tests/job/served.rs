@@ -161,7 +161,7 @@ fn an_ingress_that_never_takes_it_is_a_finding_or_status_10() {
 fn time_that_runs_out_after_the_write_is_status_10() {
     let scene = scene(Serving::Never);
 
-    let run = probing(&scene).env("DEADLINE", "3").run();
+    let run = probing(&scene).env("DEADLINE", "6").run();
 
     run.refused(10, "effect-unknown");
     assert_eq!(run.target().action, "replaced");
@@ -450,7 +450,7 @@ fn many_domains_that_serve_something_else_are_counted() {
         scene.cloud.map_domain(project, &domain, TLS_SECRET);
         scene.cloud.set_serving(project, &domain, Serving::Never);
     }
-    let run = probing(&scene).env("DEADLINE", "3").run();
+    let run = probing(&scene).env("DEADLINE", "6").run();
     run.refused(10, "effect-unknown");
     let told = "waiting for 13 domains to serve the new certificate";
     assert!(run.log.contains(told), "{}", run.log);

@@ -236,7 +236,7 @@ fn a_previous_version_that_cannot_be_read_changes_nothing() {
             .cloud
             .fault(Fault::on(route::READ_VERSION, FaultKind::Status(status)));
         let start = scene.start().env("SECRET_VERSION", "previous");
-        let run = start.env("DEADLINE", "2").run();
+        let run = start.env("DEADLINE", "4").run();
         let target = run.refused(5, reason);
         assert!(target.message.contains(&scene.secret), "{run:#?}");
         assert_eq!(run.report.retryable, status == 503);

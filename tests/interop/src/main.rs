@@ -234,7 +234,7 @@ fn synchronize(
     action: &str,
 ) -> anyhow::Result<serde_json::Value> {
     environment.insert("TLS_SECRET_NAME".into(), TLS_SECRET.into());
-    environment.insert("DEADLINE".into(), "30".into());
+    environment.insert("DEADLINE".into(), "300".into());
     let output = bounded(job)
         .env_clear()
         .envs(&environment)
