@@ -1,0 +1,297 @@
+//! What a rehearsal finds, as tables.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
+    GeneralSubtree, IsCa, Issuer, KeyPair, NameConstraints, SanType,
+};
+
+use super::*;
+
+const NOW: UnixTime = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_790_812_800));
+
+fn leaf(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).unwrap()
+}
+
+fn ca() -> CertificateParams {
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca
+}
+
+/// A leaf and its issuer as PEM, and the leaf's key. `signer`: the issuer as the leaf names it.
+fn issued(leaf: &CertificateParams, ca: &CertificateParams, signer: Signer) -> (String, KeyPair) {
+    let ca_key = KeyPair::generate().unwrap();
+    let issuer = ca.self_signed(&ca_key).unwrap().pem();
+    let (named, signing_key) = match signer {
+        Signer::Itself => (ca.clone(), ca_key),
+        Signer::OtherSpelling(name) => {
+            let mut named = ca.clone();
+            named.distinguished_name = name;
+            (named, ca_key)
+        }
+        Signer::OtherKey => (ca.clone(), KeyPair::generate().unwrap()),
+    };
+    let key = KeyPair::generate().unwrap();
+    let leaf = leaf
+        .signed_by(&key, &Issuer::new(named, signing_key))
+        .unwrap();
+    (leaf.pem() + &issuer, key)
+}
+
+enum Signer {
+    Itself,
+    OtherSpelling(DistinguishedName),
+    OtherKey,
+}
+
+/// A sound chain for these names.
+fn chain(names: &[&str]) -> (String, KeyPair) {
+    issued(&leaf(names), &ca(), Signer::Itself)
+}
+
+/// The same below an issuer that permits these subtrees only.
+fn constrained_chain(names: &[&str], permitted: Vec<GeneralSubtree>) -> (String, KeyPair) {
+    let mut ca = ca();
+    ca.name_constraints = Some(NameConstraints {
+        permitted_subtrees: permitted,
+        excluded_subtrees: Vec::new(),
+    });
+    issued(&leaf(names), &ca, Signer::Itself)
+}
+
+fn codes((pem, key): &(String, KeyPair), verified: bool) -> Result<Vec<Reason>, Reason> {
+    let ended = rehearse(pem, &key.serialize_pem(), verified, NOW);
+    ended
+        .map(|findings| findings.iter().map(|f| f.code).collect())
+        .map_err(|error| error.reason)
+}
+
+#[test]
+fn a_sound_chain_passes_and_names_its_unusable_names() {
+    let (pem, key) = chain(&["shop.example.com", "*.example.com", "shop.example.com:443"]);
+    let findings = rehearse(&pem, &key.serialize_pem(), true, NOW).unwrap();
+    let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
+    assert_eq!(messages, ["no TLS client can ask for shop.example.com:443"]);
+}
+
+/// The library is asked for a hundred names.
+#[test]
+fn a_name_that_the_library_does_not_find_is_unusable_among_the_first_hundred() {
+    for (before, unusable) in [(98, true), (99, true), (100, false), (101, false)] {
+        let mut names: Vec<String> = (0..before).map(|n| format!("n{n}.example.com")).collect();
+        names.push("*.com".to_owned());
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = codes(&chain(&names), true).unwrap();
+        assert_eq!(
+            found == [Reason::NameUnusable],
+            unusable,
+            "{before}: {found:?}"
+        );
+    }
+}
+
+/// Clients that are given an address look for an `iPAddress`.
+#[test]
+fn an_address_as_dns_name_is_unusable() {
+    let address = "192.0.2.7";
+    let mut params = leaf(&[address]);
+    params
+        .subject_alt_names
+        .push(SanType::DnsName(address.try_into().unwrap()));
+    let found = codes(&issued(&params, &ca(), Signer::Itself), true);
+    assert_eq!(found, Ok(vec![Reason::NameUnusable]));
+}
+
+/// What was verified before is verified again by the library, and nothing else is.
+#[test]
+fn the_path_is_verified_where_there_is_one() {
+    let names = &["shop.example.com"];
+    let sound = chain(names);
+    let foreign = issued(&leaf(names), &ca(), Signer::OtherKey);
+    let alone = |(pem, key): &(String, KeyPair)| {
+        let end = pem.find("-----END").unwrap();
+        let leaf = &pem[..end + "-----END CERTIFICATE-----\n".len()];
+        let key = KeyPair::from_pem(&key.serialize_pem()).unwrap();
+        (leaf.to_owned(), key)
+    };
+    for (chain, verified, expected) in [
+        (&sound, true, Ok(vec![])),
+        (&sound, false, Ok(vec![])),
+        (&foreign, true, Err(Reason::RehearsalFailed)),
+        // a signature that this program cannot verify: clients may
+        (&foreign, false, Ok(vec![])),
+        (&alone(&sound), true, Ok(vec![])),
+    ] {
+        assert_eq!(codes(chain, verified), expected);
+    }
+}
+
+#[test]
+fn what_the_library_cannot_check_is_a_finding() {
+    let names = &["shop.example.com"];
+    let critical = |oid: &[u64]| {
+        // certificate policies: one, 1.2.3
+        let mut extension =
+            CustomExtension::from_oid_content(oid, vec![0x30, 6, 0x30, 4, 6, 2, 0x2a, 3]);
+        extension.set_criticality(true);
+        extension
+    };
+    let policies = critical(&[2, 5, 29, 32]);
+    let unknown = critical(&[1, 2, 3, 4]);
+    for (extensions, expected) in [
+        (vec![], Ok(vec![])),
+        (
+            vec![policies.clone()],
+            Ok(vec![Reason::RehearsalIncomplete]),
+        ),
+        // no client takes it
+        (vec![unknown.clone()], Err(Reason::RehearsalFailed)),
+        (vec![policies, unknown], Err(Reason::RehearsalFailed)),
+    ] {
+        let mut params = leaf(names);
+        params.custom_extensions = extensions;
+        assert_eq!(
+            codes(&issued(&params, &ca(), Signer::Itself), true),
+            expected
+        );
+    }
+
+    let spelled = |value: DnValue| {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CommonName, value);
+        name
+    };
+    let mut ca = ca();
+    ca.distinguished_name = spelled(DnValue::Utf8String("Issuer".to_owned()));
+    let other = spelled(DnValue::PrintableString("Issuer".try_into().unwrap()));
+    let chain = issued(&leaf(names), &ca, Signer::OtherSpelling(other));
+    assert_eq!(codes(&chain, true), Ok(vec![Reason::RehearsalIncomplete]));
+}
+
+#[test]
+fn of_many_unusable_names_twenty_are_shown() {
+    for (count, end) in [(20, ":20"), (21, ":20, 1 more"), (25, ":20, 5 more")] {
+        let mut names = vec!["shop.example.com".to_owned()];
+        names.extend((1..=count).map(|n| format!("shop.example.com:{n}")));
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (pem, key) = chain(&names);
+        let findings = rehearse(&pem, &key.serialize_pem(), true, NOW).unwrap();
+        let message = &findings.first().unwrap().message;
+        assert!(message.ends_with(end), "{message}");
+    }
+}
+
+#[test]
+fn what_an_issuer_does_not_allow_fails() {
+    let dns = |base: &str| GeneralSubtree::DnsName(base.to_owned());
+    let many: Vec<String> = (0..501).map(|n| format!("n{n}.example.com")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let subject = GeneralSubtree::DirectoryName(DistinguishedName::new());
+    // how many findings, or the end of the error
+    for (names, permitted, expected) in [
+        (&["shop.example.com"][..], vec![dns("example.com")], Ok(0)),
+        (
+            &["shop.example.net"],
+            vec![dns("example.com")],
+            Err("do not allow shop.example.net"),
+        ),
+        (
+            &many,
+            vec![dns("example.com"); 500],
+            Err("are too many to compare"),
+        ),
+        // the library refuses all below such a constraint
+        (&["shop.example.com"], vec![subject], Ok(1)),
+    ] {
+        let (pem, key) = constrained_chain(names, permitted);
+        match (rehearse(&pem, &key.serialize_pem(), true, NOW), expected) {
+            (Ok(findings), Ok(count)) => assert_eq!(findings.len(), count),
+            (Err(error), Err(end)) => {
+                assert_eq!(error.reason, Reason::RehearsalFailed);
+                let message = error.to_string();
+                assert!(message.contains("the name constraints of "), "{message}");
+                assert!(message.contains(&format!(" {end}; ")), "{message}");
+            }
+            (ended, expected) => panic!("{ended:?}, not {expected:?}"),
+        }
+    }
+}
+
+/// The verifier of the probe accepts any leaf, but not without its key.
+#[test]
+fn another_key_fails() {
+    let (pem, _) = chain(&["shop.example.com"]);
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    let error = rehearse(&pem, &other, true, NOW).unwrap_err();
+    assert_eq!(error.reason, Reason::RehearsalFailed);
+    assert!(error.to_string().contains("BadSignature"), "{error}");
+
+    let leaf = certificates::from_pem(&pem).remove(0).unwrap();
+    for pinned in [None, Some(leaf.der.clone())] {
+        let verifier = Possession::of(pinned);
+        let accepted = verifier.verify_server_cert(
+            &leaf.der,
+            &[],
+            &ServerName::try_from("shop.example.com").unwrap(),
+            &[],
+            NOW,
+        );
+        assert!(accepted.is_ok());
+    }
+    let (another, _) = chain(&["shop.example.com"]);
+    let another = certificates::from_pem(&another).remove(0).unwrap();
+    let refused = Possession::of(Some(another.der)).verify_server_cert(
+        &leaf.der,
+        &[],
+        &ServerName::try_from("shop.example.com").unwrap(),
+        &[],
+        NOW,
+    );
+    assert!(refused.is_err());
+}
+
+#[test]
+fn in_each_version_of_tls_the_server_must_have_the_key() {
+    let (pem, key) = chain(&["shop.example.com"]);
+    let other = KeyPair::generate().unwrap();
+    let leaf = certificates::from_pem(&pem).remove(0).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (key, is_its_own) in [(&key, true), (&other, false)] {
+            let provider = Arc::new(default_provider());
+            let key = PrivateKey::from_pem(&key.serialize_pem()).unwrap();
+            let key = provider
+                .key_provider
+                .load_private_key(key.der().clone_key())
+                .unwrap();
+            let certified = CertifiedKey::new(vec![leaf.der.clone()], key);
+            let server = ServerConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+            let client = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
+                .with_no_client_auth();
+            let name = ServerName::try_from("shop.example.com").unwrap();
+            let ended = shake_hands(
+                ServerConnection::new(Arc::new(server)).unwrap(),
+                ClientConnection::new(Arc::new(client), name).unwrap(),
+            );
+            assert_eq!(ended.is_ok(), is_its_own, "{version:?}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn no_usable_name_and_no_certificate_fail() {
+    for pem in [chain(&["*"]).0, "nothing".to_owned()] {
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        let error = rehearse(&pem, &key, true, NOW).unwrap_err();
+        assert_eq!(error.reason, Reason::RehearsalFailed);
+    }
+}
