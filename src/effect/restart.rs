@@ -196,8 +196,9 @@ impl Restarter<'_> {
             };
             let wait = match failure.fate() {
                 Fate::Conflict => Duration::ZERO,
-                Fate::Unknown(_) if !matches!(failure, ApiError::Stopped { .. }) => AFTER_DOUBT,
-                Fate::Unknown(_) | Fate::Rejected => {
+                // if the run was stopped, this wait ends it
+                Fate::Unknown(_) => AFTER_DOUBT,
+                Fate::Rejected => {
                     return Err(self.explain(&format!("cannot restart app {name}"), failure));
                 }
             };

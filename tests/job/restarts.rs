@@ -269,9 +269,12 @@ fn two_runs_at_once_restart_an_app_once() {
                 .collect();
             guard.wait_parked(2, PATIENCE).unwrap();
             guard.release();
-            for run in runs {
-                assert_eq!(run.join().unwrap().status, 0);
-            }
+            let runs: Vec<Run> = runs.into_iter().map(|run| run.join().unwrap()).collect();
+            assert!(runs.iter().all(|run| run.status == 0), "{runs:#?}");
+            // the one that restarted an app says so, and no other
+            let mut apps: Vec<&String> = runs.iter().flat_map(restarted).collect();
+            apps.sort_unstable();
+            assert_eq!(apps, ["blog", "shop"], "{fate:?}");
         });
         for app in ["shop", "blog"] {
             assert_eq!(revisions(&scene, app), 2, "{app}, {fate:?}");
