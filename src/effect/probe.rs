@@ -19,7 +19,7 @@ use crate::cert::handshake::Possession;
 use crate::error::Error;
 use crate::net::Network;
 use crate::report::State;
-use crate::stop::Stop;
+use crate::stop::{Stop, longer};
 use crate::sync::replace::Synced;
 use crate::text::sanitized;
 use crate::workers;
@@ -28,10 +28,8 @@ use crate::workers;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// After a write: how long to wait for the new certificate.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The first wait between two rounds; it doubles.
+/// The first wait between two rounds; it grows.
 const SHORTEST_WAIT: Duration = Duration::from_millis(500);
-/// The longest wait between two rounds.
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// Handshakes without success before a domain counts as unreachable.
 const MOST_FAILURES: u32 = 2;
 /// Handshakes at a time: they wait more than they work, and must not queue behind a dead host.
@@ -101,7 +99,7 @@ pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Erro
         if let Err(error) = stop.wait(wait) {
             return Some(error);
         }
-        wait = (wait * 2).min(LONGEST_WAIT);
+        wait = longer(wait);
     }
 }
 

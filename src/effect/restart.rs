@@ -15,6 +15,7 @@ use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::{App, Project};
 use crate::ibm::ids::AppName;
 use crate::ibm::secrets_manager::Version;
+use crate::stop::longer;
 use crate::sync::replace::Target;
 use crate::sync::{Policy, Services, refusals};
 use crate::text::sanitized;
@@ -23,10 +24,8 @@ use crate::text::sanitized;
 const MOST_ATTEMPTS: u32 = 5;
 /// The wait after a change of unknown fate.
 const AFTER_DOUBT: Duration = Duration::from_secs(1);
-/// The first wait before a deploying revision is read again; it doubles.
+/// The first wait before a deploying revision is read again; it grows.
 const SHORTEST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait before it is read again.
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// How often a revision that failed is followed by another one for the same certificate: a project
 /// keeps 120 revisions (Code Engine limits).
 const MOST_REVISIONS: u32 = 9;
@@ -244,7 +243,7 @@ impl Restarter<'_> {
                 .stop
                 .wait(wait)
                 .map_err(|error| unfinished(name, &error))?;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            wait = longer(wait);
             app = self.read(name)?;
         }
     }

@@ -361,6 +361,8 @@ fn an_app_that_cannot_be_had_is_status_10() {
     let target = run.refused(10, "app-not-restarted");
     assert_eq!(target.action, "replaced");
     assert!(target.message.contains("no-such-app"), "{run:#?}");
+    let hint = "check the names in RESTART_APPS or restart_apps";
+    assert!(target.message.contains(hint), "{run:#?}");
     assert!(
         target.message.contains("not restarted either: shop"),
         "{run:#?}"
@@ -369,7 +371,9 @@ fn an_app_that_cannot_be_had_is_status_10() {
         let scene = with_apps(&["shop"]);
         let _guard = scene.cloud.fault(Fault::on(fault, FaultKind::Status(403)));
         let run = restarting(&scene, "auto").run();
-        assert_eq!(run.refused(10, "app-not-restarted").action, "replaced");
+        let target = run.refused(10, "app-not-restarted");
+        assert_eq!(target.action, "replaced");
+        assert!(!target.message.contains(hint), "{run:#?}");
         let command = run.target().command.as_deref().unwrap_or_default();
         assert!(command.starts_with("ibmcloud iam"), "{run:#?}");
     }
