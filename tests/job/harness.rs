@@ -419,7 +419,7 @@ impl Scene {
                 ("SECRET_ID", &self.secret),
                 ("LOG_LEVEL", "debug"),
                 // only for what never ends: a busy machine takes long
-                ("DEADLINE", "300"),
+                ("DEADLINE", "100"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );

@@ -296,6 +296,7 @@ fn more_targets_than_a_variable_can_hold_come_from_a_file() {
         .start()
         .bare()
         .env("TARGETS_FILE", file.to_str().unwrap())
+        .env("DEADLINE", "600")
         .run_beside_others();
     assert_eq!(
         (run.status, run.report.message.as_str()),
