@@ -86,7 +86,7 @@ pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Erro
             .flatten()
             .filter(|domain| domain.goes_on())
             .collect();
-        if open.is_empty() || begin.elapsed() + wait > PATIENCE {
+        if open.is_empty() || is_too_long(begin.elapsed(), wait) {
             return None;
         }
         log::info!(
@@ -101,6 +101,11 @@ pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Erro
         }
         wait = longer(wait);
     }
+}
+
+/// Whether one more wait, so long after the first round, is longer than anybody waits.
+fn is_too_long(elapsed: Duration, wait: Duration) -> bool {
+    elapsed + wait > PATIENCE
 }
 
 impl Domain {
@@ -260,6 +265,18 @@ mod tests {
             let observed = domain.judge(damaged.clone());
             let observed = (observed.state, observed.text.as_str());
             assert_eq!(observed, (State::Other, "an unreadable certificate"));
+        }
+    }
+    #[test]
+    fn a_minute_is_waited_and_no_longer() {
+        for (elapsed, wait, too_long) in [
+            (0, 500, false),
+            (56_000, 4_000, false),
+            (56_001, 4_000, true),
+            (59_999, 4_000, true),
+        ] {
+            let (elapsed, wait) = (Duration::from_millis(elapsed), Duration::from_millis(wait));
+            assert_eq!(is_too_long(elapsed, wait), too_long, "{elapsed:?} {wait:?}");
         }
     }
 }
