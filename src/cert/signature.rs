@@ -168,6 +168,8 @@ fn weak_digest_of_pss(mut identifier: Reader<'_>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use rustls::crypto::aws_lc_rs::default_provider;
+
     use super::*;
 
     fn algorithm(oid: &str, parameters: &[u8]) -> Vec<u8> {
@@ -240,5 +242,27 @@ mod tests {
         assert!(fits("1.3.101.113", &[1; 114], KeyKind::Ed448));
         assert!(fits("1.2.3.4", &[1], other));
         assert!(!fits("1.2.3.4", &[1], KeyKind::Ed25519));
+    }
+    /// Of a size that is not verified here nothing is known; of any other a wrong signature is foreign.
+    #[test]
+    fn a_wrong_signature_is_foreign_where_the_size_of_the_key_is_supported() {
+        let sha256_with_rsa = algorithm("1.2.840.113549.1.1.11", &[5, 0]);
+        let rsa = algorithm("1.2.840.113549.1.1.1", &[5, 0]);
+        let algorithms = default_provider().signature_verification_algorithms;
+        for (bits, expected) in [
+            (1024, Signature::Unverifiable),
+            (2040, Signature::Unverifiable),
+            (2048, Signature::Foreign),
+            (8192, Signature::Foreign),
+            (8200, Signature::Unverifiable),
+        ] {
+            let signed = Signed {
+                message: &[],
+                algorithm: &sha256_with_rsa,
+                signature: &vec![1; bits / 8],
+            };
+            let found = signed.by(&KeyKind::Rsa { bits }, &rsa, &[], algorithms);
+            assert_eq!(found, expected, "{bits}");
+        }
     }
 }
