@@ -361,9 +361,9 @@ mod tests {
         }
     }
 
-    /// In either alphabet of base64, and wherever a group of four characters begins.
+    /// In either alphabet of base64, and wherever a group of characters begins.
     #[test]
-    fn base64_is_read_in_both_alphabets_at_any_position() {
+    fn base64_and_hexadecimal_are_read_at_any_position() {
         for token in ["ab>cd>ef>gh>ij>kl>", "mn?op?qr?st?uv?wx?"] {
             let _token = Secret::from(token.to_owned());
             let standard = BASE64_STANDARD.encode(token);
@@ -375,6 +375,12 @@ mod tests {
                         let masked = sanitized(&format!("{quote}{before}{base64}"));
                         assert_eq!(masked, format!("{quote}{before}[masked]"));
                     }
+                }
+            }
+            for before in ["", "0"] {
+                for quote in ["", "(", "(("] {
+                    let masked = sanitized(&format!("{quote}{before}{}", hex(token.as_bytes())));
+                    assert_eq!(masked, format!("{quote}{before}[masked]"));
                 }
             }
         }
