@@ -213,7 +213,7 @@ fn list(names: &[&Name]) -> String {
 
 fn shake_hands(mut server: ServerConnection, mut client: ClientConnection) -> anyhow::Result<()> {
     for _ in 0..MOST_FLIGHTS {
-        // the client verifies, and is the last to be content in TLS 1.2
+        // the client is the one that verifies; in TLS 1.2 it also finishes last
         if !client.is_handshaking() {
             return Ok(());
         }
