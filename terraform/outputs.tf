@@ -22,6 +22,6 @@ output "run_commands" {
   description = "Commands that start the job: `check` tests every permission separately, `dry_run` shows what a run would do, `run` reconciles all targets."
   value = {
     for kind, flags in { check = "--env CHECK=true ", dry_run = "--env DRY_RUN=true ", run = "" } :
-    kind => "ibmcloud target -r ${data.ibm_code_engine_project.job.region} && ibmcloud ce project select --id ${local.job_project_id} && ibmcloud ce jobrun submit --job ${var.name} ${flags}--wait"
+    kind => "ibmcloud target -r ${data.ibm_code_engine_project.job.region} && ibmcloud ce project select --id ${local.job_project_id} && ibmcloud ce jobrun submit --job ${var.name} ${flags}--env OUTPUT=text --wait"
   }
 }

@@ -209,7 +209,7 @@ variable "alert_emails" {
 }
 
 variable "cloud_logs_crn" {
-  description = "CRN of the IBM Cloud Logs instance that gets the job's logs. The module defines three alerts there: no successful reconcile for 36 hours, a failed run, a certificate near its end. If null: no alerts of this kind."
+  description = "CRN of the IBM Cloud Logs instance that gets the job's logs. The module defines four alerts there: no successful reconcile for 36 hours, a failed run, a certificate near its end, a certificate replaced. If null: no alerts of this kind."
   type        = string
   default     = null
 

@@ -5,8 +5,8 @@ terraform {
   required_providers {
     ibm = {
       source = "IBM-Cloud/ibm"
-      # 1.88.0 is the first with run_compute_resource_token_enabled: without it the job has no token
-      version = ">= 1.88.0, < 3.0.0"
+      # store_notifications of the timer is required from 2.3.0 on, and unknown before
+      version = ">= 2.3.0, < 3.0.0"
       # A provider works in one region. Event Notifications may be in another one than the job.
       configuration_aliases = [ibm.event_notifications]
     }

@@ -2,7 +2,9 @@
 knows, required ones that are missing, references to what is not there, and what nothing uses.
 """
 
-from hcl2.rules import containers, for_expressions, functions, literal_rules
+import re
+
+from hcl2.rules import containers, expressions, for_expressions, functions, literal_rules, strings
 
 from hcl import META_ARGUMENTS, Folder, chain, word
 
@@ -21,25 +23,36 @@ def resource(block, schema):
     known = schema[block.kind].get(block.labels[0])
     if known is None:
         return [f"{address}: no such {block.kind}"]
-    return fields(address, block, known, META_ARGUMENTS, {"lifecycle"})
+    given = block.arguments.keys() | {b.labels[0] if b.kind == "dynamic" else b.kind for b in block.blocks}
+    return [
+        *fields(address, block, known["schema"], META_ARGUMENTS, {"lifecycle"}),
+        *(f"{address}: {' and '.join(group)} exclude each other" for group in known.get("conflicts", [])
+          if group[0] in given and given & set(group[1:])),
+        *(f"{address}: one of {', '.join(group)}" for group in known.get("exactly_one", []) if len(given & set(group)) != 1),
+        *(f"{address}: at least one of {', '.join(group)}" for group in known.get("at_least_one", []) if not given & set(group)),
+    ]
 
 
 def fields(address, block, known, more_arguments=frozenset(), more_blocks=frozenset()):
     """Arguments and blocks of a block against its schema."""
     found = []
     inner = [b for b in block.blocks if b.kind not in more_blocks]
-    dynamic = {b.labels[0] for b in inner if b.kind == "dynamic"}
     names = [b.labels[0] if b.kind == "dynamic" else b.kind for b in inner]
-    for name in block.arguments.keys() - more_arguments:
-        if not isinstance(known.get(name), str) or known[name].startswith("computed"):
+    for name, value in block.arguments.items():
+        if name in more_arguments:
+            continue
+        if not isinstance(known.get(name), str) or known[name].startswith("C "):
             found.append(f"{address}: no argument {name}")
+        elif (allowed := re.search(r" in=(\S+)", known[name])) and (plain := literal(value)):
+            if plain not in allowed[1].split(","):
+                found.append(f"{address}: {name} is not one of {allowed[1]}")
     for name in set(names):
         if not isinstance(known.get(name), list):
             found.append(f"{address}: no block {name}")
-        elif "once" in known[name][0] and (names.count(name) > 1 or name in dynamic):
+        elif "max=1 " in known[name][0] and names.count(name) > 1:
             found.append(f"{address}: block {name} more than once")
     for name, kind in known.items():
-        is_required = (kind if isinstance(kind, str) else kind[0]).startswith("required")
+        is_required = (kind if isinstance(kind, str) else kind[0]).startswith("R ")
         if is_required and name not in block.arguments and name not in names:
             found.append(f"{address}: {name} is missing")
     for one, name in zip(inner, names, strict=True):
@@ -47,6 +60,14 @@ def fields(address, block, known, more_arguments=frozenset(), more_blocks=frozen
             for content in one.within("content") if one.kind == "dynamic" else [one]:
                 found += fields(f"{address}.{name}", content, known[name][1])
     return found
+
+
+def literal(node):
+    """The text of a plain string; None for any other expression."""
+    node = node.expression if isinstance(node, expressions.ExprTermRule) else node
+    if isinstance(node, strings.StringRule) and not any(isinstance(p.content, strings.InterpolationRule) for p in node.string_parts):
+        return word(node)
+    return None
 
 
 def module(name, block, folder):
@@ -95,7 +116,7 @@ def resolves(path, folder, schema):
     if ".".join(address) not in (folder.data if kinds == "data" else folder.resources):
         return False
     attribute = path[len(address) : len(address) + 1]
-    return not attribute or attribute[0] in schema[kinds].get(address[-2], {})
+    return not attribute or attribute[0] in schema[kinds].get(address[-2], {"schema": ()})["schema"]
 
 
 def of_block(block, bound):

@@ -9,7 +9,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MODULE = ROOT / "terraform"
 EXAMPLES = sorted(path for path in (MODULE / "examples").iterdir())
-SCHEMA = json.loads((HERE / "schema.json").read_text())
+# provider version -> its schema; a version lists what differs from the one before
+FACTS = json.loads((HERE / "schema.json").read_text())
+SCHEMA, SCHEMAS = {"resource": FACTS["other"], "data": {}}, {}
+for version, changes in FACTS["versions"].items():
+    SCHEMA = SCHEMAS[version] = {kind: {**known, **changes[kind]} for kind, known in SCHEMA.items()}
 
 ACCOUNT = "a/4a1f7c0de2b84935a6c07d51b9e83f24"
 SECRETS_MANAGER = "7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31"

@@ -87,7 +87,7 @@ class Instance(dict):
 
     def __missing__(self, name):
         kind = self.schema[name]
-        return Unset(f"{self.address}.{name}") if "computed" in kind else None
+        return Unset(f"{self.address}.{name}") if kind[:2] in ("C ", "OC") else None
 
 
 class Plan:
@@ -143,7 +143,7 @@ class Plan:
         """A resource or data source: one instance, or a list (count) or a dictionary (for_each) of them."""
         if address not in self.cache:
             block = (self.folder.data if address.startswith("data.") else self.folder.resources)[address]
-            schema = self.schema[block.kind][block.labels[0]]
+            schema = self.schema[block.kind][block.labels[0]]["schema"]
 
             def instance(scope, suffix=""):
                 values = {**self.body(block, scope), **self.known.get(address, {})}
@@ -279,12 +279,12 @@ class Plan:
     def _FunctionCallRule(self, node, scope):
         name = word(node.identifiers[0])
         nodes = node.arguments.arguments if node.arguments else []
-        if name == "can":
+        if name in ("can", "try"):
             try:
-                self.value(nodes[0], scope)
-                return True
-            except (ValueError, TypeError):
-                return False
+                value = self.value(nodes[0], scope)
+                return True if name == "can" else value
+            except (KeyError, ValueError, TypeError):
+                return False if name == "can" else self.value(nodes[1], scope)
         return FUNCTIONS[name](*(self.value(argument, scope) for argument in nodes))
 
 
@@ -357,9 +357,11 @@ FUNCTIONS = {
     "concat": lambda *lists: [value for values in lists for value in values],
     "contains": lambda values, value: value in values,
     "distinct": lambda values: [v for n, v in enumerate(values) if v not in values[:n]],
+    "file": lambda path: pathlib.Path(path).read_text(),
     "flatten": lambda lists: [value for values in lists for value in values],
     "floor": lambda number: int(number // 1),
     "join": lambda separator, values: separator.join(map(text, values)),
+    "jsondecode": json.loads,
     "jsonencode": lambda value: json.dumps(value, sort_keys=True, separators=(",", ":"), default=text),
     "keys": sorted,
     "length": len,
@@ -368,6 +370,7 @@ FUNCTIONS = {
     "one": one,
     "parseint": int,
     "regex": match,
+    "replace": lambda value, old, new: value.replace(old, new),
     "setintersection": lambda a, b: sorted(set(a) & set(b)),
     "setsubtract": lambda a, b: sorted(set(a) - set(b)),
     "sha256": lambda value: hashlib.sha256(value.encode()).hexdigest(),

@@ -18,20 +18,24 @@ def blocks(value):
 class Alerts(unittest.TestCase):
     maxDiff = None
 
-    def test_definitions(self):
+    def test_every_file_is_a_definition(self):
         for daily_run, trigger in (("timer", "wake-up"), ("cli", "cron")):
             made = plan(name="other-job", cloud_logs_crn=CLOUD_LOGS_CRN, daily_run=daily_run).everything()
-            for file in ("no-good-run", "run-failed", "expires-soon"):
-                with self.subTest(daily_run=daily_run, file=file):
-                    wanted = json.loads((ALERTS / f"{file}.json").read_text())
-                    wanted = blocks(as_loaded(wanted, "other-job", trigger))
-                    found = made[f"ibm_logs_alert_definition.{file.replace('-', '_')}[0]"]
-                    (webhook,) = found["notification_group"][0]["webhooks"]
-                    number = webhook["integration"][0].pop("integration_id")
+            definitions = {a: one for a, one in made.items() if a.startswith("ibm_logs_alert_definition")}
+            files = sorted(file for file in ALERTS.glob("*.json") if file.name != "email-rules.json")
+            self.assertEqual(len(definitions), len(files))
+            for file in files:
+                with self.subTest(daily_run=daily_run, file=file.name):
+                    found = definitions[f'ibm_logs_alert_definition.alerts["{file.stem}"]']
+                    text = file.read_text().replace('\\"sm-tls-sync\\"', '\\"other-job\\"').replace('\\"cron\\"', f'\\"{trigger}\\"')
+                    wanted = json.loads(text)
+                    wanted["name"] = wanted["name"].replace("sm-tls-sync", "other-job")
+                    (webhook,) = found.pop("notification_group")[0]["webhooks"]
+                    number = webhook.pop("integration")[0]["integration_id"]
                     self.assertEqual(repr(number), "<ibm_logs_outgoing_webhook.alerts[0].external_id>")
-                    self.assertEqual({key: value for key, value in found.items() if key in wanted}, wanted)
-                    self.assertEqual(found.keys() - wanted.keys(), {"instance_id", "region"})
-                    self.assertEqual(found["instance_id"], CLOUD_LOGS)
+                    self.assertEqual(webhook, wanted["incidents_settings"])
+                    self.assertEqual((found.pop("instance_id"), found.pop("region")), (CLOUD_LOGS, "eu-de"))
+                    self.assertEqual(dict(found), blocks(wanted))
 
     def test_the_way_to_event_notifications(self):
         made = plan(cloud_logs_crn=CLOUD_LOGS_CRN, existing_authorizations=["code-engine"]).everything()
@@ -49,16 +53,6 @@ class Alerts(unittest.TestCase):
         self.assertEqual(mails(both), ["sm-tls-sync-alerts", "sm-tls-sync-log-alerts"])
         self.assertEqual(mails({"alert_emails": ["ops@example.com"]}), ["sm-tls-sync-alerts"])
         self.assertEqual(mails({"cloud_logs_crn": CLOUD_LOGS_CRN}), [])
-
-
-def as_loaded(definition, name, trigger):
-    """What scripts/alerts/logs makes of a file, with the word for the trigger."""
-    kind = "logs_threshold" if "logs_threshold" in definition else "logs_immediate"
-    filter = definition[kind]["logs_filter"]["simple_filter"]
-    filter["lucene_query"] = filter["lucene_query"].replace("sm-tls-sync", name).replace('"cron"', f'"{trigger}"')
-    definition["name"] = definition["name"].replace("sm-tls-sync", name)
-    webhook = {"integration": {}, **definition["incidents_settings"]}
-    return {**definition, "notification_group": {"group_by_keys": [], "webhooks": [webhook]}}
 
 
 def mails(inputs):

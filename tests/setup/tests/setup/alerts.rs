@@ -96,14 +96,14 @@ esac
         .env("JOB", "shop")
         .arg(root().join("scripts/alerts/logs"));
     let done = site.run(command, "").expect(0);
-    assert_eq!(done.steps("done").len(), 3, "{}", done.stdout);
+    assert_eq!(done.steps("done").len(), 4, "{}", done.stdout);
     assert_eq!(done.steps("already there").len(), 1, "{}", done.stdout);
     let loaded = std::fs::read_to_string(site.home.path().join("loaded")).unwrap();
     let loaded: Vec<Value> = loaded
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(loaded.len(), 2);
+    assert_eq!(loaded.len(), 3);
     for definition in loaded {
         let name = definition["name"].as_str().unwrap();
         assert!(name.starts_with("shop: "), "{name}");
