@@ -43,8 +43,8 @@ const UNREAD: [Reason; 6] = [
     Reason::SecretForbidden,
     Reason::SecretsManagerRefused,
     Reason::SecretsManagerUnavailable,
-    Reason::Terminated,
-    Reason::DeadlineReached,
+    Reason::Interrupted,
+    Reason::Interrupted,
 ];
 
 /// Tests every permission.
@@ -54,11 +54,6 @@ pub(crate) fn check(services: &Services<'_>, config: &Config, now: UnixTime) -> 
     let have_token = checks.iter().all(|check| check.state != CheckState::Red);
     let (lines, bundles) = secrets(services, &targets, have_token, now);
     checks.extend(lines);
-    checks.push(match &config.unreadable_secret {
-        Some(id) if have_token => unreadable_secret(services, id),
-        Some(id) => Check::not_tested("foreign-secret", id, NO_TOKEN),
-        None => Check::not_tested("foreign-secret", "", "CHECK_FOREIGN_SECRET_ID is not set"),
-    });
     let lines = workers::each(targets.clone(), |target| {
         let bundle = target.secret.as_ref().and_then(|id| bundles.get(id));
         Ok(if have_token {
@@ -168,30 +163,6 @@ fn secrets<'a>(
         }
     }
     (checks, bundles)
-}
-
-/// A secret in another group, by its metadata only: this test needs no payload.
-fn unreadable_secret(services: &Services<'_>, id: &Uuid) -> Check {
-    const NAME: &str = "foreign-secret";
-    match services.secrets_manager.metadata(id) {
-        Ok(()) => {
-            let profile = services.grantee.profile.as_deref().unwrap_or("PROFILE");
-            let error = error!(
-                Reason::ForeignSecretReadable,
-                "secret {id} of another group is readable: the permissions are wider than one group"
-            )
-            .hint("check which policies the profile has")
-            .command(format!(
-                "ibmcloud iam trusted-profile-policies {} --output JSON",
-                refusals::quoted(profile)
-            ));
-            Check::red(NAME, id, &error)
-        }
-        Err(failure) if matches!(failure.status(), Some(403 | 404)) => {
-            Check::green(NAME, id, format!("not readable ({failure})"))
-        }
-        Err(failure) => Check::not_tested(NAME, id, &failure.to_string()),
-    }
 }
 
 fn tls_secret(services: &Services<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Check> {

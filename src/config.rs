@@ -74,8 +74,6 @@ pub struct Config {
     pub probe: Probe,
     /// Host and port to connect to instead of a mapping's `cname_target`.
     pub probe_address: Option<(String, u16)>,
-    /// A secret that must not be readable.
-    pub unreadable_secret: Option<Uuid>,
     /// Seconds for the whole run.
     pub deadline: u64,
     /// Roots to trust in addition to the built-in ones.
@@ -255,9 +253,6 @@ impl Config {
         let secret_id_given = given.secret.given;
         let version = given.version(&trigger);
         let secret = given.notes.own_secret(&mut given.secret, instance.as_ref());
-        let unreadable_secret = given
-            .notes
-            .own_secret(&mut given.unreadable_secret, instance.as_ref());
         let Targets {
             targets,
             projects,
@@ -289,7 +284,6 @@ impl Config {
                 force: given.force.value.unwrap_or_default(),
                 probe: given.probe.value.unwrap_or_default(),
                 probe_address: given.probe_address.value,
-                unreadable_secret,
                 deadline: given.deadline.value.unwrap_or(DEADLINE),
                 further_roots: given.further_roots.value.unwrap_or_default(),
                 proxy,

@@ -12,22 +12,18 @@ mod restart;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustls_pki_types::UnixTime;
-
-use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
+use crate::cert::certificate::Certificate;
 use crate::cert::key::{Curve, KeyKind};
 use crate::cert::names::ServerName;
 use crate::config::{Config, HTTPS, Probe};
 use crate::effect::probe::{Domain, probe};
 use crate::effect::restart::{Restarted, restart_apps};
-use crate::error::{Finding, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{DomainMapping, Project};
 use crate::ibm::ids::Uuid;
-use crate::ibm::secrets_manager::{Version, VersionMetadata};
 use crate::report::{Outcome, Served, State};
-use crate::stop::Stop;
 use crate::sync::replace::{Synced, Target};
-use crate::sync::{Policy, Services};
+use crate::sync::{Policy, Services, refusals};
 use crate::text::sanitized;
 use crate::workers;
 
@@ -44,7 +40,7 @@ pub(crate) fn verify(
     let in_line: Vec<&Target<'_>> = targets.iter().filter(|t| t.synced.is_some()).collect();
     let probe = || match config.probe {
         Probe::Off => Vec::new(),
-        Probe::Warn | Probe::Require => probe_domains(services, policy, config, &in_line),
+        Probe::Warn | Probe::Require => probe_domains(services, config, &in_line),
     };
     let nothing_to_restart = in_line.iter().all(|t| t.task.restart_apps.is_empty());
     let (restarted, reports) = if nothing_to_restart {
@@ -77,7 +73,7 @@ pub(crate) fn verify(
             }
         }
         if let Some(report) = reports.next() {
-            report.apply(services.stop, policy.now, config.probe, synced, outcome);
+            report.apply(config.probe, synced, outcome);
         }
     }
 }
@@ -86,22 +82,17 @@ pub(crate) fn verify(
 struct DomainReport {
     domains: Vec<Domain>,
     /// Why the domain mappings are not known.
-    unlisted: Option<String>,
-    /// Another project of the region where domains use the same certificate.
-    also_in: Option<Uuid>,
-    /// The version, if a rotation is to be timed.
-    version: Option<VersionMetadata>,
+    unlisted: Option<Error>,
     /// Why probing ended early.
     stopped: Option<String>,
 }
 
 /// The domain mappings of each project, or why they could not be listed.
-type Mappings<'a> = BTreeMap<(&'a str, &'a Uuid), Result<Vec<DomainMapping>, String>>;
+type Mappings<'a> = BTreeMap<(&'a str, &'a Uuid), Result<Vec<DomainMapping>, Error>>;
 
 /// One list per project, then all handshakes side by side.
 fn probe_domains(
     services: &Services<'_>,
-    policy: &Policy<'_>,
     config: &Config,
     targets: &[&Target<'_>],
 ) -> Vec<DomainReport> {
@@ -113,18 +104,13 @@ fn probe_domains(
             Some(report(target, synced, &mappings, config))
         })
         .collect();
-    let also_in = also_in(targets, &reports);
     let all = reports.iter_mut().flat_map(|report| &mut report.domains);
     let stopped = probe(all.collect(), services.stop)
         // after the end of the run, lists are not read either
         .or_else(|| services.stop.check().err())
         .map(|error| error.to_string());
-    for (report, also_in) in reports.iter_mut().zip(also_in) {
-        report.also_in = also_in;
+    for report in &mut reports {
         report.stopped.clone_from(&stopped);
-    }
-    if policy.version == Version::Current {
-        time_rotations(services, targets, &mut reports);
     }
     reports
 }
@@ -139,11 +125,11 @@ fn list_mappings<'a>(services: &Services<'_>, targets: &[&'a Target<'a>]) -> Map
         .collect();
     let lists = workers::each(projects.values().copied().collect(), |project| {
         let list = services.code_engine.domain_mappings(project);
-        list.map_err(|failure| error!(Reason::MappingsUnreadable, "{failure}"))
+        list.map_err(|failure| {
+            let what = format!("cannot list the domain mappings of project {}", project.id);
+            refusals::code_engine(&what, failure, &project.id, services.grantee)
+        })
     });
-    let lists = lists
-        .into_iter()
-        .map(|list| list.map_err(|error| error.to_string()));
     projects.into_keys().zip(lists).collect()
 }
 
@@ -176,107 +162,18 @@ fn report(
     DomainReport {
         domains: domains.collect(),
         unlisted: listed.and_then(|list| list.as_ref().err()).cloned(),
-        also_in: None,
-        version: None,
         stopped: None,
     }
 }
 
-/// For each target, another project of the region where domains use the same certificate.
-fn also_in(targets: &[&Target<'_>], reports: &[DomainReport]) -> Vec<Option<Uuid>> {
-    targets
-        .iter()
-        .zip(reports)
-        .map(|(target, report)| {
-            let mut others = targets.iter().zip(reports);
-            let other = others.find(|(other, others)| {
-                let (here, there) = (
-                    &target.task.tls_secret.project,
-                    &other.task.tls_secret.project,
-                );
-                here.base == there.base
-                    && here.id != there.id
-                    && other.task.secret == target.task.secret
-                    && !others.domains.is_empty()
-            });
-            other
-                .filter(|_| !report.domains.is_empty())
-                .map(|(other, _)| other.task.tls_secret.project.id.clone())
-        })
-        .collect()
-}
-
-/// Reads when the version was created, where this run wrote it and a client saw it. A failure to time
-/// it is not reported: it is a metric only.
-fn time_rotations(services: &Services<'_>, targets: &[&Target<'_>], reports: &mut [DomainReport]) {
-    let mut versions: BTreeMap<&Uuid, Option<VersionMetadata>> = targets
-        .iter()
-        .zip(&*reports)
-        .filter(|(_, report)| report.is_new_since_this_run())
-        .map(|(target, _)| (&target.task.secret, None))
-        .collect();
-    let secrets: Vec<&Uuid> = versions.keys().copied().collect();
-    let answers = workers::each(secrets, |secret| {
-        let version = services.secrets_manager.version(secret, Version::Current);
-        Ok(version
-            .inspect_err(|failure| log::debug!("cannot time the rotation: {failure}"))
-            .ok())
-    });
-    for (version, answer) in versions.values_mut().zip(answers) {
-        *version = answer.ok().flatten();
-    }
-    for (target, report) in targets.iter().zip(reports) {
-        if report.is_new_since_this_run() {
-            report.version = versions.get(&target.task.secret).cloned().flatten();
-        }
-    }
-}
-
 impl DomainReport {
-    fn is_new_since_this_run(&self) -> bool {
-        let is_new =
-            |domain: &Domain| domain.seen.state == State::New && domain.synced.replaced.is_some();
-        self.domains.iter().any(is_new)
-    }
-
     /// Writes what was seen into the outcome.
-    fn apply(
-        self,
-        stop: &Stop,
-        now: UnixTime,
-        level: Probe,
-        synced: &Synced,
-        outcome: &mut Outcome,
-    ) {
+    fn apply(self, level: Probe, synced: &Synced, outcome: &mut Outcome) {
         let leaf = &synced.leaf;
-        if let Some(project) = &self.also_in {
-            outcome.find(
-                Reason::SeveralProjects,
-                format!(
-                    "domain mappings of project {project} in the same region use this certificate too; IBM's documents contradict each other on whether that works"
-                ),
-            );
-        }
         if !self.domains.is_empty() {
             outcome.findings.extend(ingress_limits(leaf));
             outcome.findings.extend(not_covered(leaf, &self.domains));
         }
-        let first_new = self
-            .domains
-            .iter()
-            .filter(|domain| domain.seen.state == State::New)
-            .map(|domain| stop.age(domain.seen.at))
-            .min();
-        outcome.rotation_to_served_s =
-            self.version
-                .as_ref()
-                .zip(first_new)
-                .and_then(|(version, first)| {
-                    let created = parse_rfc3339(version.created_at.as_deref()?)?;
-                    let served = now.as_secs() + first.as_secs();
-                    same_serial(version.serial_number.as_deref()?, &leaf.serial)
-                        .then(|| served.saturating_sub(created.as_secs()))
-                });
         let failures = self.failures();
         let unfinished = self
             .domains
@@ -286,13 +183,13 @@ impl DomainReport {
             && (unfinished || !failures.is_empty())
         {
             outcome.not_in_effect(
-                Reason::EffectUnknown,
+                Reason::Interrupted,
                 &format!("the run ended before it could confirm what is served: {why}"),
             );
         }
         for finding in failures {
             if level == Probe::Require {
-                outcome.not_in_effect(finding.code, &finding.message);
+                outcome.not_in_effect(finding.reason, &finding.message);
             }
             outcome.findings.push(finding);
         }
@@ -300,14 +197,9 @@ impl DomainReport {
     }
 
     /// One finding per kind of failure, with the domains that it concerns.
-    fn failures(&self) -> Vec<Finding> {
+    fn failures(&self) -> Vec<Error> {
         let mut findings = Vec::new();
-        if let Some(why) = &self.unlisted {
-            findings.push(Finding::new(
-                Reason::MappingsUnreadable,
-                format!("cannot list the domain mappings of the project: {why}"),
-            ));
-        }
+        findings.extend(self.unlisted.clone());
         let list = |states: &[State], text: fn(&Domain) -> String| {
             let concerned = self
                 .domains
@@ -323,13 +215,13 @@ impl DomainReport {
             let Domain { name, seen, .. } = domain;
             format!("{} serves {which} ({})", sanitized(name), seen.text)
         }) {
-            findings.push(Finding::new(Reason::NotServed, list));
+            findings.push(Error::new(Reason::NotServed, list));
         }
         if let Some(list) = list(&[State::Unreachable], |domain| {
             format!("{} ({})", sanitized(&domain.name), domain.seen.text)
         }) {
             let message = format!("no TLS handshake with {list}");
-            findings.push(Finding::new(Reason::DomainUnreachable, message));
+            findings.push(Error::new(Reason::DomainUnreachable, message));
         }
         findings
     }
@@ -345,13 +237,13 @@ fn served(domain: &Domain) -> Served {
     }
 }
 
-fn not_covered(leaf: &Certificate, domains: &[Domain]) -> Option<Finding> {
+fn not_covered(leaf: &Certificate, domains: &[Domain]) -> Option<Error> {
     let uncovered = domains
         .iter()
         .filter(|domain| !leaf.covers(&ServerName::Dns(domain.name.to_ascii_lowercase())))
         .map(|domain| sanitized(&domain.name));
     let list = shown(uncovered.collect())?;
-    Some(Finding::new(
+    Some(Error::new(
         Reason::DomainNotCovered,
         format!(
             "the certificate does not cover the domain mappings {list}: issue it with these names"
@@ -361,7 +253,7 @@ fn not_covered(leaf: &Certificate, domains: &[Domain]) -> Option<Finding> {
 
 /// What proxies or browsers refuse though it is valid: tried with Envoy 1.36 to 1.40, and
 /// envoyproxy/envoy#10855.
-fn ingress_limits(leaf: &Certificate) -> Option<Finding> {
+fn ingress_limits(leaf: &Certificate) -> Option<Error> {
     let kind = leaf.key_kind();
     let key = match kind {
         KeyKind::Rsa { bits: ..2048 } => Some("every Envoy refuses"),
@@ -380,7 +272,7 @@ fn ingress_limits(leaf: &Certificate) -> Option<Finding> {
     (!limits.is_empty()).then(|| {
         let limits = limits.join("; ");
         let message = format!("domain mappings use this certificate, and {limits}");
-        Finding::new(Reason::KeyNotForIngress, message)
+        Error::new(Reason::KeyNotForIngress, message)
     })
 }
 

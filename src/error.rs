@@ -1,7 +1,5 @@
-//! What went wrong: the exit statuses, the reason codes and the error that carries them.
-//!
-//! Belongs here: the only table of codes. Does not: sentences about one particular failure (they
-//! are where it is found), nor how an error is printed (`report.rs`).
+//! What went wrong or deserves attention: the exit statuses, the one table of reasons, and the error
+//! that carries one.
 
 use std::fmt;
 
@@ -28,9 +26,9 @@ pub enum ExitStatus {
     /// It would be worse than what is deployed.
     Refused = 8,
     /// Interrupted before all targets were processed.
-    Stopped = 9,
-    /// Written, but not in effect.
-    NotInEffect = 10,
+    Interrupted = 9,
+    /// Written, but not yet served.
+    NotServed = 10,
 }
 
 impl ExitStatus {
@@ -38,13 +36,13 @@ impl ExitStatus {
     pub const MEANINGS: [(u8, &'static str); 11] = [
         (
             0,
-            "every target is in line (replaced or unchanged), or the event does not concern us",
+            "all targets are up to date (replaced or unchanged), or the event is not for this job",
         ),
         (Self::Defect.status(), "a bug in the program"),
         (Self::Configuration.status(), "configuration"),
         (
             Self::Event.status(),
-            "event rejected: unreadable, forged, of another instance",
+            "event rejected: unreadable, forged, or from another instance",
         ),
         (Self::Iam.status(), "IAM: no token"),
         (
@@ -64,12 +62,12 @@ impl ExitStatus {
             "refused: it would be worse than what is deployed",
         ),
         (
-            Self::Stopped.status(),
+            Self::Interrupted.status(),
             "interrupted by SIGTERM or DEADLINE before all targets were processed",
         ),
         (
-            Self::NotInEffect.status(),
-            "written, but not in effect: an app did not become ready, PROBE=require and a domain serves another certificate, or time ran out after the write",
+            Self::NotServed.status(),
+            "written, but not yet served: an app did not become ready, PROBE=require and a domain serves another certificate, or time ran out after the write",
         ),
     ];
 
@@ -84,13 +82,13 @@ impl ExitStatus {
     }
 }
 
-/// Declares [`Reason`] as one table: variant, word, exit status (`None`: only ever a finding),
+/// Declares [`Reason`] as one table: variant, word, usual exit status (`None`: only ever a finding),
 /// whether retrying later could succeed without intervention, meaning.
 macro_rules! reasons {
     ($($name:ident, $word:literal, $status:expr, $retryable:literal, $meaning:literal;)*) => {
         /// Why something was refused or failed, or what a finding is about. The words are an
         /// interface: they are the `reason` and `findings[].code` of the report, and each is a
-        /// heading of docs/reasons.md.
+        /// heading of docs/reasons.md. There is one word per remedy.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum Reason {
             $(#[doc = $meaning] $name,)*
@@ -106,7 +104,8 @@ macro_rules! reasons {
                 match self { $(Self::$name => $word,)* }
             }
 
-            /// The exit status of a failure for this reason; `None` if it is only ever a finding.
+            /// The exit status of a failure for this reason before a write; `None` if it is only ever
+            /// a finding.
             #[must_use]
             pub const fn exit_status(self) -> Option<ExitStatus> {
                 match self { $(Self::$name => $status,)* }
@@ -126,18 +125,13 @@ reasons! {
 
     Configuration, "configuration", Some(ExitStatus::Configuration), false, "invalid configuration";
 
-    ForeignSecretReadable, "foreign-secret-readable", Some(ExitStatus::Configuration), false, "the profile can read a secret that it must not";
-
-    EventUnreadable, "event-unreadable", Some(ExitStatus::Event), false, "the event is not a JSON object of an accepted form";
-    EventInvalid, "event-invalid", Some(ExitStatus::Event), false, "the event or one of its entries does not have the format that Secrets Manager sends";
+    EventInvalid, "event-invalid", Some(ExitStatus::Event), false, "the event or one of its entries cannot be read, or does not have the format that Secrets Manager sends";
     EventForeign, "event-foreign", Some(ExitStatus::Event), false, "the event comes from another Secrets Manager instance";
     EventAmbiguous, "event-ambiguous", Some(ExitStatus::Event), false, "without `SECRET_ID` the event must name exactly one certificate";
 
-    TokenFileMissing, "token-file-missing", Some(ExitStatus::Iam), false, "there is no compute resource token";
-    TokenFileUnreadable, "token-file-unreadable", Some(ExitStatus::Iam), false, "the compute resource token cannot be read";
+    TokenMissing, "token-missing", Some(ExitStatus::Iam), false, "there is no compute resource token, or it cannot be read";
     ProfileRefused, "profile-refused", Some(ExitStatus::Iam), false, "IAM does not let this job assume the trusted profile";
-    ApiKeyRefused, "api-key-refused", Some(ExitStatus::Iam), false, "IAM does not know the API key";
-    IamRefused, "iam-refused", Some(ExitStatus::Iam), false, "IAM issued no token for another reason";
+    IamRefused, "iam-refused", Some(ExitStatus::Iam), false, "IAM issued no token: it does not know the API key, or for another reason";
     IamUnavailable, "iam-unavailable", Some(ExitStatus::Iam), true, "IAM could not be reached or returned a server error";
 
     SecretMissing, "secret-missing", Some(ExitStatus::SecretsManager), false, "Secrets Manager has no such secret, or hides it from the profile";
@@ -147,24 +141,19 @@ reasons! {
 
     WrongType, "wrong-type", Some(ExitStatus::Certificate), false, "the secret is not a certificate";
     NotIssued, "not-issued", Some(ExitStatus::Certificate), true, "the certificate has not been issued yet";
-    NotActive, "not-active", Some(ExitStatus::Certificate), false, "the secret is suspended, deactivated or destroyed";
-    Revoked, "revoked", Some(ExitStatus::Certificate), false, "the certificate is revoked";
-    CertificateMissing, "certificate-missing", Some(ExitStatus::Certificate), false, "the secret contains no certificate";
+    NotActive, "not-active", Some(ExitStatus::Certificate), false, "the certificate is revoked, or the secret is suspended, deactivated or destroyed";
     KeyMissing, "key-missing", Some(ExitStatus::Certificate), false, "the secret contains no private key";
     KeyUnusable, "key-unusable", Some(ExitStatus::Certificate), false, "the private key is encrypted, unreadable, ambiguous or of an unsupported type";
     KeyMismatch, "key-mismatch", Some(ExitStatus::Certificate), false, "the private key does not match any of the certificates";
-    PemUnreadable, "pem-unreadable", Some(ExitStatus::Certificate), false, "a PEM block cannot be read";
+    PemUnreadable, "pem-unreadable", Some(ExitStatus::Certificate), false, "the secret contains no certificate, or a PEM block that cannot be read";
     WeakSignature, "weak-signature", Some(ExitStatus::Certificate), false, "the certificate or one of its issuers is signed with MD5 or SHA-1";
     Expired, "expired", Some(ExitStatus::Certificate), false, "the certificate has expired";
     NotYetValid, "not-yet-valid", Some(ExitStatus::Certificate), true, "the certificate is not valid yet";
-    NotForServers, "not-for-servers", Some(ExitStatus::Certificate), false, "the certificate is a CA certificate, is not meant for TLS servers, or has no names";
-    IssuerUnfit, "issuer-unfit", Some(ExitStatus::Certificate), false, "the issuer's certificate is present but expired, not valid yet, or not a CA certificate";
-
-    RehearsalFailed, "rehearsal-failed", Some(ExitStatus::Certificate), false, "an in-memory TLS handshake with the new certificate failed";
+    Unfit, "unfit", Some(ExitStatus::Certificate), false, "servers or clients would not accept the certificate or one of its issuers";
 
     TlsSecretMissing, "tls-secret-missing", Some(ExitStatus::CodeEngine), false, "Code Engine has no such TLS secret";
     TlsSecretUnsuitable, "tls-secret-unsuitable", Some(ExitStatus::CodeEngine), false, "the secret is not of format tls, is generated by the system, or has no usable entity tag";
-    CodeEngineForbidden, "code-engine-forbidden", Some(ExitStatus::CodeEngine), false, "the profile is not allowed to read or replace the TLS secret";
+    CodeEngineForbidden, "code-engine-forbidden", Some(ExitStatus::CodeEngine), false, "the profile is not allowed to read or change something in Code Engine";
     CodeEngineRefused, "code-engine-refused", Some(ExitStatus::CodeEngine), false, "Code Engine returned an unexpected response";
     CodeEngineUnavailable, "code-engine-unavailable", Some(ExitStatus::CodeEngine), true, "Code Engine could not be reached or returned a server error";
     WriteConflict, "write-conflict", Some(ExitStatus::CodeEngine), true, "someone else changed the TLS secret during each of our attempts";
@@ -174,37 +163,24 @@ reasons! {
     ChainShorter, "chain-shorter", Some(ExitStatus::Refused), false, "the deployed certificate has a chain, the new one has none and was not signed by a known root";
     Older, "older", Some(ExitStatus::Refused), false, "the new certificate is older than the deployed one";
 
-    Terminated, "terminated", Some(ExitStatus::Stopped), true, "interrupted by SIGTERM before all targets were processed";
-    DeadlineReached, "deadline-reached", Some(ExitStatus::Stopped), true, "interrupted by `DEADLINE` before all targets were processed";
+    Interrupted, "interrupted", Some(ExitStatus::Interrupted), true, "SIGTERM or `DEADLINE` ended the run; with exit status 10 the certificate was already written";
 
-    AppNotReady, "app-not-ready", Some(ExitStatus::NotInEffect), true, "an app that reads the TLS secret did not become ready with the new certificate";
-    AppNotRestarted, "app-not-restarted", Some(ExitStatus::NotInEffect), false, "an app that reads the TLS secret could not be read or restarted";
-    NotServed, "not-served", Some(ExitStatus::NotInEffect), true, "a domain serves a different certificate than the TLS secret holds";
-    DomainUnreachable, "domain-unreachable", Some(ExitStatus::NotInEffect), true, "no TLS handshake with a domain was possible";
-    DomainNotCovered, "domain-not-covered", Some(ExitStatus::NotInEffect), false, "a domain mapping uses the TLS secret, but the certificate does not cover its name";
-    MappingsUnreadable, "mappings-unreadable", Some(ExitStatus::NotInEffect), true, "the domain mappings could not be listed";
-    EffectUnknown, "effect-unknown", Some(ExitStatus::NotInEffect), true, "the run was interrupted after the write, before it could confirm the effect";
+    AppNotRestarted, "app-not-restarted", Some(ExitStatus::NotServed), true, "an app that reads the TLS secret could not be restarted, or did not become ready with the new certificate";
+    NotServed, "not-served", Some(ExitStatus::NotServed), true, "a domain serves a different certificate than the TLS secret holds";
+    DomainUnreachable, "domain-unreachable", Some(ExitStatus::NotServed), true, "no TLS handshake with a domain was possible";
+    DomainNotCovered, "domain-not-covered", Some(ExitStatus::NotServed), false, "a domain mapping uses the TLS secret, but the certificate does not cover its name";
 
-    NotConfigured, "not-configured", None, false, "the event names a secret that no target uses";
-    EventIgnored, "event-ignored", None, false, "the event does not concern this job";
-    EventContradictory, "event-contradictory", None, false, "the event's `type` contradicts its `data.event_type`";
+    EventIgnored, "event-ignored", None, false, "the event does not concern this job, or names a secret that no target uses";
     IamPublic, "iam-public", None, false, "IAM's private address did not work, the public one did";
     ChainGap, "chain-gap", None, false, "the issuer of the certificate is missing";
-    ChainStranger, "chain-stranger", None, false, "certificates that do not belong to the chain were left out";
     ChainCompleted, "chain-completed", None, false, "the missing issuer was taken from the deployed chain";
-    BlockSkipped, "block-skipped", None, false, "a PEM block that the chain does not need could not be read and was left out";
-    RehearsalIncomplete, "rehearsal-incomplete", None, false, "the chain has a constraint that this program cannot check";
+    ChainUnverified, "chain-unverified", None, false, "something in the chain cannot be verified by this program";
     DeployedUnreadable, "deployed-unreadable", None, false, "no certificate of the deployed TLS secret could be read, so nothing could be compared";
-    ChainUnverified, "chain-unverified", None, false, "a signature in the chain uses an algorithm that this program cannot verify";
-    UnknownRoot, "unknown-root", None, false, "a publicly trusted certificate whose chain reaches no known root";
-    NameUnusable, "name-unusable", None, false, "the certificate contains a name that no TLS client can match";
-    ExpiresSoon, "expires-soon", None, false, "the certificate in Secrets Manager expires soon";
-    EventMissed, "event-missed", None, false, "a cron run deployed a certificate that an event should have announced";
+    ExpiresSoon, "expires-soon", None, false, "the certificate or one of its intermediates expires soon";
+    EventMissed, "event-missed", None, false, "a scheduled run deployed a certificate that an event should have announced";
     KeyNotForIngress, "key-not-for-ingress", None, false, "a domain mapping uses the TLS secret, and an ingress or a browser may refuse the certificate";
-    SeveralProjects, "several-projects", None, false, "domain mappings in several projects of a region use the same certificate";
     Held, "held", None, false, "the target is on hold: nothing is written";
-    Undone, "undone", None, false, "the previous version was deployed; the message says what the next event would do";
-    ForceIgnored, "force-ignored", None, false, "`FORCE` is only valid in a manual run with `SECRET_ID`";
+    Undone, "undone", None, false, "the previous version was deployed; the next event or scheduled run would deploy the current one again";
 }
 
 impl Reason {
@@ -229,59 +205,42 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Something worth knowing that did not stop the work.
+/// A failure, or a finding: something worth knowing that did not stop the work. The message is one
+/// sentence (what failed, for what, found and expected, the next step) and never holds a key, a token
+/// or a certificate body.
 #[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// The stable code.
-    pub code: Reason,
-    /// What was found.
+pub struct Error {
+    /// The stable word.
+    #[serde(rename = "code")]
+    pub reason: Reason,
+    /// What happened, and what to do next.
     pub message: String,
-    /// The complete command that fixes it, if there is one.
+    /// The complete command that does it, ready to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
 
-impl Finding {
-    /// A finding without a command.
-    pub fn new(code: Reason, message: impl Into<String>) -> Self {
+impl Error {
+    /// Without a next step and a command.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
-            code,
+            reason,
             message: message.into(),
             command: None,
         }
     }
-}
 
-/// A failure: its reason code, one sentence (what failed, for what, expected and found), the next
-/// step and its command, if they are known. None of the texts ever holds a key, a token or a
-/// certificate body.
-#[derive(Debug)]
-pub struct Error {
-    /// The stable code, which also sets the exit status.
-    pub reason: Reason,
-    /// What failed; joined from outside in.
-    pub cause: anyhow::Error,
-    /// What to do next.
-    pub hint: Option<String>,
-    /// The complete command that does it, ready to paste.
-    pub command: Option<String>,
-}
-
-impl Error {
-    /// A failure with this reason and message.
-    pub fn new(reason: Reason, cause: impl Into<anyhow::Error>) -> Self {
-        Self {
-            reason,
-            cause: cause.into(),
-            hint: None,
-            command: None,
-        }
+    /// The same, with where it happened before the message.
+    #[must_use]
+    pub fn context(mut self, place: impl fmt::Display) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
     }
 
     /// The same, with the next step.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn hint(mut self, next: impl fmt::Display) -> Self {
+        self.message = format!("{}; {next}", self.message);
         self
     }
 
@@ -297,11 +256,11 @@ impl Error {
     pub fn defect() -> Self {
         Self::new(
             Reason::Defect,
-            anyhow::anyhow!("a bug in sm-tls-sync: please report it with the log of this run"),
+            "a bug in sm-tls-sync: please report it with the log of this run",
         )
     }
 
-    /// The exit status of this failure.
+    /// The exit status of this failure before a write.
     #[must_use]
     pub fn exit_status(&self) -> ExitStatus {
         self.reason.exit_status().unwrap_or(ExitStatus::Defect)
@@ -310,18 +269,14 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.cause)?;
-        match &self.hint {
-            Some(hint) => write!(f, "; {hint}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.message)
     }
 }
 
 /// An [`Error`] with a formatted sentence: `error!(Reason::X, "…", …)`.
 macro_rules! error {
     ($reason:expr, $($text:tt)*) => {
-        $crate::error::Error::new($reason, anyhow::anyhow!($($text)*))
+        $crate::error::Error::new($reason, format!($($text)*))
     };
 }
 pub(crate) use error;

@@ -95,6 +95,9 @@ pub fn run(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outco
         return Ok(plan.settled);
     }
     let forcible = matches!(config.trigger, Trigger::Manual) && config.secret_id_given;
+    if !config.force.is_empty() && !forcible {
+        log::warn!("FORCE is ignored: it only counts in a manual run with SECRET_ID");
+    }
     with_services(config, stop, now, |services, roots| {
         let policy = Policy {
             now,
@@ -120,12 +123,6 @@ pub fn run(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outco
                 outcome.find(
                     Reason::IamPublic,
                     "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly",
-                );
-            }
-            if !config.force.is_empty() && !forcible {
-                outcome.find(
-                    Reason::ForceIgnored,
-                    "FORCE only counts in a manual run with SECRET_ID, so it was ignored",
                 );
             }
         }

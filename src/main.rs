@@ -85,7 +85,7 @@ fn arguments(
                 ("OUTPUT", value.to_string_lossy().into_owned())
             }
             unknown => {
-                let unknown = anyhow::anyhow!("unknown argument '{}'", sanitized(unknown));
+                let unknown = format!("unknown argument '{}'", sanitized(unknown));
                 let hint = "expected --help, --version, --dry-run, --check, --discover or --output";
                 return Err(Error::new(Reason::Configuration, unknown).hint(hint));
             }

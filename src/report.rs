@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::cert::names::ServerName;
-use crate::error::{Error, ExitStatus, Finding, Reason};
+use crate::error::{Error, ExitStatus, Reason};
 pub use crate::report::discovery::{CertificateRef, Discovered, Discovery, Match, ProposedTarget};
 pub use crate::report::json::{log_check, log_discovered, log_outcome};
 
@@ -160,16 +160,13 @@ pub struct Outcome {
     pub to: Option<Leaf>,
     /// What is worth knowing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Error>,
     /// What the domains that use the TLS secret serve.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub served: Vec<Served>,
     /// The apps that were restarted for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub restarted: Vec<String>,
-    /// Seconds from the creation of the version in Secrets Manager to the first handshake with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rotation_to_served_s: Option<u64>,
     /// How often the target was read and decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
@@ -193,7 +190,6 @@ impl Outcome {
             findings: Vec::new(),
             served: Vec::new(),
             restarted: Vec::new(),
-            rotation_to_served_s: None,
             attempts: None,
         }
     }
@@ -209,7 +205,7 @@ impl Outcome {
 
     /// Adds a finding.
     pub fn find(&mut self, code: Reason, message: impl Into<String>) {
-        self.findings.push(Finding::new(code, message));
+        self.findings.push(Error::new(code, message));
     }
 
     /// The TLS secret is in line, but not in effect. The action stays what it is; the first reason
@@ -225,9 +221,12 @@ impl Outcome {
     /// The exit status that this outcome asks for; `None` if all is well.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
+        let reason = self.reason?;
         match self.action {
             Action::Ignored => None,
-            _ => self.reason?.exit_status(),
+            // what failed after the write is that it is served, not the write
+            Action::Replaced | Action::Unchanged => Some(ExitStatus::NotServed),
+            _ => reason.exit_status(),
         }
     }
 
@@ -366,7 +365,7 @@ pub struct Report {
     heading: Heading,
     duration_ms: u64,
     results: Results,
-    error: Option<Finding>,
+    error: Option<Error>,
 }
 
 impl Report {
@@ -403,11 +402,7 @@ impl Report {
             heading,
             duration_ms,
             results,
-            error: error.map(|error| Finding {
-                code: error.reason,
-                message: error.to_string(),
-                command: error.command,
-            }),
+            error,
         }
     }
 

@@ -72,17 +72,17 @@ impl Stop {
     /// Whether the run may go on.
     ///
     /// # Errors
-    /// [`Reason::Terminated`] after SIGTERM, [`Reason::DeadlineReached`] after the deadline.
+    /// [`Reason::Interrupted`] after SIGTERM, [`Reason::Interrupted`] after the deadline.
     pub fn check(&self) -> Result<(), Error> {
         const NEXT: &str = "no target was left half-written; the next run continues";
         if self.over_for().is_none() {
             return Ok(());
         }
         if self.terminated.load(Ordering::Relaxed) {
-            return Err(error!(Reason::Terminated, "interrupted by SIGTERM").hint(NEXT));
+            return Err(error!(Reason::Interrupted, "interrupted by SIGTERM").hint(NEXT));
         }
         Err(error!(
-            Reason::DeadlineReached,
+            Reason::Interrupted,
             "DEADLINE ({} s) exceeded", self.seconds
         )
         .hint(format!(

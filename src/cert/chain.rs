@@ -51,7 +51,7 @@ impl fmt::Display for Gap {
 /// Finds the chain of `leaf` among `certificates`, which may hold it too and are sorted, newest first.
 ///
 /// # Errors
-/// [`Reason::IssuerUnfit`]; [`Reason::WeakSignature`]; [`Reason::PemUnreadable`] if the material needs
+/// [`Reason::Unfit`]; [`Reason::WeakSignature`]; [`Reason::PemUnreadable`] if the material needs
 /// more work than any real one.
 pub(crate) fn build<'a>(
     leaf: &'a Certificate,
@@ -190,7 +190,7 @@ impl Search {
         }
         if unfit && !rooted {
             return Err(error!(
-                Reason::IssuerUnfit,
+                Reason::Unfit,
                 "the issuer of the certificate is there, but unfit:\n{}",
                 tree(leaf, certificates, now)
             )

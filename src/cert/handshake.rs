@@ -28,27 +28,25 @@ use super::certificates;
 use super::constraints::{Constraints, Refusal};
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
-use crate::error::{Error, Finding, Reason};
+use crate::error::{Error, Reason, error};
 
 /// Flights that a handshake may take; TLS 1.3 needs three.
 const MOST_FLIGHTS: usize = 10;
 /// Names that the TLS library is asked for one by one, each of which it compares with all: no public
 /// CA takes more into a certificate.
 const MOST_ASKED: usize = 100;
-/// Names in a message.
-const SHOWN_NAMES: usize = 20;
 
 /// Serves these texts to a client at `now`, and checks each of the names. `verified`: whether every
 /// signature of the chain could be verified.
 ///
 /// # Errors
-/// [`Reason::RehearsalFailed`], with what the server or the client said.
+/// [`Reason::Unfit`], with what the server or the client said.
 pub(crate) fn rehearse(
     certificate_pem: &str,
     key_pem: &str,
     verified: bool,
     now: UnixTime,
-) -> Result<Vec<Finding>, Error> {
+) -> Result<Vec<Error>, Error> {
     // the very bytes: they are read again from the text
     let chain: Result<Vec<Certificate>, String> = certificates::from_pem(certificate_pem)
         .into_iter()
@@ -62,11 +60,11 @@ pub(crate) fn rehearse(
         .and_then(|chain| perform(&chain, key_pem, verified, now))
         .map_err(|e| {
             let subject = subject.unwrap_or_default();
-            let cause = e.context(format!(
-                "a TLS handshake with the certificate {subject} failed in memory"
-            ));
-            Error::new(Reason::RehearsalFailed, cause)
-                .hint("a TLS client would fail like this, too: issue or import another certificate")
+            error!(
+                Reason::Unfit,
+                "a TLS handshake with the certificate {subject} failed in memory: {e:#}"
+            )
+            .hint("a TLS client would fail like this, too: issue or import another certificate")
         })
 }
 
@@ -75,7 +73,7 @@ fn perform(
     key_pem: &str,
     verified: bool,
     now: UnixTime,
-) -> anyhow::Result<Vec<Finding>> {
+) -> anyhow::Result<Vec<Error>> {
     let leaf = chain.first().context("no certificate")?;
     if let Some(broken) = broken_constraint(chain) {
         bail!("{broken}");
@@ -86,21 +84,15 @@ fn perform(
         Err(_) if leaf.critical_policies && !leaf.unknown_critical => None,
         parsed => Some(parsed?),
     };
-    let (names, unusable) = client_names(leaf, parsed.as_ref());
-    if !unusable.is_empty() {
-        findings.push(Finding::new(
-            Reason::NameUnusable,
-            format!("no TLS client can ask for {}", list(&unusable)),
-        ));
-    }
+    let names = client_names(leaf, parsed.as_ref());
     match &parsed {
         Some(parsed) if constraints_are_plain(chain) && names_are_plain(chain) => {
             if verified && chain.len() > 1 {
                 verify_path(parsed, chain, now)?;
             }
         }
-        _ => findings.push(Finding::new(
-            Reason::RehearsalIncomplete,
+        _ => findings.push(Error::new(
+            Reason::ChainUnverified,
 "the rehearsal cannot check everything in the chain (policies, constraints on directory names, names in other string types): TLS clients can",
         )),
     }
@@ -166,23 +158,23 @@ fn possession(
     )
 }
 
-/// The names as a client asks for them, and those that none can ask for: any label replaces the star
-/// of a wildcard.
-fn client_names<'a>(
-    leaf: &'a Certificate,
+/// The names as a client asks for them, without those that none can ask for: any label replaces the
+/// star of a wildcard.
+fn client_names(
+    leaf: &Certificate,
     parsed: Option<&ParsedCertificate<'_>>,
-) -> (Vec<ServerName<'static>>, Vec<&'a Name>) {
-    let (mut names, mut unusable) = (Vec::new(), Vec::new());
-    for (position, name) in leaf.names.iter().enumerate() {
-        let parsed = parsed.filter(|_| position < MOST_ASKED);
-        let asked = client_name(name)
-            .filter(|asked| parsed.is_none_or(|parsed| verify_server_name(parsed, asked).is_ok()));
-        match asked {
-            Some(asked) => names.push(asked),
-            None => unusable.push(name),
-        }
-    }
-    (names, unusable)
+) -> Vec<ServerName<'static>> {
+    let asked = leaf
+        .names
+        .iter()
+        .enumerate()
+        .filter_map(|(position, name)| {
+            let parsed = parsed.filter(|_| position < MOST_ASKED);
+            client_name(name).filter(|asked| {
+                parsed.is_none_or(|parsed| verify_server_name(parsed, asked).is_ok())
+            })
+        });
+    asked.collect()
 }
 
 fn client_name(name: &Name) -> Option<ServerName<'static>> {
@@ -197,18 +189,6 @@ fn client_name(name: &Name) -> Option<ServerName<'static>> {
         }
         Name::Dns(_) => None,
     }
-}
-
-fn list(names: &[&Name]) -> String {
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(SHOWN_NAMES)
-        .map(|name| format!("{name}"))
-        .collect();
-    if let Some(more @ 1..) = names.len().checked_sub(SHOWN_NAMES) {
-        shown.push(format!("{more} more"));
-    }
-    shown.join(", ")
 }
 
 fn shake_hands(mut server: ServerConnection, mut client: ClientConnection) -> anyhow::Result<()> {

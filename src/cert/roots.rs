@@ -4,9 +4,9 @@
 //! connections trust (`ibm/client.rs`).
 
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::CertificateDer;
 
-use super::certificate::{Certificate, rfc3339, subject_of};
+use super::certificate::{Certificate, subject_of};
 use super::distinguished_name::DistinguishedName;
 use super::signature::Signature;
 
@@ -41,22 +41,6 @@ impl Roots {
             .filter(|root| subject_of(root).is_some_and(&is_issuer))
             .filter_map(|root| Certificate::from_der(root.clone()).ok())
             .any(|root| certificate.signed_by(&root, algorithms) != Signature::Foreign)
-    }
-
-    /// How current the built-in roots are, in words: the start of the newest of them.
-    #[must_use]
-    pub(crate) fn age(&self) -> String {
-        let newest = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-            .iter()
-            .filter_map(|root| Certificate::from_der(root.clone()).ok())
-            .map(|root| root.not_before)
-            .max()
-            .unwrap_or(UnixTime::since_unix_epoch(std::time::Duration::ZERO));
-        format!(
-            "the roots built into sm-tls-sync {}, the newest of which began at {}",
-            env!("CARGO_PKG_VERSION"),
-            rfc3339(newest)
-        )
     }
 }
 

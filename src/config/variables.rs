@@ -139,9 +139,6 @@ variables! {
     check: bool = boolean, "CHECK",
         "false",
         "check every permission separately, change nothing (as --check)";
-    unreadable_secret: SecretId = SecretId::parse, "CHECK_FOREIGN_SECRET_ID",
-        "not tested",
-        "for --check: a secret in another group that the job must NOT be able to read";
     discover: bool = boolean, "DISCOVER",
         "false",
         "list the TLS secrets and the certificates that match them, change nothing (as --discover)";

@@ -231,7 +231,7 @@ impl Restarter<'_> {
             }
             if begun && app.failed() {
                 return Err(error!(
-                    Reason::AppNotReady,
+                    Reason::AppNotRestarted,
                     "app {name} did not become ready with the new certificate (revision {}); the previous revision keeps serving the old one",
                     created.map_or_else(|| "unknown".to_owned(), sanitized)
                 )
@@ -268,7 +268,7 @@ impl Restarter<'_> {
         let missing = failure.status() == Some(404);
         let error = refusals::code_engine(what, failure, &self.project.id, self.services.grantee);
         match error.exit_status() {
-            ExitStatus::Stopped => error!(Reason::EffectUnknown, "{what}: {error}"),
+            ExitStatus::Interrupted => error!(Reason::Interrupted, "{what}: {error}"),
             _ => {
                 let error = Error {
                     reason: Reason::AppNotRestarted,
@@ -334,7 +334,7 @@ fn next(number: &str) -> Option<u32> {
 
 fn unfinished(name: &AppName, error: &Error) -> Error {
     error!(
-        Reason::EffectUnknown,
+        Reason::Interrupted,
         "the run ended before app {name} was ready: {error}"
     )
 }

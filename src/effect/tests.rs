@@ -1,17 +1,14 @@
 //! What was seen at the domains, and what it means, as truth tables.
 
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 use super::*;
-use crate::cert::certificate::rfc3339;
 use crate::cert::certificates;
 use crate::report::Action;
 use crate::sync::replace::Replaced;
-use crate::sync::samples::{SHOP, config, issue, now, task};
-use crate::sync::validate::Task;
+use crate::sync::samples::{SHOP, config, issue, task};
 
 const SHOP_DOMAIN: &str = "shop.example.com";
 
@@ -40,28 +37,29 @@ fn report_of(domains: Vec<Domain>) -> DomainReport {
     DomainReport {
         domains,
         unlisted: None,
-        also_in: None,
-        version: None,
         stopped: None,
     }
 }
 
-/// The outcome of a target, with what the report adds to it, in a run that began at `start`.
-fn applied(report: DomainReport, start: Instant, level: Probe, synced: &Synced) -> Outcome {
-    let stop = Stop::new(start, 120, Arc::new(AtomicBool::new(false)));
+/// The outcome of a target, with what the report adds to it.
+fn applied(report: DomainReport, level: Probe, synced: &Synced) -> Outcome {
     let mut outcome = Outcome::new(Action::Replaced, "now holds");
-    report.apply(&stop, now(), level, synced, &mut outcome);
+    report.apply(level, synced, &mut outcome);
     outcome
 }
 
-fn codes(findings: &[Finding]) -> Vec<Reason> {
-    findings.iter().map(|finding| finding.code).collect()
+fn no_answer() -> Error {
+    Error::new(Reason::CodeEngineUnavailable, "no answer")
+}
+
+fn codes(findings: &[Error]) -> Vec<Reason> {
+    findings.iter().map(|finding| finding.reason).collect()
 }
 
 #[test]
 fn what_the_domains_serve_decides_whether_it_is_in_effect() {
     use Reason::{
-        DomainUnreachable as Unreachable, EffectUnknown, MappingsUnreadable as Unlisted, NotServed,
+        CodeEngineUnavailable as Unlisted, DomainUnreachable as Unreachable, Interrupted, NotServed,
     };
     use State::{New, Old, Other};
     let start = Instant::now();
@@ -103,13 +101,13 @@ fn what_the_domains_serve_decides_whether_it_is_in_effect() {
         // an early end matters if it left something open
         (&[New], false, true, require, None, &[]),
         (&[], false, true, warn, None, &[]),
-        (&[], true, true, warn, Some(EffectUnknown), &[Unlisted]),
+        (&[], true, true, warn, Some(Interrupted), &[Unlisted]),
         (
             &[New, Old],
             false,
             true,
             warn,
-            Some(EffectUnknown),
+            Some(Interrupted),
             &[NotServed],
         ),
         (
@@ -117,7 +115,7 @@ fn what_the_domains_serve_decides_whether_it_is_in_effect() {
             false,
             true,
             require,
-            Some(EffectUnknown),
+            Some(Interrupted),
             &[Unreachable],
         ),
     ] {
@@ -125,11 +123,11 @@ fn what_the_domains_serve_decides_whether_it_is_in_effect() {
             .iter()
             .map(|state| domain(SHOP_DOMAIN, *state, start, &synced));
         let report = DomainReport {
-            unlisted: unlisted.then(|| "no answer".to_owned()),
+            unlisted: unlisted.then(no_answer),
             stopped: stopped.then(|| "interrupted".to_owned()),
             ..report_of(seen.collect())
         };
-        let outcome = applied(report, start, level, &synced);
+        let outcome = applied(report, level, &synced);
         let row = format!("{states:?} {unlisted} {stopped} {level:?}");
         assert_eq!(outcome.reason, reason, "{row}");
         assert_eq!(codes(&outcome.findings), findings, "{row}");
@@ -146,7 +144,7 @@ fn a_finding_names_the_domains_and_what_they_serve() {
     let synced = synced(None);
     let domain = |name, state| domain(name, state, start, &synced);
     let report = DomainReport {
-        unlisted: Some("no answer".to_owned()),
+        unlisted: Some(no_answer()),
         ..report_of(vec![
             domain("a.example", State::Old),
             domain("b.example", State::New),
@@ -160,7 +158,7 @@ fn a_finding_names_the_domains_and_what_they_serve() {
     assert_eq!(
         texts,
         [
-            "cannot list the domain mappings of the project: no answer",
+            "no answer",
             "a.example serves the previous certificate (as seen), c.example serves another certificate (as seen)",
             "no TLS handshake with d.example (as seen), e.example (as seen)",
         ]
@@ -169,91 +167,21 @@ fn a_finding_names_the_domains_and_what_they_serve() {
 }
 
 #[test]
-fn from_the_rotation_to_the_first_handshake() {
+fn the_time_since_the_write_is_reported() {
     let start = Instant::now();
-    let after = |milliseconds| start + Duration::from_millis(milliseconds);
-    let synced = synced(Some(after(1_000)));
-    let created = rfc3339(UnixTime::since_unix_epoch(Duration::from_secs(
-        now().as_secs() - 100,
-    )));
-    let version = |serial: Option<&str>, created: Option<&str>| {
-        Some(VersionMetadata {
-            serial_number: serial.map(str::to_owned),
-            created_at: created.map(str::to_owned),
-        })
-    };
-    let same = || version(Some("01"), Some(&created));
-    for (version, states, expected) in [
-        // the earlier one of two
-        (same(), [State::New, State::New], Some(107)),
-        (same(), [State::Old, State::New], Some(109)),
-        (same(), [State::Old, State::Unreachable], None),
-        (
-            version(Some("02"), Some(&created)),
-            [State::New, State::New],
-            None,
-        ),
-        (
-            version(None, Some(&created)),
-            [State::New, State::New],
-            None,
-        ),
-        (version(Some("01"), None), [State::New, State::New], None),
-        (
-            version(Some("01"), Some("today")),
-            [State::New, State::New],
-            None,
-        ),
-        // another clock than ours
-        (
-            version(Some("01"), Some("2030-01-01T00:00:00Z")),
-            [State::New, State::New],
-            Some(0),
-        ),
-        (None, [State::New, State::New], None),
-    ] {
-        let domains = vec![
-            domain(SHOP_DOMAIN, states[0], after(7_000), &synced),
-            domain(SHOP_DOMAIN, states[1], after(9_250), &synced),
-        ];
-        let report = DomainReport {
-            version,
-            ..report_of(domains)
-        };
-        let outcome = applied(report, start, Probe::Warn, &synced);
-        assert_eq!(outcome.rotation_to_served_s, expected, "{states:?}");
-        // since the write
-        let times = outcome.served.iter().map(|served| served.after_ms);
-        assert_eq!(times.collect::<Vec<_>>(), [Some(6_000), Some(8_250)]);
+    let at = start + std::time::Duration::from_millis(6_000);
+    for (written, expected) in [(Some(start), Some(6_000)), (None, None)] {
+        let seen = served(&domain(
+            "*.Shop.example.com",
+            State::New,
+            at,
+            &synced(written),
+        ));
+        assert_eq!(
+            (seen.domain.as_str(), seen.after_ms),
+            ("*.Shop.example.com", expected)
+        );
     }
-}
-
-#[test]
-fn a_rotation_is_timed_if_this_run_wrote_it_and_a_client_saw_it() {
-    let start = Instant::now();
-    let (written, unchanged) = (synced(Some(start)), synced(None));
-    for (states, synced, expected) in [
-        (&[State::New][..], &written, true),
-        (&[State::Old, State::New], &written, true),
-        (
-            &[State::Old, State::Other, State::Unreachable],
-            &written,
-            false,
-        ),
-        (&[], &written, false),
-        (&[State::New], &unchanged, false),
-    ] {
-        let domains = states
-            .iter()
-            .map(|state| domain(SHOP_DOMAIN, *state, start, synced));
-        let report = report_of(domains.collect());
-        assert_eq!(report.is_new_since_this_run(), expected, "{states:?}");
-    }
-    let seen = served(&domain("*.Shop.example.com", State::New, start, &unchanged));
-    assert_eq!(
-        (seen.domain.as_str(), seen.after_ms),
-        ("*.Shop.example.com", None)
-    );
 }
 
 #[test]
@@ -278,7 +206,7 @@ fn domains_that_the_certificate_does_not_cover() {
         let domains: Vec<Domain> = domains.collect();
         let finding = not_covered(&synced.leaf, &domains);
         assert_eq!(finding.is_some(), expected.is_some(), "{finding:?}");
-        let outcome = applied(report_of(domains), start, Probe::Require, &synced);
+        let outcome = applied(report_of(domains), Probe::Require, &synced);
         if let (Some(finding), Some(expected)) = (finding, expected) {
             assert!(finding.message.contains(expected), "{}", finding.message);
             assert_eq!(codes(&outcome.findings), [Reason::DomainNotCovered]);
@@ -359,7 +287,7 @@ fn what_an_ingress_or_a_browser_refuses() {
             "{kind}: {finding:?}"
         );
         let message = finding.map(|finding| {
-            assert_eq!(finding.code, Reason::KeyNotForIngress);
+            assert_eq!(finding.reason, Reason::KeyNotForIngress);
             finding.message
         });
         let message = message.unwrap_or_default();
@@ -377,7 +305,7 @@ fn what_an_ingress_or_a_browser_refuses() {
             (vec![domain(SHOP_DOMAIN, State::New, start, &synced)], true),
             (Vec::new(), false),
         ] {
-            let outcome = applied(report_of(domains), start, Probe::Warn, &synced);
+            let outcome = applied(report_of(domains), Probe::Warn, &synced);
             let found = codes(&outcome.findings).contains(&Reason::KeyNotForIngress);
             assert_eq!(found, concerned && !expected.is_empty(), "{kind}");
         }
@@ -410,7 +338,7 @@ fn the_domains_of_a_target_and_where_to_connect() {
     let synced = target.synced.as_ref().unwrap();
     let found = |config: &Config| -> Vec<(String, Option<(String, u16)>)> {
         let report = report(&target, synced, &mappings, config);
-        assert_eq!(report.unlisted, None);
+        assert!(report.unlisted.is_none());
         let domains = report.domains.into_iter();
         domains.map(|d| (d.name, d.address)).collect()
     };
@@ -430,57 +358,8 @@ fn the_domains_of_a_target_and_where_to_connect() {
             .all(|(_, address)| *address == to("127.0.0.1", 8443))
     );
 
-    let unlisted = listed(Err("no answer".to_owned()));
+    let unlisted = listed(Err(no_answer()));
     let report = report(&target, synced, &unlisted, &config([one]));
-    assert_eq!(report.unlisted.as_deref(), Some("no answer"));
+    assert!(report.unlisted.is_some());
     assert!(report.domains.is_empty());
-}
-
-#[test]
-fn one_certificate_in_several_projects_of_a_region() {
-    const BLOG: &str = "9b3a57d1-0c6e-4f82-8a4d-17e5c2f9063b";
-    let here = task();
-    let with = |change: fn(&mut Task)| {
-        let mut task = task();
-        task.tls_secret.project.id = Uuid::parse(BLOG).unwrap();
-        change(&mut task);
-        task
-    };
-    let there = with(|_| {});
-    let other_secret = with(|task| task.secret = Uuid::parse(BLOG).unwrap());
-    let other_region = with(|task| task.tls_secret.project.base = "https://us.example".to_owned());
-    let same_project = task();
-    let start = Instant::now();
-    let synced = synced(None);
-    for (other, domains, expected) in [
-        (&there, [1, 1], true),
-        (&there, [1, 0], false),
-        (&there, [0, 1], false),
-        (&there, [0, 0], false),
-        (&other_secret, [1, 1], false),
-        (&other_region, [1, 1], false),
-        (&same_project, [1, 1], false),
-    ] {
-        let target = |task| Target {
-            task,
-            outcome: Outcome::new(Action::Unchanged, ""),
-            synced: None,
-        };
-        let reports = domains.map(|count| {
-            let domains = (0..count).map(|_| domain(SHOP_DOMAIN, State::New, start, &synced));
-            report_of(domains.collect())
-        });
-        let (first, second) = (target(&here), target(other));
-        let found = also_in(&[&first, &second], &reports);
-        let project = |task: &Task| expected.then(|| task.tls_secret.project.id.clone());
-        assert_eq!(found, [project(other), project(&here)], "{domains:?}");
-    }
-    let report = DomainReport {
-        also_in: Some(there.tls_secret.project.id.clone()),
-        ..report_of(Vec::new())
-    };
-    let outcome = applied(report, start, Probe::Require, &synced);
-    assert_eq!(codes(&outcome.findings), [Reason::SeveralProjects]);
-    assert!(outcome.findings[0].message.contains(BLOG));
-    assert_eq!(outcome.reason, None);
 }

@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn terminated() -> Error {
-        crate::error::error!(crate::error::Reason::Terminated, "interrupted by SIGTERM")
+        crate::error::error!(crate::error::Reason::Interrupted, "interrupted by SIGTERM")
     }
 
     #[test]

@@ -200,9 +200,9 @@ impl Http {
             (Err(error), false) => Err(ApiError::not_sent(error)),
             (Err(error), true) => Err(ApiError::Stopped {
                 error: Error {
-                    cause: anyhow!(
-                        "{:#} while a write was in flight: its outcome is unknown",
-                        error.cause
+                    message: format!(
+                        "{} while a write was in flight: its outcome is unknown",
+                        error.message
                     ),
                     ..error
                 },

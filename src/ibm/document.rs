@@ -237,9 +237,10 @@ mod tests {
 
     #[test]
     fn what_means_the_same_is_taken() {
-        let mut odd = document(r#"{"state":1.0,"revoked":0.0,"ca_chain":["a",null,"b"],"n":null}"#);
+        let mut odd =
+            document(r#"{"state":1.0,"not-active":0.0,"ca_chain":["a",null,"b"],"n":null}"#);
         assert_eq!(odd.number("state").unwrap(), Some(1));
-        assert_eq!(odd.number("revoked").unwrap(), Some(0));
+        assert_eq!(odd.number("not-active").unwrap(), Some(0));
         assert_eq!(odd.number("n").unwrap(), None);
         assert_eq!(odd.texts("ca_chain").unwrap(), ["a", "b"]);
         for number in ["1.5", "1e300", "18446744073709551615"] {

@@ -210,14 +210,6 @@ impl<'a> SecretsManager<'a> {
         })
     }
 
-    /// Reads what is known of the secret, without its payload.
-    ///
-    /// # Errors
-    /// An [`ApiError`].
-    pub fn metadata(&self, id: &Uuid) -> Result<(), ApiError> {
-        self.get(&format!("/{id}/metadata")).map(|_| ())
-    }
-
     /// Lists the certificates of the instance that the token may see, without their payload.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use log::Level;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::error::Finding;
+use crate::error::Error;
 pub use crate::report::json::discovery::log_discovered;
 use crate::report::{Check, CheckState, Leaf, Outcome, Report, Served, State};
 
@@ -87,7 +87,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     unused_certificates_omitted: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Finding>,
+    error: Option<Error>,
 }
 
 pub(super) fn line(report: &Report) -> String {
@@ -281,7 +281,6 @@ impl Item for Outcome {
             findings: findings.map(|finding| finding.cut(cap)).collect(),
             served: served.collect(),
             restarted: cut_list(&self.restarted, cap),
-            rotation_to_served_s: self.rotation_to_served_s,
             attempts: self.attempts,
             ..self.identified()
         };
@@ -335,10 +334,10 @@ impl Item for Check {
     }
 }
 
-impl Finding {
+impl Error {
     fn cut(&self, cap: Cap) -> Self {
         Self {
-            code: self.code,
+            reason: self.reason,
             message: cut(&self.message, cap),
             command: complete(self.command.as_ref()),
         }

@@ -8,7 +8,7 @@ mod discovery;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::rfc3339;
-use crate::error::Finding;
+use crate::error::Error;
 use crate::report::{Action, Check, CheckState, Leaf, Outcome, Report, State};
 use crate::text::sanitized;
 
@@ -84,9 +84,6 @@ impl Page {
             };
             self.value("served", &format!("{}: {state}{after}", served.domain));
         }
-        if let Some(seconds) = target.rotation_to_served_s {
-            self.value("rotation", &format!("served {seconds} s after it"));
-        }
         if !target.restarted.is_empty() {
             self.value("restarted", &target.restarted.join(", "));
         }
@@ -102,7 +99,7 @@ impl Page {
         for finding in target
             .findings
             .iter()
-            .filter(|f| Some(f.code) != target.reason)
+            .filter(|f| Some(f.reason) != target.reason)
         {
             self.finding(finding);
         }
@@ -142,8 +139,8 @@ impl Page {
         format!("until {date} ({left}), serial {}", leaf.serial)
     }
 
-    fn finding(&mut self, finding: &Finding) {
-        let text = format!("{}: {}", finding.code, finding.message);
+    fn finding(&mut self, finding: &Error) {
+        let text = format!("{}: {}", finding.reason, finding.message);
         self.colored(YELLOW, "finding", &text);
         self.command(finding.command.as_ref());
     }
@@ -180,7 +177,7 @@ impl Page {
 
     fn summary(&mut self, report: &Report) {
         if let Some(error) = &report.error {
-            self.colored(RED, "error", error.code.word());
+            self.colored(RED, "error", error.reason.word());
             for part in error.message.split("; ") {
                 self.hanging("    ", 4, part);
             }
@@ -325,13 +322,12 @@ mod tests {
                 served("old.shop.example.com", State::Unreachable, None),
             ],
             restarted: vec!["web".to_owned(), "worker".to_owned()],
-            rotation_to_served_s: Some(75),
             ..target("shop-tls", Action::Replaced)
         };
         replaced.find(Reason::NotServed, "www.shop.example.com serves another one");
-        replaced.findings.push(Finding {
+        replaced.findings.push(Error {
             command: Some(String::from("ibmcloud login --sso")),
-            ..Finding::new(Reason::IamPublic, "the token came from elsewhere")
+            ..Error::new(Reason::IamPublic, "the token came from elsewhere")
         });
         assert_eq!(
             printed(Ok(vec![replaced].into()), false),
@@ -346,7 +342,6 @@ shop-tls: replaced
   served       www.shop.example.com: the previous certificate
   served       api.shop.example.com: another certificate
   served       old.shop.example.com: unreachable
-  rotation     served 75 s after it
   restarted    web, worker
   finding      not-served: www.shop.example.com serves another one
   finding      iam-public: the token came from elsewhere

@@ -15,7 +15,7 @@ use crate::cert::chain::{self, Gap};
 use crate::cert::handshake;
 use crate::cert::key::{KeyError, PrivateKey};
 use crate::cert::pem;
-use crate::error::{Error, Finding, Reason, error};
+use crate::error::{Error, Reason, error};
 use crate::secret::Secret;
 use crate::sync::fetch::Material;
 use crate::text::sanitized;
@@ -39,7 +39,7 @@ pub struct Bundle {
     /// The private key in PEM, as it is written.
     pub key_pem: Arc<Secret>,
     /// What deserves attention.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Error>,
 }
 
 /// Makes a bundle of the material, if it is fit to serve at `now`.
@@ -64,7 +64,7 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     }
 
     let mut findings = Vec::new();
-    let mut find = |code, message| findings.push(Finding::new(code, message));
+    let mut find = |code, message| findings.push(Error::new(code, message));
     if let Some(gap) = &chain.gap {
         find(Reason::ChainGap, missing_issuer(gap));
     }
@@ -78,20 +78,14 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
         );
     }
     if !chain.strangers.is_empty() {
-        find(
-            Reason::ChainStranger,
-            format!(
-                "left out, not part of the chain of {}: {}",
-                leaf.subject_text,
-                list(chain.strangers.iter().map(|c| c.subject_text.as_str()))
-            ),
+        log::info!(
+            "left out, not part of the chain of {}: {}",
+            leaf.subject_text,
+            list(chain.strangers.iter().map(|c| c.subject_text.as_str()))
         );
     }
     if !unreadable.is_empty() {
-        find(
-            Reason::BlockSkipped,
-            format!("left out, unreadable and not needed: {}", list(&unreadable)),
-        );
+        log::warn!("left out, unreadable and not needed: {}", list(&unreadable));
     }
     Ok(Bundle {
         name: material.name.clone(),
@@ -148,8 +142,8 @@ impl Bundle {
             return None;
         }
         let mut findings = self.findings.clone();
-        findings.retain(|finding| finding.code != Reason::ChainGap);
-        findings.push(Finding::new(
+        findings.retain(|finding| finding.reason != Reason::ChainGap);
+        findings.push(Error::new(
             Reason::ChainCompleted,
             format!(
                 "Secrets Manager holds no issuer: {} was taken over from the deployed chain",
@@ -176,8 +170,8 @@ impl Bundle {
     /// A TLS handshake in memory with `certificate_pem`, this bundle's own, and its key.
     ///
     /// # Errors
-    /// [`Reason::RehearsalFailed`].
-    pub fn rehearse(&self, certificate_pem: &str, now: UnixTime) -> Result<Vec<Finding>, Error> {
+    /// [`Reason::Unfit`].
+    pub fn rehearse(&self, certificate_pem: &str, now: UnixTime) -> Result<Vec<Error>, Error> {
         handshake::rehearse(certificate_pem, self.key_pem.expose(), self.verified, now)
     }
 }
@@ -230,7 +224,7 @@ fn certificates(material: &Material) -> Result<Certificates, Error> {
     }
     if readable.is_empty() {
         return Err(error!(
-            Reason::CertificateMissing,
+            Reason::PemUnreadable,
             "the secret is active, but holds no certificate (looked into {})",
             list(fields())
         ));
@@ -318,7 +312,7 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
     let serial = &certificate.serial;
     let not_for_servers = |what: &str| {
         Err(error!(
-            Reason::NotForServers,
+            Reason::Unfit,
             "the certificate {subject} (serial {serial}) {what}"
         )
         .hint("issue or import a certificate for TLS servers"))

@@ -11,7 +11,7 @@ use rustls_pki_types::UnixTime;
 use crate::cert::certificate::{Certificate, rfc3339, same_serial};
 use crate::cert::names::{ServerName, lost, needed};
 use crate::cert::roots::Roots;
-use crate::error::{Error, ExitStatus, Finding, Reason, error};
+use crate::error::{Error, ExitStatus, Reason, error};
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::{Deployed, Serves};
 
@@ -55,7 +55,7 @@ pub(crate) enum Decision {
     /// The TLS secret is in line.
     Keep,
     /// Replace it, and report this.
-    Write(Vec<Finding>),
+    Write(Vec<Error>),
     /// Leave it unchanged.
     Refuse(Error),
 }
@@ -63,7 +63,7 @@ pub(crate) enum Decision {
 /// What one rule says.
 enum Verdict {
     Pass,
-    Finding(String),
+    Error(String),
     /// Why not, and what to do about it.
     Refuse(String, &'static str),
     /// The run is over.
@@ -88,7 +88,7 @@ pub(crate) fn compare(case: &Comparison<'_>, facts: &Facts<'_>) -> Decision {
         Serves::Yes(leaf) => leaf,
         Serves::No => return Decision::Write(Vec::new()),
         Serves::CannotTell => {
-            return Decision::Write(vec![Finding::new(
+            return Decision::Write(vec![Error::new(
                 Reason::DeployedUnreadable,
                 "the TLS secret held no readable certificate, so the new one could not be compared with it",
             )]);
@@ -106,8 +106,8 @@ pub(crate) fn compare(case: &Comparison<'_>, facts: &Facts<'_>) -> Decision {
         let forced = case.force.contains(&reason);
         match rule(case, baseline, facts, forced) {
             Verdict::Pass => {}
-            Verdict::Finding(message) => findings.push(Finding::new(reason, message)),
-            Verdict::Refuse(message, _) if forced => findings.push(Finding::new(
+            Verdict::Error(message) => findings.push(Error::new(reason, message)),
+            Verdict::Refuse(message, _) if forced => findings.push(Error::new(
                 reason,
                 format!("overridden by FORCE: {message}"),
             )),
@@ -196,7 +196,7 @@ fn chain_shorter(case: &Comparison<'_>, baseline: &Certificate, _: &Facts<'_>, _
         bundle.intermediates.len()
     );
     if in_its_last_days(baseline, case.now) {
-        return Verdict::Finding(format!("{message}; {}", last_days(baseline)));
+        return Verdict::Error(format!("{message}; {}", last_days(baseline)));
     }
     Verdict::Refuse(
         message,
@@ -223,7 +223,7 @@ fn names_lost(
         message.push_str(&format!(", and newly covers {}", list(&gained)));
     }
     if in_its_last_days(baseline, case.now) {
-        return Verdict::Finding(format!("{message}; {}", last_days(baseline)));
+        return Verdict::Error(format!("{message}; {}", last_days(baseline)));
     }
     let way_out = "issue it with all names";
     if forced {
@@ -252,7 +252,7 @@ fn names_lost(
     let domains: Vec<ServerName> = domains.iter().map(|d| ServerName::dns(d)).collect();
     let needed = needed(&domains, &lost_names, &new.names);
     if needed.is_empty() {
-        return Verdict::Finding(format!("{message}; no domain mapping needs them"));
+        return Verdict::Error(format!("{message}; no domain mapping needs them"));
     }
     Verdict::Refuse(
         format!("{message}; domain mappings need {}", list(&needed)),
@@ -283,14 +283,14 @@ fn older(
         rfc3339(baseline.not_after)
     );
     if case.undo {
-        return Verdict::Finding(format!("{message}: the previous version was asked for"));
+        return Verdict::Error(format!("{message}: the previous version was asked for"));
     }
     let way_out = "rotate it in Secrets Manager, or import there what was deployed manually";
     if forced {
         return Verdict::Refuse(message, way_out);
     }
     match (facts.previous_serial)() {
-        Ok(Some(serial)) if same_serial(&serial, &baseline.serial) => Verdict::Finding(format!(
+        Ok(Some(serial)) if same_serial(&serial, &baseline.serial) => Verdict::Error(format!(
             "{message}; that was the previous version: Secrets Manager went back on purpose"
         )),
         Ok(_) => Verdict::Refuse(
@@ -306,7 +306,7 @@ fn older(
 }
 
 fn is_over(error: &Error) -> bool {
-    error.exit_status() == ExitStatus::Stopped
+    error.exit_status() == ExitStatus::Interrupted
 }
 
 fn in_its_last_days(baseline: &Certificate, now: UnixTime) -> bool {
@@ -333,7 +333,7 @@ fn list(names: &[&ServerName]) -> String {
 }
 
 /// Findings that apply whether or not the TLS secret is replaced.
-pub(crate) fn permanent_findings(bundle: &Bundle, roots: &Roots, now: UnixTime) -> Vec<Finding> {
+pub(crate) fn permanent_findings(bundle: &Bundle, now: UnixTime) -> Vec<Error> {
     let leaf = &bundle.leaf;
     let is_public = is_public(leaf, &bundle.intermediates);
     let mut findings = Vec::new();
@@ -348,23 +348,12 @@ pub(crate) fn permanent_findings(bundle: &Bundle, roots: &Roots, now: UnixTime) 
         OTHERS_TOO_LATE.min(lifetime / 5)
     };
     if left < too_late {
-        findings.push(Finding::new(
+        findings.push(Error::new(
             Reason::ExpiresSoon,
             format!(
                 "the certificate in Secrets Manager expires at {} ({} days left) and should have been renewed: check its state there",
                 rfc3339(leaf.not_after),
                 left / DAY
-            ),
-        ));
-    }
-    if is_public && !roots.reached_by(bundle.top()) {
-        findings.push(Finding::new(
-            Reason::UnknownRoot,
-            format!(
-                "the chain ends with {}, issued by {}, which is not among {}",
-                bundle.top().subject_text,
-                bundle.top().issuer_text,
-                roots.age()
             ),
         ));
     }

@@ -99,10 +99,11 @@ fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Resu
         }
     }
     if secret.revocation_time_seconds.is_some_and(|time| time > 0) {
-        return Err(
-            error!(Reason::Revoked, "the certificate {name} ({id}) is revoked")
-                .hint("rotate it in Secrets Manager"),
-        );
+        return Err(error!(
+            Reason::NotActive,
+            "the certificate {name} ({id}) is revoked"
+        )
+        .hint("rotate it in Secrets Manager"));
     }
     Ok(())
 }
@@ -268,7 +269,7 @@ mod tests {
             ),
             (
                 |s| s.revocation_time_seconds = Some(1),
-                Reason::Revoked,
+                Reason::NotActive,
                 "is revoked",
             ),
             (

@@ -204,22 +204,22 @@ pub(crate) fn code_engine(
 
 /// Why there is no token.
 pub(crate) fn no_token(failure: TokenError, grantee: &Grantee) -> Error {
-    let error = |reason| Error::new(reason, anyhow::anyhow!("{failure}"));
+    let error = |reason| error!(reason, "{failure}");
     match &failure {
-        TokenError::FileMissing(_) => error(Reason::TokenFileMissing)
+        TokenError::FileMissing(_) => error(Reason::TokenMissing)
             .hint("enable trusted profiles for the job")
             .command(grantee.enable_token()),
         TokenError::FileUnreadable(..) => {
-            error(Reason::TokenFileUnreadable).hint("it must be readable by the container's user")
+            error(Reason::TokenMissing).hint("it must be readable by the container's user")
         }
-        TokenError::FileEmpty(_) => error(Reason::TokenFileUnreadable),
+        TokenError::FileEmpty(_) => error(Reason::TokenMissing),
         TokenError::ProfileRefused { claims, .. } => error(Reason::ProfileRefused)
             .hint("link the profile to this job of this project")
             .command(grantee.link(
                 claims.project_name.as_deref(),
                 claims.component_name.as_deref(),
             )),
-        TokenError::ApiKeyRefused(_) => error(Reason::ApiKeyRefused)
+        TokenError::ApiKeyRefused(_) => error(Reason::IamRefused)
             .hint("IBMCLOUD_API_KEY takes the key itself; ApiKey-... is the ID of a key"),
         TokenError::Refused(_) => error(Reason::IamRefused),
         TokenError::Unavailable(_) => error(Reason::IamUnavailable),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, rfc3339};
-use crate::error::{Error, Finding, Reason, error};
+use crate::error::{Error, Reason, error};
 use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::ids::Uuid;
@@ -94,12 +94,11 @@ pub(crate) fn fetch_and_assemble(
         material,
         updated_at,
     } = fetch(&services.secrets_manager, secret, version, services.grantee)?;
-    let bundle = assemble(&material, now).map_err(|mut error| {
-        error.cause = error.cause.context(format!(
+    let bundle = assemble(&material, now).map_err(|error| {
+        error.context(format_args!(
             "the certificate {} ({secret}) is not fit to serve",
             material.name
-        ));
-        error
+        ))
     })?;
     Ok(Current { bundle, updated_at })
 }
@@ -265,19 +264,19 @@ impl<'a> Attempt<'a, '_> {
         }))
     }
 
-    fn replaced(&self, mut findings: Vec<Finding>) -> Target<'a> {
+    fn replaced(&self, mut findings: Vec<Error>) -> Target<'a> {
         findings.extend(self.missed_event());
         self.target(Action::Replaced, "now holds", findings)
     }
 
     /// A scheduled run had to write what an event should have brought. A placeholder is replaced by
     /// whichever run comes first.
-    fn missed_event(&self) -> Option<Finding> {
+    fn missed_event(&self) -> Option<Error> {
         let now = self.policy.now.as_secs();
         let age = now.saturating_sub(self.updated_at?.as_secs());
         let placeholder = self.deployed.leaf().is_none_or(Certificate::self_issued);
         (self.policy.scheduled && !placeholder && age > MISSED).then(|| {
-            Finding::new(
+            Error::new(
                 Reason::EventMissed,
                 format!(
                     "this certificate has been in Secrets Manager for {} minutes but no event arrived: check the log of Event \
@@ -310,7 +309,7 @@ impl<'a> Attempt<'a, '_> {
         error.command(self.services.grantee.run(&variables))
     }
 
-    fn target(&self, action: Action, verb: &str, further: Vec<Finding>) -> Target<'a> {
+    fn target(&self, action: Action, verb: &str, further: Vec<Error>) -> Target<'a> {
         let Self {
             task,
             bundle,
@@ -320,10 +319,10 @@ impl<'a> Attempt<'a, '_> {
         } = self;
         let leaf = &bundle.leaf;
         let mut findings = bundle.findings.clone();
-        findings.extend(permanent_findings(bundle, policy.roots, policy.now));
+        findings.extend(permanent_findings(bundle, policy.now));
         findings.extend(further);
         if self.held() {
-            findings.push(Finding::new(
+            findings.push(Error::new(
                 Reason::Held,
                 "the target is on hold: nothing is written until it is released",
             ));
@@ -481,12 +480,7 @@ fn decide(
 }
 
 /// What the next normal run would do after an undo: the current version is still there.
-fn after_undo(
-    services: &Services<'_>,
-    policy: &Policy<'_>,
-    task: &Task,
-    undone: &Bundle,
-) -> Finding {
+fn after_undo(services: &Services<'_>, policy: &Policy<'_>, task: &Task, undone: &Bundle) -> Error {
     let deployed = Deployed::like(undone);
     let current = fetch_and_assemble(services, &task.secret, Version::Current, policy.now);
     let next = match current {
@@ -512,7 +506,7 @@ fn after_undo(
             "the next event or daily run {next}; set HOLD=true (in TARGETS: \"hold\") to keep the job from writing until Secrets Manager is repaired"
         )
     };
-    Finding::new(Reason::Undone, message)
+    Error::new(Reason::Undone, message)
 }
 
 /// The certificate could not be fetched, or is not fit to serve.
@@ -526,7 +520,7 @@ fn unfit<'a>(task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
         Outcome {
             reason: Some(Reason::NotIssued),
             message: message.clone(),
-            findings: vec![Finding::new(Reason::NotIssued, message)],
+            findings: vec![Error::new(Reason::NotIssued, message)],
             ..outcome
         }
     } else {

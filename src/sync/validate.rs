@@ -11,7 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::config::{Config, RestartApps, Target, Trigger};
-use crate::error::{Error, Finding, Reason, error};
+use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::events::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
 use crate::ibm::ids::{Crn, SecretId, Uuid};
@@ -107,7 +107,7 @@ pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
 /// Decides what the run is to do, and keeps this instance's share of it if the job run is an array.
 ///
 /// # Errors
-/// [`Reason::EventUnreadable`], [`Reason::EventInvalid`], [`Reason::EventForeign`],
+/// [`Reason::EventInvalid`], [`Reason::EventInvalid`], [`Reason::EventForeign`],
 /// [`Reason::EventAmbiguous`]; [`Reason::Configuration`] if there is neither an event nor a
 /// configured secret.
 pub fn validate(config: &Config) -> Result<Plan, Error> {
@@ -118,13 +118,10 @@ pub fn validate(config: &Config) -> Result<Plan, Error> {
             event_type, data, ..
         } => match event_type.as_deref() {
             Some(KAFKA) | None => event(data, config),
-            Some(other) => Ok(ignored(
-                Reason::EventIgnored,
-                format!(
-                    "events of CE_TYPE {} do not concern this job",
-                    sanitized(other)
-                ),
-            )),
+            Some(other) => Ok(ignored(format!(
+                "events of CE_TYPE {} do not concern this job",
+                sanitized(other)
+            ))),
         },
         Trigger::EventNotifications(text) => event(text, config),
     }?;
@@ -170,14 +167,10 @@ pub(crate) fn selected(config: &Config) -> impl Iterator<Item = &Target> {
     })
 }
 
-/// An event that does not concern us. One that contradicts itself is also reported as a finding.
-fn ignored(reason: Reason, message: String) -> Plan {
-    let mut outcome = Outcome::ignored(reason, message.clone());
-    if reason == Reason::EventContradictory {
-        outcome.findings.push(Finding::new(reason, message));
-    }
+/// An event that does not concern us.
+fn ignored(message: String) -> Plan {
     Plan {
-        settled: vec![outcome],
+        settled: vec![Outcome::ignored(Reason::EventIgnored, message)],
         ..Plan::default()
     }
 }
@@ -197,7 +190,7 @@ fn event(text: &str, config: &Config) -> Result<Plan, Error> {
                 reject_other_instances(&notification, config.instance.as_ref())?;
                 reconcile(config, true)
             }
-            EventKind::Other(reason, message) => Ok(ignored(reason, message)),
+            EventKind::Other(message) => Ok(ignored(message)),
         }
     })
 }
@@ -236,7 +229,7 @@ fn with_notification<R>(
 fn unwrapped(text: &str) -> Result<Value, Error> {
     if text.len() > LARGEST_EVENT {
         return Err(error!(
-            Reason::EventUnreadable,
+            Reason::EventInvalid,
             "the event has {} bytes, at most {LARGEST_EVENT} are accepted",
             text.len()
         ));
@@ -249,7 +242,7 @@ fn unwrapped(text: &str) -> Result<Value, Error> {
             Ok(_) => break,
             Err(e) => {
                 return Err(error!(
-                    Reason::EventUnreadable,
+                    Reason::EventInvalid,
                     "the event is not JSON: {:?} error at line {} column {}",
                     e.classify(),
                     e.line(),
@@ -259,7 +252,7 @@ fn unwrapped(text: &str) -> Result<Value, Error> {
         }
     }
     Err(error!(
-        Reason::EventUnreadable,
+        Reason::EventInvalid,
         "the event is JSON, but not an object"
     ))
 }
@@ -272,7 +265,7 @@ fn decoded(text: &str) -> Result<String, Error> {
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| {
             error!(
-                Reason::EventUnreadable,
+                Reason::EventInvalid,
                 "data_base64 of the event is not base64 of a text"
             )
         })
@@ -285,13 +278,13 @@ enum EventKind {
     /// is not documented, and a reconcile can do no harm.
     WakeUp,
     /// It does not concern us, and why.
-    Other(Reason, String),
+    Other(String),
 }
 
 /// Which event of Secrets Manager it is, if it is one. The envelope's type has a prefix and may have
 /// a subtype, the type in `data` has neither.
 fn kind(notification: &Notification<'_>) -> Result<EventKind, Error> {
-    let other = |message: String| Ok(EventKind::Other(Reason::EventIgnored, message));
+    let other = |message: String| Ok(EventKind::Other(message));
     let long = notification.event_type.map(|text| {
         text.strip_prefix(SECRETS_MANAGER)
             .map(|name| name.split(':').next().unwrap_or(name))
@@ -306,14 +299,11 @@ fn kind(notification: &Notification<'_>) -> Result<EventKind, Error> {
         }
         (Some(Err(_)), _) => return Ok(EventKind::WakeUp),
         (Some(Ok(name)), Some(short)) if name != short => {
-            return Ok(EventKind::Other(
-                Reason::EventContradictory,
-                format!(
-                    "the event's type ({}) contradicts data.event_type ({}); ignored",
-                    sanitized(name),
-                    sanitized(short)
-                ),
-            ));
+            return Ok(EventKind::Other(format!(
+                "the event's type ({}) contradicts data.event_type ({}); ignored",
+                sanitized(name),
+                sanitized(short)
+            )));
         }
         (Some(Ok(name)), _) | (None, Some(name)) => name,
         (None, None) if notification.sources.is_empty() && notification.secrets.is_none() => {
@@ -345,9 +335,9 @@ fn kind(notification: &Notification<'_>) -> Result<EventKind, Error> {
 fn source(notification: &Notification<'_>, ours: Option<&Uuid>) -> Result<Crn, Error> {
     let mut crns = notification.sources.iter().map(|text| {
         Crn::parse(text).map_err(|e| {
-            Error::new(
+            error!(
                 Reason::EventForeign,
-                e.context("the source of the event is not a Secrets Manager instance"),
+                "the source of the event is not a Secrets Manager instance: {e:#}"
             )
         })
     });
@@ -492,10 +482,8 @@ fn entries(values: &[Value], source: &Crn) -> (Vec<Entry>, Vec<Outcome>) {
                     entries.push(Entry { secret, name });
                 }
             }
-            Err(mut error) => {
-                error.cause = error
-                    .cause
-                    .context(format!("data.secrets[{position}] of the event"));
+            Err(error) => {
+                let error = error.context(format_args!("data.secrets[{position}] of the event"));
                 rejected.push(Outcome {
                     secret_name: name,
                     ..Outcome::ignored(error.reason, "").failed(&error)
@@ -517,7 +505,7 @@ fn not_configured(entry: Entry, other_type: Option<&str>) -> Outcome {
             ),
         ),
         None => (
-            Reason::NotConfigured,
+            Reason::EventIgnored,
             format!("no target of this job names the secret {id}"),
         ),
     };
@@ -534,7 +522,7 @@ fn secret_of(entry: &Value, source: &Crn) -> Result<Uuid, Error> {
         .get("secret_id")
         .and_then(Value::as_str)
         .ok_or_else(|| error!(Reason::EventInvalid, "secret_id is missing"))?;
-    let secret = SecretId::parse(text).map_err(|e| Error::new(Reason::EventInvalid, e))?;
+    let secret = SecretId::parse(text).map_err(|e| error!(Reason::EventInvalid, "{e:#}"))?;
     match &secret.crn {
         Some(crn) if !crn.same_instance(source) => Err(error!(
             Reason::EventForeign,

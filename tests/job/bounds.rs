@@ -79,7 +79,7 @@ fn sigterm_ends_a_run_whose_service_is_stuck() {
             let running = Running::start(&scene, &scene.start());
             fault.wait_struck(1, PATIENCE).unwrap();
             let run = running.terminated();
-            let target = run.refused(9, "terminated");
+            let target = run.refused(9, "interrupted");
             assert!(
                 target.message.contains("interrupted by SIGTERM"),
                 "{route} {kind:?}: {run:#?}"
@@ -97,7 +97,7 @@ fn the_deadline_ends_a_run_whose_service_is_stuck() {
             let scene = Scene::new();
             let _fault = scene.cloud.fault(Fault::on(route, kind.clone()));
             let run = scene.start().env("DEADLINE", "2").run();
-            let target = run.refused(9, "deadline-reached");
+            let target = run.refused(9, "interrupted");
             assert!(
                 target.message.contains("DEADLINE (2 s) exceeded"),
                 "{route} {kind:?}: {run:#?}"
@@ -117,7 +117,7 @@ fn a_write_in_flight_ends_as_unknown() {
         let running = Running::start(&scene, &scene.start());
         fault.wait_struck(1, PATIENCE).unwrap();
         let run = running.terminated();
-        let target = run.refused(9, "terminated");
+        let target = run.refused(9, "interrupted");
         assert!(
             target.message.contains("outcome is unknown"),
             "{kind:?}: {run:#?}"
@@ -192,7 +192,7 @@ fn a_handshake_that_never_ends_is_cut() {
         let running = Running::start(&scene, &scene.start().env("IAM_URL", &url));
         connected.recv_timeout(PATIENCE).unwrap();
         let run = running.terminated();
-        run.refused(9, "terminated");
+        run.refused(9, "interrupted");
         // and without a signal the limit of a connection holds: the run lives to say so
         let run = scene
             .start()
@@ -220,7 +220,7 @@ fn a_connection_that_is_never_made_is_cut() {
         .env("IAM_URL", format!("https://{address}"))
         .env("DEADLINE", "2")
         .run();
-    run.refused(9, "deadline-reached");
+    run.refused(9, "interrupted");
     assert!(run.report.duration_ms < BOUND_MS, "{run:#?}");
 }
 
@@ -244,7 +244,7 @@ fn files_that_block_or_never_end_are_refused() {
     ] {
         let path = path.display().to_string();
         let run = scene.start().env("CR_TOKEN_FILENAME", &path).run();
-        let target = run.refused(4, "token-file-unreadable");
+        let target = run.refused(4, "token-missing");
         assert!(target.message.contains(why), "{run:#?}");
         let run = scene.start().env("SSL_CERT_FILE", &path).run();
         let error = run.rejected(2, "configuration");

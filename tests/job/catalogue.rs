@@ -153,9 +153,9 @@ fn the_catalogue_is_large_and_every_reason_to_refuse_material_stands_in_it() {
         "wrong-type",
         "not-issued",
         "not-active",
-        "revoked",
+        "not-active",
         "key-missing",
-        "rehearsal-failed",
+        "unfit",
     ];
     let expected: BTreeSet<&str> = Reason::ALL
         .iter()

@@ -211,7 +211,7 @@ fn what_is_not_fit_to_serve_is_refused_and_the_tls_secret_untouched() {
         }),
     );
     refused(
-        "certificate-missing",
+        "pem-unreadable",
         &material(|_, m| {
             m.certificate = None;
             m.intermediate = None;
@@ -322,7 +322,7 @@ fn what_a_tls_client_would_refuse_is_found_in_the_rehearsal() {
         });
         // the deployed one is of other names: they are not the matter here
         let run = scene.start().env("FORCE", "names-lost").run();
-        let target = run.refused(6, "rehearsal-failed");
+        let target = run.refused(6, "unfit");
         assert!(target.message.contains(told), "{told}: {}", target.message);
         assert!(scene.writes().is_empty());
     }

@@ -1,16 +1,13 @@
-use local_cloud::{
-    Action, CertificateSpec, EntityTags, Fault, FaultKind, Options, Policy, Role, route,
-};
+use local_cloud::{Action, CertificateSpec, EntityTags, Fault, FaultKind, Options, Policy, route};
 use serde_json::{Value, json};
 
 use crate::harness::{Check, PATIENCE, Run, Scene, Start, TLS_SECRET, secrets_reader};
 
-const ALL: [&str; 10] = [
+const ALL: [&str; 9] = [
     "token-file",
     "profile",
     "secret",
     "certificate",
-    "foreign-secret",
     "tls-secret",
     "replace",
     "domain-mappings",
@@ -19,19 +16,14 @@ const ALL: [&str; 10] = [
 ];
 
 /// A scene in which every right is as narrow as it can be, and all is green.
-fn scene_of(options: Options) -> (Scene, String) {
+fn scene_of(options: Options) -> Scene {
     let scene = Scene::with(options, CertificateSpec::default());
     let world = &scene.world;
-    let foreign = scene.cloud.issue(CertificateSpec {
-        name: "of another team".to_owned(),
-        secret_group_id: Some(world.foreign_secret_group_id.clone()),
-        ..CertificateSpec::default()
-    });
     scene.cloud.set_policies(vec![
         secrets_reader(&world.secret_group_id),
         role(&scene, &Action::ALL_OF_THE_JOB),
     ]);
-    (scene, foreign)
+    scene
 }
 
 fn role(scene: &Scene, actions: &[Action]) -> Policy {
@@ -42,18 +34,15 @@ fn role(scene: &Scene, actions: &[Action]) -> Policy {
 }
 
 /// The same, but the profile may do only this in the project.
-fn narrowed(actions: &[Action]) -> (Scene, String) {
-    let (scene, foreign) = scene_of(Options::default());
+fn narrowed(actions: &[Action]) -> Scene {
+    let scene = scene_of(Options::default());
     scene.cloud.revoke(&role(&scene, &Action::ALL_OF_THE_JOB));
     scene.cloud.grant(role(&scene, actions));
-    (scene, foreign)
+    scene
 }
 
-fn check<'a>(scene: &'a Scene, foreign: &str) -> Start<'a> {
-    scene
-        .start()
-        .arg("--check")
-        .env("CHECK_FOREIGN_SECRET_ID", foreign)
+fn check(scene: &Scene) -> Start<'_> {
+    scene.start().arg("--check")
 }
 
 fn line<'a>(run: &'a Run, name: &str) -> &'a Check {
@@ -85,12 +74,12 @@ fn expect(run: &Run, status: i32, red: &[&str], not_tested: &[&str]) {
 #[test]
 fn all_is_green_and_nothing_is_changed() {
     for entity_tags in [EntityTags::Quoted, EntityTags::Bare, EntityTags::Weak] {
-        let (scene, foreign) = scene_of(Options {
+        let scene = scene_of(Options {
             entity_tags,
             ..Options::default()
         });
         let before = scene.cloud.state();
-        let run = check(&scene, &foreign).run();
+        let run = check(&scene).run();
         expect(&run, 0, &[], &[]);
         assert_eq!(scene.cloud.state(), before);
         assert!(run.report.targets.is_empty());
@@ -106,11 +95,11 @@ fn all_is_green_and_nothing_is_changed() {
 
 #[test]
 fn the_variable_does_the_same_whatever_started_the_run() {
-    let (scene, foreign) = scene_of(Options {
+    let scene = scene_of(Options {
         conflict_status: 409,
         ..Options::default()
     });
-    let run = check(&scene, &foreign)
+    let run = check(&scene)
         .env("CHECK", "true")
         .env("ibmendata", "no event at all")
         .run();
@@ -118,10 +107,9 @@ fn the_variable_does_the_same_whatever_started_the_run() {
     assert!(line(&run, "replace").message.contains("409"), "{run:#?}");
 }
 
-const AFTER_TOKEN: [&str; 8] = [
+const AFTER_TOKEN: [&str; 7] = [
     "secret",
     "certificate",
-    "foreign-secret",
     "tls-secret",
     "replace",
     "domain-mappings",
@@ -131,8 +119,8 @@ const AFTER_TOKEN: [&str; 8] = [
 
 #[test]
 fn no_token_file() {
-    let (scene, foreign) = scene_of(Options::default());
-    let run = check(&scene, &foreign)
+    let scene = scene_of(Options::default());
+    let run = check(&scene)
         .env("CR_TOKEN_FILENAME", "/no/such/token")
         .run();
     let mut rest = AFTER_TOKEN.to_vec();
@@ -144,37 +132,21 @@ fn no_token_file() {
 
 #[test]
 fn no_link() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     scene.cloud.set_links(Vec::new());
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     expect(&run, 4, &["profile"], &AFTER_TOKEN);
     command(&run, "profile", "ibmcloud iam trusted-profile-link-create");
 }
 
 #[test]
 fn no_right_to_the_secret() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     let policy = secrets_reader(&scene.world.secret_group_id);
     scene.cloud.revoke(&policy);
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     expect(&run, 5, &["secret"], &["certificate", "covered"]);
     command(&run, "secret", "ibmcloud iam trusted-profile-policy-create");
-}
-
-#[test]
-fn a_right_to_the_secrets_of_others() {
-    let (scene, foreign) = scene_of(Options::default());
-    scene.cloud.grant(Policy::SecretsManager {
-        role: Role::Reader,
-        secret_group_id: None,
-    });
-    let run = check(&scene, &foreign).run();
-    expect(&run, 2, &["foreign-secret"], &[]);
-    command(
-        &run,
-        "foreign-secret",
-        "ibmcloud iam trusted-profile-policies",
-    );
 }
 
 #[test]
@@ -184,8 +156,8 @@ fn no_right_to_read_the_project_or_to_replace() {
         (Action::UpdateEntities, "tls-secret", rest),
         (Action::ReadEntities, "replace", &[]),
     ] {
-        let (scene, foreign) = narrowed(&[Action::ReadProject, right]);
-        let run = check(&scene, &foreign).run();
+        let scene = narrowed(&[Action::ReadProject, right]);
+        let run = check(&scene).run();
         expect(&run, 7, &[red], not_tested);
         command(&run, red, "ibmcloud iam trusted-profile-policy-create");
     }
@@ -199,34 +171,32 @@ fn command(run: &Run, name: &str, begin: &str) {
 
 #[test]
 fn a_missing_tls_secret_says_how_to_create_it() {
-    let (scene, foreign) = scene_of(Options::default());
-    let run = check(&scene, &foreign)
-        .env("TLS_SECRET_NAME", "not-there")
-        .run();
+    let scene = scene_of(Options::default());
+    let run = check(&scene).env("TLS_SECRET_NAME", "not-there").run();
     expect(&run, 7, &["tls-secret"], &["replace"]);
     command(&run, "tls-secret", "ibmcloud ce secret create --format tls");
 }
 
 #[test]
 fn an_unfit_certificate_and_an_uncovered_domain_are_red() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     let project = &scene.world.project_id;
     scene
         .cloud
         .map_domain(project, "blog.example.com", TLS_SECRET);
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     expect(&run, 10, &["covered"], &[]);
     scene
         .cloud
         .change_material(&scene.secret, |material| material.private_key = None);
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     expect(&run, 6, &["certificate"], &["covered"]);
 }
 
 /// A service that takes any tag would overwrite what others wrote meanwhile.
 #[test]
 fn a_service_that_ignores_entity_tags_is_red() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     let secret = scene.tls_secret();
     let answer = FaultKind::Answer {
         status: 200,
@@ -239,14 +209,14 @@ fn a_service_that_ignores_entity_tags_is_red() {
     let _guard = scene
         .cloud
         .fault(Fault::on(route::REPLACE_TLS_SECRET, answer));
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     expect(&run, 7, &["replace"], &[]);
     assert!(line(&run, "replace").message.contains("entity tags"));
 }
 
 #[test]
 fn apps_that_keep_a_copy_are_named() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     let project = &scene.world.project_id;
     scene.cloud.create_app(
         project,
@@ -255,28 +225,21 @@ fn apps_that_keep_a_copy_are_named() {
             { "type": "secret_full_reference", "reference": TLS_SECRET }
         ] }),
     );
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     expect(&run, 0, &[], &[]);
     let told = &line(&run, "apps").message;
     assert!(
         told.contains("web") && told.contains("RESTART_APPS"),
         "{told}"
     );
-    let run = check(&scene, &foreign).env("RESTART_APPS", "auto").run();
+    let run = check(&scene).env("RESTART_APPS", "auto").run();
     assert!(!line(&run, "apps").message.contains("RESTART_APPS"));
 }
 
 #[test]
-fn what_is_not_given_is_not_tested() {
-    let (scene, _) = scene_of(Options::default());
-    let run = scene.start().arg("--check").run();
-    expect(&run, 0, &[], &["foreign-secret"]);
-}
-
-#[test]
 fn without_secret_id_the_secret_is_not_tested() {
-    let (scene, foreign) = scene_of(Options::default());
-    let run = check(&scene, &foreign).without("SECRET_ID").run();
+    let scene = scene_of(Options::default());
+    let run = check(&scene).without("SECRET_ID").run();
     assert_eq!(run.status, 0, "{run:#?}");
     assert_eq!(line(&run, "secret").state, "not_tested");
     assert_eq!(line(&run, "covered").state, "not_tested");
@@ -285,15 +248,15 @@ fn without_secret_id_the_secret_is_not_tested() {
 
 #[test]
 fn each_secret_once_and_each_target() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     let project = &scene.world.project_id;
     scene.cloud.deploy(&scene.secret, project, "second-tls");
     let targets = json!([
         { "secret_id": scene.secret, "tls_secret": TLS_SECRET },
         { "secret_id": scene.secret, "tls_secret": "second-tls" },
     ]);
-    let run = check(&scene, &foreign).targets(&targets).run();
-    assert_eq!((run.status, run.report.checks.len()), (0, 15), "{run:#?}");
+    let run = check(&scene).targets(&targets).run();
+    assert_eq!((run.status, run.report.checks.len()), (0, 14), "{run:#?}");
 }
 
 /// A request that fails says why in its own line; what depends on it is not tested.
@@ -337,13 +300,6 @@ fn each_failed_request_has_its_own_line() {
         ),
         // these prove nothing, neither way
         (
-            route::READ_SECRET_METADATA,
-            400,
-            None,
-            &["foreign-secret"],
-            "answered 400",
-        ),
-        (
             route::REPLACE_TLS_SECRET,
             503,
             None,
@@ -351,11 +307,11 @@ fn each_failed_request_has_its_own_line() {
             "the answer proves nothing: ",
         ),
     ] {
-        let (scene, foreign) = scene_of(Options::default());
+        let scene = scene_of(Options::default());
         let _fault = scene
             .cloud
             .fault(Fault::on(route, FaultKind::Status(status)));
-        let run = check(&scene, &foreign).run();
+        let run = check(&scene).run();
         let (exit, red) = reason.map_or((0, None), |(name, _)| (7, Some(name)));
         expect(&run, exit, red.as_slice(), not_tested);
         let line = line(&run, red.unwrap_or_else(|| not_tested[0]));
@@ -395,11 +351,11 @@ fn a_tls_secret_that_the_job_would_not_replace_is_not_written_to() {
             "generated by the system",
         ),
     ] {
-        let (scene, foreign) = scene_of(Options::default());
+        let scene = scene_of(Options::default());
         let _odd = scene
             .cloud
             .fault(Fault::on(route::READ_TLS_SECRET, kind.clone()));
-        let run = check(&scene, &foreign).run();
+        let run = check(&scene).run();
         let not_tested = red.xor(Some("replace"));
         expect(&run, exit, red.as_slice(), not_tested.as_slice());
         let told = line(&run, "replace").message.contains(told);
@@ -411,12 +367,12 @@ fn a_tls_secret_that_the_job_would_not_replace_is_not_written_to() {
 /// A conflict proves nothing if somebody else was the reason for it.
 #[test]
 fn a_change_by_others_during_the_test_leaves_it_open() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     let parked = scene
         .cloud
         .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold).times(1));
     let run = std::thread::scope(|scope| {
-        let run = scope.spawn(|| check(&scene, &foreign).run_beside_others());
+        let run = scope.spawn(|| check(&scene).run_beside_others());
         parked.wait_parked(1, PATIENCE).unwrap();
         let project = &scene.world.project_id;
         scene.cloud.deploy(&scene.secret, project, TLS_SECRET);
@@ -426,21 +382,20 @@ fn a_change_by_others_during_the_test_leaves_it_open() {
     expect(&run, 0, &[], &["replace"]);
     let told = &line(&run, "replace").message;
     assert!(told.contains("somebody else changed"), "{told}");
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     expect(&run, 0, &[], &[]);
 }
 
 #[test]
 fn with_an_api_key_there_is_no_token_file() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     let owner = || {
-        check(&scene, &foreign)
+        check(&scene)
             .without("IAM_PROFILE_ID")
             .env("IBMCLOUD_API_KEY", &scene.world.api_key)
     };
     let run = owner().run();
-    // the owner of the account may read everything
-    expect(&run, 2, &["foreign-secret"], &["token-file"]);
+    expect(&run, 0, &[], &["token-file"]);
     let told = &line(&run, "token-file").message;
     assert!(told.contains("an API key is used instead"), "{told}");
     let profile = &line(&run, "profile").message;
@@ -449,9 +404,9 @@ fn with_an_api_key_there_is_no_token_file() {
 
 #[test]
 fn without_any_right_both_services_are_red_and_the_message_names_both() {
-    let (scene, foreign) = scene_of(Options::default());
+    let scene = scene_of(Options::default());
     scene.cloud.set_policies(Vec::new());
-    let run = check(&scene, &foreign).run();
+    let run = check(&scene).run();
     let rest = [
         "certificate",
         "replace",

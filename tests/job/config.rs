@@ -15,7 +15,6 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
         .env("PROBE", "maybe")
         .env("PROBE_ADDRESS", "user@host")
         .env("CHECK", "maybe")
-        .env("CHECK_FOREIGN_SECRET_ID", "x")
         .env("HOLD", "maybe")
         .env("RESTART_APPS", "../x")
         .env("SECRET_VERSION", "oldest")
@@ -46,7 +45,6 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
         "OUTPUT",
         "HTTPS_PROXY",
         "NO_PROXY",
-        "CHECK_FOREIGN_SECRET_ID",
         "HOLD",
         "RESTART_APPS",
         "SECRET_VERSION",

@@ -25,7 +25,7 @@ fn sigterm_stops_before_the_next_write() {
     parked.wait_parked(1, PATIENCE).unwrap();
     scene.cloud.stop_job_run(project, &name);
     let (_, processes) = scene.finished(&name);
-    let target = processes[0].refused(9, "terminated");
+    let target = processes[0].refused(9, "interrupted");
     assert!(processes[0].report.retryable);
     assert!(target.message.contains("SIGTERM"), "{}", target.message);
     assert_eq!(scene.served(), before);

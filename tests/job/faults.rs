@@ -280,7 +280,7 @@ fn an_unknown_api_key_is_explained() {
             "ApiKey-11111111-2222-3333-4444-555555555555",
         )
         .run();
-    let target = run.refused(4, "api-key-refused");
+    let target = run.refused(4, "iam-refused");
     assert!(
         target.message.contains("is the ID of a key"),
         "{}",
@@ -310,7 +310,7 @@ fn the_deadline_ends_the_run_with_its_own_status() {
         FaultKind::Delay(Duration::from_secs(30)),
     ));
     let run = scene.start().env("DEADLINE", "2").run();
-    run.refused(9, "deadline-reached");
+    run.refused(9, "interrupted");
     assert!(run.report.retryable, "{run:#?}");
 }
 
@@ -466,7 +466,7 @@ fn a_token_file_without_a_token_is_refused_before_any_request() {
     ] {
         std::fs::write(&file, bytes).unwrap();
         let run = scene.start().env("CR_TOKEN_FILENAME", &path).run();
-        let target = run.refused(4, "token-file-unreadable");
+        let target = run.refused(4, "token-missing");
         let told = format!("the compute resource token in {path} {told}");
         assert!(target.message.contains(&told), "{told}: {run:#?}");
     }

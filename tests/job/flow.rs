@@ -284,7 +284,7 @@ fn without_trusted_profiles_on_the_job_there_is_no_token() {
         .cloud
         .submit_job_run(&scene.world.project_id, JOB, &BTreeMap::new(), &[]);
     let (_, processes) = scene.finished(&run);
-    let target = processes[0].refused(4, "token-file-missing");
+    let target = processes[0].refused(4, "token-missing");
     let command = target.command.as_deref().unwrap_or_default();
     assert!(command.contains("--trusted-profiles-enabled"), "{command}");
 }

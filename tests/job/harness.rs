@@ -82,7 +82,6 @@ pub(crate) struct Target {
     pub(crate) served_omitted: usize,
     #[serde(default)]
     pub(crate) restarted: Vec<String>,
-    pub(crate) rotation_to_served_s: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -185,7 +185,7 @@ fn a_status_that_lags_behind_the_change_is_no_sign_of_readiness() {
         let project = &scene.world.project_id;
         scene.cloud.set_app_fate(project, "shop", AppFate::Failed);
         let run = restarting(&scene, "shop").run();
-        assert_eq!(run.refused(10, "app-not-ready").action, "replaced");
+        assert_eq!(run.refused(10, "app-not-restarted").action, "replaced");
         scene.cloud.set_app_fate(project, "shop", AppFate::Ready);
         restarting(&scene, "shop").run().expect(0, "unchanged");
     }
@@ -199,7 +199,7 @@ fn the_first_app_that_fails_stops_the_rest_and_the_next_run_finishes() {
 
     let run = restarting(&scene, "a,b,c").run();
 
-    let target = run.refused(10, "app-not-ready");
+    let target = run.refused(10, "app-not-restarted");
     assert_eq!(target.action, "replaced");
     assert_eq!(target.restarted, ["a"]);
     assert!(target.message.contains("app b"), "{run:#?}");
@@ -224,7 +224,9 @@ fn an_app_that_fails_for_good_is_tried_nine_times_per_certificate() {
     let project = &scene.world.project_id;
     scene.cloud.set_app_fate(project, "shop", AppFate::Failed);
     for _ in 0..12 {
-        restarting(&scene, "shop").run().reason_is("app-not-ready");
+        restarting(&scene, "shop")
+            .run()
+            .reason_is("app-not-restarted");
     }
     assert_eq!(revisions(&scene, "shop"), 1 + 9);
 }
@@ -238,7 +240,7 @@ fn an_app_that_never_becomes_ready_ends_with_the_time() {
         .set_app_fate(project, "shop", AppFate::Deploying);
     // long enough for the write, on a busy machine too: only the app never gets ready
     let run = restarting(&scene, "shop,blog").env("DEADLINE", "6").run();
-    let target = run.refused(10, "effect-unknown");
+    let target = run.refused(10, "interrupted");
     assert_eq!(target.action, "replaced");
     assert!(
         target.message.contains("not restarted either: blog"),
@@ -444,7 +446,7 @@ fn a_run_that_ends_while_an_app_is_read_does_not_know_its_state() {
         .fault(Fault::on(route::READ_APP, FaultKind::Silent));
     // long enough for the write, on a busy machine too
     let run = restarting(&scene, "shop").env("DEADLINE", "6").run();
-    let target = run.refused(10, "effect-unknown");
+    let target = run.refused(10, "interrupted");
     assert_eq!(target.action, "replaced");
     let told = "cannot read app shop: DEADLINE (6 s) exceeded";
     assert!(target.message.contains(told), "{run:#?}");

@@ -284,7 +284,7 @@ fn force_is_ignored_where_it_could_stay_on_by_mistake() {
     for start in [scene.start().env("ibmendata", event), cron()] {
         let run = start.env("FORCE", "names-lost").run();
         run.refused(8, "names-lost");
-        found(&run, "force-ignored");
+        assert!(run.log.contains("FORCE is ignored"), "{run:#?}");
     }
     // many targets, none chosen
     let targets = format!(
@@ -299,7 +299,7 @@ fn force_is_ignored_where_it_could_stay_on_by_mistake() {
     };
     let run = many().without("SECRET_ID").env("FORCE", "names-lost").run();
     run.refused(8, "names-lost");
-    found(&run, "force-ignored");
+    assert!(run.log.contains("FORCE is ignored"), "{run:#?}");
     many()
         .env("FORCE", "names-lost")
         .run()
@@ -411,17 +411,6 @@ fn another_form_of_the_same_pem_is_in_line() {
 }
 
 #[test]
-fn a_public_chain_that_reaches_no_known_root_is_a_finding() {
-    let scene = Scene::new();
-    scene.cloud.change_material(&scene.secret, |current| {
-        *current = stranger(&CertificateSpec::default())
-    });
-    let run = scene.run();
-    run.expect(0, "replaced");
-    assert!(found(&run, "unknown-root").contains("the roots built into sm-tls-sync"));
-}
-
-#[test]
 fn a_refusal_is_seen_by_code_engine_as_exit_status_8() {
     let scene = renamed(&["shop.example.com"], &["other.example.com"]);
     scene.create_job(&local_cloud::JobSettings::default());
@@ -500,5 +489,5 @@ fn an_older_certificate_is_refused_if_the_previous_version_cannot_be_asked_for()
         .start()
         .env("DEADLINE", "3")
         .run()
-        .refused(9, "deadline-reached");
+        .refused(9, "interrupted");
 }

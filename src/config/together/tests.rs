@@ -30,9 +30,9 @@ fn come_to(settings: &str, side: impl Fn(&Config) -> String) -> String {
     match Config::parse(&environment(&[LEAST, settings])) {
         Ok(config) => side(&config),
         Err(error) => error
-            .cause
-            .to_string()
+            .message
             .trim_start_matches("invalid configuration: ")
+            .trim_end_matches("; sm-tls-sync --help explains each variable")
             .to_owned(),
     }
 }

@@ -45,7 +45,7 @@ impl Case {
     /// The decision, and the questions that were asked.
     fn decision(&self) -> (Decision, &'static str) {
         let asked = Cell::new((0, 0));
-        let error = |reason| Error::new(reason, anyhow::anyhow!("no answer"));
+        let error = |reason| Error::new(reason, "no answer");
         let domains = || {
             asked.set((asked.get().0 + 1, asked.get().1));
             let domains = self.domains.as_ref().map_err(|reason| error(*reason))?;
@@ -89,7 +89,7 @@ impl Case {
             Decision::Refuse(error) => format!("refuse {}", error.reason),
             Decision::Write(findings) => findings
                 .iter()
-                .fold("write".to_owned(), |text, f| format!("{text} {}", f.code)),
+                .fold("write".to_owned(), |text, f| format!("{text} {}", f.reason)),
         };
         (decision, asked.to_owned())
     }
@@ -237,7 +237,7 @@ fn names_that_are_lost() {
     .expect("write names-lost", "domains");
     case(old, &["*.example.com"], Ok(vec![])).expect("write", "nothing");
     case(old, new, Err(Reason::CodeEngineForbidden)).expect("refuse names-lost", "domains");
-    case(old, new, Err(Reason::DeadlineReached)).expect("refuse deadline-reached", "domains");
+    case(old, new, Err(Reason::Interrupted)).expect("refuse interrupted", "domains");
     let forced = Case {
         force: vec![Reason::NamesLost],
         ..case(old, new, Ok(vec!["a.example.com"]))
@@ -494,7 +494,7 @@ fn older_means_both_dates() {
     previous(Ok(Some("02"))).expect("refuse older", "previous");
     previous(Ok(None)).expect("refuse older", "previous");
     previous(Err(Reason::SecretsManagerUnavailable)).expect("refuse older", "previous");
-    previous(Err(Reason::Terminated)).expect("refuse terminated", "previous");
+    previous(Err(Reason::Interrupted)).expect("refuse interrupted", "previous");
     let undo = Case {
         undo: true,
         ..older()
@@ -547,29 +547,9 @@ fn an_end_that_is_near_is_a_finding() {
             }),
             true,
         );
-        let codes = permanent_findings(&bundle, &Roots::new(Vec::new()), now());
-        let codes = codes.iter().map(|finding| finding.code);
-        // no root of these certificates is known
-        let codes: Vec<Reason> = codes.filter(|code| *code != Reason::UnknownRoot).collect();
+        let codes = permanent_findings(&bundle, now());
+        let codes = codes.iter().map(|finding| finding.reason);
+        let codes: Vec<Reason> = codes.collect();
         assert_eq!(codes.first().copied(), expected, "{public} {valid:?}");
     }
-}
-
-#[test]
-fn only_a_public_chain_must_reach_a_known_root() {
-    let codes = |public, roots| {
-        let issued = issue(&Spec { public, ..SHOP });
-        let issuer = certificates::from_pem(&issued.issuer).remove(0).unwrap();
-        let roots = Roots::new(match roots {
-            true => vec![issuer.der.clone()],
-            false => Vec::new(),
-        });
-        // its issuer is not part of it
-        let bundle = bundle(&issued, false);
-        let findings = permanent_findings(&bundle, &roots, now());
-        findings.first().map(|finding| finding.code)
-    };
-    assert_eq!(codes(true, false), Some(Reason::UnknownRoot));
-    assert_eq!(codes(true, true), None);
-    assert_eq!(codes(false, false), None);
 }

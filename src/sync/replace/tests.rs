@@ -197,7 +197,7 @@ fn an_event_is_missed_after_ten_minutes() {
             "{scheduled} {changed:?}"
         );
         if let (Some(finding), Some(expected)) = (finding, expected) {
-            assert_eq!(finding.code, Reason::EventMissed);
+            assert_eq!(finding.reason, Reason::EventMissed);
             assert!(finding.message.contains(expected), "{}", finding.message);
         }
     }
@@ -213,7 +213,7 @@ fn what_becomes_of_a_target() {
     let renewed = || Case::new(&RENEWED);
     let would = (Action::WouldReplace, None);
     // it would be written, but the run is over
-    let written = (Action::Failed, Some(Reason::DeadlineReached));
+    let written = (Action::Failed, Some(Reason::Interrupted));
     for (hold, dry_run, version, expected) in [
         (false, false, Version::Current, written),
         (false, true, Version::Current, would),
@@ -291,7 +291,7 @@ fn what_an_answer_to_the_write_means() {
         })
     };
     let stopped = |fate| {
-        let error = error!(Reason::Terminated, "interrupted");
+        let error = error!(Reason::Interrupted, "interrupted");
         Err(ApiError::Stopped { error, fate })
     };
     let unanswered = || {
@@ -333,8 +333,8 @@ fn what_an_answer_to_the_write_means() {
             Err(ApiError::NoToken(TokenError::Refused("no".to_owned()))),
             Err(Reason::IamRefused),
         ),
-        (stopped(Fate::Rejected), Err(Reason::Terminated)),
-        (stopped(Fate::Unknown(None)), Err(Reason::Terminated)),
+        (stopped(Fate::Rejected), Err(Reason::Interrupted)),
+        (stopped(Fate::Unknown(None)), Err(Reason::Interrupted)),
     ] {
         let case = Case {
             bundle: bundle(&new, true),
@@ -360,8 +360,8 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
             ),
         ),
         (Reason::Older, true, None),
-        (Reason::DeadlineReached, false, None),
-        (Reason::DeadlineReached, true, None),
+        (Reason::Interrupted, false, None),
+        (Reason::Interrupted, true, None),
     ] {
         let mut case = Case::new(&RENEWED);
         case.task.named_by_event = named_by_event;
@@ -401,7 +401,7 @@ fn the_report_of_a_target() {
         (Action::WouldReplace, false, false),
         (Action::Failed, false, false),
     ] {
-        let finding = Finding::new(Reason::Older, "forced");
+        let finding = Error::new(Reason::Older, "forced");
         let Target {
             outcome, synced, ..
         } = case.attempt(|attempt| {
@@ -416,7 +416,7 @@ fn the_report_of_a_target() {
         assert_eq!(outcome.secret_name.as_deref(), Some("shop"));
         assert_eq!(outcome.tls_secret.as_deref(), Some("shop-tls"));
         assert_eq!(outcome.attempts, Some(3));
-        assert_eq!(outcome.findings[0].code, Reason::Older);
+        assert_eq!(outcome.findings[0].reason, Reason::Older);
         assert_eq!(outcome.findings.len(), 1);
         assert!(outcome.message.starts_with(
             "TLS secret shop-tls now holds certificate shop (serial 02, valid until "
@@ -489,7 +489,7 @@ fn a_hold_and_an_undo_are_findings() {
                 .outcome
                 .findings
         });
-        let found = findings.first().map(|finding| finding.code);
+        let found = findings.first().map(|finding| finding.reason);
         assert_eq!(
             found,
             expected.map(|(code, _)| code),

@@ -138,7 +138,7 @@ fn the_sample_events() {
     const EXPIRING: &str = include_str!("../../../tests/payloads/expiring-many.json");
     const TEST: &str = include_str!("../../../tests/payloads/sm-test-event.json");
     const DESTINATION: &str = include_str!("../../../tests/payloads/test-destination.json");
-    const OTHER_SECRET: &str = "Ignored not-configured other other-team-cert";
+    const OTHER_SECRET: &str = "Ignored event-ignored other other-team-cert";
     for (variables, event, expected) in [
         (TWO, PUBLIC, "shop to shop-tls"),
         (TWO, BARE_ID, "shop to shop-tls"),
@@ -154,7 +154,7 @@ fn the_sample_events() {
             ONE,
             MANY,
             &format!(
-                "shop to shop-tls, Ignored not-configured blog blog-example-com, {OTHER_SECRET}"
+                "shop to shop-tls, Ignored event-ignored blog blog-example-com, {OTHER_SECRET}"
             ),
         ),
         (OPEN, MANY, "error event-ambiguous"),
@@ -219,7 +219,7 @@ fn what_started_the_run() {
             &[("ibmendata", "{")],
             "event-notifications",
             None,
-            "error event-unreadable",
+            "error event-invalid",
         ),
         (
             &[cron, ("CE_ID", "c-1"), ("CE_DATA", "{}")],
@@ -233,7 +233,7 @@ fn what_started_the_run() {
             Some("k-1"),
             "shop to shop-tls",
         ),
-        (&[kafka], "kafka", None, "error event-unreadable"),
+        (&[kafka], "kafka", None, "error event-invalid"),
         (
             &[("CE_DATA", &event)],
             "subscription",
@@ -273,7 +273,7 @@ fn the_accepted_forms() {
         })
     };
     let fine = "shop to shop-tls";
-    let unreadable = "error event-unreadable";
+    let unreadable = "error event-invalid";
     for (event, expected) in [
         (event.to_string(), fine),
         (data.clone(), fine),
@@ -322,7 +322,7 @@ fn the_largest_event_has_64_kib() {
     let event = rotated().to_string();
     let padded = |length: usize| event.clone() + &" ".repeat(length - event.len());
     expect(TWO, &padded(65_536), "shop to shop-tls");
-    expect(TWO, &padded(65_537), "error event-unreadable");
+    expect(TWO, &padded(65_537), "error event-invalid");
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn types_that_agree_contradict_or_are_missing() {
         (
             Some("secret_created"),
             Some("secret_rotated"),
-            "Ignored event-contradictory with a finding",
+            "Ignored event-ignored",
         ),
         (
             Some("secret_deleted"),
@@ -488,7 +488,7 @@ fn the_entries_of_an_event() {
         (
             TWO,
             json!([other, other]),
-            "Ignored not-configured other other",
+            "Ignored event-ignored other other",
         ),
         (
             OPEN,
@@ -505,7 +505,7 @@ fn the_entries_of_an_event() {
         (
             TWO,
             json!([{"secret_name": "bad"}, shop, other]),
-            "shop to shop-tls, Refused event-invalid bad, Ignored not-configured other other",
+            "shop to shop-tls, Refused event-invalid bad, Ignored event-ignored other other",
         ),
         (
             TWO,
@@ -554,9 +554,9 @@ fn the_type_of_the_secrets_is_only_a_hint() {
             TWO,
             json!("imported_cert"),
             OTHER,
-            "Ignored not-configured other",
+            "Ignored event-ignored other",
         ),
-        (TWO, json!(null), OTHER, "Ignored not-configured other"),
+        (TWO, json!(null), OTHER, "Ignored event-ignored other"),
         (TWO, json!("kv"), SHOP, "shop to shop-tls"),
         (TWO, json!("kv"), OTHER, "Ignored event-ignored other"),
         (OPEN, json!("kv"), OTHER, "Ignored event-ignored other"),
@@ -589,7 +589,7 @@ fn secret_id_selects_among_the_targets() {
         (&[("ibmendata", &*wake_up)], "scheduled, blog to blog-tls"),
         (
             &[("ibmendata", &*many)],
-            "blog to blog-tls, Ignored not-configured shop",
+            "blog to blog-tls, Ignored event-ignored shop",
         ),
     ] {
         assert_eq!(plan(only_blog, trigger).unwrap(), expected);
@@ -624,7 +624,7 @@ fn an_instance_of_an_array_takes_its_share() {
     // the first instance reports what is wrong with the event
     let event = of(&json!([{"secret_id": SHOP}, {"secret_id": BLOG}, {"secret_id": OTHER}]));
     for (index, expected) in [
-        ("0", "shop to shop-tls, Ignored not-configured other"),
+        ("0", "shop to shop-tls, Ignored event-ignored other"),
         ("1", "blog to blog-tls"),
         ("2", ""),
     ] {

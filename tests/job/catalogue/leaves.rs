@@ -51,7 +51,7 @@ fn names() -> Vec<Case> {
     cases.push(
         case("a common name alone", &nameless)
             .given([&nameless, &issuer])
-            .refused("not-for-servers"),
+            .refused("unfit"),
     );
     cases
 }
@@ -86,23 +86,23 @@ fn usage() -> Vec<Case> {
             .serves([&none, &issuer]),
         case("for clients only", &client)
             .given([&client, &issuer])
-            .refused("not-for-servers"),
+            .refused("unfit"),
         // a CA may say so of itself (RFC 5280 section 4.2.1.12); TLS clients ask for serverAuth
         case("any extended key usage", &any)
             .given([&any, &issuer])
-            .refused("not-for-servers"),
+            .refused("unfit"),
         case("a leaf with the CA bit", &with_ca_bit)
             .given([&with_ca_bit, &issuer])
-            .refused("not-for-servers"),
+            .refused("unfit"),
         case("the key of the CA, without a leaf", &issuer)
             .given([&issuer, &root.root()])
-            .refused("not-for-servers"),
+            .refused("unfit"),
         case("self-signed", &self_signed)
             .given([&self_signed])
             .serves([&self_signed]),
         case("self-signed, with the CA bit", &self_signed_ca)
             .given([&self_signed_ca])
-            .refused("not-for-servers"),
+            .refused("unfit"),
         case("a leaf with its CA's key", &own_key)
             .given([&own_key, &issuer])
             .serves([&own_key, &issuer]),
@@ -144,30 +144,24 @@ fn several() -> Vec<Case> {
     let for_clients = ca.sign(&draft(0, 90, "for clients").purposes(&[ClientAuth]));
     let placeholder = shop.sign(&draft(-2, 89, "placeholder"));
     let other_leaf = ca.sign(&Subject::new("other.example.com").leaf());
-    let stranger = ["chain-stranger"];
     vec![
         case("the same key: the newest", &new)
             .given([&old, &new, &issuer, &expired])
-            .serves([&new, &issuer])
-            .finding(&stranger),
+            .serves([&new, &issuer]),
         case("the same key: the newest is not valid yet", &new)
             .given([&coming, &old, &issuer])
-            .serves([&old, &issuer])
-            .finding(&stranger),
+            .serves([&old, &issuer]),
         case("the same key: the newest is for clients", &new)
             .given([&for_clients, &old, &issuer])
-            .serves([&old, &issuer])
-            .finding(&stranger),
+            .serves([&old, &issuer]),
         case("the same key: a self-signed placeholder is older", &new)
             .given([&placeholder, &new, &issuer])
-            .serves([&new, &issuer])
-            .finding(&stranger),
+            .serves([&new, &issuer]),
         case("the same key: none is fit, and the newest says why", &new)
             .given([&expired, &coming, &issuer])
             .refused("not-yet-valid"),
         case("two leaves: the one with the key", &new)
             .given([&other_leaf, &new, &issuer])
-            .serves([&new, &issuer])
-            .finding(&stranger),
+            .serves([&new, &issuer]),
     ]
 }

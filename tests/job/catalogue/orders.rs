@@ -127,7 +127,7 @@ fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
         .zip(bundle.chain())
         .map(|(pem, c)| label(pem).unwrap_or(&c.subject_text).clone())
         .collect();
-    let findings: Vec<&str> = bundle.findings.iter().map(|f| f.code.word()).collect();
+    let findings: Vec<&str> = bundle.findings.iter().map(|f| f.reason.word()).collect();
     let pem: String = chain.iter().map(|c| c.pem.as_str()).collect();
     if chain.is_empty() || bundle.certificate_pem() != pem || findings != codes {
         return Some(format!(

@@ -156,8 +156,7 @@ fn damaged(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
             case(format!("damaged, and not needed: {damage}"), leaf)
                 .given(given)
                 .text(text)
-                .serves([leaf, issuer])
-                .finding(&["block-skipped"]),
+                .serves([leaf, issuer]),
         );
     }
     cases.push(
@@ -185,7 +184,7 @@ fn missing(leaf: &Cert, issuer: &Cert) -> Vec<Case> {
     .map(|(what, text)| {
         case(format!("no certificate: {what}"), leaf)
             .text(text)
-            .refused("certificate-missing")
+            .refused("pem-unreadable")
     })
     .collect();
     // trust settings follow the certificate

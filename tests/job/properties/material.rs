@@ -165,7 +165,7 @@ impl Texts {
             && !bundle
                 .findings
                 .iter()
-                .any(|f| matches!(f.code, Reason::ChainGap | Reason::ChainUnverified))
+                .any(|f| matches!(f.reason, Reason::ChainGap | Reason::ChainUnverified))
             && let Some(anchor) = anchor(bundle, &material)
             && made.blocks.contains(&anchor)
             && asked.fetch_add(1, Ordering::Relaxed) < ASKED
@@ -298,7 +298,7 @@ proptest! {
         let first = Texts::spread(&made.blocks, key(), here).judged(&made, &ASKED).unwrap();
         prop_assert_eq!(first.intermediates.len(), plan.intermediates);
         prop_assert!(first.leaf.subject_text.ends_with("CN=0"));
-        let gap = first.findings.iter().any(|finding| finding.code == Reason::ChainGap);
+        let gap = first.findings.iter().any(|finding| finding.reason == Reason::ChainGap);
         prop_assert_eq!(gap, plan.intermediates == 0 && !plan.with_root);
 
         let mut blocks = made.blocks.clone();

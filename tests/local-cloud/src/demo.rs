@@ -73,8 +73,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         say(
             "result",
             &format!(
-                "{DOMAIN} serves the new certificate, {} s after the rotation",
-                target["rotation_to_served_s"]
+                "{DOMAIN} serves the new certificate, {} ms after the write",
+                probed["after_ms"]
             ),
         );
         return Ok(());
