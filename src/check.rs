@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::names::ServerName;
-use crate::config::{Config, Target};
+use crate::config::Target;
 use crate::error::{Reason, error};
 use crate::ibm::client::Fate;
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
@@ -24,7 +24,7 @@ use crate::sync::assemble::Bundle;
 use crate::sync::deployed::suitable;
 use crate::sync::replace::fetch_and_assemble;
 use crate::sync::validate::selected;
-use crate::sync::{Services, refusals};
+use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 use crate::workers;
 
@@ -48,16 +48,16 @@ const UNREAD: [Reason; 6] = [
 ];
 
 /// Tests every permission.
-pub(crate) fn check(services: &Services<'_>, config: &Config, now: UnixTime) -> Vec<Check> {
-    let targets: Vec<&Target> = selected(config).collect();
-    let mut checks = vec![token_file(services), profile(services)];
+pub(crate) fn check(run: &Run<'_>) -> Vec<Check> {
+    let targets: Vec<&Target> = selected(run.config).collect();
+    let mut checks = vec![token_file(run), profile(run)];
     let have_token = checks.iter().all(|check| check.state != CheckState::Red);
-    let (lines, bundles) = secrets(services, &targets, have_token, now);
+    let (lines, bundles) = secrets(run, &targets, have_token, run.now);
     checks.extend(lines);
     let lines = workers::each(targets.clone(), |target| {
         let bundle = target.secret.as_ref().and_then(|id| bundles.get(id));
         Ok(if have_token {
-            tls_secret(services, target, bundle)
+            tls_secret(run, target, bundle)
         } else {
             untested(&TARGET, &target.tls_secret.name, NO_TOKEN)
         })
@@ -76,11 +76,11 @@ fn untested(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec<C
     names.iter().map(line).collect()
 }
 
-fn token_file(services: &Services<'_>) -> Check {
-    match services.iam.token_file() {
+fn token_file(run: &Run<'_>) -> Check {
+    match run.iam.token_file() {
         None => Check::not_tested("token-file", "", "an API key is used instead"),
         Some(Err(failure)) => {
-            let error = refusals::no_token(failure, services.grantee);
+            let error = refusals::no_token(failure, &run.config.grantee);
             Check::red("token-file", "", &error)
         }
         Some(Ok(file)) => {
@@ -97,18 +97,18 @@ fn token_file(services: &Services<'_>) -> Check {
     }
 }
 
-fn profile(services: &Services<'_>) -> Check {
-    if let Some(Err(_)) = services.iam.token_file() {
+fn profile(run: &Run<'_>) -> Check {
+    if let Some(Err(_)) = run.iam.token_file() {
         return Check::not_tested("profile", "", "there is no token file");
     }
-    match services.iam.assume() {
+    match run.iam.assume() {
         Ok(()) => Check::green(
             "profile",
             "",
-            format!("IAM issued a token ({})", services.iam.address()),
+            format!("IAM issued a token ({})", run.iam.address()),
         ),
         Err(failure) => {
-            let error = refusals::token(failure, services.grantee);
+            let error = refusals::token(failure, &run.config.grantee);
             Check::red("profile", "", &error)
         }
     }
@@ -116,7 +116,7 @@ fn profile(services: &Services<'_>) -> Check {
 
 /// Reads each secret once; whether its certificate is fit to serve is a line of its own.
 fn secrets<'a>(
-    services: &Services<'_>,
+    run: &Run<'_>,
     targets: &[&'a Target],
     have_token: bool,
     now: UnixTime,
@@ -141,7 +141,7 @@ fn secrets<'a>(
     }
     let mut checks = Vec::new();
     let read = workers::each(secrets.clone(), |id| {
-        fetch_and_assemble(services, id, Version::Current, now)
+        fetch_and_assemble(run, id, Version::Current, now)
     });
     for (id, read) in secrets.into_iter().zip(read) {
         let readable = Check::green("secret", id, "readable".to_owned());
@@ -165,18 +165,18 @@ fn secrets<'a>(
     (checks, bundles)
 }
 
-fn tls_secret(services: &Services<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Check> {
+fn tls_secret(run: &Run<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Check> {
     let reference = &target.tls_secret;
     let name = &reference.name;
     let mut checks = Vec::new();
-    match services.code_engine.tls_secret(reference) {
+    match run.code_engine.tls_secret(reference) {
         Ok(secret) => {
             let message = format!("readable (format {})", sanitized(&secret.format));
             checks.push(Check::green("tls-secret", name, message));
-            checks.push(replaceable(services, reference, &secret));
+            checks.push(replaceable(run, reference, &secret));
         }
         Err(failure) => {
-            let error = refusals::tls_secret("read", failure, reference, services.grantee);
+            let error = refusals::tls_secret("read", failure, reference, &run.config.grantee);
             let forbidden = error.reason == Reason::CodeEngineForbidden;
             checks.push(Check::red("tls-secret", name, &error));
             checks.push(Check::not_tested(
@@ -195,13 +195,13 @@ fn tls_secret(services: &Services<'_>, target: &Target, bundle: Option<&Bundle>)
             }
         }
     }
-    checks.extend(mappings(services, reference, bundle));
-    checks.push(apps(services, target));
+    checks.extend(mappings(run, reference, bundle));
+    checks.push(apps(run, target));
     checks
 }
 
 /// Only 409 or 412 proves the permission, only 403 disproves it.
-fn replaceable(services: &Services<'_>, reference: &TlsSecretRef, secret: &TlsSecret) -> Check {
+fn replaceable(run: &Run<'_>, reference: &TlsSecretRef, secret: &TlsSecret) -> Check {
     const NAME: &str = "replace";
     let subject = &reference.name;
     if let Err(error) = suitable(secret, reference) {
@@ -210,10 +210,10 @@ fn replaceable(services: &Services<'_>, reference: &TlsSecretRef, secret: &TlsSe
     let Some(stale) = secret.entity_tag.as_ref().and_then(EntityTag::stale) else {
         return Check::not_tested(NAME, subject, "the TLS secret has no usable entity tag");
     };
-    let answer = services
+    let answer = run
         .code_engine
         .replace(reference, &stale, &secret.certificate, &secret.key);
-    let now = services.code_engine.tls_secret(reference);
+    let now = run.code_engine.tls_secret(reference);
     let unchanged = now.as_ref().is_ok_and(|now| {
         now.certificate == secret.certificate
             && now.key.expose() == secret.key.expose()
@@ -226,7 +226,7 @@ fn replaceable(services: &Services<'_>, reference: &TlsSecretRef, secret: &TlsSe
             Check::green(NAME, subject, message)
         }
         Err(failure) if failure.status() == Some(403) => {
-            let error = refusals::tls_secret("replace", failure, reference, services.grantee);
+            let error = refusals::tls_secret("replace", failure, reference, &run.config.grantee);
             Check::red(NAME, subject, &error)
         }
         Ok(_) => {
@@ -248,20 +248,16 @@ fn replaceable(services: &Services<'_>, reference: &TlsSecretRef, secret: &TlsSe
     }
 }
 
-fn mappings(
-    services: &Services<'_>,
-    reference: &TlsSecretRef,
-    bundle: Option<&Bundle>,
-) -> [Check; 2] {
+fn mappings(run: &Run<'_>, reference: &TlsSecretRef, bundle: Option<&Bundle>) -> [Check; 2] {
     const NAME: &str = "domain-mappings";
     const COVERED: &str = "covered";
     let subject = &reference.name;
     let project = &reference.project;
-    let mappings = match services.code_engine.domain_mappings(project) {
+    let mappings = match run.code_engine.domain_mappings(project) {
         Ok(mappings) => mappings,
         Err(failure) => {
             let what = format!("cannot list the domain mappings of project {}", project.id);
-            let error = refusals::code_engine(&what, failure, &project.id, services.grantee);
+            let error = refusals::code_engine(&what, failure, &project.id, &run.config.grantee);
             return [
                 Check::red(NAME, subject, &error),
                 Check::not_tested(COVERED, subject, "the domain mappings are not known"),
@@ -307,15 +303,15 @@ fn covered(subject: &impl ToString, domains: &[String], bundle: &Bundle) -> Chec
     Check::red(NAME, subject, &error)
 }
 
-fn apps(services: &Services<'_>, target: &Target) -> Check {
+fn apps(run: &Run<'_>, target: &Target) -> Check {
     const NAME: &str = "apps";
     let subject = &target.tls_secret.name;
     let project = &target.tls_secret.project;
-    let apps = match services.code_engine.apps(project) {
+    let apps = match run.code_engine.apps(project) {
         Ok(apps) => apps,
         Err(failure) => {
             let what = format!("cannot list the apps of project {}", project.id);
-            let error = refusals::code_engine(&what, failure, &project.id, services.grantee);
+            let error = refusals::code_engine(&what, failure, &project.id, &run.config.grantee);
             return Check::red(NAME, subject, &error);
         }
     };

@@ -261,6 +261,14 @@ impl Config {
         let share = given.share();
         let proxy = given.proxy();
         let grantee = given.grantee(credentials.as_ref(), instance.clone());
+        let mut force = given.force.value.take().unwrap_or_default();
+        if !force.is_empty() && !(matches!(trigger, Trigger::Manual) && secret_id_given) {
+            force.clear();
+            given
+                .notes
+                .warnings
+                .push("FORCE is ignored: it only counts in a manual run with SECRET_ID".to_owned());
+        }
         let problems = given.notes.summary();
         match (given.secrets_manager_url.value, credentials, problems) {
             (Some(secrets_manager), Some(credentials), None) => Ok(Self {
@@ -281,7 +289,7 @@ impl Config {
                 share,
                 dry_run: given.dry_run.value.unwrap_or(false),
                 version,
-                force: given.force.value.unwrap_or_default(),
+                force,
                 probe: given.probe.value.unwrap_or_default(),
                 probe_address: given.probe_address.value,
                 deadline: given.deadline.value.unwrap_or(DEADLINE),

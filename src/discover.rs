@@ -7,8 +7,6 @@ mod matching;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rustls_pki_types::UnixTime;
-
 use crate::config::Config;
 use crate::discover::matching::{Held, Known, is_same, matching, may_be_renewed};
 use crate::error::Error;
@@ -16,7 +14,7 @@ use crate::ibm::code_engine::{DomainMapping, Project, TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Discovered, Discovery, Match, ProposedTarget, Results, shown_names};
-use crate::sync::{Services, refusals};
+use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 use crate::workers;
 
@@ -24,18 +22,13 @@ use crate::workers;
 ///
 /// # Errors
 /// If there is no token. Other failures are part of the results, next to what could be read.
-pub(crate) fn discover(
-    services: &Services<'_>,
-    config: &Config,
-    now: UnixTime,
-) -> Result<Results, Error> {
-    let grantee = services.grantee;
-    services
-        .iam
+pub(crate) fn discover(run: &Run<'_>) -> Result<Results, Error> {
+    let grantee = &run.config.grantee;
+    run.iam
         .assume()
         .map_err(|failure| refusals::token(failure, grantee))?;
     let mut failures = Vec::new();
-    let listed = services.secrets_manager.certificates();
+    let listed = run.secrets_manager.certificates();
     let certificates = listed
         .map(|mut listed| {
             listed.sort_by(|a, b| a.name.cmp(&b.name));
@@ -49,9 +42,9 @@ pub(crate) fn discover(
         );
     }
     let before = failures.len();
-    let secrets = tls_secrets(services, config, &mut failures);
+    let secrets = tls_secrets(run, run.config, &mut failures);
     let all_read = failures.len() == before;
-    let previous = previous_serials(services, &secrets, certificates.as_deref(), &mut failures);
+    let previous = previous_serials(run, &secrets, certificates.as_deref(), &mut failures);
 
     let mut used = BTreeSet::new();
     let mut discovered = Vec::new();
@@ -61,7 +54,7 @@ pub(crate) fn discover(
             (None, _) => (Some(Match::Unreadable), Vec::new()),
             (Some(_), None) => (None, Vec::new()),
             (Some(held), Some(known)) => {
-                let (matches, found) = matching(held, known, &previous, now);
+                let (matches, found) = matching(held, known, &previous, run.now);
                 (Some(matches), found)
             }
         };
@@ -139,24 +132,20 @@ impl Seen<'_> {
 }
 
 /// The TLS secrets of all projects. A list need not show what they hold: then each is read.
-fn tls_secrets<'a>(
-    services: &Services<'_>,
-    config: &'a Config,
-    failures: &mut Vec<Error>,
-) -> Vec<Seen<'a>> {
+fn tls_secrets<'a>(run: &Run<'_>, config: &'a Config, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
     let lists = workers::each(config.projects.iter().collect(), |(project, _)| {
         let failed = |what: &str, failure| {
             let what = format!("cannot list the {what} of project {}", project.id);
-            refusals::code_engine(&what, failure, &project.id, services.grantee)
+            refusals::code_engine(&what, failure, &project.id, &run.config.grantee)
         };
-        let secrets = services
+        let secrets = run
             .code_engine
             .tls_secrets(project)
             .map_err(|failure| failed("TLS secrets", failure))?;
         let held = |secret: TlsSecret| Some((secret.name.clone()?, Held::of(&secret)));
         let user = |secret: &TlsSecret| secret.generated_by.as_deref() != Some("system");
         let secrets: Vec<_> = secrets.into_iter().filter(user).filter_map(held).collect();
-        let mappings = services
+        let mappings = run
             .code_engine
             .domain_mappings(project)
             .map_err(|failure| failed("domain mappings", failure));
@@ -189,12 +178,9 @@ fn tls_secrets<'a>(
             project: seen.project.clone(),
             name,
         };
-        let secret = services
-            .code_engine
-            .tls_secret(&reference)
-            .map_err(|failure| {
-                refusals::tls_secret("read", failure, &reference, services.grantee)
-            })?;
+        let secret = run.code_engine.tls_secret(&reference).map_err(|failure| {
+            refusals::tls_secret("read", failure, &reference, &run.config.grantee)
+        })?;
         seen.held = Held::of(&secret);
         Ok(())
     });
@@ -213,7 +199,7 @@ fn domains(mappings: &[DomainMapping], tls_secret: &str) -> Vec<String> {
 
 /// The serial numbers of previous versions, by the ID of the secret, where they can decide anything.
 fn previous_serials(
-    services: &Services<'_>,
+    run: &Run<'_>,
     secrets: &[Seen<'_>],
     certificates: Option<&[Known]>,
     failures: &mut Vec<Error>,
@@ -230,7 +216,7 @@ fn previous_serials(
         .filter_map(|known| Uuid::parse(&known.listed.id).ok())
         .collect();
     let read = workers::each(asked, |id| {
-        let version = services.secrets_manager.version(&id, Version::Previous);
+        let version = run.secrets_manager.version(&id, Version::Previous);
         match version {
             Ok(version) => Ok(version.serial_number.map(|serial| (id.to_string(), serial))),
             // never rotated
@@ -239,7 +225,7 @@ fn previous_serials(
                 failure,
                 &id,
                 Version::Previous,
-                services.grantee,
+                &run.config.grantee,
             )),
         }
     });

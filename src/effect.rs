@@ -23,7 +23,7 @@ use crate::ibm::code_engine::{DomainMapping, Project};
 use crate::ibm::ids::Uuid;
 use crate::report::{Outcome, Served, State};
 use crate::sync::replace::{Synced, Target};
-use crate::sync::{Policy, Services, refusals};
+use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 use crate::workers;
 
@@ -31,23 +31,18 @@ use crate::workers;
 const SHOWN_DOMAINS: usize = 10;
 
 /// Restarts apps and probes domains, side by side, for each target whose TLS secret is in line.
-pub(crate) fn verify(
-    services: &Services<'_>,
-    policy: &Policy<'_>,
-    config: &Config,
-    targets: &mut [Target<'_>],
-) {
+pub(crate) fn verify(run: &Run<'_>, targets: &mut [Target<'_>]) {
     let in_line: Vec<&Target<'_>> = targets.iter().filter(|t| t.synced.is_some()).collect();
-    let probe = || match config.probe {
+    let probe = || match run.config.probe {
         Probe::Off => Vec::new(),
-        Probe::Warn | Probe::Require => probe_domains(services, config, &in_line),
+        Probe::Warn | Probe::Require => probe_domains(run, &in_line),
     };
     let nothing_to_restart = in_line.iter().all(|t| t.task.restart_apps.is_empty());
     let (restarted, reports) = if nothing_to_restart {
         // the usual case needs no further thread, and the memory that it takes
         (Ok(Vec::new()), workers::guarded(probe))
     } else {
-        workers::both(|| restart_apps(services, policy, &in_line), probe)
+        workers::both(|| restart_apps(run, &in_line), probe)
     };
     let defect = restarted.as_ref().err().or_else(|| reports.as_ref().err());
     if let Some(error) = defect {
@@ -73,7 +68,7 @@ pub(crate) fn verify(
             }
         }
         if let Some(report) = reports.next() {
-            report.apply(config.probe, synced, outcome);
+            report.apply(run.config.probe, synced, outcome);
         }
     }
 }
@@ -91,23 +86,19 @@ struct DomainReport {
 type Mappings<'a> = BTreeMap<(&'a str, &'a Uuid), Result<Vec<DomainMapping>, Error>>;
 
 /// One list per project, then all handshakes side by side.
-fn probe_domains(
-    services: &Services<'_>,
-    config: &Config,
-    targets: &[&Target<'_>],
-) -> Vec<DomainReport> {
-    let mappings = list_mappings(services, targets);
+fn probe_domains(run: &Run<'_>, targets: &[&Target<'_>]) -> Vec<DomainReport> {
+    let mappings = list_mappings(run, targets);
     let mut reports: Vec<DomainReport> = targets
         .iter()
         .filter_map(|target| {
             let synced = target.synced.as_ref()?;
-            Some(report(target, synced, &mappings, config))
+            Some(report(target, synced, &mappings, run.config))
         })
         .collect();
     let all = reports.iter_mut().flat_map(|report| &mut report.domains);
-    let stopped = probe(all.collect(), services.stop)
+    let stopped = probe(all.collect(), run.stop)
         // after the end of the run, lists are not read either
-        .or_else(|| services.stop.check().err())
+        .or_else(|| run.stop.check().err())
         .map(|error| error.to_string());
     for report in &mut reports {
         report.stopped.clone_from(&stopped);
@@ -115,7 +106,7 @@ fn probe_domains(
     reports
 }
 
-fn list_mappings<'a>(services: &Services<'_>, targets: &[&'a Target<'a>]) -> Mappings<'a> {
+fn list_mappings<'a>(run: &Run<'_>, targets: &[&'a Target<'a>]) -> Mappings<'a> {
     let projects: BTreeMap<_, &Project> = targets
         .iter()
         .map(|target| {
@@ -124,10 +115,10 @@ fn list_mappings<'a>(services: &Services<'_>, targets: &[&'a Target<'a>]) -> Map
         })
         .collect();
     let lists = workers::each(projects.values().copied().collect(), |project| {
-        let list = services.code_engine.domain_mappings(project);
+        let list = run.code_engine.domain_mappings(project);
         list.map_err(|failure| {
             let what = format!("cannot list the domain mappings of project {}", project.id);
-            refusals::code_engine(&what, failure, &project.id, services.grantee)
+            refusals::code_engine(&what, failure, &project.id, &run.config.grantee)
         })
     });
     projects.into_keys().zip(lists).collect()

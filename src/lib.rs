@@ -67,7 +67,7 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::{Config, Trigger};
+use crate::config::Config;
 use crate::error::{Error, Reason};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
@@ -76,10 +76,10 @@ use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::report::{Check, Outcome, Results};
 use crate::stop::Stop;
+use crate::sync::Run;
 use crate::sync::deployed::read_deployed;
 use crate::sync::replace::{Target, fetch_and_assemble, replace};
 use crate::sync::validate::{Task, validate};
-use crate::sync::{Policy, Services};
 
 /// Targets that go through the steps together: enough to keep all threads busy, few enough for a
 /// bounded memory, and for progress in every run that its deadline cuts.
@@ -94,32 +94,20 @@ pub fn run(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outco
     if plan.tasks.is_empty() {
         return Ok(plan.settled);
     }
-    let forcible = matches!(config.trigger, Trigger::Manual) && config.secret_id_given;
-    if !config.force.is_empty() && !forcible {
-        log::warn!("FORCE is ignored: it only counts in a manual run with SECRET_ID");
-    }
-    with_services(config, stop, now, |services, roots| {
-        let policy = Policy {
-            now,
-            roots,
-            version: config.version,
-            force: if forcible { &config.force } else { &[] },
-            dry_run: config.dry_run,
-            scheduled: plan.scheduled,
-        };
+    with_services(config, stop, now, |run| {
         // runs begin at different targets: if the deadline always cuts them, each gets its turn
         let (last, first) = plan.tasks.split_at(beginning(plan.tasks.len(), now));
         let mut targets = Vec::new();
         for tasks in first.chunks(CHUNK).chain(last.chunks(CHUNK)) {
-            targets.extend(bring_in_line(services, &policy, tasks));
+            targets.extend(bring_in_line(run, tasks));
         }
         targets.rotate_left(first.len());
         if !config.dry_run {
-            effect::verify(services, &policy, config, &mut targets);
+            effect::verify(run, &mut targets);
         }
         let mut outcomes: Vec<Outcome> = targets.into_iter().map(|target| target.outcome).collect();
         for outcome in &mut outcomes {
-            if services.iam.used_public() {
+            if run.iam.used_public() {
                 outcome.find(
                     Reason::IamPublic,
                     "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly",
@@ -143,9 +131,7 @@ fn beginning(count: usize, now: UnixTime) -> usize {
 /// Tests every permission separately, and changes nothing.
 #[must_use]
 pub fn check(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
-    with_services(config, stop, now, |services, _| {
-        check::check(services, config, now)
-    })
+    with_services(config, stop, now, |run| check::check(run))
 }
 
 /// Lists TLS secrets and certificates, and what belongs together. Changes nothing.
@@ -153,9 +139,7 @@ pub fn check(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
 /// # Errors
 /// If there is no token.
 pub fn discover(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
-    with_services(config, stop, now, |services, _| {
-        discover::discover(services, config, now)
-    })
+    with_services(config, stop, now, |run| discover::discover(run))
 }
 
 /// Makes the clients of the services. Nothing is sent before the first call.
@@ -163,7 +147,7 @@ fn with_services<R>(
     config: &Config,
     stop: &Arc<Stop>,
     now: UnixTime,
-    work: impl FnOnce(&Services<'_>, &Roots) -> R,
+    work: impl FnOnce(&Run<'_>) -> R,
 ) -> R {
     let http = Http::new(
         &config.further_roots,
@@ -172,24 +156,21 @@ fn with_services<R>(
         now,
     );
     let iam = Iam::new(&http, stop, &config.iam, &config.credentials);
-    let services = Services {
+    work(&Run {
+        config,
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
         iam: &iam,
-        grantee: &config.grantee,
         stop,
-    };
-    work(&services, &Roots::new(config.further_roots.clone()))
+        roots: Roots::new(config.further_roots.clone()),
+        now,
+    })
 }
 
 /// What is deployed first, the certificates second (each secret once), replace third.
-fn bring_in_line<'a>(
-    services: &Services<'_>,
-    policy: &Policy<'_>,
-    tasks: &'a [Task],
-) -> Vec<Target<'a>> {
+fn bring_in_line<'a>(run: &Run<'_>, tasks: &'a [Task]) -> Vec<Target<'a>> {
     let deployed = workers::each(tasks.iter().collect(), |task: &Task| {
-        read_deployed(services, &task.tls_secret)
+        read_deployed(run, &task.tls_secret)
     });
     let secrets: BTreeSet<&Uuid> = tasks
         .iter()
@@ -198,13 +179,13 @@ fn bring_in_line<'a>(
         .map(|(task, _)| &task.secret)
         .collect();
     let fetched = workers::each(secrets.iter().copied().collect(), |secret| {
-        fetch_and_assemble(services, secret, policy.version, policy.now)
+        fetch_and_assemble(run, secret, run.config.version, run.now)
     });
     let fetched: BTreeMap<&Uuid, _> = secrets.into_iter().zip(fetched).collect();
     let replaced = workers::each(tasks.iter().zip(deployed).collect(), |(task, deployed)| {
         let deployed = deployed?;
         let current = fetched.get(&task.secret).ok_or_else(Error::defect)?;
-        Ok(replace(services, policy, task, deployed, current))
+        Ok(replace(run, task, deployed, current))
     });
     tasks
         .iter()

@@ -15,36 +15,26 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::Grantee;
-use crate::error::Reason;
+use crate::config::Config;
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
-use crate::ibm::secrets_manager::{SecretsManager, Version};
+use crate::ibm::secrets_manager::SecretsManager;
 use crate::stop::Stop;
 
-/// The services that a run calls, and what limits its calls.
-pub(crate) struct Services<'a> {
+/// What every step of a run works with.
+pub(crate) struct Run<'a> {
+    /// What the environment asks for.
+    pub(crate) config: &'a Config,
+    /// Tokens.
     pub(crate) iam: &'a Iam<'a>,
+    /// Where certificates come from.
     pub(crate) secrets_manager: SecretsManager<'a>,
+    /// Where TLS secrets are.
     pub(crate) code_engine: CodeEngine<'a>,
-    /// Whom to grant what is missing.
-    pub(crate) grantee: &'a Grantee,
     /// When the run must end.
     pub(crate) stop: &'a Arc<Stop>,
-}
-
-/// What holds for every target of a run.
-pub(crate) struct Policy<'a> {
-    /// The time at which certificates are judged.
-    pub(crate) now: UnixTime,
     /// The roots that clients know.
-    pub(crate) roots: &'a Roots,
-    /// Which version of the certificate to deploy.
-    pub(crate) version: Version,
-    /// The refusal reasons to override.
-    pub(crate) force: &'a [Reason],
-    /// Decide and report, write nothing.
-    pub(crate) dry_run: bool,
-    /// Whether a schedule started the run.
-    pub(crate) scheduled: bool,
+    pub(crate) roots: Roots,
+    /// The time at which certificates are judged: the start of the run.
+    pub(crate) now: UnixTime,
 }

@@ -17,7 +17,7 @@ use crate::ibm::ids::AppName;
 use crate::ibm::secrets_manager::Version;
 use crate::stop::longer;
 use crate::sync::replace::Target;
-use crate::sync::{Policy, Services, refusals};
+use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 
 /// How often an app is read and changed, if others change it meanwhile.
@@ -50,16 +50,12 @@ struct AppRestart {
 
 /// Brings the apps of all targets in line, one app after another. The results are in the order of the
 /// targets. In a project the first failure stops the rest.
-pub(crate) fn restart_apps(
-    services: &Services<'_>,
-    policy: &Policy<'_>,
-    targets: &[&Target<'_>],
-) -> Vec<Restarted> {
+pub(crate) fn restart_apps(run: &Run<'_>, targets: &[&Target<'_>]) -> Vec<Restarted> {
     let mut results: Vec<Restarted> = targets.iter().map(|_| Restarted::default()).collect();
     let mut projects: Vec<(&Project, Vec<usize>)> = Vec::new();
     for (position, target) in targets.iter().enumerate() {
         // an undo ignores a hold, and its apps must take it
-        let held = target.task.hold && policy.version == Version::Current;
+        let held = target.task.hold && run.config.version == Version::Current;
         if target.task.restart_apps.is_empty() || held {
             continue;
         }
@@ -70,7 +66,7 @@ pub(crate) fn restart_apps(
         }
     }
     for (project, positions) in projects {
-        let restarter = Restarter { services, project };
+        let restarter = Restarter { run, project };
         match restarter.plan(targets, &positions) {
             Ok(plan) => restarter.follow(plan, &mut results),
             Err(error) => fail(&mut results, &positions, &error, ""),
@@ -81,7 +77,7 @@ pub(crate) fn restart_apps(
 
 /// Restarts apps of one project.
 struct Restarter<'a> {
-    services: &'a Services<'a>,
+    run: &'a Run<'a>,
     project: &'a Project,
 }
 
@@ -180,12 +176,12 @@ impl Restarter<'_> {
             if values.is_empty() {
                 break;
             }
-            self.services
+            self.run
                 .stop
                 .check()
                 .map_err(|error| unfinished(name, &error))?;
             before.clone_from(&app.status_details.latest_created_revision);
-            let code_engine = &self.services.code_engine;
+            let code_engine = &self.run.code_engine;
             let failure = match code_engine.set_variables(self.project, name, &app, &values) {
                 Ok(answer) => {
                     log::info!("restarting app {name} to load the new certificate");
@@ -204,7 +200,7 @@ impl Restarter<'_> {
             if attempt == MOST_ATTEMPTS {
                 return Err(self.explain(&format!("cannot restart app {name}"), failure));
             }
-            self.services
+            self.run
                 .stop
                 .wait(wait)
                 .map_err(|error| unfinished(name, &error))?;
@@ -239,7 +235,7 @@ impl Restarter<'_> {
                 .command(format!("ibmcloud ce application events --name {name}")));
             }
             log::info!("waiting for app {name} to become ready");
-            self.services
+            self.run
                 .stop
                 .wait(wait)
                 .map_err(|error| unfinished(name, &error))?;
@@ -249,24 +245,22 @@ impl Restarter<'_> {
     }
 
     fn list(&self) -> Result<Vec<App>, Error> {
-        self.services
-            .code_engine
-            .apps(self.project)
-            .map_err(|failure| {
-                let what = format!("cannot list the apps of project {}", self.project.id);
-                self.explain(&what, failure)
-            })
+        self.run.code_engine.apps(self.project).map_err(|failure| {
+            let what = format!("cannot list the apps of project {}", self.project.id);
+            self.explain(&what, failure)
+        })
     }
 
     fn read(&self, name: &AppName) -> Result<App, Error> {
-        let app = self.services.code_engine.app(self.project, name);
+        let app = self.run.code_engine.app(self.project, name);
         app.map_err(|failure| self.explain(&format!("cannot read app {name}"), failure))
     }
 
     /// The run is over: unknown. Anything else: not restarted.
     fn explain(&self, what: &str, failure: ApiError) -> Error {
         let missing = failure.status() == Some(404);
-        let error = refusals::code_engine(what, failure, &self.project.id, self.services.grantee);
+        let error =
+            refusals::code_engine(what, failure, &self.project.id, &self.run.config.grantee);
         match error.exit_status() {
             ExitStatus::Interrupted => error!(Reason::Interrupted, "{what}: {error}"),
             _ => {

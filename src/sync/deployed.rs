@@ -10,7 +10,7 @@ use crate::cert::certificates;
 use crate::cert::key::{PrivateKey, PublicKey};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
-use crate::sync::Services;
+use crate::sync::Run;
 use crate::sync::assemble::Bundle;
 use crate::sync::refusals;
 use crate::text::sanitized;
@@ -55,14 +55,11 @@ pub(crate) enum Serves<'a> {
 ///
 /// # Errors
 /// Exit status 7; 4, if there is no token.
-pub(crate) fn read_deployed(
-    services: &Services<'_>,
-    reference: &TlsSecretRef,
-) -> Result<Deployed, Error> {
-    let secret = services
+pub(crate) fn read_deployed(run: &Run<'_>, reference: &TlsSecretRef) -> Result<Deployed, Error> {
+    let secret = run
         .code_engine
         .tls_secret(reference)
-        .map_err(|failure| refusals::tls_secret("read", failure, reference, services.grantee))?;
+        .map_err(|failure| refusals::tls_secret("read", failure, reference, &run.config.grantee))?;
     suitable(&secret, reference)?;
     if secret.entity_tag.is_none() {
         return Err(error!(

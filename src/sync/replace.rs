@@ -24,7 +24,7 @@ use crate::sync::compare::{Comparison, Decision, Facts, compare, permanent_findi
 use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::fetch::{Fetched, fetch};
 use crate::sync::validate::Task;
-use crate::sync::{Policy, Services, refusals};
+use crate::sync::{Run, refusals};
 
 /// How often a target is read, decided and written.
 const MOST_ATTEMPTS: u32 = 5;
@@ -85,7 +85,7 @@ impl<'a> Target<'a> {
 /// # Errors
 /// Those of [`fetch`] and [`assemble`].
 pub(crate) fn fetch_and_assemble(
-    services: &Services<'_>,
+    run: &Run<'_>,
     secret: &Uuid,
     version: Version,
     now: UnixTime,
@@ -93,7 +93,7 @@ pub(crate) fn fetch_and_assemble(
     let Fetched {
         material,
         updated_at,
-    } = fetch(&services.secrets_manager, secret, version, services.grantee)?;
+    } = fetch(&run.secrets_manager, secret, version, &run.config.grantee)?;
     let bundle = assemble(&material, now).map_err(|error| {
         error.context(format_args!(
             "the certificate {} ({secret}) is not fit to serve",
@@ -106,8 +106,7 @@ pub(crate) fn fetch_and_assemble(
 /// Brings one target in line, given what was read of the TLS secret first, and of its certificate
 /// second.
 pub(crate) fn replace<'a>(
-    services: &Services<'_>,
-    policy: &Policy<'_>,
+    run: &Run<'_>,
     task: &'a Task,
     mut deployed: Deployed,
     current: &Result<Current, Error>,
@@ -120,10 +119,9 @@ pub(crate) fn replace<'a>(
     let mut failures = Failures::default();
     loop {
         let Current { bundle, updated_at } = renewed.as_ref().unwrap_or(first);
-        let completed = bundle.completed(&deployed.certificates, policy.now);
+        let completed = bundle.completed(&deployed.certificates, run.now);
         let attempt = Attempt {
-            services,
-            policy,
+            run,
             task,
             deployed: &deployed,
             bundle: completed.as_ref().unwrap_or(bundle),
@@ -132,14 +130,14 @@ pub(crate) fn replace<'a>(
         };
         let wait = match attempt.run(failures.doubt) {
             Ok(target) => return target,
-            Err(failure) => match failures.add(failure, services.stop.left(LONGEST_DOUBT)) {
+            Err(failure) => match failures.add(failure, run.stop.left(LONGEST_DOUBT)) {
                 Some(wait) => wait,
                 None => return attempt.failed(&failures.give_up(task)),
             },
         };
-        let again = services.stop.wait(wait).and_then(|()| {
-            let deployed = read_deployed(services, &task.tls_secret)?;
-            let current = fetch_and_assemble(services, &task.secret, policy.version, policy.now)?;
+        let again = run.stop.wait(wait).and_then(|()| {
+            let deployed = read_deployed(run, &task.tls_secret)?;
+            let current = fetch_and_assemble(run, &task.secret, run.config.version, run.now)?;
             Ok((deployed, current))
         });
         match again {
@@ -154,8 +152,7 @@ pub(crate) fn replace<'a>(
 
 /// One attempt to bring a target in line.
 struct Attempt<'a, 'b> {
-    services: &'b Services<'b>,
-    policy: &'b Policy<'b>,
+    run: &'b Run<'b>,
     task: &'a Task,
     deployed: &'b Deployed,
     bundle: &'b Bundle,
@@ -181,11 +178,11 @@ impl<'a> Attempt<'a, '_> {
             Decision::Write(findings) => findings,
         };
         let certificate_pem = self.bundle.certificate_pem();
-        match self.bundle.rehearse(&certificate_pem, self.policy.now) {
+        match self.bundle.rehearse(&certificate_pem, self.run.now) {
             Ok(limits) => findings.extend(limits),
             Err(error) => return Ok(self.failed(&error)),
         }
-        if self.policy.dry_run || self.held() {
+        if self.run.config.dry_run || self.held() {
             let would = "would be updated to";
             return Ok(self.target(Action::WouldReplace, would, findings));
         }
@@ -198,28 +195,27 @@ impl<'a> Attempt<'a, '_> {
 
     fn decide(&self) -> Decision {
         decide(
-            self.services,
-            self.policy,
+            self.run,
             self.task,
             self.deployed,
             self.bundle,
-            self.policy.version,
+            self.run.config.version,
         )
     }
 
     /// An undo ignores a hold.
     fn held(&self) -> bool {
-        self.task.hold && self.policy.version == Version::Current
+        self.task.hold && self.run.config.version == Version::Current
     }
 
     /// Sends the PUT. `None` if the answer shows that it took effect.
     fn write(&self, certificate_pem: &str) -> Result<Option<Unconfirmed>, Error> {
-        self.services.stop.check()?;
+        self.run.stop.check()?;
         let reference = &self.task.tls_secret;
         // what is deployed was read with one
         let entity_tag = self.deployed.entity_tag.as_ref();
         let entity_tag = entity_tag.ok_or_else(Error::defect)?;
-        let answer = self.services.code_engine.replace(
+        let answer = self.run.code_engine.replace(
             reference,
             entity_tag,
             certificate_pem,
@@ -253,7 +249,7 @@ impl<'a> Attempt<'a, '_> {
                 (Reason::CodeEngineUnavailable, wait)
             }
             Fate::Unknown(_) | Fate::Rejected => {
-                let (place, grantee) = (&self.task.tls_secret, self.services.grantee);
+                let (place, grantee) = (&self.task.tls_secret, &self.run.config.grantee);
                 return Err(refusals::tls_secret("replace", failure, place, grantee));
             }
         };
@@ -272,10 +268,10 @@ impl<'a> Attempt<'a, '_> {
     /// A scheduled run had to write what an event should have brought. A placeholder is replaced by
     /// whichever run comes first.
     fn missed_event(&self) -> Option<Error> {
-        let now = self.policy.now.as_secs();
+        let now = self.run.now.as_secs();
         let age = now.saturating_sub(self.updated_at?.as_secs());
         let placeholder = self.deployed.leaf().is_none_or(Certificate::self_issued);
-        (self.policy.scheduled && !placeholder && age > MISSED).then(|| {
+        (self.task.scheduled && !placeholder && age > MISSED).then(|| {
             Error::new(
                 Reason::EventMissed,
                 format!(
@@ -306,7 +302,7 @@ impl<'a> Attempt<'a, '_> {
             "--env SECRET_ID={} --env FORCE={}",
             self.task.secret, error.reason
         );
-        error.command(self.services.grantee.run(&variables))
+        error.command(&self.run.config.grantee.run(&variables))
     }
 
     fn target(&self, action: Action, verb: &str, further: Vec<Error>) -> Target<'a> {
@@ -314,12 +310,12 @@ impl<'a> Attempt<'a, '_> {
             task,
             bundle,
             deployed,
-            policy,
+            run,
             ..
         } = self;
         let leaf = &bundle.leaf;
         let mut findings = bundle.findings.clone();
-        findings.extend(permanent_findings(bundle, policy.now));
+        findings.extend(permanent_findings(bundle, run.now));
         findings.extend(further);
         if self.held() {
             findings.push(Error::new(
@@ -327,8 +323,8 @@ impl<'a> Attempt<'a, '_> {
                 "the target is on hold: nothing is written until it is released",
             ));
         }
-        if policy.version == Version::Previous && action != Action::Failed {
-            findings.push(after_undo(self.services, policy, task, bundle));
+        if run.config.version == Version::Previous && action != Action::Failed {
+            findings.push(after_undo(self.run, task, bundle));
         }
         let in_line = matches!(action, Action::Replaced | Action::Unchanged);
         Target {
@@ -432,8 +428,7 @@ impl Failures {
 
 /// Compares, and fetches the facts that the comparison asks for: none in the usual case.
 fn decide(
-    services: &Services<'_>,
-    policy: &Policy<'_>,
+    run: &Run<'_>,
     task: &Task,
     deployed: &Deployed,
     bundle: &Bundle,
@@ -441,12 +436,12 @@ fn decide(
 ) -> Decision {
     let domains = || {
         let project = &task.tls_secret.project;
-        let mappings = services
+        let mappings = run
             .code_engine
             .domain_mappings(project)
             .map_err(|failure| {
                 let what = format!("cannot list the domain mappings of project {}", project.id);
-                refusals::code_engine(&what, failure, &project.id, services.grantee)
+                refusals::code_engine(&what, failure, &project.id, &run.config.grantee)
             })?;
         Ok(mappings
             .into_iter()
@@ -456,19 +451,21 @@ fn decide(
     };
     let previous_serial = || {
         let previous = Version::Previous;
-        let version = services.secrets_manager.version(&task.secret, previous);
+        let version = run.secrets_manager.version(&task.secret, previous);
         version
             .map(|version| version.serial_number)
-            .map_err(|failure| refusals::secret(failure, &task.secret, previous, services.grantee))
+            .map_err(|failure| {
+                refusals::secret(failure, &task.secret, previous, &run.config.grantee)
+            })
     };
     let case = Comparison {
         deployed,
         bundle,
         named_by_event: task.named_by_event,
         undo: version == Version::Previous,
-        force: policy.force,
-        roots: policy.roots,
-        now: policy.now,
+        force: &run.config.force,
+        roots: &run.roots,
+        now: run.now,
     };
     compare(
         &case,
@@ -480,15 +477,15 @@ fn decide(
 }
 
 /// What the next normal run would do after an undo: the current version is still there.
-fn after_undo(services: &Services<'_>, policy: &Policy<'_>, task: &Task, undone: &Bundle) -> Error {
+fn after_undo(run: &Run<'_>, task: &Task, undone: &Bundle) -> Error {
     let deployed = Deployed::like(undone);
-    let current = fetch_and_assemble(services, &task.secret, Version::Current, policy.now);
+    let current = fetch_and_assemble(run, &task.secret, Version::Current, run.now);
     let next = match current {
         Err(error) => format!("would change nothing: {error}"),
         Ok(Current { bundle, .. }) => {
-            let completed = bundle.completed(&deployed.certificates, policy.now);
+            let completed = bundle.completed(&deployed.certificates, run.now);
             let bundle = completed.as_ref().unwrap_or(&bundle);
-            match decide(services, policy, task, &deployed, bundle, Version::Current) {
+            match decide(run, task, &deployed, bundle, Version::Current) {
                 Decision::Keep => "would change nothing: it is the same certificate".to_owned(),
                 Decision::Refuse(error) => format!("would be refused: {error}"),
                 Decision::Write(_) => format!(

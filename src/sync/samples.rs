@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
 use rustls_pki_types::UnixTime;
 
+use crate::cert::roots::Roots;
 use crate::config::{Config, RestartApps};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::{CodeEngine, Project, TlsSecret, TlsSecretRef};
@@ -16,7 +17,7 @@ use crate::ibm::ids::{TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::secret::Secret;
 use crate::stop::Stop;
-use crate::sync::Services;
+use crate::sync::Run;
 use crate::sync::assemble::{Bundle, assemble};
 use crate::sync::deployed::Deployed;
 use crate::sync::fetch::Material;
@@ -153,6 +154,7 @@ pub(crate) fn task() -> Task {
         just_created: false,
         restart_apps: RestartApps::default(),
         hold: false,
+        scheduled: false,
     }
 }
 
@@ -172,17 +174,23 @@ pub(crate) fn config<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>
 }
 
 /// The services of a run that is over: every call ends before anything is sent.
-pub(crate) fn without_calls<R>(work: impl FnOnce(&Services<'_>) -> R) -> R {
-    let config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
+pub(crate) fn without_calls<R>(
+    change: impl FnOnce(&mut Config),
+    work: impl FnOnce(&Run<'_>) -> R,
+) -> R {
+    let mut config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
+    change(&mut config);
     let terminated = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(Stop::new(Instant::now(), 0, terminated));
     let http = Http::new(&[], None, Arc::clone(&stop), now());
     let iam = Iam::new(&http, &stop, &config.iam, &config.credentials);
-    work(&Services {
+    work(&Run {
+        config: &config,
         iam: &iam,
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
-        grantee: &config.grantee,
         stop: &stop,
+        roots: Roots::new(Vec::new()),
+        now: now(),
     })
 }

@@ -32,8 +32,6 @@ pub struct Plan {
     pub tasks: Vec<Task>,
     /// What is decided already: entries of the event that are rejected or do not concern us.
     pub settled: Vec<Outcome>,
-    /// Whether a schedule started the run: then what it has to write, an event should have brought.
-    pub scheduled: bool,
 }
 
 /// One target of the run: a TLS secret, and the secret in Secrets Manager to copy from.
@@ -52,10 +50,12 @@ pub struct Task {
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
     pub hold: bool,
+    /// A schedule started the run: then what it has to write, an event should have brought.
+    pub scheduled: bool,
 }
 
 impl Task {
-    fn new(secret: Uuid, target: &Target, just_created: bool) -> Self {
+    fn new(secret: Uuid, target: &Target, just_created: bool, scheduled: bool) -> Self {
         Self {
             secret,
             tls_secret: target.tls_secret.clone(),
@@ -63,6 +63,7 @@ impl Task {
             just_created,
             restart_apps: target.restart_apps.clone(),
             hold: target.hold,
+            scheduled,
         }
     }
 
@@ -150,13 +151,12 @@ fn reconcile(config: &Config, scheduled: bool) -> Result<Plan, Error> {
                     target.tls_secret.name
                 )
             })?;
-            Ok(Task::new(secret, target, false))
+            Ok(Task::new(secret, target, false, scheduled))
         })
         .collect::<Result<_, Error>>()?;
     Ok(Plan {
         tasks,
         settled: Vec::new(),
-        scheduled,
     })
 }
 
@@ -451,7 +451,7 @@ fn sync(
             }
         };
         used.insert(secret.clone());
-        tasks.push(Task::new(secret.clone(), target, just_created));
+        tasks.push(Task::new(secret.clone(), target, just_created, false));
     }
     settled.extend(
         entries
@@ -459,11 +459,7 @@ fn sync(
             .filter(|entry| !used.contains(&entry.secret))
             .map(|entry| not_configured(entry, other_type)),
     );
-    Ok(Plan {
-        tasks,
-        settled,
-        scheduled: false,
-    })
+    Ok(Plan { tasks, settled })
 }
 
 /// Each secret of the event once, and an outcome for each entry that cannot be read.

@@ -2,7 +2,7 @@
 //! the run is over.
 
 use super::*;
-use crate::cert::roots::Roots;
+use crate::config::Config;
 use crate::ibm::api_error::TokenError;
 use crate::secret::Secret;
 use crate::sync::deployed::Serves;
@@ -17,7 +17,6 @@ struct Case {
     bundle: Bundle,
     version: Version,
     dry_run: bool,
-    scheduled: bool,
     /// Seconds before the run.
     changed: Option<u64>,
 }
@@ -35,25 +34,18 @@ impl Case {
             bundle: bundle(&issue(new), true),
             version: Version::Current,
             dry_run: false,
-            scheduled: false,
             changed: None,
         }
     }
 
     fn attempt<R>(&self, work: impl FnOnce(&Attempt<'_, '_>) -> R) -> R {
-        let roots = Roots::new(Vec::new());
-        let policy = Policy {
-            now: now(),
-            roots: &roots,
-            version: self.version,
-            force: &[],
-            dry_run: self.dry_run,
-            scheduled: self.scheduled,
+        let change = |config: &mut Config| {
+            config.version = self.version;
+            config.dry_run = self.dry_run;
         };
-        without_calls(|services| {
+        without_calls(change, |run| {
             work(&Attempt {
-                services,
-                policy: &policy,
+                run,
                 task: &self.task,
                 deployed: &self.deployed,
                 bundle: &self.bundle,
@@ -185,7 +177,10 @@ fn an_event_is_missed_after_ten_minutes() {
         (true, Some(660), unreadable(), None),
     ] {
         let case = Case {
-            scheduled,
+            task: Task {
+                scheduled,
+                ..task()
+            },
             changed,
             deployed: before,
             ..Case::new(&RENEWED)
@@ -530,28 +525,22 @@ fn a_pending_order_is_no_failure_if_the_secret_was_just_created() {
 
 #[test]
 fn the_first_attempt_is_the_first() {
-    let roots = Roots::new(Vec::new());
-    let policy = Policy {
-        now: now(),
-        roots: &roots,
-        version: Version::Current,
-        force: &[],
-        dry_run: true,
-        scheduled: false,
-    };
     let task = task();
     let current = Ok(Current {
         bundle: bundle(&issue(&RENEWED), true),
         updated_at: None,
     });
-    without_calls(|services| {
-        let deployed = of(&issue(&SHOP));
-        assert!(matches!(deployed.serves(now()), Serves::Yes(_)));
-        let target = replace(services, &policy, &task, deployed, &current);
-        assert_eq!(target.outcome.action, Action::WouldReplace);
-        assert_eq!(target.outcome.attempts, Some(1));
-        let missing = Err(error!(Reason::SecretMissing, "no"));
-        let target = replace(services, &policy, &task, of(&issue(&SHOP)), &missing);
-        assert_eq!(target.outcome.reason, Some(Reason::SecretMissing));
-    });
+    without_calls(
+        |config| config.dry_run = true,
+        |run| {
+            let deployed = of(&issue(&SHOP));
+            assert!(matches!(deployed.serves(now()), Serves::Yes(_)));
+            let target = replace(run, &task, deployed, &current);
+            assert_eq!(target.outcome.action, Action::WouldReplace);
+            assert_eq!(target.outcome.attempts, Some(1));
+            let missing = Err(error!(Reason::SecretMissing, "no"));
+            let target = replace(run, &task, of(&issue(&SHOP)), &missing);
+            assert_eq!(target.outcome.reason, Some(Reason::SecretMissing));
+        },
+    );
 }

@@ -55,7 +55,7 @@ fn plan(variables: Variables<'_>, trigger: Variables<'_>) -> Result<String, (Rea
         id => id.to_owned(),
     };
     let mut words = Vec::new();
-    if plan.scheduled {
+    if plan.tasks.iter().any(|task| task.scheduled) {
         words.push("scheduled".to_owned());
     }
     for task in &plan.tasks {
