@@ -262,7 +262,8 @@ impl Config {
         let proxy = given.proxy();
         let grantee = given.grantee(credentials.as_ref(), instance.clone());
         let mut force = given.force.value.take().unwrap_or_default();
-        if !force.is_empty() && !(matches!(trigger, Trigger::Manual) && secret_id_given) {
+        let forcible = matches!(trigger, Trigger::Manual) && secret_id_given;
+        if !force.is_empty() && !forcible {
             force.clear();
             given
                 .notes

@@ -131,7 +131,7 @@ fn beginning(count: usize, now: UnixTime) -> usize {
 /// Tests every permission separately, and changes nothing.
 #[must_use]
 pub fn check(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
-    with_services(config, stop, now, |run| check::check(run))
+    with_services(config, stop, now, check::check)
 }
 
 /// Lists TLS secrets and certificates, and what belongs together. Changes nothing.
@@ -139,7 +139,7 @@ pub fn check(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
 /// # Errors
 /// If there is no token.
 pub fn discover(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
-    with_services(config, stop, now, |run| discover::discover(run))
+    with_services(config, stop, now, discover::discover)
 }
 
 /// Makes the clients of the services. Nothing is sent before the first call.

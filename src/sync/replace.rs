@@ -302,7 +302,7 @@ impl<'a> Attempt<'a, '_> {
             "--env SECRET_ID={} --env FORCE={}",
             self.task.secret, error.reason
         );
-        error.command(&self.run.config.grantee.run(&variables))
+        error.command(self.run.config.grantee.run(&variables))
     }
 
     fn target(&self, action: Action, verb: &str, further: Vec<Error>) -> Target<'a> {
