@@ -5,7 +5,6 @@ pub mod api_error;
 pub mod client;
 pub mod code_engine;
 pub(crate) mod document;
-pub mod events;
 pub mod iam;
 pub mod ids;
 pub mod proxy;

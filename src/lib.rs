@@ -79,7 +79,7 @@ use crate::stop::Stop;
 use crate::sync::Run;
 use crate::sync::deployed::read_deployed;
 use crate::sync::replace::{Target, fetch_and_assemble, replace};
-use crate::sync::validate::{Task, validate};
+use crate::sync::validate::{Task, Trigger, validate};
 
 /// Targets that go through the steps together: enough to keep all threads busy, few enough for a
 /// bounded memory, and for progress in every run that its deadline cuts.
@@ -89,8 +89,13 @@ const CHUNK: usize = 24;
 ///
 /// # Errors
 /// What ends the run before any target is processed.
-pub fn run(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Vec<Outcome>, Error> {
-    let plan = validate(config)?;
+pub fn run(
+    config: &Config,
+    trigger: Trigger,
+    stop: &Arc<Stop>,
+    now: UnixTime,
+) -> Result<Vec<Outcome>, Error> {
+    let plan = validate(config, trigger)?;
     if plan.tasks.is_empty() {
         return Ok(plan.settled);
     }

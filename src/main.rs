@@ -16,7 +16,7 @@ use sm_tls_sync::config::{Config, Format, Given, Mode, help};
 use sm_tls_sync::error::{Error, Reason};
 use sm_tls_sync::report::{Heading, Report, Results, log_check, log_discovered, log_outcome};
 use sm_tls_sync::stop::Stop;
-use sm_tls_sync::sync::validate::describe;
+use sm_tls_sync::sync::validate::Trigger;
 use sm_tls_sync::text::sanitized;
 
 /// What is known of the run before its results.
@@ -103,15 +103,16 @@ fn run(environment: &BTreeMap<String, String>, edge: &mut Edge) -> Result<Result
     // a text report on a terminal shows every target already
     let log_targets = (edge.output, given.logging().format) != (Format::Text, Format::Text);
     let config = Config::new(given)?;
-    let (trigger, event_id) = describe(&config.trigger);
+    let trigger = Trigger::read(&config.trigger);
     edge.heading = Heading {
-        trigger: Some(trigger),
-        event_id,
+        trigger: Some(trigger.word),
+        event_id: trigger.id.clone(),
         dry_run: config.dry_run,
     };
     ::log::info!(
-        "sm-tls-sync {}, trigger {trigger}, event {}{}",
+        "sm-tls-sync {}, trigger {}, event {}{}",
         env!("CARGO_PKG_VERSION"),
+        trigger.word,
         edge.heading.event_id.as_deref().unwrap_or("none"),
         if config.dry_run { ", dry run" } else { "" }
     );
@@ -125,7 +126,7 @@ fn run(environment: &BTreeMap<String, String>, edge: &mut Edge) -> Result<Result
     }
     let stop = Arc::new(Stop::new(edge.start, config.deadline, terminated));
     let results = match config.mode {
-        Mode::Run => sm_tls_sync::run(&config, &stop, edge.now)?.into(),
+        Mode::Run => sm_tls_sync::run(&config, trigger, &stop, edge.now)?.into(),
         Mode::Check => Results {
             checks: sm_tls_sync::check(&config, &stop, edge.now),
             ..Results::default()

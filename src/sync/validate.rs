@@ -1,19 +1,17 @@
-//! Step 1, validate: which event is it, is it ours, which secrets and targets does it concern?
+//! Step 1, validate: what started the run, is it ours, which secrets and targets does it concern?
 //!
-//! Belongs here: the accepted forms of an event, and whether one is believed. Does not: credentials
-//! or requests; nothing here touches the network. An event is only a hint that something changed: it
-//! can name a secret, and never an address, a target or a certificate.
+//! Nothing here touches the network. An event is only a hint that something changed: it can name a
+//! secret, and never an address, a target or a certificate.
 
 use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::config::{Config, RestartApps, Target, Trigger};
+use crate::config::{Config, RestartApps, Target, Trigger as Given};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::TlsSecretRef;
-use crate::ibm::events::{EVENT_NOTIFICATIONS, Notification, SECRETS_MANAGER};
 use crate::ibm::ids::{Crn, SecretId, Uuid};
 use crate::ibm::secrets_manager::CERTIFICATE_TYPES;
 use crate::report::{Action, Outcome};
@@ -21,14 +19,52 @@ use crate::text::sanitized;
 
 /// The largest event: Event Notifications accepts no larger one.
 const LARGEST_EVENT: usize = 64 * 1024;
-/// How often a text is decoded in search of the object: JSON may be a string in JSON, and that once more.
-const DEEPEST_WRAPPING: usize = 3;
-/// `CE_TYPE` of a Kafka subscription.
+/// How often JSON may be a string in JSON.
+const DEEPEST_WRAPPING: usize = 2;
+/// `CE_TYPE` of a Kafka subscription (Code Engine, subscription-kafka).
 const KAFKA: &str = "dev.knative.kafka.event";
-/// What the run is to do.
+/// Before the name of each event type of Secrets Manager.
+const SECRETS_MANAGER: &str = "com.ibm.cloud.secrets-manager.";
+/// The type of the event that the *Test* button of a destination sends.
+const DESTINATION_TEST: &str = "com.ibm.cloud.event-notifications.destination:test";
+
+/// What started the run, read once.
+#[derive(Debug)]
+pub struct Trigger {
+    /// The word in the report: `event-notifications`, `wake-up`, `cron`, `kafka`, `subscription` or
+    /// `manual`.
+    pub word: &'static str,
+    /// The id of the event, fit for a message.
+    pub id: Option<String>,
+    /// The places that name the Secrets Manager instance: `source`, `ibmensourceid`,
+    /// `data.source_instance_crn`, as far as they are there.
+    sources: Vec<String>,
+    asks: Result<Asks, Error>,
+}
+
+/// The work that a trigger asks for.
+#[derive(Debug)]
+enum Asks {
+    /// Bring every target up to date.
+    Everything,
+    /// Bring the targets of these secrets up to date.
+    Secrets(Named),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+/// `data` of `secret_rotated` and `secret_created`, as it stands.
+#[derive(Debug)]
+struct Named {
+    just_created: bool,
+    secret_type: Option<String>,
+    secrets: Vec<Value>,
+}
+
+/// The work of this run.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The targets to bring in line, in their configured order.
+    /// The targets to bring up to date, in their configured order.
     pub tasks: Vec<Task>,
     /// What is decided already: entries of the event that are rejected or do not concern us.
     pub settled: Vec<Outcome>,
@@ -41,8 +77,8 @@ pub struct Task {
     pub secret: Uuid,
     /// The TLS secret in Code Engine.
     pub tls_secret: TlsSecretRef,
-    /// Only the event says that the two belong together: the certificate must cover the names of the
-    /// deployed one.
+    /// `SECRET_ID` is not set, so only the event says that the two belong together: the certificate
+    /// must cover the names of the deployed one.
     pub named_by_event: bool,
     /// The event says that the secret was just created: its order may still be pending.
     pub just_created: bool,
@@ -50,20 +86,20 @@ pub struct Task {
     pub restart_apps: RestartApps,
     /// Decide and report, write nothing.
     pub hold: bool,
-    /// A schedule started the run: then what it has to write, an event should have brought.
+    /// A schedule started the run: what it has to write, an event should have brought.
     pub scheduled: bool,
 }
 
 impl Task {
-    fn new(secret: Uuid, target: &Target, just_created: bool, scheduled: bool) -> Self {
+    fn new(secret: Uuid, target: &Target) -> Self {
         Self {
             secret,
             tls_secret: target.tls_secret.clone(),
             named_by_event: target.secret.is_none(),
-            just_created,
+            just_created: false,
             restart_apps: target.restart_apps.clone(),
             hold: target.hold,
-            scheduled,
+            scheduled: false,
         }
     }
 
@@ -78,54 +114,189 @@ impl Task {
     }
 }
 
-/// The word for the trigger, and the ID of the event where it can be read.
-#[must_use]
-pub fn describe(trigger: &Trigger) -> (&'static str, Option<String>) {
-    match trigger {
-        Trigger::EventNotifications(text) => {
-            let Ok(event) = unwrapped(text) else {
-                return ("event-notifications", None);
-            };
-            let id = event.get("id").and_then(Value::as_str).map(sanitized);
-            let kind = with_notification(&event, |notification| kind(&notification));
-            match kind {
-                Ok(EventKind::WakeUp) => ("wake-up", id),
-                _ => ("event-notifications", id),
+impl Trigger {
+    /// Reads what Code Engine handed over.
+    #[must_use]
+    pub fn read(given: &Given) -> Self {
+        match given {
+            Given::EventNotifications(text) => Self::notification("event-notifications", text),
+            Given::Manual => Self::everything("manual"),
+            cron if cron.is_cron() => Self::everything("cron").with_id(given),
+            Given::Subscription {
+                event_type, data, ..
+            } => match event_type.as_deref() {
+                Some(KAFKA) => Self::notification("kafka", data).with_id(given),
+                None => Self::notification("subscription", data).with_id(given),
+                Some(_) => Self::everything("subscription").with_id(given),
+            },
+        }
+    }
+
+    fn everything(word: &'static str) -> Self {
+        Self {
+            word,
+            id: None,
+            sources: Vec::new(),
+            asks: Ok(Asks::Everything),
+        }
+    }
+
+    fn with_id(self, given: &Given) -> Self {
+        let id = match given {
+            Given::Subscription { id, .. } => id.as_deref().map(sanitized),
+            _ => None,
+        };
+        Self { id, ..self }
+    }
+
+    /// A notification of Event Notifications (a CloudEvent), or only its `data`. The envelope's type
+    /// decides. What Secrets Manager did not send is a wake-up call: the form of Event Notifications'
+    /// Periodic Timer is not documented, and a reconcile can do no harm.
+    fn notification(word: &'static str, text: &str) -> Self {
+        let mut event = match object(text, DEEPEST_WRAPPING) {
+            Ok(event) => event,
+            Err(error) => {
+                return Self {
+                    asks: Err(error),
+                    ..Self::everything(word)
+                };
             }
+        };
+        let id = string(&event, "id").map(sanitized);
+        let event_type = string(&event, "type").map(str::to_owned);
+        let mut sources: Vec<String> = ["source", "ibmensourceid"]
+            .iter()
+            .filter_map(|key| string(&event, key).map(str::to_owned))
+            .collect();
+        let data = data_of(&mut event);
+        let inner = |key| string(data.as_ref().ok()?, key).map(str::to_owned);
+        sources.extend(inner("source_instance_crn"));
+        let name = match &event_type {
+            Some(text) => text.strip_prefix(SECRETS_MANAGER).map(str::to_owned),
+            // `data` alone
+            None => inner("event_type"),
+        };
+        // some types have a subtype
+        let asks = match name.as_deref().and_then(|name| name.split(':').next()) {
+            Some(name @ ("secret_rotated" | "secret_created")) => {
+                let secret_type = inner("secret_type");
+                data.and_then(|data| named(data, name == "secret_created", secret_type))
+            }
+            Some("test_event") => Ok(Asks::Nothing(
+                "test event of Secrets Manager acknowledged".to_owned(),
+            )),
+            Some(name) => Ok(Asks::Nothing(format!(
+                "events of type {} do not concern this job",
+                sanitized(name)
+            ))),
+            None if event_type.as_deref() == Some(DESTINATION_TEST) => Ok(Asks::Nothing(
+                "test event of the destination in Event Notifications acknowledged".to_owned(),
+            )),
+            None => Ok(Asks::Everything),
+        };
+        let wake_up = matches!(asks, Ok(Asks::Everything)) && word == "event-notifications";
+        Self {
+            word: if wake_up { "wake-up" } else { word },
+            id,
+            sources,
+            asks,
         }
-        Trigger::Subscription { event_type, id, .. } => {
-            let word = match event_type.as_deref() {
-                _ if trigger.is_cron() => "cron",
-                Some(KAFKA) => "kafka",
-                _ => "subscription",
-            };
-            (word, id.as_deref().map(sanitized))
-        }
-        Trigger::Manual => ("manual", None),
     }
 }
 
-/// Decides what the run is to do, and keeps this instance's share of it if the job run is an array.
+fn string<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    object.get(key)?.as_str()
+}
+
+/// The JSON object in `text`, also if it is a string in JSON.
+fn object(text: &str, wrapping: usize) -> Result<Map<String, Value>, Error> {
+    let invalid = |what: String| {
+        error!(Reason::EventInvalid, "the event {what}")
+            .hint("make sure that the subscription in Event Notifications has no template")
+    };
+    if text.len() > LARGEST_EVENT {
+        return Err(invalid(format!(
+            "has {} bytes, at most {LARGEST_EVENT} are accepted",
+            text.len()
+        )));
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::String(inner)) if wrapping > 0 => object(&inner, wrapping - 1),
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(invalid("is JSON, but not an object".to_owned())),
+        Err(e) => Err(invalid(format!(
+            "is not JSON: {:?} error at line {} column {}",
+            e.classify(),
+            e.line(),
+            e.column()
+        ))),
+    }
+}
+
+/// The event's `data`, in whichever form; without an envelope the event is `data` itself.
+fn data_of(event: &mut Map<String, Value>) -> Result<Map<String, Value>, Error> {
+    let missing = |what| Err(error!(Reason::EventInvalid, "data of the event {what}"));
+    match (event.remove("data"), event.get("data_base64")) {
+        (Some(Value::Object(data)), _) => Ok(data),
+        (Some(Value::String(text)), _) => object(&text, DEEPEST_WRAPPING),
+        (Some(_), _) => missing("is not an object"),
+        // CloudEvents JSON format, section 3.1.1
+        (None, Some(Value::String(text))) => {
+            let decoded = BASE64_STANDARD.decode(text).ok();
+            match decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                Some(text) => object(&text, DEEPEST_WRAPPING),
+                None => Err(error!(
+                    Reason::EventInvalid,
+                    "data_base64 of the event is not base64 of a text"
+                )),
+            }
+        }
+        (None, None) if !event.contains_key("type") => Ok(std::mem::take(event)),
+        (None, _) => missing("is missing"),
+    }
+}
+
+fn named(
+    mut data: Map<String, Value>,
+    just_created: bool,
+    secret_type: Option<String>,
+) -> Result<Asks, Error> {
+    match data.remove("secrets") {
+        Some(Value::Array(secrets)) if !secrets.is_empty() => Ok(Asks::Secrets(Named {
+            just_created,
+            secret_type,
+            secrets,
+        })),
+        _ => Err(error!(
+            Reason::EventInvalid,
+            "data.secrets of the event is not a list of secrets"
+        )),
+    }
+}
+
+/// Decides the work of the run, and keeps this instance's share of it if the job run is an array.
 ///
 /// # Errors
-/// [`Reason::EventInvalid`], [`Reason::EventInvalid`], [`Reason::EventForeign`],
-/// [`Reason::EventAmbiguous`]; [`Reason::Configuration`] if there is neither an event nor a
-/// configured secret.
-pub fn validate(config: &Config) -> Result<Plan, Error> {
-    let mut plan = match &config.trigger {
-        Trigger::Manual => reconcile(config, false),
-        cron if cron.is_cron() => reconcile(config, true),
-        Trigger::Subscription {
-            event_type, data, ..
-        } => match event_type.as_deref() {
-            Some(KAFKA) | None => event(data, config),
-            Some(other) => Ok(ignored(format!(
-                "events of CE_TYPE {} do not concern this job",
-                sanitized(other)
-            ))),
-        },
-        Trigger::EventNotifications(text) => event(text, config),
-    }?;
+/// [`Reason::EventInvalid`], [`Reason::EventForeign`], [`Reason::EventAmbiguous`];
+/// [`Reason::Configuration`] if there is neither an event nor a configured secret.
+pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
+    let Trigger {
+        word,
+        sources,
+        asks,
+        ..
+    } = trigger;
+    let mut plan = match asks? {
+        Asks::Nothing(why) => ignored(why),
+        Asks::Everything => {
+            reject_other_instances(&sources, config.instance.as_ref())?;
+            reconcile(config, word)?
+        }
+        Asks::Secrets(named) => {
+            let instance = source(&sources, config.instance.as_ref())?;
+            sync(&named, &instance, config)?
+        }
+    };
     let share = config.share;
     let mut position = 0..;
     plan.tasks.retain(|_| {
@@ -140,24 +311,36 @@ pub fn validate(config: &Config) -> Result<Plan, Error> {
     Ok(plan)
 }
 
+fn ignored(why: String) -> Plan {
+    Plan {
+        tasks: Vec::new(),
+        settled: vec![Outcome::ignored(Reason::EventIgnored, why)],
+    }
+}
+
 /// Every configured target that this run is about.
-fn reconcile(config: &Config, scheduled: bool) -> Result<Plan, Error> {
-    let tasks = selected(config)
-        .map(|target| {
-            let secret = target.secret.clone().ok_or_else(|| {
-                error!(
-                    Reason::Configuration,
-                    "SECRET_ID is required when there is no event: nothing else says which certificate belongs in {}",
-                    target.tls_secret.name
-                )
-            })?;
-            Ok(Task::new(secret, target, false, scheduled))
-        })
-        .collect::<Result<_, Error>>()?;
-    Ok(Plan {
-        tasks,
-        settled: Vec::new(),
-    })
+fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    for target in selected(config) {
+        match &target.secret {
+            Some(secret) => plan.tasks.push(Task {
+                scheduled: word != "manual",
+                ..Task::new(secret.clone(), target)
+            }),
+            None => {
+                let name = &target.tls_secret.name;
+                let why = format!(
+                    "SECRET_ID is unset, so only an event says which certificate goes into {name}: set SECRET_ID"
+                );
+                if word == "manual" {
+                    return Err(error!(Reason::Configuration, "{why}"));
+                }
+                log::warn!("{why}");
+                return Ok(ignored(why));
+            }
+        }
+    }
+    Ok(plan)
 }
 
 /// The targets selected by `SECRET_ID`, or all.
@@ -167,362 +350,147 @@ pub(crate) fn selected(config: &Config) -> impl Iterator<Item = &Target> {
     })
 }
 
-/// An event that does not concern us.
-fn ignored(message: String) -> Plan {
-    Plan {
-        settled: vec![Outcome::ignored(Reason::EventIgnored, message)],
-        ..Plan::default()
-    }
-}
-
-fn event(text: &str, config: &Config) -> Result<Plan, Error> {
-    with_notification(&unwrapped(text)?, |notification| {
-        match kind(&notification)? {
-            EventKind::Sync { just_created } => {
-                let source = source(&notification, config.instance.as_ref())?;
-                sync(&notification, &source, just_created, config)
-            }
-            EventKind::WakeUp => {
-                log::info!(
-                    "the event is not from Secrets Manager ({}): taken as a wake-up call, every target is reconciled",
-                    sanitized(notification.event_type.unwrap_or("no type"))
-                );
-                reject_other_instances(&notification, config.instance.as_ref())?;
-                reconcile(config, true)
-            }
-            EventKind::Other(message) => Ok(ignored(message)),
-        }
-    })
-}
-
-/// Takes the envelope and its `data` apart, whichever of the accepted forms they have.
-fn with_notification<R>(
-    event: &Value,
-    work: impl FnOnce(Notification<'_>) -> Result<R, Error>,
-) -> Result<R, Error> {
-    let foreign = event
-        .get("type")
-        .and_then(Value::as_str)
-        .is_some_and(|text| !text.starts_with(SECRETS_MANAGER));
-    let wrapped;
-    let data = match (event.get("data"), event.get("data_base64")) {
-        // another source may send any text
-        (Some(data), _) if foreign => Some(data),
-        (None, Some(_)) if foreign => None,
-        (Some(Value::String(text)), _) => {
-            wrapped = unwrapped(text)?;
-            Some(&wrapped)
-        }
-        (Some(data), _) => Some(data),
-        (None, Some(Value::String(text))) => {
-            wrapped = unwrapped(&decoded(text)?)?;
-            Some(&wrapped)
-        }
-        // no envelope: this is `data` alone
-        _ if event.get("type").is_none() => return work(Notification::of(None, Some(event))),
-        _ => None,
-    };
-    work(Notification::of(Some(event), data))
-}
-
-/// The JSON object in `text`, also if it is encoded as a string in JSON.
-fn unwrapped(text: &str) -> Result<Value, Error> {
-    if text.len() > LARGEST_EVENT {
-        return Err(error!(
-            Reason::EventInvalid,
-            "the event has {} bytes, at most {LARGEST_EVENT} are accepted",
-            text.len()
-        ));
-    }
-    let mut text = text.to_owned();
-    for _ in 0..DEEPEST_WRAPPING {
-        match serde_json::from_str(&text) {
-            Ok(Value::String(inner)) => text = inner,
-            Ok(object @ Value::Object(_)) => return Ok(object),
-            Ok(_) => break,
-            Err(e) => {
-                return Err(error!(
-                    Reason::EventInvalid,
-                    "the event is not JSON: {:?} error at line {} column {}",
-                    e.classify(),
-                    e.line(),
-                    e.column()
-                ));
-            }
-        }
-    }
-    Err(error!(
-        Reason::EventInvalid,
-        "the event is JSON, but not an object"
-    ))
-}
-
-/// The text of `data_base64` (CloudEvents JSON format, section 3.1.1).
-fn decoded(text: &str) -> Result<String, Error> {
-    BASE64_STANDARD
-        .decode(text)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .ok_or_else(|| {
-            error!(
-                Reason::EventInvalid,
-                "data_base64 of the event is not base64 of a text"
-            )
-        })
-}
-
-enum EventKind {
-    /// The secrets that it names may have a new certificate.
-    Sync { just_created: bool },
-    /// Another source woke us up. Event Notifications' Periodic Timer does that; the form of its event
-    /// is not documented, and a reconcile can do no harm.
-    WakeUp,
-    /// It does not concern us, and why.
-    Other(String),
-}
-
-/// Which event of Secrets Manager it is, if it is one. The envelope's type has a prefix and may have
-/// a subtype, the type in `data` has neither.
-fn kind(notification: &Notification<'_>) -> Result<EventKind, Error> {
-    let other = |message: String| Ok(EventKind::Other(message));
-    let long = notification.event_type.map(|text| {
-        text.strip_prefix(SECRETS_MANAGER)
-            .map(|name| name.split(':').next().unwrap_or(name))
-            .ok_or(text)
-    });
-    let name = match (long, notification.short_type) {
-        (Some(Err(text)), _) if text.starts_with(EVENT_NOTIFICATIONS) => {
-            return other(format!(
-                "test event {} of Event Notifications acknowledged",
+/// The Secrets Manager instance that the event comes from: all places that name one must name ours.
+fn source(sources: &[String], ours: Option<&Uuid>) -> Result<String, Error> {
+    let mut found: Option<String> = None;
+    for text in sources {
+        let crn = Crn::parse(text).ok();
+        let Some(crn) = crn.filter(|crn| crn.service == "secrets-manager") else {
+            return Err(error!(
+                Reason::EventForeign,
+                "the source of the event is not a Secrets Manager instance: {}",
                 sanitized(text)
             ));
-        }
-        (Some(Err(_)), _) => return Ok(EventKind::WakeUp),
-        (Some(Ok(name)), Some(short)) if name != short => {
-            return Ok(EventKind::Other(format!(
-                "the event's type ({}) contradicts data.event_type ({}); ignored",
-                sanitized(name),
-                sanitized(short)
-            )));
-        }
-        (Some(Ok(name)), _) | (None, Some(name)) => name,
-        (None, None) if notification.sources.is_empty() && notification.secrets.is_none() => {
-            return Ok(EventKind::WakeUp);
-        }
-        (None, None) => {
+        };
+        if let Some(other) = found.replace(crn.instance.clone())
+            && other != crn.instance
+        {
             return Err(error!(
-                Reason::EventInvalid,
-                "the event has neither type nor data.event_type"
-            )
-            .hint("make sure that the subscription in Event Notifications has no template"));
-        }
-    };
-    match name {
-        "test_event" => other("test event of Secrets Manager acknowledged".to_owned()),
-        "secret_rotated" => Ok(EventKind::Sync {
-            just_created: false,
-        }),
-        "secret_created" => Ok(EventKind::Sync { just_created: true }),
-        _ => other(format!(
-            "events of type {} do not concern this job",
-            sanitized(name)
-        )),
-    }
-}
-
-/// The Secrets Manager instance that the event comes from: every place that names it must name the
-/// same, and ours.
-fn source(notification: &Notification<'_>, ours: Option<&Uuid>) -> Result<Crn, Error> {
-    let mut crns = notification.sources.iter().map(|text| {
-        Crn::parse(text).map_err(|e| {
-            error!(
                 Reason::EventForeign,
-                "the source of the event is not a Secrets Manager instance: {e:#}"
-            )
-        })
-    });
-    let Some(first) = crns.next().transpose()? else {
+                "the event names two sources: {} and {}",
+                sanitized(&other),
+                sanitized(&crn.instance)
+            ));
+        }
+    }
+    let Some(found) = found else {
         return Err(error!(
             Reason::EventForeign,
             "the event does not say which Secrets Manager instance it comes from"
         ));
     };
-    for crn in crns {
-        let crn = crn?;
-        if !crn.same_instance(&first) {
-            return Err(error!(
-                Reason::EventForeign,
-                "the event names two sources: {first}, and {crn}"
-            ));
-        }
-    }
-    if first.service != "secrets-manager" {
-        return Err(error!(
-            Reason::EventForeign,
-            "the source of the event is not a Secrets Manager instance: {first}"
-        ));
-    }
     match ours {
-        Some(ours) if first.instance != ours.to_string() => Err(foreign(&first, ours)),
-        Some(_) => Ok(first),
-        None => {
-            log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID");
-            Ok(first)
-        }
+        Some(ours) if found != ours.to_string() => return Err(foreign(&found, ours)),
+        Some(_) => {}
+        None => log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID"),
+    }
+    Ok(found)
+}
+
+/// A wake-up call may have any source except another Secrets Manager instance.
+fn reject_other_instances(sources: &[String], ours: Option<&Uuid>) -> Result<(), Error> {
+    let Some(ours) = ours else { return Ok(()) };
+    let crns = sources.iter().filter_map(|text| Crn::parse(text).ok());
+    match crns
+        .filter(|crn| crn.service == "secrets-manager")
+        .find(|crn| crn.instance != ours.to_string())
+    {
+        Some(crn) => Err(foreign(&crn.instance, ours)),
+        None => Ok(()),
     }
 }
 
-/// A wake-up call may come from anywhere, but not claim to come from somebody else's instance.
-fn reject_other_instances(
-    notification: &Notification<'_>,
-    ours: Option<&Uuid>,
-) -> Result<(), Error> {
-    let crns = notification
-        .sources
-        .iter()
-        .filter_map(|text| Crn::parse(text).ok());
-    for crn in crns.filter(|crn| crn.service == "secrets-manager") {
-        if let Some(ours) = ours
-            && crn.instance != ours.to_string()
-        {
-            return Err(foreign(&crn, ours));
-        }
-    }
-    Ok(())
-}
-
-fn foreign(source: &Crn, ours: &Uuid) -> Error {
+fn foreign(instance: &str, ours: &Uuid) -> Error {
     error!(
         Reason::EventForeign,
-        "the event comes from {source}, this job is configured for instance {ours}"
+        "the event comes from Secrets Manager instance {}, this job is configured for instance {ours}",
+        sanitized(instance)
     )
     .hint("check the source of the topic in Event Notifications, and SECRETS_MANAGER_INSTANCE_ID")
 }
 
-/// An entry of `data.secrets`.
-struct Entry {
-    secret: Uuid,
-    name: Option<String>,
-}
-
 /// Finds the configured targets of the event's secrets.
-fn sync(
-    notification: &Notification<'_>,
-    source: &Crn,
-    just_created: bool,
-    config: &Config,
-) -> Result<Plan, Error> {
-    let values = match notification.secrets {
-        Some(Value::Array(values)) if !values.is_empty() => values,
-        _ => {
-            return Err(error!(
-                Reason::EventInvalid,
-                "data.secrets of the event is not a list of secrets"
-            ));
-        }
-    };
+fn sync(named: &Named, instance: &str, config: &Config) -> Result<Plan, Error> {
     // a hint as everything in an event: a configured target is processed whatever it says
-    let other_type = notification
+    let other_type = named
         .secret_type
+        .as_deref()
         .filter(|secret_type| !CERTIFICATE_TYPES.contains(secret_type));
-    let (entries, mut settled) = entries(values, source);
-    let mut tasks = Vec::new();
-    let mut used = BTreeSet::new();
-    for target in selected(config) {
-        let secret = match (&target.secret, entries.as_slice()) {
-            (Some(secret), _) if entries.iter().any(|entry| entry.secret == *secret) => secret,
-            (Some(_), _) => continue,
-            (None, _) if other_type.is_some() => continue,
-            (None, [only]) if settled.is_empty() => {
-                log::warn!(
-                    "SECRET_ID is not set: only the event says that {} belongs in {}; set SECRET_ID",
-                    only.secret,
-                    target.tls_secret.name
-                );
-                &only.secret
-            }
-            (None, _) => {
-                return Err(error!(
-                    Reason::EventAmbiguous,
-                    "SECRET_ID is not set, and the event names {} secrets instead of exactly one",
-                    values.len()
-                )
-                .hint("set SECRET_ID, or TARGETS for several"));
-            }
-        };
-        used.insert(secret.clone());
-        tasks.push(Task::new(secret.clone(), target, just_created, false));
-    }
-    settled.extend(
-        entries
-            .into_iter()
-            .filter(|entry| !used.contains(&entry.secret))
-            .map(|entry| not_configured(entry, other_type)),
-    );
-    Ok(Plan { tasks, settled })
-}
-
-/// Each secret of the event once, and an outcome for each entry that cannot be read.
-fn entries(values: &[Value], source: &Crn) -> (Vec<Entry>, Vec<Outcome>) {
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut seen = BTreeSet::new();
-    let mut rejected = Vec::new();
-    for (position, value) in values.iter().enumerate() {
-        let name = value
-            .get("secret_name")
-            .and_then(Value::as_str)
-            .map(sanitized);
-        match secret_of(value, source) {
-            Ok(secret) => {
-                if seen.insert(secret.clone()) {
-                    entries.push(Entry { secret, name });
-                }
-            }
+    let mut plan = Plan::default();
+    // each secret once, with its name
+    let mut entries: Vec<(Uuid, Option<String>)> = Vec::new();
+    for (position, entry) in named.secrets.iter().enumerate() {
+        let text = |key| entry.get(key).and_then(Value::as_str);
+        let secret_name = text("secret_name").map(sanitized);
+        match secret_of(text("secret_id"), instance) {
+            Ok(secret) if entries.iter().any(|(other, _)| *other == secret) => {}
+            Ok(secret) => entries.push((secret, secret_name)),
             Err(error) => {
                 let error = error.context(format_args!("data.secrets[{position}] of the event"));
-                rejected.push(Outcome {
-                    secret_name: name,
+                plan.settled.push(Outcome {
+                    secret_name,
                     ..Outcome::ignored(error.reason, "").failed(&error)
                 });
             }
         }
     }
-    (entries, rejected)
-}
-
-fn not_configured(entry: Entry, other_type: Option<&str>) -> Outcome {
-    let id = entry.secret.to_string();
-    let (reason, message) = match other_type {
-        Some(secret_type) => (
-            Reason::EventIgnored,
-            format!(
-                "secrets of type {} do not concern this job",
-                sanitized(secret_type)
-            ),
-        ),
-        None => (
-            Reason::EventIgnored,
-            format!("no target of this job names the secret {id}"),
-        ),
-    };
-    Outcome {
-        secret_id: Some(id),
-        secret_name: entry.name,
-        ..Outcome::ignored(reason, message)
+    let mut used = BTreeSet::new();
+    for target in selected(config) {
+        let secret = match (&target.secret, entries.as_slice()) {
+            (Some(secret), _) if entries.iter().any(|(named, _)| named == secret) => secret,
+            (Some(_), _) => continue,
+            (None, _) if other_type.is_some() => continue,
+            (None, [(only, _)]) if plan.settled.is_empty() => {
+                log::warn!(
+                    "SECRET_ID is unset, so the event decides what goes into {}: {only}; set SECRET_ID",
+                    target.tls_secret.name
+                );
+                only
+            }
+            (None, _) => {
+                return Err(error!(
+                    Reason::EventAmbiguous,
+                    "SECRET_ID is unset, and the event names {} secrets instead of exactly one",
+                    named.secrets.len()
+                )
+                .hint("set SECRET_ID, or TARGETS for several"));
+            }
+        };
+        used.insert(secret.clone());
+        plan.tasks.push(Task {
+            just_created: named.just_created,
+            ..Task::new(secret.clone(), target)
+        });
     }
+    for (secret, secret_name) in entries {
+        if !used.contains(&secret) {
+            let why = match other_type {
+                Some(other) => format!(
+                    "secrets of type {} do not concern this job",
+                    sanitized(other)
+                ),
+                None => format!("no target of this job names the secret {secret}"),
+            };
+            plan.settled.push(Outcome {
+                secret_id: Some(secret.to_string()),
+                secret_name,
+                ..Outcome::ignored(Reason::EventIgnored, why)
+            });
+        }
+    }
+    Ok(plan)
 }
 
-/// The ID in an entry of `data.secrets`: a bare ID, or a full secret CRN of the event's own source.
-fn secret_of(entry: &Value, source: &Crn) -> Result<Uuid, Error> {
-    let text = entry
-        .get("secret_id")
-        .and_then(Value::as_str)
-        .ok_or_else(|| error!(Reason::EventInvalid, "secret_id is missing"))?;
+/// The id in an entry of `data.secrets`: a bare id, or a secret CRN of the event's own instance.
+fn secret_of(text: Option<&str>, instance: &str) -> Result<Uuid, Error> {
+    let text = text.ok_or_else(|| error!(Reason::EventInvalid, "secret_id is missing"))?;
     let secret = SecretId::parse(text).map_err(|e| error!(Reason::EventInvalid, "{e:#}"))?;
     match &secret.crn {
-        Some(crn) if !crn.same_instance(source) => Err(error!(
+        Some(crn) if crn.instance != instance => Err(error!(
             Reason::EventForeign,
-            "the secret belongs to {crn}, the event comes from {source}"
+            "the secret belongs to Secrets Manager instance {}, the event comes from {}",
+            sanitized(&crn.instance),
+            sanitized(instance)
         )),
         _ => Ok(secret.id),
     }

@@ -29,7 +29,7 @@ mod discover;
 mod echoes;
 /// The process and its surroundings: signals, proxies, time, size, memory.
 mod edge;
-/// Event bodies: every accepted form, and what is rejected or ignored.
+/// Events: how they arrive, what is rejected or ignored, and wake-up calls.
 mod events;
 /// Requests that fail, and what the run does about it.
 mod faults;
@@ -45,8 +45,6 @@ mod leaks;
 mod many;
 /// Every route under every fault.
 mod matrix;
-/// Without `SECRET_ID` only the event says which certificate belongs to the TLS secret.
-mod named_by_event;
 /// Never worse than what serves: names that are lost, and who needs them.
 mod names;
 /// Keys and certificates in odd forms, as they come in and as they are deployed.
@@ -67,5 +65,3 @@ mod safety;
 mod served;
 /// Back to the version before, and a target on hold.
 mod undo;
-/// Events of other sources than Secrets Manager, such as a timer.
-mod wake_up;

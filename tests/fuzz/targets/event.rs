@@ -17,7 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use sm_tls_sync::config::Config;
-use sm_tls_sync::sync::validate::validate;
+use sm_tls_sync::sync::validate::{Trigger, validate};
 
 /// A job with targets; the secrets are those of tests/payloads.
 const ENVIRONMENT: [(&str, &str); 5] = [
@@ -89,5 +89,5 @@ fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
         }
     }
     let config = Config::parse(&environment).expect("the environment is sound");
-    judge::order(&config, &validate(&config));
+    judge::order(&config, &validate(&config, Trigger::read(&config.trigger)));
 });

@@ -8,7 +8,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::Error;
-use sm_tls_sync::sync::validate::{Plan, validate};
+use sm_tls_sync::sync::validate::{Plan, Trigger, validate};
 
 use super::{config, judge};
 
@@ -107,7 +107,7 @@ impl Job {
             environment.insert(self.door.to_owned(), event.to_owned());
         }
         let config = Config::parse(&environment).unwrap();
-        let result = validate(&config);
+        let result = validate(&config, Trigger::read(&config.trigger));
         judge::order(&config, &result);
         result
     }

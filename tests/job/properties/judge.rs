@@ -13,7 +13,7 @@ use sm_tls_sync::config::Config;
 use sm_tls_sync::error::{Error, Reason};
 use sm_tls_sync::sync::assemble::{Bundle, assemble};
 use sm_tls_sync::sync::fetch::Material;
-use sm_tls_sync::sync::validate::{Plan, describe};
+use sm_tls_sync::sync::validate::{Plan, Trigger};
 
 /// No sentence is longer: a few texts from outside, each cut, and our own words.
 const LONGEST_TEXT: usize = 8000;
@@ -36,7 +36,7 @@ pub(crate) fn text(text: &str) {
 /// (they are all that goes into a URL), and every text is fit for a log line.
 #[track_caller]
 pub(crate) fn order(config: &Config, result: &Result<Plan, Error>) {
-    if let (_, Some(id)) = describe(&config.trigger) {
+    if let Some(id) = Trigger::read(&config.trigger).id {
         text(&id);
     }
     let order = match result {
