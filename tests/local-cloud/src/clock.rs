@@ -1,7 +1,17 @@
-//! Times as IBM prints them, pauses as JSON. Not here: waiting.
+//! Times as IBM prints them, pauses as JSON.
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::FormatItem;
+use time::macros::format_description;
+
+const SECONDS: &[FormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+const MILLIS: &[FormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const NANOS: &[FormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
+const OF_IAM: &[FormatItem<'_>] =
+    format_description!("[day].[month].[year] [hour]:[minute]:[second]:[subsecond digits:3] UTC");
 
 /// This moment, UTC.
 pub(crate) fn now() -> OffsetDateTime {
@@ -10,50 +20,27 @@ pub(crate) fn now() -> OffsetDateTime {
 
 /// Whole seconds, as Secrets Manager and job runs print them.
 pub(crate) fn seconds(at: OffsetDateTime) -> String {
-    printed(at.replace_nanosecond(0).unwrap_or(at))
+    at.format(SECONDS).expect("a time of this era")
 }
 
 /// Three digits, as Code Engine and Event Notifications print them.
 pub(crate) fn millis(at: OffsetDateTime) -> String {
-    let text = seconds(at);
-    format!("{}.{:03}Z", text.trim_end_matches('Z'), at.millisecond())
+    at.format(MILLIS).expect("a time of this era")
 }
 
 /// Nine digits, as cron events carry them.
 pub(crate) fn nanos(at: OffsetDateTime) -> String {
-    let text = seconds(at);
-    format!("{}.{:09}Z", text.trim_end_matches('Z'), at.nanosecond())
+    at.format(NANOS).expect("a time of this era")
 }
 
-fn printed(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339)
-        .expect("a UTC time of this era prints as RFC 3339")
+pub(crate) fn of_iam(at: OffsetDateTime) -> String {
+    at.format(OF_IAM).expect("a time of this era")
 }
 
 /// A pause as a number of milliseconds.
-pub(crate) mod milliseconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        u64::deserialize(from).map(Duration::from_millis)
-    }
-
-    pub(crate) fn serialize<S: Serializer>(pause: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        pause.as_millis().serialize(to)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn digits() {
-        let at = time::macros::datetime!(2026-09-14 02:41:07.004_000_773 UTC);
-        assert_eq!(seconds(at), "2026-09-14T02:41:07Z");
-        assert_eq!(millis(at), "2026-09-14T02:41:07.004Z");
-        assert_eq!(nanos(at), "2026-09-14T02:41:07.004000773Z");
-    }
+pub(crate) fn milliseconds<'de, D>(from: D) -> Result<std::time::Duration, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    serde::Deserialize::deserialize(from).map(std::time::Duration::from_millis)
 }

@@ -1,19 +1,15 @@
 //! The edge: real TLS for domain mappings, from what their TLS secret holds, at once, late or
 //! never; and what clients did there.
-//!
-//! Not here: the mappings themselves (`code_engine`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::{Acceptor, ResolvesServerCertUsingSni};
 use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::LazyConfigAcceptor;
@@ -23,16 +19,13 @@ use crate::http::Socket;
 use crate::store::{Kind, Store};
 
 /// What the ingress of a domain mapping serves after its TLS secret was replaced.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Serving {
     /// The secret as it is.
     AtOnce,
     /// For so many handshakes what it served before, then the secret; counted anew at each
     /// replacement.
     AfterHandshakes(u32),
-    /// A handshake that never ends: a byte after each pause.
-    Drip(#[serde(with = "crate::clock::milliseconds")] Duration),
     /// What it served when this was set, for ever.
     Never,
     /// Nothing: the connection stays open, and nothing is ever sent.
@@ -57,11 +50,11 @@ struct Ingress {
     serving: Serving,
     served: Option<Pair>,
     /// Tag of the secret that it will serve, and after how many handshakes.
-    awaited: Option<(String, u32)>,
+    awaited: (Option<String>, u32),
 }
 
 /// What clients of one name did.
-#[derive(Clone, Copy, Default, Serialize)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Clients {
     pub(crate) handshakes: u64,
     /// Of application data.
@@ -79,31 +72,25 @@ pub(crate) struct Pair {
 }
 
 enum Decision {
-    Drip(Duration),
-    Refuse,
     Reset,
-    Serve(Pair),
-    ServeWithWrongKey(Pair),
+    /// Nothing to serve: a handshake that fails.
+    Serve(Option<Pair>),
+    ServeWithWrongKey(Option<Pair>),
     Silence,
 }
 
-/// Sets how a mapping serves; `instead` is what it serves then with `Never`. An error says what is
-/// missing.
+/// Sets how a mapping serves; `instead` is what it serves then with `Never`.
 pub(crate) fn set_serving(
     store: &mut Store,
     project_id: &str,
     domain: &str,
     serving: Serving,
     instead: Option<Pair>,
-) -> Result<(), String> {
-    let project = store.projects.get(project_id);
-    if project.is_none_or(|project| project.get(Kind::DomainMapping, domain).is_none()) {
-        return Err(format!("there is no domain mapping {domain}"));
-    }
+) {
     let key = (project_id.to_owned(), domain.to_owned());
     let before = store.edge.ingresses.remove(&key);
     if serving == Serving::AtOnce {
-        return Ok(());
+        return;
     }
     let served = instead
         .or_else(|| before?.served)
@@ -111,10 +98,9 @@ pub(crate) fn set_serving(
     let ingress = Ingress {
         serving,
         served,
-        awaited: None,
+        awaited: (None, 0),
     };
     store.edge.ingresses.insert(key, ingress);
-    Ok(())
 }
 
 /// Serves all domain mappings on one listener until the runtime ends.
@@ -159,25 +145,22 @@ async fn converse(
         cloud,
         domain: domain.clone(),
     };
-    match decision {
-        Decision::Reset => {
-            reset.store(true, Ordering::Relaxed);
+    let (pair, wrong) = match decision {
+        Decision::Reset => return reset.store(true, Ordering::Relaxed),
+        // until the client leaves
+        Decision::Silence => {
+            let mut socket = started.io;
+            let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
             return;
         }
-        Decision::Drip(every) => return drip(started.io, every).await,
-        Decision::Silence => return silence(started.io).await,
-        Decision::Refuse => {}
-        Decision::Serve(pair) => {
-            if let Some(key) = certified_key(&pair) {
-                config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
-            }
+        Decision::Serve(pair) => (pair, false),
+        Decision::ServeWithWrongKey(pair) => (pair, true),
+    };
+    if let Some(mut key) = pair.as_ref().and_then(certified_key) {
+        if wrong {
+            key.key = Arc::new(WrongKey(key.key));
         }
-        Decision::ServeWithWrongKey(pair) => {
-            if let Some(mut key) = certified_key(&pair) {
-                key.key = Arc::new(WrongKey(key.key));
-                config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
-            }
-        }
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
     }
     let Ok(mut stream) = started.into_stream(Arc::new(config)).await else {
         return;
@@ -195,24 +178,6 @@ async fn converse(
     );
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
-}
-
-/// The beginning of a ServerHello that never ends, until the client leaves.
-async fn drip(mut socket: Socket, every: Duration) {
-    // record: handshake, TLS 1.2, 16 KiB; message: ServerHello of nearly 64 KiB
-    let record = [22, 3, 3, 64, 0].into_iter();
-    let message = [2, 0, 255, 240].into_iter();
-    for byte in record.chain(message).chain(std::iter::repeat(0)) {
-        tokio::time::sleep(every).await;
-        if socket.write_all(&[byte]).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Until the client leaves.
-async fn silence(mut socket: Socket) {
-    let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
 }
 
 /// Signs something else than what it is asked to: to a client the same as another key.
@@ -274,41 +239,33 @@ fn certified_key(pair: &Pair) -> Option<CertifiedKey> {
 /// One handshake for this name, and what it gets.
 fn decide(store: &mut Store, domain: &str) -> Decision {
     let Some((project_id, mapping)) = mapping_of(store, domain) else {
-        return Decision::Refuse;
+        return Decision::Serve(None);
     };
     let current = tls_secret(store, &project_id, &mapping);
-    let serve = |pair: Option<Pair>| pair.map_or(Decision::Refuse, Decision::Serve);
     let Some(ingress) = store.edge.ingresses.get_mut(&(project_id, mapping)) else {
-        return serve(current);
+        return Decision::Serve(current);
     };
-    match ingress.serving {
-        Serving::AtOnce => serve(current),
-        Serving::Drip(every) => Decision::Drip(every),
-        Serving::Silent => Decision::Silence,
-        Serving::Unreachable => Decision::Reset,
-        Serving::WrongKey => current.map_or(Decision::Refuse, Decision::ServeWithWrongKey),
-        Serving::Never => serve(ingress.served.clone()),
-        Serving::AfterHandshakes(count) => {
-            let Some(current) = current else {
-                return Decision::Refuse;
-            };
-            let old = ingress.served.as_ref().filter(|old| old.tag != current.tag);
-            if let Some(old) = old {
-                let left = match &ingress.awaited {
-                    Some((tag, left)) if *tag == current.tag => *left,
-                    _ => count,
-                };
-                if left > 0 {
-                    let old = old.clone();
-                    ingress.awaited = Some((current.tag, left - 1));
-                    return Decision::Serve(old);
-                }
-            }
-            ingress.served = Some(current.clone());
-            ingress.awaited = None;
-            Decision::Serve(current)
+    let count = match ingress.serving {
+        Serving::AtOnce => return Decision::Serve(current),
+        Serving::Silent => return Decision::Silence,
+        Serving::Unreachable => return Decision::Reset,
+        Serving::WrongKey => return Decision::ServeWithWrongKey(current),
+        Serving::Never => return Decision::Serve(ingress.served.clone()),
+        Serving::AfterHandshakes(count) => count,
+    };
+    let tag = current.as_ref().map(|current| current.tag.clone());
+    if ingress.served.as_ref().map(|old| &old.tag) != tag.as_ref() {
+        let left = match &ingress.awaited {
+            (awaited, left) if *awaited == tag => *left,
+            _ => count,
+        };
+        if left > 0 {
+            ingress.awaited = (tag, left - 1);
+            return Decision::Serve(ingress.served.clone());
         }
     }
+    ingress.served.clone_from(&current);
+    Decision::Serve(current)
 }
 
 /// The mapping of exactly this name, else the wildcard mapping above it: its project and its name.

@@ -1,528 +1,533 @@
-//! Event Notifications v1: sources, topics, destinations, subscriptions; a notification's way
-//! through them, with a log of every delivery.
-//!
-//! Not here: filters (`filters`), the last hop (`delivery`), what Secrets Manager sends (`events`).
+//! Event Notifications v1: sources, topics, destinations, subscriptions as documents; a
+//! notification's way through them to a job run, with a log of every delivery; the Periodic Timer.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{FromRequest, Multipart, Path, Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, header};
 use serde_json::{Map, Value, json};
 
 use crate::Cloud;
 use crate::clock::{millis, now};
-use crate::delivery;
 use crate::filters::Filter;
-use crate::iam;
-use crate::problems::event_notifications as problem;
-use crate::store::{Delivery, DeliveryOutcome, Store, Wish, new_id};
+use crate::http::{Answer, Ask, Ending, Routes, front, reply};
+use crate::journal::Service;
+use crate::problems::{Problem, bad, not_found};
+use crate::store::{Delivery, DeliveryOutcome, Store, Things, Wish, new_id, object};
 
-mod wire;
-
-use wire::{Form, document, identify_rules};
-
-type Answer = Result<Response, Response>;
-type Things = BTreeMap<String, Map<String, Value>>;
+pub(crate) const ROUTES: Routes = &[
+    (
+        "GET /event-notifications/v1/instances/{instance_id}/{kind}",
+        list,
+    ),
+    (
+        "POST /event-notifications/v1/instances/{instance_id}/{kind}",
+        create,
+    ),
+    (
+        "GET /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
+        read,
+    ),
+    (
+        "PUT /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
+        update,
+    ),
+    (
+        "PATCH /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
+        update,
+    ),
+    (
+        "DELETE /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
+        delete,
+    ),
+];
 
 /// Type of the source that sends events at set times. IBM documents no word for it.
-pub(crate) const TIMER: &str = "periodic_timer";
+const TIMER: &str = "periodic_timer";
 
 /// Of a rule: the times of the Periodic Timer. The two other filters do not count then.
 const SCHEDULE: &str = "event_schedule_filter";
 
-/// Bytes of one notification.
-const NOTIFICATION_LIMIT: usize = 64 * 1024;
+/// After the first attempt of a delivery.
+const RETRIES: u32 = 3;
 
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) enum Collection {
-    Destinations,
-    Sources,
-    Subscriptions,
-    Topics,
-}
-
-impl Collection {
-    const ALL: [Self; 4] = [
-        Self::Destinations,
-        Self::Sources,
-        Self::Subscriptions,
-        Self::Topics,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Destinations => "destinations",
-            Self::Sources => "sources",
-            Self::Subscriptions => "subscriptions",
-            Self::Topics => "topics",
-        }
+/// The collections, and what exists at start: the destination that every instance has, mail from
+/// IBM's address.
+pub(crate) fn fill(store: &mut Store) {
+    for kind in ["sources", "topics", "destinations", "subscriptions"] {
+        store.events.insert(kind.into(), Things::new());
     }
-
-    fn of(self, store: &mut Store) -> &mut Things {
-        match self {
-            Self::Destinations => &mut store.destinations,
-            Self::Sources => &mut store.sources,
-            Self::Subscriptions => &mut store.subscriptions,
-            Self::Topics => &mut store.topics,
-        }
-    }
+    let mail = json!({ "name": "IBM Cloud Email service", "description": "", "type": "smtp_ibm" });
+    insert(store, "destinations", &new_id(), mail);
 }
 
-/// The handlers of one collection.
-#[derive(Clone)]
-struct Door {
-    cloud: Arc<Cloud>,
-    collection: Collection,
+/// A thing that no client makes.
+pub(crate) fn insert(store: &mut Store, kind: &str, id: &str, thing: Value) {
+    let mut thing = object(thing);
+    thing.insert("id".into(), id.into());
+    thing.insert("updated_at".into(), millis(now()).into());
+    things(store, kind).insert(id.into(), thing);
 }
 
-pub(crate) fn routes(cloud: Arc<Cloud>) -> Router {
-    let mut api = Router::new()
-        .route("/notifications", post(notify))
-        .route("/destinations/{id}/test", post(test_destination))
-        .with_state(cloud.clone());
-    for collection in Collection::ALL {
-        let door = Door {
-            cloud: cloud.clone(),
-            collection,
-        };
-        let all = format!("/{}", collection.as_str());
-        api = api
-            .route(&all, get(list).post(create).with_state(door.clone()))
-            .route(
-                &format!("{all}/{{id}}"),
-                get(read)
-                    .patch(update)
-                    .put(update)
-                    .delete(delete)
-                    .with_state(door),
-            );
-    }
-    Router::new()
-        .nest("/event-notifications/v1/instances/{instance_id}", api)
-        .fallback(async || problem(404, "not_found", "The path does not exist"))
-        .method_not_allowed_fallback(async || problem(405, "bad_request", "Method not allowed"))
-        .layer(axum::middleware::from_fn_with_state(cloud, admit))
+fn things<'s>(store: &'s mut Store, kind: &str) -> &'s mut Things {
+    store.events.get_mut(kind).expect("made at start")
 }
 
-/// Token and policy, for every route.
-async fn admit(
-    State(cloud): State<Arc<Cloud>>,
-    request: Request,
-    next: axum::middleware::Next,
-) -> Response {
-    let refusal = cloud.update(|store| match iam::identity(store, request.headers()) {
-        None => Some(problem(
-            401,
-            "unauthorized",
-            "The token is missing, invalid or expired",
-        )),
-        Some(who) if store.permits(&who, Wish::ManageEvents) => None,
-        Some(_) => Some(problem(
-            403,
-            "forbidden",
-            "The identity has no policy for this action",
-        )),
-    });
-    match refusal {
-        Some(refusal) => refusal,
-        None => next.run(request).await,
-    }
+/// The collection that is asked for, if the caller may ask.
+fn kind<'a>(store: &Store, ask: &'a Ask) -> Result<&'a str, Problem> {
+    store.admit(ask, Wish::ManageEvents)?;
+    let kind = ask.path[1].as_str();
+    let known = store.events.contains_key(kind);
+    known.then_some(kind).ok_or_else(|| not_found("The path"))
 }
 
-fn answered(result: Answer) -> Response {
-    result.unwrap_or_else(|problem| problem)
+/// The thing that is asked for.
+fn found(store: &Store, ask: &Ask) -> Result<Map<String, Value>, Problem> {
+    let found = store.events[kind(store, ask)?].get(&ask.path[2]);
+    found.cloned().ok_or_else(|| not_found("The resource"))
 }
 
-fn not_found(what: Collection) -> Response {
-    problem(
-        404,
-        "not_found",
-        &format!("There is no such thing in {}", what.as_str()),
+fn list(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let kind = kind(store, ask)?;
+    let all = store.events[kind].values();
+    let all: Vec<_> = all
+        .map(|thing| document(store, kind, thing, Form::Listed))
+        .collect();
+    reply(
+        200,
+        json!({ "total_count": all.len(), "offset": 0, "limit": 100, kind: all }),
     )
 }
 
-/// A body, as JSON or as the form of several parts in which IBM's SDKs send destinations (they can
-/// carry certificate files).
-struct Fields(Map<String, Value>);
+fn create(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let kind = kind(store, ask)?;
+    let thing = add(store, kind, ask.body.clone()).map_err(bad)?;
+    reply(201, document(store, kind, &thing, Form::Created))
+}
 
-impl<S: Send + Sync> FromRequest<S> for Fields {
-    type Rejection = Response;
+fn read(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let thing = found(store, ask)?;
+    reply(200, document(store, &ask.path[1], &thing, Form::Read))
+}
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let bad = |why: String| problem(400, "bad_request", &why);
-        let content_type = request.headers().get(header::CONTENT_TYPE);
-        if !content_type.is_some_and(|value| value.as_bytes().starts_with(b"multipart/")) {
-            let body = Json::from_request(request, state).await;
-            return body
-                .map(|Json(body)| Self(body))
-                .map_err(|error| bad(error.body_text()));
+fn update(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let (mut thing, kind) = (found(store, ask)?, &ask.path[1]);
+    thing.extend(ask.body.clone());
+    check(store, kind, &thing).map_err(bad)?;
+    identify_rules(&mut thing);
+    insert(store, kind, &ask.path[2], thing.clone().into());
+    reply(200, document(store, kind, &thing, Form::Read))
+}
+
+fn delete(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    found(store, ask)?;
+    remove(store, &ask.path[1], &ask.path[2]);
+    reply(204, Value::Null)
+}
+
+/// With what hangs on it: subscriptions go with their topic or destination, the rules of every topic
+/// with their source.
+pub(crate) fn remove(store: &mut Store, kind: &str, id: &str) {
+    things(store, kind).remove(id);
+    let end = match kind {
+        "destinations" => "destination_id",
+        "topics" => "topic_id",
+        _ => "",
+    };
+    things(store, "subscriptions")
+        .retain(|_, subscription| subscription.get(end).is_none_or(|found| found != id));
+    if kind == "sources" {
+        for topic in things(store, "topics").values_mut() {
+            if let Some(sources) = topic.get_mut("sources").and_then(Value::as_array_mut) {
+                sources.retain(|source| source["id"] != id);
+            }
         }
-        let mut parts = Multipart::from_request(request, state)
-            .await
-            .map_err(|error| bad(error.body_text()))?;
-        let mut body = Map::new();
-        while let Some(part) = parts
-            .next_field()
-            .await
-            .map_err(|error| bad(error.body_text()))?
-        {
-            let name = part.name().unwrap_or_default().to_owned();
-            let text = part.text().await.map_err(|error| bad(error.body_text()))?;
-            // `config` is JSON, names and texts are not.
-            body.insert(
-                name,
-                serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
-            );
-        }
-        Ok(Self(body))
     }
 }
 
-async fn list(State(Door { cloud, collection }): State<Door>) -> Response {
-    cloud.update(|store| {
-        let things: Vec<_> = collection.of(store).values().cloned().collect();
-        let all: Vec<_> = things
-            .iter()
-            .map(|thing| document(store, collection, thing, Form::Listed))
-            .collect();
-        let mut body = json!({ "total_count": all.len(), "offset": 0, "limit": 100 });
-        body[collection.as_str()] = all.into();
-        Json(body).into_response()
-    })
-}
-
-async fn create(State(Door { cloud, collection }): State<Door>, Fields(body): Fields) -> Response {
-    answered(cloud.update(|store| match add(store, collection, body) {
-        Ok(thing) => {
-            let body = document(store, collection, &thing, Form::Created);
-            Ok((StatusCode::CREATED, Json(body)).into_response())
-        }
-        Err(why) => Err(problem(400, "bad_request", &why)),
-    }))
-}
-
-/// Checked as over HTTP.
+/// A new thing, checked as over HTTP.
 pub(crate) fn add(
     store: &mut Store,
-    collection: Collection,
+    kind: &str,
     mut body: Map<String, Value>,
 ) -> Result<Map<String, Value>, String> {
-    check(store, collection, &body)?;
-    let id = match collection {
-        Collection::Sources => format!("{}:api", new_id()),
-        _ => new_id(),
+    check(store, kind, &body)?;
+    let id = if kind == "sources" {
+        new_id() + ":api"
+    } else {
+        new_id()
     };
     body.insert("id".into(), id.as_str().into());
     body.insert("created_at".into(), millis(now()).into());
-    body.insert("updated_at".into(), millis(now()).into());
     identify_rules(&mut body);
-    if collection == Collection::Sources {
+    if kind == "sources" {
         body.insert("type".into(), "api".into());
         body.entry("enabled").or_insert(true.into());
     }
-    collection.of(store).insert(id, body.clone());
-    Ok(body)
+    insert(store, kind, &id, body.into());
+    Ok(store.events[kind][&id].clone())
 }
 
-fn check(store: &Store, collection: Collection, body: &Map<String, Value>) -> Result<(), String> {
+fn check(store: &Store, kind: &str, body: &Map<String, Value>) -> Result<(), String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let field = |name: &str| text(body.get(name).unwrap_or(&Value::Null));
-    if field("name").is_empty() {
+    let body = Value::Object(body.clone());
+    let known = |kind: &str, id: &Value| {
+        let known = store.events[kind].contains_key(id.as_str().unwrap_or_default());
+        known
+            .then_some(())
+            .ok_or_else(|| format!("there is none of the {kind} with id {id}"))
+    };
+    if text(&body["name"]).is_empty() {
         return Err("name is missing".into());
     }
-    match collection {
-        Collection::Sources => Ok(()),
-        Collection::Topics => {
-            for source in body
-                .get("sources")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                let Some(found) = store.sources.get(&text(&source["id"])) else {
-                    return Err(format!("there is no source {}", source["id"]));
-                };
+    match kind {
+        "topics" => {
+            for source in body["sources"].as_array().into_iter().flatten() {
+                known("sources", &source["id"])?;
+                let timer = store.events["sources"][&text(&source["id"])]["type"] == TIMER;
                 for rule in source["rules"].as_array().into_iter().flatten() {
                     let schedule = text(&rule[SCHEDULE]["expression"]);
-                    if found["type"] == TIMER && schedule.split_whitespace().count() != 5 {
+                    if timer && schedule.split_whitespace().count() != 5 {
                         return Err(format!("{SCHEDULE}.expression needs five fields"));
                     }
                     for name in ["event_type_filter", "notification_filter"] {
-                        filter(rule, name).map_err(|why| format!("{name}: {why}"))?;
+                        let filter = Filter::parse(&text(&rule[name]));
+                        filter.map_err(|why| format!("{name}: {why}"))?;
                     }
                 }
             }
-            Ok(())
         }
-        Collection::Destinations => {
-            let params = body.get("config").map(|config| config["params"].clone());
-            let params = params.unwrap_or_default();
-            let needed: &[&str] = match (field("type").as_str(), text(&params["type"]).as_str()) {
-                ("ibmce", "job") => &["project_crn", "job_name"],
-                ("ibmce", "application") => &["url", "verb"],
-                _ => return Err("only type ibmce with params.type job or application".into()),
-            };
-            match needed.iter().find(|name| text(&params[**name]).is_empty()) {
-                Some(name) => Err(format!("config.params.{name} is missing")),
-                None => Ok(()),
+        "destinations" => {
+            let params = &body["config"]["params"];
+            if (text(&body["type"]).as_str(), text(&params["type"]).as_str()) != ("ibmce", "job") {
+                return Err("only type ibmce with params.type job".into());
             }
-        }
-        Collection::Subscriptions => {
-            if !store.topics.contains_key(&field("topic_id")) {
-                return Err(format!("there is no topic {}", field("topic_id")));
-            }
-            if !store.destinations.contains_key(&field("destination_id")) {
-                return Err(format!(
-                    "there is no destination {}",
-                    field("destination_id")
-                ));
-            }
-            Ok(())
-        }
-    }
-}
-
-async fn read(
-    State(Door { cloud, collection }): State<Door>,
-    Path((_, id)): Path<(String, String)>,
-) -> Response {
-    answered(cloud.update(|store| {
-        let thing = collection
-            .of(store)
-            .get(&id)
-            .cloned()
-            .ok_or_else(|| not_found(collection))?;
-        Ok(Json(document(store, collection, &thing, Form::Read)).into_response())
-    }))
-}
-
-async fn update(
-    State(Door { cloud, collection }): State<Door>,
-    Path((_, id)): Path<(String, String)>,
-    Fields(body): Fields,
-) -> Response {
-    answered(cloud.update(|store| {
-        let Some(thing) = collection.of(store).get(&id) else {
-            return Err(not_found(collection));
-        };
-        let mut thing = thing.clone();
-        thing.extend(body);
-        thing.insert("id".into(), id.as_str().into());
-        check(store, collection, &thing).map_err(|why| problem(400, "bad_request", &why))?;
-        identify_rules(&mut thing);
-        thing.insert("updated_at".into(), millis(now()).into());
-        collection.of(store).insert(id, thing.clone());
-        Ok(Json(document(store, collection, &thing, Form::Read)).into_response())
-    }))
-}
-
-async fn delete(
-    State(Door { cloud, collection }): State<Door>,
-    Path((_, id)): Path<(String, String)>,
-) -> Response {
-    answered(
-        cloud.update(|store| match collection.of(store).remove(&id) {
-            Some(_) => {
-                forget(store, collection, &id);
-                Ok(StatusCode::NO_CONTENT.into_response())
-            }
-            None => Err(not_found(collection)),
-        }),
-    )
-}
-
-/// The destination that every instance has: mail from IBM's address.
-pub(crate) fn built_in_mail() -> Map<String, Value> {
-    Map::from_iter([
-        ("id".to_owned(), new_id().into()),
-        ("name".to_owned(), "IBM Cloud Email service".into()),
-        ("description".to_owned(), "".into()),
-        ("type".to_owned(), "smtp_ibm".into()),
-        ("updated_at".to_owned(), millis(now()).into()),
-    ])
-}
-
-/// What goes with a thing that is gone: subscriptions with their topic or destination, the rules of
-/// every topic with their source.
-pub(crate) fn forget(store: &mut Store, collection: Collection, id: &str) {
-    let end = match collection {
-        Collection::Destinations => "destination_id",
-        Collection::Topics => "topic_id",
-        Collection::Subscriptions => return,
-        Collection::Sources => {
-            for topic in store.topics.values_mut() {
-                if let Some(sources) = topic.get_mut("sources").and_then(Value::as_array_mut) {
-                    sources.retain(|source| source["id"] != *id);
+            for name in ["project_crn", "job_name"] {
+                if text(&params[name]).is_empty() {
+                    return Err(format!("config.params.{name} is missing"));
                 }
             }
-            return;
         }
-    };
-    store
-        .subscriptions
-        .retain(|_, subscription| subscription[end] != *id);
+        "subscriptions" => {
+            known("topics", &body["topic_id"])?;
+            known("destinations", &body["destination_id"])?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
-/// What an API source sends.
-async fn notify(State(cloud): State<Arc<Cloud>>, Json(body): Json<Value>) -> Response {
-    let source = body["ibmensourceid"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    if !cloud.update(|store| store.sources.contains_key(&source)) {
-        return problem(400, "bad_request", "ibmensourceid is missing or no source");
+/// Rules of a topic get what Event Notifications adds to them.
+fn identify_rules(thing: &mut Map<String, Value>) {
+    let sources = thing.get_mut("sources").and_then(Value::as_array_mut);
+    for source in sources.into_iter().flatten() {
+        let rules = source.get_mut("rules").and_then(Value::as_array_mut);
+        for rule in rules.into_iter().flatten().filter_map(Value::as_object_mut) {
+            rule.entry("enabled").or_insert(true.into());
+            rule.entry("id").or_insert_with(|| new_id().into());
+            rule.entry("updated_at")
+                .or_insert_with(|| millis(now()).into());
+        }
     }
-    if body.to_string().len() > NOTIFICATION_LIMIT {
-        return problem(413, "bad_request", "The notification has more than 64 KB");
-    }
-    let id = new_id();
-    let mut notification = body;
-    notification["notification_id"] = id.as_str().into();
-    tokio::spawn(async move { publish(&cloud, notification).await });
-    (StatusCode::ACCEPTED, Json(json!({ "notification_id": id }))).into_response()
 }
 
-/// One real invocation with a notification that names Event Notifications as its source.
-async fn test_destination(
-    State(cloud): State<Arc<Cloud>>,
-    Path((_, id)): Path<(String, String)>,
-) -> Response {
-    let found = cloud.update(|store| {
-        let crn = store.en_instance_crn.clone();
-        store
-            .destinations
-            .get(&id)
-            .cloned()
-            .map(|destination| (destination, crn))
-    });
-    let Some((destination, crn)) = found else {
-        return not_found(Collection::Destinations);
-    };
-    let notification = json!({
-        "data": { "message": "Test notification for a destination" },
-        "datacontenttype": "application/json",
-        "ibmendefaultlong": "This is a test notification that was sent to check the configuration of a destination.",
-        "ibmendefaultshort": "Test notification",
-        "ibmenseverity": "LOW",
-        "ibmensourceid": crn,
-        "id": new_id(),
-        "source": crn,
-        "specversion": "1.0",
-        "time": millis(now()),
-        "type": "com.ibm.cloud.event-notifications.destination:test",
-    });
-    match delivery::once(&cloud, &destination, &notification).await {
-        Ok(_) => Json(json!({ "status": "success" })).into_response(),
-        Err(failure) => Json(json!({ "status": "failed", "message": failure.why })).into_response(),
-    }
+/// The three answers about one thing.
+#[derive(Clone, Copy)]
+enum Form {
+    Created,
+    Listed,
+    Read,
 }
+
+/// The thing as IBM shows it in this form, with the counts and names of what hangs together.
+fn document(store: &Store, kind: &str, thing: &Map<String, Value>, form: Form) -> Value {
+    let mut body = thing.clone();
+    body.entry("description").or_insert("".into());
+    let id = &thing["id"];
+    let name_of = |kind: &str, id: &Value, what: &str| {
+        let found = store.events[kind].get(id.as_str().unwrap_or_default());
+        found.map_or(Value::Null, |found| found[what].clone())
+    };
+    let listed = |thing: &Map<String, Value>| -> Vec<Value> {
+        let sources = thing.get("sources").and_then(Value::as_array);
+        sources.cloned().unwrap_or_default()
+    };
+    let subscribed = |field: &str| -> Vec<&Map<String, Value>> {
+        let all = store.events["subscriptions"].values();
+        all.filter(|subscription| subscription[field] == *id)
+            .collect()
+    };
+    let names = |all: &[&Map<String, Value>]| -> Vec<Value> {
+        all.iter().map(|one| one["name"].clone()).collect()
+    };
+    let more = match kind {
+        "sources" => {
+            let topics = store.events["topics"].values();
+            let hears = |topic: &&Map<String, Value>| {
+                listed(topic).iter().any(|source| source["id"] == *id)
+            };
+            let topics: Vec<_> = topics.filter(hears).collect();
+            json!({ "topic_count": topics.len(), "topic_names": names(&topics) })
+        }
+        "topics" => {
+            let mut sources = listed(thing);
+            for source in &mut sources {
+                source["name"] = name_of("sources", &source["id"], "name");
+            }
+            let names: Vec<_> = sources
+                .iter()
+                .map(|source| source["name"].clone())
+                .collect();
+            let subscribed = subscribed("topic_id");
+            json!({
+                "source_count": names.len(),
+                "sources": sources,
+                "sources_names": names,
+                "subscription_count": subscribed.len(),
+                "subscriptions": subscribed,
+            })
+        }
+        "destinations" => {
+            let names = names(&subscribed("destination_id"));
+            json!({
+                "collect_failed_events": false,
+                "subscription_count": names.len(),
+                "subscription_names": names,
+            })
+        }
+        _ => json!({
+            "destination_name": name_of("destinations", &thing["destination_id"], "name"),
+            "destination_type": name_of("destinations", &thing["destination_id"], "type"),
+            "topic_name": name_of("topics", &thing["topic_id"], "name"),
+        }),
+    };
+    body.extend(object(more));
+    let hidden = match (kind, form) {
+        ("sources", Form::Created) => "topic_count topic_names type updated_at",
+        ("sources", Form::Listed) => "created_at topic_names",
+        ("topics", Form::Created) => {
+            "source_count sources sources_names subscription_count subscriptions updated_at"
+        }
+        ("topics", Form::Listed) => "created_at sources subscriptions updated_at",
+        ("topics", Form::Read) => "created_at sources_names",
+        ("destinations", Form::Created) => "subscription_count subscription_names updated_at",
+        ("destinations", Form::Listed) => "config created_at",
+        ("subscriptions", Form::Listed) => "attributes created_at",
+        _ => "created_at",
+    };
+    body.retain(|name, _| !hidden.split(' ').any(|hidden| hidden == name));
+    Value::Object(body)
+}
+
+// --- a notification's way ---
 
 /// Takes one notification through topics and subscriptions to its destinations; returns when the
 /// last delivery is over.
 pub(crate) async fn publish(cloud: &Arc<Cloud>, mut notification: Value) {
-    if notification["notification_id"].is_null() {
-        notification["notification_id"] = new_id().into();
-    }
-    let source = notification["ibmensourceid"].clone();
+    notification["notification_id"] = new_id().into();
+    let source = notification["ibmensourceid"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let fits = |rule: &Value| {
-        rule[SCHEDULE].is_null()
-            && ["event_type_filter", "notification_filter"]
-                .iter()
-                .all(|name| filter(rule, name).is_ok_and(|filter| filter.matches(&notification)))
+        let filters = ["event_type_filter", "notification_filter"];
+        let lets_through = |name| {
+            let filter = Filter::parse(rule[name].as_str().unwrap_or_default());
+            filter.is_ok_and(|filter| filter.matches(&notification))
+        };
+        rule[SCHEDULE].is_null() && filters.into_iter().all(lets_through)
     };
-    deliver(cloud, source.as_str(), &notification, fits).await;
+    deliver(cloud, &source, &notification, fits).await;
 }
 
-/// The Periodic Timer comes due for every schedule; nothing of `event` says which source it is.
-pub(crate) async fn tick(cloud: &Arc<Cloud>, timer: &str, event: Value) {
-    deliver(cloud, Some(timer), &event, |rule| !rule[SCHEDULE].is_null()).await;
-}
-
-/// To the destinations of every topic that has an enabled rule for this source that fits.
+/// To the destinations of every topic that has an enabled rule for this source that fits; the rules
+/// are alternatives.
 async fn deliver(
     cloud: &Arc<Cloud>,
-    source: Option<&str>,
+    source: &str,
     notification: &Value,
     fits: impl Fn(&Value) -> bool,
 ) {
     let text = |field: &str| notification[field].as_str().unwrap_or_default().to_owned();
-    let log = |topic: Option<&str>, destination: Option<&str>, outcome, attempts| {
+    let log = |topic: &Value, destination: &Value, outcome, attempts| {
         let delivery = Delivery {
             notification_id: text("notification_id"),
             event_type: text("type"),
-            topic: topic.map(str::to_owned),
-            destination: destination.map(str::to_owned),
+            topic: topic.as_str().map(str::to_owned),
+            destination: destination.as_str().map(str::to_owned),
             outcome,
             attempts,
         };
         cloud.update(|store| store.deliveries.push(delivery));
     };
-    let (topics, ways) = cloud.update(|store| {
-        let topics: Vec<_> = store
-            .topics
-            .values()
-            .filter(|topic| {
-                let mut rules = rules(topic, source);
-                rules.any(|rule| rule["enabled"].as_bool().unwrap_or(true) && fits(rule))
-            })
-            .cloned()
-            .collect();
-        let ways: Vec<_> = topics.iter().map(|topic| ways(store, topic)).collect();
-        (topics, ways)
+    let hears = |topic: &&Map<String, Value>| {
+        let sources = topic.get("sources").and_then(Value::as_array);
+        let sources = sources
+            .into_iter()
+            .flatten()
+            .filter(|found| found["id"] == source);
+        let mut rules = sources.flat_map(|found| found["rules"].as_array().into_iter().flatten());
+        rules.any(|rule| rule["enabled"] != false && fits(rule))
+    };
+    let ways: Vec<(Value, Vec<Map<String, Value>>)> = cloud.update(|store| {
+        let topics = store.events["topics"].values().filter(hears);
+        let ways = topics.map(|topic| {
+            let subscribed = store.events["subscriptions"].values();
+            let subscribed = subscribed.filter(|one| one["topic_id"] == topic["id"]);
+            let ends = subscribed.filter_map(|one| {
+                store.events["destinations"]
+                    .get(one["destination_id"].as_str()?)
+                    .cloned()
+            });
+            (topic["name"].clone(), ends.collect())
+        });
+        ways.collect()
     });
-    if topics.is_empty() {
-        log(None, None, DeliveryOutcome::NoTopicMatched, 0);
+    if ways.is_empty() {
+        log(
+            &Value::Null,
+            &Value::Null,
+            DeliveryOutcome::NoTopicMatched,
+            0,
+        );
     }
-    for (topic, ways) in topics.iter().zip(ways) {
-        let topic = topic["name"].as_str();
-        if ways.is_empty() {
-            log(topic, None, DeliveryOutcome::NoSubscription, 0);
+    for (topic, ends) in ways {
+        if ends.is_empty() {
+            log(&topic, &Value::Null, DeliveryOutcome::NoSubscription, 0);
         }
-        for destination in ways {
-            let (outcome, attempts) = delivery::deliver(cloud, &destination, notification).await;
-            log(topic, destination["name"].as_str(), outcome, attempts);
+        for end in ends {
+            let (outcome, attempts) = patiently(cloud, &end, notification).await;
+            log(&topic, &end["name"], outcome, attempts);
         }
     }
 }
 
-/// The rules of a topic for one source; they are alternatives.
-fn rules<'t>(
-    topic: &'t Map<String, Value>,
-    source: Option<&str>,
-) -> impl Iterator<Item = &'t Value> {
-    let sources = topic.get("sources").and_then(Value::as_array);
-    let of_source = move |found: &&Value| found["id"].as_str() == source;
-    let sources = sources.into_iter().flatten().filter(of_source);
-    sources.flat_map(|found| found["rules"].as_array().into_iter().flatten())
-}
-
-fn filter(rule: &Value, name: &str) -> Result<Filter, String> {
-    let text = rule[name]
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .unwrap_or("$.*");
-    if text.len() > 255 {
-        return Err("more than 255 characters".into());
+/// Tries, and tries again; says what became of it and how often it tried.
+async fn patiently(
+    cloud: &Arc<Cloud>,
+    destination: &Map<String, Value>,
+    notification: &Value,
+) -> (DeliveryOutcome, u32) {
+    // Built in; e-mails go nowhere here.
+    if destination["type"] == "smtp_ibm" {
+        return (DeliveryOutcome::Delivered { job_run: None }, 1);
     }
-    Filter::parse(text)
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match start_job(cloud, &destination["config"]["params"], notification).await {
+            Ok(name) => {
+                let job_run = Some(name);
+                return (DeliveryOutcome::Delivered { job_run }, attempts);
+            }
+            Err((reason, _)) if attempts > RETRIES => {
+                return (DeliveryOutcome::Failed { reason }, attempts);
+            }
+            Err((_, retry_after)) => {
+                let pause = Duration::from_millis(10) * 2_u32.pow(attempts - 1);
+                tokio::time::sleep(retry_after.map_or(pause, Duration::from_secs)).await;
+            }
+        }
+    }
 }
 
-/// The destinations that subscribe to a topic.
-fn ways(store: &Store, topic: &Map<String, Value>) -> Vec<Map<String, Value>> {
-    let subscribed = store
-        .subscriptions
-        .values()
-        .filter(|s| s["topic_id"] == topic["id"]);
-    subscribed
-        .filter_map(|s| {
-            store
-                .destinations
-                .get(s["destination_id"].as_str()?)
-                .cloned()
-        })
-        .collect()
+/// Code Engine's *create job run*, through its routes, journal and faults, but without a socket: the
+/// name of the run, or why not and after how many seconds to try again.
+async fn start_job(
+    cloud: &Arc<Cloud>,
+    params: &Value,
+    notification: &Value,
+) -> Result<String, (String, Option<u64>)> {
+    let failed = |why: &str| (why.to_owned(), None);
+    let crn = params["project_crn"].as_str().unwrap_or_default();
+    let mut crn = crn.split(':').skip(5).step_by(2);
+    let (region, project) = (
+        crn.next().unwrap_or_default(),
+        crn.next().unwrap_or_default(),
+    );
+    let text = notification.to_string();
+    let variable = json!({ "type": "literal", "name": "ibmendata", "value": text });
+    let body = json!({ "job_name": params["job_name"], "run_env_variables": [variable] });
+    let token = &cloud.world.event_notifications_token;
+    let path = format!("/{region}/v2/projects/{project}/job_runs?version=2025-07-10");
+    let request = Request::post(path)
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .map_err(|_| failed("project_crn does not give a valid path"))?;
+    let answer = Box::pin(front(cloud, Service::CodeEngine, request));
+    let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+    let response = answer.map_err(|_| failed("no answer within 10 s"))?;
+    if response.extensions().get::<Ending>().is_some() {
+        return Err(failed("Code Engine: connection ended"));
+    }
+    let status = response.status();
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|after| after.to_str().ok()?.parse().ok());
+    let body = to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status.is_success() {
+        return Ok(body["name"].as_str().unwrap_or_default().to_owned());
+    }
+    let message = body["errors"][0]["message"].as_str().unwrap_or_default();
+    Err((
+        format!("Code Engine: {}: {message}", status.as_u16()),
+        retry_after,
+    ))
+}
+
+// --- the Periodic Timer ---
+
+/// What a job gets as `ibmendata` when the timer comes due. IBM documents no shape.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TimerEvent {
+    /// Only a `data` object, without anything around it.
+    BareData,
+    /// A CloudEvent of a source and type of its own.
+    CloudEvent,
+}
+
+/// Switches the timer on as a source; returns the source's id.
+pub(crate) fn enable_timer(store: &mut Store) -> String {
+    if let Some(id) = timer(store) {
+        return id;
+    }
+    let id = new_id() + ":timer";
+    let source =
+        json!({ "name": "Periodic Timer", "description": "", "enabled": true, "type": TIMER });
+    insert(store, "sources", &id, source);
+    id
+}
+
+fn timer(store: &Store) -> Option<String> {
+    let mut sources = store.events["sources"].iter();
+    let (id, _) = sources.find(|(_, source)| source["type"] == TIMER)?;
+    Some(id.clone())
+}
+
+/// The timer comes due: every topic with a schedule of it gets one event.
+pub(crate) async fn tick(cloud: &Arc<Cloud>) {
+    let source = cloud.update(|store| timer(store).expect("the timer is switched on"));
+    let time = millis(now());
+    let data = json!({ "schedule": "17 3 * * *", "time": time });
+    let event = match cloud.options.timer_event {
+        TimerEvent::BareData => data,
+        TimerEvent::CloudEvent => json!({
+            "data": data,
+            "datacontenttype": "application/json",
+            "ibmendefaultlong": "The schedule of the periodic timer came due.",
+            "ibmendefaultshort": "Periodic timer",
+            "ibmenseverity": "LOW",
+            "ibmensourceid": source,
+            "id": new_id(),
+            "source": cloud.world.event_notifications_instance_crn,
+            "specversion": "1.0",
+            "time": time,
+            "type": "com.ibm.cloud.event-notifications.periodic-timer",
+        }),
+    };
+    deliver(cloud, &source, &event, |rule| !rule[SCHEDULE].is_null()).await;
 }

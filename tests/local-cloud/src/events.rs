@@ -1,7 +1,5 @@
 //! The notifications of Secrets Manager, in the shape of IBM's documents: one per event type and
 //! secret type, with up to a hundred secrets in it.
-//!
-//! Not here: where they go (`event_notifications`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +8,10 @@ use serde_json::{Value, json};
 
 use crate::Cloud;
 use crate::clock::{millis, now, seconds};
-use crate::event_notifications;
+use crate::event_notifications::{insert, publish};
+use crate::secrets_manager::crn;
 use crate::store::{Secret, Store, new_id};
+use crate::world::OWNER;
 
 /// Secrets in one notification.
 const BATCH: usize = 100;
@@ -34,45 +34,34 @@ impl Happened {
 }
 
 /// Connects this instance to Event Notifications, where it becomes a source.
-pub(crate) fn register(store: &mut Store) {
-    let crn = store.instance_crn.clone();
-    store.registration = Some(store.en_instance_crn.clone());
+pub(crate) fn register(cloud: &Cloud, store: &mut Store) {
+    store.registered = true;
     let source = json!({
-        "id": crn,
         "name": "secrets-manager",
         "description": "Secrets Manager",
         "enabled": true,
         "type": "resource",
-        "updated_at": millis(now()),
         "topic_count": 0,
     });
-    if let Value::Object(source) = source {
-        store.sources.insert(crn, source);
-    }
+    insert(store, "sources", &cloud.world.instance_crn, source);
 }
 
 /// Sends and returns when Event Notifications has finished with it. Nothing, if not registered.
 pub(crate) async fn send(cloud: &Arc<Cloud>, happened: Happened, ids: &[String]) {
-    let notifications = cloud.update(|store| {
-        if store.registration.is_none() {
-            Vec::new()
-        } else {
-            notifications(cloud, store, happened, ids)
-        }
+    let notifications = cloud.update(|store| match store.registered {
+        true => notifications(cloud, store, happened, ids),
+        false => Vec::new(),
     });
     for notification in notifications {
-        event_notifications::publish(cloud, notification).await;
+        publish(cloud, notification).await;
     }
 }
 
 /// As IBM does it: the call that changed the secret has its answer long before.
 pub(crate) fn send_later(cloud: &Arc<Cloud>, happened: Happened, ids: &[&str]) {
     let ids: Vec<_> = ids.iter().map(|&id| id.to_owned()).collect();
-    let cloud = cloud.clone();
-    cloud
-        .runtime
-        .clone()
-        .spawn(async move { send(&cloud, happened, &ids).await });
+    let (cloud, runtime) = (cloud.clone(), cloud.runtime.clone());
+    runtime.spawn(async move { send(&cloud, happened, &ids).await });
 }
 
 fn notifications(cloud: &Cloud, store: &Store, happened: Happened, ids: &[String]) -> Vec<Value> {
@@ -85,13 +74,13 @@ fn notifications(cloud: &Cloud, store: &Store, happened: Happened, ids: &[String
         });
         let short = "Test notification from Secrets Manager".to_owned();
         let long = "This is a test notification from your Secrets Manager instance.".to_owned();
+        let secrets = vec![invented];
         return vec![envelope(
-            store,
+            cloud,
             happened,
             "test_secret_type",
-            vec![invented],
-            short,
-            long,
+            secrets,
+            (short, long),
         )];
     }
     let mut by_type: BTreeMap<&str, Vec<&Secret>> = BTreeMap::new();
@@ -106,38 +95,34 @@ fn notifications(cloud: &Cloud, store: &Store, happened: Happened, ids: &[String
         for batch in secrets.chunks(BATCH) {
             let entries = batch
                 .iter()
-                .map(|secret| entry(cloud, store, happened, secret))
+                .map(|secret| entry(cloud, happened, secret))
                 .collect();
             let names: Vec<_> = batch.iter().map(|secret| secret.name.as_str()).collect();
-            let (short, long) = texts(happened, secret_type, &names);
-            all.push(envelope(store, happened, secret_type, entries, short, long));
+            let texts = texts(happened, secret_type, &names);
+            all.push(envelope(cloud, happened, secret_type, entries, texts));
         }
     }
     all
 }
 
-fn entry(cloud: &Cloud, store: &Store, happened: Happened, secret: &Secret) -> Value {
+fn entry(cloud: &Cloud, happened: Happened, secret: &Secret) -> Value {
     let version = secret.current();
-    let by_itself = version.is_some_and(|version| version.auto_rotated);
-    let by = if happened == Happened::Rotated && by_itself {
-        "SecretsManager"
-    } else {
-        "IBMid-550000A1B2"
-    };
+    let by_itself = happened == Happened::Rotated && version.auto_rotated;
     let mut entry = json!({
-        "event_time": seconds(version.map_or(secret.created_at, |version| version.created_at)),
-        "event_triggered_by": by,
+        "event_time": seconds(version.created_at),
+        "event_triggered_by": if by_itself { "SecretsManager" } else { OWNER },
         "secret_group_id": secret.secret_group_id,
         "secret_id": if cloud.options.secret_id_as_crn {
-            store.secret_crn(&secret.id)
+            crn(cloud, &secret.id)
         } else {
             secret.id.clone()
         },
         "secret_name": secret.name,
     });
-    if let Some(facts) = version.and_then(|version| version.facts.as_ref()) {
-        entry["domains"] = facts.alt_names.join(", ").into();
-        entry["serial_number"] = facts.serial_number.as_str().into();
+    if let Some(names) = version.facts.get("alt_names").and_then(Value::as_array) {
+        let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+        entry["domains"] = names.join(", ").into();
+        entry["serial_number"] = version.facts["serial_number"].clone();
     }
     entry
 }
@@ -165,15 +150,14 @@ fn texts(happened: Happened, secret_type: &str, names: &[&str]) -> (String, Stri
 }
 
 fn envelope(
-    store: &Store,
+    cloud: &Cloud,
     happened: Happened,
     secret_type: &str,
     secrets: Vec<Value>,
-    short: String,
-    long: String,
+    (short, long): (String, String),
 ) -> Value {
-    let crn = &store.instance_crn;
-    let (instance, region) = (&store.instance_id, &store.instance_region);
+    let world = &cloud.world;
+    let (crn, instance, region) = (&world.instance_crn, &world.instance_id, &world.region);
     let encoded = crn.replace(':', "%3A").replace('/', "%2F");
     json!({
         "data": {

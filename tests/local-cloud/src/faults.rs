@@ -1,20 +1,17 @@
 //! Faults per route: harm that happens only when asked, and is over when its guard is dropped.
-//!
-//! Not here: what a fault does (`strike`), the harmless freedom that is always on (`http`).
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::header;
-use axum::middleware::Next;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::Cloud;
-use crate::clock::milliseconds;
+use crate::http::{Arrival, served};
 use crate::journal::Service;
 use crate::store::lock;
 
@@ -37,7 +34,7 @@ pub enum FaultKind {
         body: String,
     },
     /// Wait, then go on as usual. Adds to other faults of the same request.
-    Delay(#[serde(deserialize_with = "milliseconds::deserialize")] Duration),
+    Delay(#[serde(deserialize_with = "crate::clock::milliseconds")] Duration),
     /// The second request on a connection is lost: nothing is done, the connection closes without an
     /// answer. First requests pass.
     CloseSecond,
@@ -46,14 +43,14 @@ pub enum FaultKind {
         /// Size of a piece.
         bytes: usize,
         /// Pause before each piece.
-        #[serde(deserialize_with = "milliseconds::deserialize")]
+        #[serde(deserialize_with = "crate::clock::milliseconds")]
         every: Duration,
     },
     /// Done; the body comes byte by byte with this pause before each, and never ends.
-    DripBody(#[serde(deserialize_with = "milliseconds::deserialize")] Duration),
+    DripBody(#[serde(deserialize_with = "crate::clock::milliseconds")] Duration),
     /// Nothing is done; the head of an answer comes byte by byte with this pause before each, and
     /// never ends.
-    DripHead(#[serde(deserialize_with = "milliseconds::deserialize")] Duration),
+    DripHead(#[serde(deserialize_with = "crate::clock::milliseconds")] Duration),
     /// This status in the service's own error shape, where every text (`message`, `code`, `trace`,
     /// further fields) quotes the whole request: its secrets first, then head and body. So does
     /// the header `X-Transaction-Id`, as far as a header can. Nothing is done.
@@ -131,25 +128,25 @@ pub struct Fault {
 impl Fault {
     /// On one route: method and path template, see [`crate::route`].
     pub fn on(route: &str, kind: FaultKind) -> Self {
-        let route = Some(route.to_owned());
         Self {
-            kind,
-            route,
-            service: None,
-            path_contains: None,
-            host: None,
-            times: None,
-            skip: 0,
+            route: Some(route.to_owned()),
+            ..Self::of(kind)
         }
     }
 
     /// On every request to one service.
     pub fn anywhere(service: Service, kind: FaultKind) -> Self {
-        let service = Some(service);
+        Self {
+            service: Some(service),
+            ..Self::of(kind)
+        }
+    }
+
+    fn of(kind: FaultKind) -> Self {
         Self {
             kind,
             route: None,
-            service,
+            service: None,
             path_contains: None,
             host: None,
             times: None,
@@ -188,27 +185,20 @@ impl Fault {
 
     fn matches(&self, service: Service, route: Option<&str>, request: &Request) -> bool {
         let path = request.uri().path();
-        let host = || request.headers().get(header::HOST)?.to_str().ok();
-        self.route
-            .as_deref()
-            .is_none_or(|wanted| Some(wanted) == route)
-            && (!matches!(self.kind, FaultKind::CloseSecond) || !is_first(request))
-            && self.service.is_none_or(|wanted| wanted == service)
+        let host = request.headers().get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok()?.split(':').next());
+        // calls inside the cloud have no connection
+        let arrival = request.extensions().get::<Arrival>();
+        let first = arrival.is_none_or(|arrival| arrival.nth == 1);
+        self.route.as_deref().is_none_or(|only| Some(only) == route)
+            && self.service.is_none_or(|only| only == service)
             && self
                 .path_contains
                 .as_deref()
                 .is_none_or(|text| path.contains(text))
-            && self
-                .host
-                .as_deref()
-                .is_none_or(|name| host().is_some_and(|host| host.split(':').next() == Some(name)))
+            && self.host.as_deref().is_none_or(|only| Some(only) == host)
+            && !(first && matches!(self.kind, FaultKind::CloseSecond))
     }
-}
-
-/// The first request of its connection; calls inside the cloud are that, too.
-fn is_first(request: &Request) -> bool {
-    let arrival = request.extensions().get::<crate::http::Arrival>();
-    arrival.is_none_or(|arrival| arrival.nth == 1)
 }
 
 struct Active {
@@ -248,22 +238,18 @@ impl Faults {
 
     /// The faults that strike this request: every delay, and the first of another kind.
     fn strike(&self, service: Service, route: Option<&str>, request: &Request) -> Vec<Arc<Active>> {
+        let is_delay = |active: &Arc<Active>| matches!(active.fault.kind, FaultKind::Delay(_));
         let mut striking: Vec<Arc<Active>> = Vec::new();
         for active in lock(&self.active).iter() {
-            let delay = matches!(active.fault.kind, FaultKind::Delay(_));
-            let taken = |a: &Arc<Active>| !matches!(a.fault.kind, FaultKind::Delay(_));
-            if !active.fault.matches(service, route, request)
-                || (!delay && striking.iter().any(taken))
-            {
+            let fault = &active.fault;
+            let taken = !is_delay(active) && !striking.iter().all(is_delay);
+            if taken || !fault.matches(service, route, request) {
                 continue;
             }
             let mut counts = lock(&active.counts);
             counts.seen += 1;
-            let spent = active
-                .fault
-                .times
-                .is_some_and(|times| counts.struck >= times);
-            if counts.seen > active.fault.skip && !spent {
+            let spent = fault.times.is_some_and(|times| counts.struck >= times);
+            if counts.seen > fault.skip && !spent {
                 counts.struck += 1;
                 active.changed.notify_all();
                 striking.push(active.clone());
@@ -288,32 +274,22 @@ impl FaultGuard {
 
     /// Waits until at least `count` requests have been parked here in all.
     pub fn wait_parked(&self, count: u32, timeout: Duration) -> anyhow::Result<()> {
-        self.wait("parked", |counts| counts.parked, count, timeout)
+        self.wait(|counts| counts.parked, count, timeout)
     }
 
     /// Waits until it has struck at least `count` requests.
     pub fn wait_struck(&self, count: u32, timeout: Duration) -> anyhow::Result<()> {
-        self.wait("struck", |counts| counts.struck, count, timeout)
+        self.wait(|counts| counts.struck, count, timeout)
     }
 
-    fn wait(
-        &self,
-        what: &str,
-        of: fn(&Counts) -> u32,
-        count: u32,
-        timeout: Duration,
-    ) -> anyhow::Result<()> {
-        let counts = lock(&self.active.counts);
-        let (counts, timed_out) = self
-            .active
-            .changed
-            .wait_timeout_while(counts, timeout, |counts| of(counts) < count)
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn wait(&self, of: fn(&Counts) -> u32, count: u32, timeout: Duration) -> anyhow::Result<()> {
+        let (counts, changed) = (lock(&self.active.counts), &self.active.changed);
+        let waited = changed.wait_timeout_while(counts, timeout, |counts| of(counts) < count);
+        let (counts, timed_out) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (seen, route) = (of(&counts), &self.active.fault.route);
         anyhow::ensure!(
             !timed_out.timed_out(),
-            "{} of {count} requests {what} at {:?} within {timeout:?}",
-            of(&counts),
-            self.active.fault.route,
+            "{seen} of {count} at {route:?} in {timeout:?}"
         );
         Ok(())
     }
@@ -336,18 +312,21 @@ impl Drop for FaultGuard {
 pub(crate) struct Shaped;
 
 /// Runs one request under the faults that strike it.
-pub(crate) async fn run(cloud: &Cloud, service: Service, request: Request, next: Next) -> Response {
-    let route = crate::http::route_of(&request);
-    let striking = cloud.faults.strike(service, route.as_deref(), &request);
+pub(crate) async fn run(
+    cloud: &Arc<Cloud>,
+    service: Service,
+    route: Option<&str>,
+    request: Request,
+) -> Response {
     let mut worst = None;
-    for active in striking {
+    for active in cloud.faults.strike(service, route, &request) {
         match &active.fault.kind {
             FaultKind::Delay(time) => tokio::time::sleep(*time).await,
             _ => worst = Some(active),
         }
     }
     match worst {
-        None => next.run(request).await,
-        Some(active) => strike::strike(cloud, &active, service, request, next).await,
+        None => served(cloud, service, request).await,
+        Some(active) => strike::strike(cloud, &active, service, request).await,
     }
 }

@@ -1,30 +1,31 @@
 //! Job runs as real child processes: exactly the environment that Code Engine gives, array indices,
 //! retries, the time limit over all retries, SIGTERM then SIGKILL.
-//!
-//! Not here: the HTTP face (`code_engine`) and who starts runs (`event_notifications`, `lib`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::Cloud;
 use crate::clock::{millis, now, seconds};
-use crate::code_engine::rules;
-use crate::iam;
-use crate::store::{Claims, Kind, Project, Store, new_id};
+use crate::code_engine::{missing, rules};
+use crate::problems::{Problem, bad, no};
+use crate::store::{Claims, Kind, Project, Store, new_id, object};
+use crate::world::REGION;
+use crate::{Cloud, Environment, iam};
 
 mod process;
-mod settings;
 
 use process::Plan;
-use settings::Settings;
 
 /// Bytes that a job or a job run may have, environment included.
 pub(crate) const OBJECT_LIMIT: usize = 10 * 1024;
+
+/// Job runs per project, finished ones included.
+const QUOTA: usize = 100;
 
 /// Who started a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -54,7 +55,7 @@ pub struct Attempt {
     /// Everything it wrote there, and why it could not be started.
     pub stderr: String,
     /// Its whole environment.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Environment,
     /// From start to exit.
     pub duration_ms: u64,
 }
@@ -64,10 +65,8 @@ pub struct Attempt {
 pub struct JobRun {
     /// Its name.
     pub name: String,
-    /// The job; empty for a run without one.
+    /// The job.
     pub job_name: String,
-    /// The project.
-    pub project_id: String,
     /// Who started it.
     pub trigger: Trigger,
     /// `pending`, `running`, `completed`, `failed`.
@@ -83,99 +82,57 @@ pub(crate) struct RunRequest {
     /// The body of *create job run*.
     pub(crate) body: Map<String, Value>,
     /// Variables of a cron or Kafka event.
-    pub(crate) event: BTreeMap<String, String>,
+    pub(crate) event: Environment,
     pub(crate) trigger: Trigger,
 }
 
 pub(crate) struct Run {
-    name: String,
-    pub(crate) job_name: String,
-    id: String,
-    computed: Value,
-    project_id: String,
-    trigger: Trigger,
-    settings: Settings,
-    environment: BTreeMap<String, String>,
+    pub(crate) public: JobRun,
+    /// What the API shows of it, beside its status.
+    fields: Map<String, Value>,
     created_at: OffsetDateTime,
     completed_at: Option<OffsetDateTime>,
-    indices: BTreeMap<u32, Index>,
-    last_failure_reason: Option<String>,
-    attempts: Vec<Attempt>,
-    stop: watch::Sender<bool>,
-}
-
-struct Index {
-    status: &'static str,
-    retries: u32,
-    started_at: Option<OffsetDateTime>,
-    finished_at: Option<OffsetDateTime>,
+    /// `indices_details` of the status.
+    indices: BTreeMap<u32, Value>,
+    /// SIGTERM to its processes; no further retries.
+    pub(crate) stop: watch::Sender<bool>,
 }
 
 impl Run {
-    pub(crate) fn status(&self) -> &'static str {
-        let all = |status| self.indices.values().all(|index| index.status == status);
-        if self.completed_at.is_some() {
-            return if all("succeeded") {
-                "completed"
-            } else {
-                "failed"
-            };
-        }
-        if all("pending") { "pending" } else { "running" }
-    }
-
     pub(crate) fn ended(&self) -> bool {
         self.completed_at.is_some()
     }
 
-    /// SIGTERM to its processes; no further retries.
-    pub(crate) fn stop(&self) {
-        self.stop.send_replace(true);
+    fn of_status(&self, status: &str) -> Vec<u32> {
+        let all = self
+            .indices
+            .iter()
+            .filter(|(_, index)| index["status"] == status);
+        all.map(|(number, _)| *number).collect()
     }
 
-    pub(crate) fn public(&self) -> JobRun {
-        JobRun {
-            name: self.name.clone(),
-            job_name: self.job_name.clone(),
-            project_id: self.project_id.clone(),
-            trigger: self.trigger,
-            status: self.status().to_owned(),
-            last_failure_reason: self.last_failure_reason.clone(),
-            attempts: self.attempts.clone(),
-        }
+    /// After a change of an index.
+    fn settle(&mut self) {
+        let all = |status| self.of_status(status).len() == self.indices.len();
+        let status = match self.ended() {
+            true if all("succeeded") => "completed",
+            true => "failed",
+            false if all("pending") => "pending",
+            false => "running",
+        };
+        self.public.status = status.into();
     }
 
     /// As `GET /job_runs/{name}` shows it.
     pub(crate) fn document(&self, cloud: &Cloud) -> Value {
-        let count = |status| self.indices.values().filter(|i| i.status == status).count();
+        let count = |status| self.of_status(status).len();
         let listed = |status| {
-            let of = self
-                .indices
-                .iter()
-                .filter(|(_, index)| index.status == status);
-            of.map(|(number, _)| number.to_string())
-                .collect::<Vec<_>>()
-                .join(",")
+            let all = self
+                .of_status(status)
+                .into_iter()
+                .map(|number| number.to_string());
+            all.collect::<Vec<_>>().join(",")
         };
-        let details: Map<String, Value> = self
-            .indices
-            .iter()
-            .map(|(number, index)| {
-                let mut detail = json!({ "status": index.status, "retries": index.retries });
-                if let Some(at) = index.started_at {
-                    detail["started_at"] = seconds(at).into();
-                }
-                if let Some(at) = index.finished_at {
-                    detail["finished_at"] = seconds(at).into();
-                }
-                if let Some(reason) = &self.last_failure_reason
-                    && index.status == "failed"
-                {
-                    detail["last_failure_reason"] = reason.as_str().into();
-                }
-                (number.to_string(), detail)
-            })
-            .collect();
         let mut status = json!({
             "requested": 0,
             "pending": count("pending"),
@@ -186,218 +143,211 @@ impl Run {
             "succeeded_indices": listed("succeeded"),
             "failed_indices": listed("failed"),
             "start_time": seconds(self.created_at),
-            "indices_details": details,
+            "indices_details": self.indices,
         });
         if let Some(at) = self.completed_at {
             status["completion_time"] = seconds(at).into();
         }
-        let mut body = self.settings.shown.clone();
-        let own = json!({
-            "computed_env_variables": self.computed,
-            "id": self.id,
-            "name": self.name,
-            "job_name": self.job_name,
-            "project_id": self.project_id,
+        let mut body = self.fields.clone();
+        let project = body["project_id"].as_str().unwrap_or_default();
+        let (base, name) = (&cloud.addresses.code_engine, &self.public.name);
+        let href = format!("{base}/v2/projects/{project}/job_runs/{name}");
+        body.extend(object(json!({
+            "name": name,
+            "job_name": self.public.job_name,
             "created_at": millis(self.created_at),
-            "href": format!(
-                "{}/v2/projects/{}/job_runs/{}",
-                cloud.addresses.code_engine(), self.project_id, self.name
-            ),
+            "href": href,
             "resource_type": "job_run_v2",
-            "run_arguments": self.settings.arguments,
-            "run_compute_resource_token_enabled": self.settings.token_enabled,
-            "scale_array_spec": self.settings.array_spec,
-            "scale_max_execution_time": self.settings.max_execution_time.as_secs(),
-            "scale_retry_limit": self.settings.retry_limit,
-            "status": self.status(),
+            "status": self.public.status,
             "status_details": status,
-        });
-        if let Value::Object(own) = own {
-            body.extend(own);
-        }
-        Value::Object(body)
+        })));
+        body.into()
     }
 }
 
-/// Accepts a run and starts its processes; returns its name. An error is status, code, reason.
+/// Accepts a run and starts its processes; returns its name.
 pub(crate) fn submit(
     cloud: &Arc<Cloud>,
     store: &mut Store,
     project_id: &str,
     request: RunRequest,
-) -> Result<String, (u16, &'static str, String)> {
-    let Some(project) = store.projects.get(project_id) else {
-        return Err((404, "resource_not_found", "Resource not found.".into()));
+) -> Result<String, Problem> {
+    let project = store.projects.get(project_id).ok_or_else(missing)?;
+    let text = |field: &str| request.body.get(field).and_then(Value::as_str);
+    let job_name = text("job_name").unwrap_or_default().to_owned();
+    let Some(job) = project.get(Kind::Job, &job_name) else {
+        let why = format!("There is no job {job_name:?}.");
+        return Err(no(404, "resource_not_found", why));
     };
-    let (job_name, settings) = Settings::of(project, &request.body)?;
-    let limit = cloud.options.job_run_limit;
-    if limit.is_some_and(|limit| project.job_runs.len() >= limit) {
-        return Err((403, "quota_exceeded", "Quota of job runs exceeded.".into()));
+    if project.job_runs.len() >= QUOTA {
+        return Err(no(403, "quota_exceeded", "Quota of job runs exceeded."));
     }
-    let name = match request.body.get("name").and_then(Value::as_str) {
-        Some(name) => name.to_owned(),
-        None => generated_name(&job_name),
-    };
+    let name = text("name").map_or_else(|| generated_name(&job_name), str::to_owned);
     if project.job_runs.contains_key(&name) {
         let why = format!("A resource with the name {name} already exists.");
-        return Err((409, "resource_already_exists", why));
+        return Err(no(409, "resource_already_exists", why));
     }
-    let mut environment = platform(cloud, project, &job_name, &name, &settings);
-    environment.extend(settings.environment.clone());
+    // the run's settings over the job's; variables of both
+    let mut fields = job.fields.clone();
+    let listed = |from: &Map<String, Value>| {
+        let list = from.get("run_env_variables").and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    let variables = [listed(&fields), listed(&request.body)].concat();
+    fields.extend(request.body.clone());
+    let arguments = &fields["run_arguments"];
+    // Our guess at IBM's count: variables, arguments and a little for the frame.
+    let size = 256
+        + json!([variables, arguments, name, job_name])
+            .to_string()
+            .len();
+    if size > OBJECT_LIMIT {
+        let why = format!("The job run has {size} bytes, {OBJECT_LIMIT} are allowed.");
+        return Err(no(400, "resource_too_large", why));
+    }
+    let number = |field: &str, most: u64| {
+        let given = fields[field].as_u64().filter(|number| *number <= most);
+        given.ok_or_else(|| bad(format!("{field} must be a number up to {most}.")))
+    };
+    let retry_limit = number("scale_retry_limit", 5)?;
+    let time_limit = Duration::from_secs(number("scale_max_execution_time", 86_400)?);
+    let arguments = arguments
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let arguments = arguments.map(str::to_owned).collect();
+    let indices = indices(fields["scale_array_spec"].as_str().unwrap_or_default())?;
+
+    let mut environment = platform(cloud, project);
+    environment.extend(
+        [
+            ("CE_JOB", job_name.clone()),
+            ("CE_JOBRUN", name.clone()),
+            ("JOB_ARRAY_SIZE", indices.len().to_string()),
+            ("JOB_RETRY_LIMIT", retry_limit.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    environment.extend(resolved(project, &variables));
     environment.extend(request.event);
-    let computed = rules::computed_variables(cloud, project, Kind::Job, &job_name).into();
-    let object = settings.object_size(&name, &job_name);
-    if object > OBJECT_LIMIT {
-        let why = format!("The job run has {object} bytes, {OBJECT_LIMIT} are allowed.");
-        return Err((400, "resource_too_large", why));
-    }
-    if settings.token_enabled {
-        let component = if job_name.is_empty() {
-            &name
-        } else {
-            &job_name
-        };
+    let token_enabled = fields["run_compute_resource_token_enabled"] == true;
+    let computed = rules::computed_variables(cloud, project, Kind::Job, &job_name);
+    fields.extend(object(json!({
+        "computed_env_variables": computed,
+        "id": new_id(),
+        "project_id": project_id,
+        "run_env_variables": variables,
+    })));
+    if token_enabled {
         let claims = Claims {
             project_id: project_id.to_owned(),
-            component_type: "job".into(),
-            component_name: component.clone(),
+            component_name: job_name.clone(),
             expires: now() + time::Duration::hours(1),
         };
-        let token = iam::cr_token(store, claims);
+        let token = iam::cr_token(cloud, store, claims);
         let file = cloud.directory.path().join(format!("token-{}", new_id()));
-        std::fs::write(&file, token)
-            .map_err(|error| (500, "internal_error", format!("token file: {error}")))?;
+        std::fs::write(&file, token).expect("token file");
         // The one deviation: only root could create the real path on this machine.
         environment.insert("CR_TOKEN_FILENAME".into(), file.display().to_string());
     }
-    let pending = || Index {
-        status: "pending",
-        retries: 0,
-        started_at: None,
-        finished_at: None,
-    };
+    let pending = |index: &u32| (*index, json!({ "status": "pending", "retries": 0 }));
     let run = Run {
-        name: name.clone(),
-        job_name,
-        id: new_id(),
-        computed,
-        project_id: project_id.to_owned(),
-        trigger: request.trigger,
-        environment,
+        public: JobRun {
+            name: name.clone(),
+            job_name,
+            trigger: request.trigger,
+            status: "pending".into(),
+            last_failure_reason: None,
+            attempts: Vec::new(),
+        },
+        fields,
         created_at: now(),
         completed_at: None,
-        indices: settings
-            .indices
-            .iter()
-            .map(|index| (*index, pending()))
-            .collect(),
-        settings,
-        last_failure_reason: None,
-        attempts: Vec::new(),
+        indices: indices.iter().map(pending).collect(),
         stop: watch::Sender::new(false),
     };
-    let plan = Plan::of(cloud, &run);
-    store
-        .projects
-        .get_mut(project_id)
-        .expect("seen above")
-        .job_runs
-        .insert(name.clone(), run);
+    let plan = Plan {
+        cloud: cloud.clone(),
+        project_id: project_id.to_owned(),
+        name: name.clone(),
+        arguments,
+        environment,
+        retry_limit: u32::try_from(retry_limit).unwrap_or_default(),
+        deadline: tokio::time::Instant::now() + time_limit,
+        stop: run.stop.subscribe(),
+    };
+    let project = store.projects.get_mut(project_id).expect("seen above");
+    project.job_runs.insert(name.clone(), run);
     let mut tasks = crate::store::lock(&cloud.tasks);
     while tasks.try_join_next().is_some() {}
-    tasks.spawn_on(plan.run(), &cloud.runtime);
+    tasks.spawn_on(plan.run(indices), &cloud.runtime);
     Ok(name)
+}
+
+/// `1-5,7,9`: each at most 9999999, at most 1000 in a range.
+fn indices(spec: &str) -> Result<Vec<u32>, Problem> {
+    let why = || bad(format!("scale_array_spec {spec:?} is not valid."));
+    let mut all = Vec::new();
+    for part in spec.split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let number = |text: &str| text.parse::<u32>().ok().filter(|n| *n <= 9_999_999);
+        let (from, to) = (number(from).ok_or_else(why)?, number(to).ok_or_else(why)?);
+        if from > to || to - from >= 1000 {
+            return Err(why());
+        }
+        all.extend(from..=to);
+    }
+    Ok(all)
 }
 
 /// At most 53 characters, as Code Engine generates it.
 fn generated_name(job_name: &str) -> String {
     let letters = b"bcdfghjklmnpqrstvwxz2456789";
-    let tail: String = (0..5)
-        .map(|_| char::from(letters[rand::random_range(0..letters.len())]))
-        .collect();
-    let job = if job_name.is_empty() {
-        "jobrun"
-    } else {
-        job_name
+    let letter = |_| char::from(letters[rand::random_range(0..letters.len())]);
+    let tail: String = (0..5).map(letter).collect();
+    format!("{}-{tail}", job_name.chars().take(47).collect::<String>())
+}
+
+/// What every run of a project has.
+fn platform(cloud: &Cloud, project: &Project) -> Environment {
+    let (base, region) = (&cloud.addresses.code_engine, &project.region);
+    let base = match region == REGION {
+        true => base.clone(),
+        false => format!("{base}/{region}"),
     };
-    format!("{}-{tail}", job.chars().take(47).collect::<String>())
-}
-
-/// What every run has, whoever started it.
-fn platform(
-    cloud: &Cloud,
-    project: &Project,
-    job_name: &str,
-    name: &str,
-    settings: &Settings,
-) -> BTreeMap<String, String> {
-    let base = cloud.addresses.code_engine();
-    let home = project.region == cloud.options.region;
-    let mut variables = BTreeMap::from(
-        [
-            (
-                "CE_API_BASE_URL",
-                if home {
-                    base
-                } else {
-                    format!("{base}/{}", project.region)
-                },
-            ),
-            (
-                "CE_DOMAIN",
-                format!("{}.codeengine.appdomain.cloud", project.region),
-            ),
-            ("CE_JOBRUN", name.to_owned()),
-            ("CE_PROJECT_ID", project.id.clone()),
-            ("CE_REGION", project.region.clone()),
-            ("CE_SUBDOMAIN", project.subdomain.clone()),
-            ("HOME", "/root".into()),
-            ("JOB_ARRAY_SIZE", settings.array_size.to_string()),
-            ("JOB_MODE", "task".into()),
-            ("JOB_RETRY_LIMIT", settings.retry_limit.to_string()),
-            (
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-            ),
-            ("PWD", "/".into()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
-    if !job_name.is_empty() {
-        variables.insert("CE_JOB".into(), job_name.to_owned());
-    }
+    let domain = format!("{region}.codeengine.appdomain.cloud");
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let variables = [
+        ("CE_API_BASE_URL", base.as_str()),
+        ("CE_DOMAIN", &domain),
+        ("CE_PROJECT_ID", &project.id),
+        ("CE_REGION", region),
+        ("CE_SUBDOMAIN", &project.subdomain),
+        ("HOME", "/root"),
+        ("JOB_MODE", "task"),
+        ("PATH", path),
+        ("PWD", "/"),
+    ];
     variables
+        .map(|(name, value)| (name.into(), value.into()))
+        .into()
 }
 
-/// The variables of `run_env_variables`, references resolved now.
-fn resolved(project: &Project, list: Option<&Value>) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    for entry in list.and_then(Value::as_array).into_iter().flatten() {
-        let text = |field: &str| entry[field].as_str().unwrap_or_default();
-        let kind = if text("type").starts_with("secret") {
-            Kind::Secret
+/// The variables of `run_env_variables`; config maps as they are now.
+fn resolved(project: &Project, list: &[Value]) -> Environment {
+    let mut variables = Environment::new();
+    for entry in list {
+        let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+        if entry["type"] == "config_map_full_reference" {
+            let map = project.get(Kind::ConfigMap, &text("reference"));
+            let data = map.and_then(|map| map.fields.get("data")?.as_object());
+            for (key, value) in data.into_iter().flatten() {
+                let value = value.as_str().unwrap_or_default().to_owned();
+                variables.insert(key.clone(), value);
+            }
         } else {
-            Kind::ConfigMap
-        };
-        match text("type") {
-            "config_map_full_reference" | "secret_full_reference" => {
-                let data = project
-                    .get(kind, text("reference"))
-                    .and_then(|r| r.fields.get("data"));
-                for (key, value) in data.and_then(Value::as_object).into_iter().flatten() {
-                    let value = value.as_str().unwrap_or_default();
-                    variables.insert(format!("{}{key}", text("prefix")), value.to_owned());
-                }
-            }
-            "config_map_key_reference" | "secret_key_reference" => {
-                let found = project.get(kind, text("reference"));
-                if let Some(value) = found.and_then(|resource| resource.data(text("key"))) {
-                    variables.insert(text("name").to_owned(), value.to_owned());
-                }
-            }
-            _ => {
-                variables.insert(text("name").to_owned(), text("value").to_owned());
-            }
+            variables.insert(text("name"), text("value"));
         }
     }
     variables

@@ -1,11 +1,12 @@
 //! What was asked, in order. Never a token, a key or a body.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use axum::extract::Request;
 use serde::{Deserialize, Serialize};
 
-use crate::clock;
+use crate::http::Arrival;
+use crate::store::lock;
 
 /// One of the four services.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -24,8 +25,7 @@ pub enum Service {
 /// One request and how it was answered.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// Counts from 1 over all services, in order of arrival; `clear_journal` does not reset it.
-    pub sequence: u64,
+    sequence: u64,
     /// Who was asked.
     pub service: Service,
     /// HTTP method.
@@ -40,74 +40,49 @@ pub struct Entry {
     pub status: Option<u16>,
     /// The `If-Match` header.
     pub if_match: Option<String>,
-    /// `accept`, `content-type`, `user-agent` and `x-correlation-id`, where sent.
-    pub headers: BTreeMap<String, String>,
     /// Number of the TCP connection; `None` for Event Notifications' own calls of Code Engine,
     /// which need no socket here.
     pub connection: Option<u64>,
-    /// Time of arrival, RFC 3339.
-    pub time: String,
 }
 
-/// All entries since the last `clear`.
+/// All entries since the last `clear`, and how many there ever were.
 #[derive(Default)]
-pub(crate) struct Journal {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    last: u64,
-    entries: Vec<Entry>,
-}
+pub(crate) struct Journal(Mutex<(u64, Vec<Entry>)>);
 
 impl Journal {
-    /// Enters a request; returns its sequence number.
-    pub(crate) fn open(&self, service: Service, request: &axum::extract::Request) -> u64 {
-        let arrival = request.extensions().get::<crate::http::Arrival>();
-        let uri = arrival.map_or_else(|| request.uri(), |arrival| &arrival.uri);
-        let header = |name: &str| {
-            let value = request.headers().get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        let mut inner = crate::store::lock(&self.inner);
-        inner.last += 1;
-        let sequence = inner.last;
-        inner.entries.push(Entry {
-            sequence,
+    /// Enters a request; returns its number over all services, from 1.
+    pub(crate) fn open(&self, service: Service, route: Option<String>, request: &Request) -> u64 {
+        let if_match = request.headers().get("if-match");
+        let arrival = request.extensions().get::<Arrival>();
+        let (last, entries) = &mut *lock(&self.0);
+        *last += 1;
+        entries.push(Entry {
+            sequence: *last,
             service,
             method: request.method().to_string(),
-            path: uri.path().to_owned(),
-            query: uri.query().unwrap_or_default().to_owned(),
-            route: crate::http::route_of(request),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            route,
             status: None,
-            if_match: header("if-match"),
-            headers: ["accept", "content-type", "user-agent", "x-correlation-id"]
-                .into_iter()
-                .filter_map(|name| Some((name.to_owned(), header(name)?)))
-                .collect(),
-            connection: arrival.and_then(|arrival| arrival.connection),
-            time: clock::millis(clock::now()),
+            if_match: if_match.map(|tag| String::from_utf8_lossy(tag.as_bytes()).into_owned()),
+            connection: arrival.map(|arrival| arrival.connection),
         });
-        sequence
+        *last
     }
 
     pub(crate) fn close(&self, sequence: u64, status: u16) {
-        let mut inner = crate::store::lock(&self.inner);
-        if let Some(entry) = inner
-            .entries
-            .iter_mut()
-            .rfind(|entry| entry.sequence == sequence)
-        {
+        let mut entries = lock(&self.0);
+        let mut found = entries.1.iter_mut().rev();
+        if let Some(entry) = found.find(|entry| entry.sequence == sequence) {
             entry.status = Some(status);
         }
     }
 
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        crate::store::lock(&self.inner).entries.clone()
+        lock(&self.0).1.clone()
     }
 
     pub(crate) fn clear(&self) {
-        crate::store::lock(&self.inner).entries.clear();
+        lock(&self.0).1.clear();
     }
 }

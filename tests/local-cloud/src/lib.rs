@@ -14,9 +14,9 @@
 //! # }
 //! ```
 //!
-//! Where things are: each service's paths, headers and field names in the file of its name;
-//! its refusals in `problems`; state in `store`; harm in `faults`. Nothing here knows the program
-//! under test, and no type is shared with it: else a typo would agree with itself.
+//! Each service's routes and field names are in the file of its name, as a table of routes and
+//! handlers; state is in `store`, harm in `faults`. Nothing here knows the program under test, and no
+//! type is shared with it: else a typo would agree with itself.
 #![allow(
     clippy::as_conversions,
     clippy::expect_used,
@@ -25,16 +25,13 @@
     clippy::unwrap_used,
     reason = "a stand-in for tests: a broken invariant should stop the test, loudly"
 )]
-#![allow(
-    clippy::result_large_err,
-    reason = "the error of a handler is the response it sends"
-)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -43,38 +40,34 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-// facts and state
 mod authority;
 mod clock;
-mod store;
-// the front of every service
-mod faults;
-mod http;
-mod journal;
-mod problems;
-// the services
 mod code_engine;
-mod delivery;
+mod control;
 mod domains;
 mod event_notifications;
 mod events;
+mod faults;
 mod filters;
+mod http;
 mod iam;
 mod job_runs;
-mod secrets_manager;
-// edge
-mod control;
+mod journal;
 mod library;
+mod problems;
 pub mod route;
+mod secrets_manager;
+mod store;
 mod world;
 
 pub use authority::{Authority, CertificateSpec, KeyKind, Material, SecretType};
 pub use code_engine::apps::AppFate;
 pub use domains::Serving;
+pub use event_notifications::TimerEvent;
 pub use faults::{Fault, FaultGuard, FaultKind, Quoted};
 pub use job_runs::{Attempt, JobRun, Trigger};
 pub use journal::{Entry, Service};
-pub use library::{CronSubscription, JobSettings, Served, TimerEvent, TlsSecret};
+pub use library::{CronSubscription, JobSettings, Served, TlsSecret};
 pub use store::{Action, Delivery, DeliveryOutcome, Link, Policy, Role};
 pub use world::World;
 
@@ -87,8 +80,6 @@ pub struct Options {
     pub job_program: Option<PathBuf>,
     /// Events name secrets by CRN; `false`: by bare UUID.
     pub secret_id_as_crn: bool,
-    /// Home region: of the ready world, and of paths without a region in front.
-    pub region: String,
     /// Entity tags are digits only, as in every sample of IBM; `false`: also letters and dashes,
     /// which the documented pattern allows.
     pub digit_tags: bool,
@@ -107,16 +98,6 @@ pub struct Options {
     /// `status` of an app whose latest revision failed while an earlier one serves: `failed` or
     /// `warning`.
     pub failed_app_status: String,
-    /// Pause before Event Notifications' first retry; doubles with each.
-    pub delivery_retry_delay: Duration,
-    /// Pause before a job run's process is started again.
-    pub job_retry_delay: Duration,
-    /// From SIGTERM to SIGKILL.
-    pub job_termination_grace: Duration,
-    /// Job runs per project, finished ones included; `None`: no limit.
-    pub job_run_limit: Option<usize>,
-    /// What domain mappings say in `cname_target`.
-    pub cname_target: String,
     /// Secrets Manager sends the fields that its SDK marks optional and that carry no payload.
     pub optional_fields: bool,
     /// Code Engine's lists of secrets show their `data`.
@@ -133,7 +114,6 @@ impl Default for Options {
             https: true,
             job_program: None,
             secret_id_as_crn: true,
-            region: "eu-de".into(),
             digit_tags: true,
             entity_tags: EntityTags::Quoted,
             conflict_status: 412,
@@ -142,11 +122,6 @@ impl Default for Options {
             revisions_lag: false,
             status_moves_tag: false,
             failed_app_status: "failed".into(),
-            delivery_retry_delay: Duration::from_millis(10),
-            job_retry_delay: Duration::ZERO,
-            job_termination_grace: Duration::from_secs(30),
-            job_run_limit: Some(100),
-            cname_target: "127.0.0.1".into(),
             optional_fields: true,
             data_in_lists: true,
             slow_bodies: false,
@@ -159,21 +134,16 @@ impl Options {
     /// The freedom that IBM's documents leave, used: the same seed gives the same choices. What no
     /// document allows needs a [`Fault`].
     pub fn hostile(seed: u64) -> Self {
+        use EntityTags::{Bare, BodyOnly, EmptyHeader, Quoted, Weak, Weakened};
         let bit = |n: u32| (seed >> n) & 1 == 1;
-        let tags = [
-            EntityTags::Bare,
-            EntityTags::Quoted,
-            EntityTags::Weak,
-            EntityTags::BodyOnly,
-            EntityTags::Weakened,
-            EntityTags::EmptyHeader,
-        ];
+        let tags = [Bare, Quoted, Weak, BodyOnly, Weakened, EmptyHeader];
+        let timers = [TimerEvent::CloudEvent, TimerEvent::BareData];
         let pick = |n: u32, among: usize| usize::try_from(seed >> n).unwrap_or_default() % among;
         Self {
             digit_tags: bit(12),
             entity_tags: tags[pick(13, tags.len())],
             data_in_lists: bit(9),
-            timer_event: TimerEvent::ALL[pick(16, TimerEvent::ALL.len())],
+            timer_event: timers[pick(16, timers.len())],
             conflict_status: if bit(0) { 409 } else { 412 },
             missing_if_match_status: if bit(1) { 400 } else { 428 },
             secret_id_as_crn: bit(2),
@@ -198,8 +168,6 @@ pub enum EntityTags {
     BodyOnly,
     /// An empty header, `1000007926` in the body.
     EmptyHeader,
-    /// A quoted header, no `entity_tag` in the body: IBM's SDKs refuse that, so no hostile cloud.
-    HeaderOnly,
     /// Header `"1000007926"`, bare in the body.
     Quoted,
     /// Header `W/"1000007926"`, bare in the body.
@@ -216,55 +184,30 @@ impl EntityTags {
             Self::BodyOnly => None,
             Self::EmptyHeader => Some(String::new()),
             Self::Bare => Some(tag.to_owned()),
-            Self::HeaderOnly | Self::Quoted => Some(format!("\"{tag}\"")),
+            Self::Quoted => Some(format!("\"{tag}\"")),
             Self::Weak | Self::Weakened => Some(format!("W/\"{tag}\"")),
         }
     }
 
     /// May `If-Match` hold this tag?
     fn takes(self, given: &str, tag: &str) -> bool {
-        given == tag
-            || match self {
-                Self::Weakened => given == format!("\"{tag}\""),
-                _ => self.in_header(tag).is_some_and(|header| header == given),
-            }
+        let strong = if self == Self::Weakened {
+            Self::Quoted
+        } else {
+            self
+        };
+        given == "*" || given == tag || strong.in_header(tag).as_deref() == Some(given)
     }
 }
 
-/// Where everything listens.
+/// Where everything listens; the base URLs have no `/` at their ends.
 struct Addresses {
-    scheme: &'static str,
-    iam: SocketAddr,
-    secrets_manager: SocketAddr,
-    event_notifications: SocketAddr,
-    code_engine: SocketAddr,
-    control: SocketAddr,
+    iam: String,
+    secrets_manager: String,
+    event_notifications: String,
+    code_engine: String,
+    control: String,
     edge: SocketAddr,
-}
-
-impl Addresses {
-    fn iam(&self) -> String {
-        format!("{}://{}", self.scheme, self.iam)
-    }
-
-    fn secrets_manager(&self) -> String {
-        format!("{}://{}", self.scheme, self.secrets_manager)
-    }
-
-    fn event_notifications(&self) -> String {
-        format!(
-            "{}://{}/event-notifications",
-            self.scheme, self.event_notifications
-        )
-    }
-
-    fn code_engine(&self) -> String {
-        format!("{}://{}", self.scheme, self.code_engine)
-    }
-
-    fn control(&self) -> String {
-        format!("http://{}", self.control)
-    }
 }
 
 /// What all rooms of the cloud share.
@@ -272,9 +215,13 @@ struct Cloud {
     options: Options,
     authority: Authority,
     addresses: Addresses,
+    world: World,
     store: Mutex<store::Store>,
     /// Something in the store changed.
     changed: Condvar,
+    last_tag: AtomicU64,
+    /// Every key, token and API key that was ever in use.
+    in_use: Mutex<BTreeSet<String>>,
     journal: journal::Journal,
     faults: Arc<faults::Faults>,
     /// Token files and the CA file; removed at the end.
@@ -283,11 +230,6 @@ struct Cloud {
     /// The processes of job runs.
     tasks: Mutex<JoinSet<()>>,
     shutdown: watch::Sender<bool>,
-    default_group: String,
-    en_token: String,
-    /// For Event Notifications' calls inside of the cloud; taken out at the end, since it holds us.
-    code_engine: Mutex<Option<axum::Router>>,
-    client_tls: Arc<rustls::ClientConfig>,
 }
 
 impl Cloud {
@@ -304,18 +246,34 @@ impl Cloud {
         timeout: Duration,
         mut look: impl FnMut(&store::Store) -> Option<R>,
     ) -> Option<R> {
-        let deadline = std::time::Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         let mut store = store::lock(&self.store);
         loop {
             if let Some(found) = look(&store) {
                 return Some(found);
             }
-            let left = deadline.checked_duration_since(std::time::Instant::now())?;
+            let left = deadline.checked_duration_since(Instant::now())?;
             store = match self.changed.wait_timeout(store, left) {
                 Ok((store, _)) => store,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
+    }
+
+    /// Opaque: not a digest, and not counting in a way that somebody could guess.
+    fn next_tag(&self) -> String {
+        let count = self.last_tag.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = 1_000_000_007 + count * 7919 + u64::from(rand::random::<u16>() % 7919);
+        if self.options.digit_tags {
+            number.to_string()
+        } else {
+            format!("{number}-{:x}", rand::random::<u16>())
+        }
+    }
+
+    /// A secret goes onto the list for leak searches.
+    fn remember(&self, secret: &str) {
+        store::lock(&self.in_use).insert(secret.to_owned());
     }
 }
 
@@ -329,7 +287,6 @@ pub struct LocalCloud {
 #[derive(Clone)]
 pub struct CloudHandle {
     cloud: Arc<Cloud>,
-    world: World,
 }
 
 impl std::ops::Deref for LocalCloud {
@@ -365,7 +322,6 @@ impl Drop for LocalCloud {
             runtime.block_on(async { while tasks.join_next().await.is_some() {} });
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
-        *store::lock(&self.cloud.code_engine) = None;
         // Not left to the last clone of the handle: tokens lie there.
         let _ = std::fs::remove_dir_all(self.cloud.directory.path());
     }
@@ -377,95 +333,68 @@ async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle
     // the public-like root too: to a client of this cloud it is one of the roots of the world
     let roots = format!("{}{}", authority.transport(), authority.public_root());
     std::fs::write(directory.path().join("ca.pem"), roots)?;
-    let tls = if options.https {
-        Some(TlsAcceptor::from(server_tls(&authority)?))
-    } else {
-        None
-    };
-    let client_tls = client_tls(&authority)?;
+    let tls = options.https.then(|| server_tls(&authority)).transpose()?;
+    let scheme = if options.https { "https" } else { "http" };
 
-    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut listeners = Vec::new();
+    let mut bound = Vec::new();
     for _ in 0..6 {
-        listeners.push(
-            TcpListener::bind(loopback)
-                .await
-                .context("listen on 127.0.0.1")?,
-        );
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.context("listen on 127.0.0.1")?;
+        bound.push(listener.local_addr()?);
+        listeners.push(listener);
     }
-    let addresses = listeners
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<Result<Vec<_>, _>>()?;
     let addresses = Addresses {
-        scheme: if options.https { "https" } else { "http" },
-        iam: addresses[0],
-        secrets_manager: addresses[1],
-        event_notifications: addresses[2],
-        code_engine: addresses[3],
-        control: addresses[4],
-        edge: addresses[5],
+        iam: format!("{scheme}://{}", bound[0]),
+        secrets_manager: format!("{scheme}://{}", bound[1]),
+        event_notifications: format!("{scheme}://{}/event-notifications", bound[2]),
+        code_engine: format!("{scheme}://{}", bound[3]),
+        control: format!("http://{}", bound[4]),
+        edge: bound[5],
     };
-
-    let mut store = store::Store::default();
-    let (world, en_token) = world::found(&mut store, &options, directory.path())?;
     let cloud = Arc::new(Cloud {
         options,
         authority,
         addresses,
-        store: Mutex::new(store),
+        world: World::new(directory.path()),
+        store: Mutex::default(),
         changed: Condvar::new(),
+        last_tag: AtomicU64::new(0),
+        in_use: Mutex::default(),
         journal: journal::Journal::default(),
         faults: Arc::default(),
         directory,
         runtime,
         tasks: Mutex::default(),
         shutdown: watch::Sender::new(false),
-        default_group: world.secret_group_id.clone(),
-        en_token,
-        code_engine: Mutex::default(),
-        client_tls,
     });
+    cloud.update(|store| world::fill(&cloud, store))?;
 
+    let mut listeners = listeners.into_iter();
+    let services = [
+        Service::Iam,
+        Service::SecretsManager,
+        Service::EventNotifications,
+        Service::CodeEngine,
+    ];
+    for (service, listener) in services.into_iter().zip(listeners.by_ref()) {
+        let cloud = cloud.clone();
+        let answer = move |request| {
+            let cloud = cloud.clone();
+            async move { http::front(&cloud, service, request).await }
+        };
+        tokio::spawn(http::serve(listener, tls.clone(), answer));
+    }
     let handle = CloudHandle {
         cloud: cloud.clone(),
-        world,
     };
-    let fronted = |service, routes| http::fronted(&cloud, service, routes);
-    let code_engine = fronted(Service::CodeEngine, code_engine::routes(cloud.clone()));
-    *store::lock(&cloud.code_engine) = Some(code_engine.clone());
-    let services = [
-        (
-            fronted(Service::Iam, iam::routes(cloud.clone())),
-            tls.clone(),
-        ),
-        (
-            fronted(
-                Service::SecretsManager,
-                secrets_manager::routes(cloud.clone()),
-            ),
-            tls.clone(),
-        ),
-        (
-            fronted(
-                Service::EventNotifications,
-                event_notifications::routes(cloud.clone()),
-            ),
-            tls.clone(),
-        ),
-        (code_engine, tls),
-        (control::routes(handle.clone()), None),
-    ];
-    let mut listeners = listeners.into_iter();
-    for ((routes, tls), listener) in services.into_iter().zip(listeners.by_ref()) {
-        tokio::spawn(http::serve(listener, tls, routes));
-    }
-    let edge = listeners.next().context("six listeners")?;
+    let [control, edge] = [listeners.next(), listeners.next()].map(|one| one.expect("six"));
+    tokio::spawn(http::serve(control, None, control::answers(handle.clone())));
     tokio::spawn(domains::serve(cloud, edge));
     Ok(handle)
 }
 
-fn server_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+fn server_tls(authority: &Authority) -> anyhow::Result<TlsAcceptor> {
     let (chain, key) = authority.transport_identity()?;
     let provider = rustls::crypto::aws_lc_rs::default_provider().into();
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -473,21 +402,7 @@ fn server_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ServerConfig>
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn client_tls(authority: &Authority) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(
-        authority.transport().as_bytes(),
-    )?)?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// Variables by name.

@@ -3,50 +3,41 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::clock::now;
+use crate::authority::{CertificateSpec, Material};
+use crate::events::{self, Happened};
 use crate::journal::Entry;
-use crate::store::{Claims, Link, Policy, Profile, Role, new_id};
-use crate::{Authority, CloudHandle, Environment, Fault, FaultGuard, World, iam};
+use crate::store::{Link, Policy, Profile, Role, Secret, Version};
+use crate::{Authority, CloudHandle, Environment, Fault, FaultGuard, World, secrets_manager};
 
-mod access;
 mod code_engine;
-mod cron;
 mod edge;
-mod secrets_manager;
+mod runs;
 mod state;
-mod timer;
-mod triggers;
 
 pub use code_engine::{JobSettings, TlsSecret};
-pub use cron::CronSubscription;
 pub use edge::Served;
-pub use timer::TimerEvent;
+pub use runs::CronSubscription;
 
 /// Where it is, and what there is.
 impl CloudHandle {
     /// Base of the token service.
     pub fn iam_url(&self) -> String {
-        self.cloud.addresses.iam()
+        self.cloud.addresses.iam.clone()
     }
 
     /// Base of Secrets Manager, without `/api/v2`.
     pub fn secrets_manager_url(&self) -> String {
-        self.cloud.addresses.secrets_manager()
-    }
-
-    /// Base of Event Notifications, with `/event-notifications`.
-    pub fn event_notifications_url(&self) -> String {
-        self.cloud.addresses.event_notifications()
+        self.cloud.addresses.secrets_manager.clone()
     }
 
     /// Base of Code Engine, without `/v2`: the home region. With `/{region}` behind it, any region.
     pub fn code_engine_url(&self) -> String {
-        self.cloud.addresses.code_engine()
+        self.cloud.addresses.code_engine.clone()
     }
 
     /// Base of the control API.
     pub fn control_url(&self) -> String {
-        self.cloud.addresses.control()
+        self.cloud.addresses.control.clone()
     }
 
     /// Where domain mappings are served.
@@ -61,7 +52,7 @@ impl CloudHandle {
 
     /// The ids of the ready world.
     pub fn world(&self) -> World {
-        self.world.clone()
+        self.cloud.world.clone()
     }
 
     /// The CAs.
@@ -71,47 +62,42 @@ impl CloudHandle {
 
     /// Variables for a run of the job outside of Code Engine.
     pub fn environment(&self) -> Environment {
-        outside(self)
+        let world = &self.cloud.world;
+        let token = world.cr_token_file.display().to_string();
+        let ca = self.ca_file().display().to_string();
+        let mut variables: Environment = [
+            ("CODE_ENGINE_URL", self.code_engine_url()),
+            ("CR_TOKEN_FILENAME", token),
+            ("IAM_PROFILE_ID", world.profile_id.clone()),
+            ("IAM_URL", self.iam_url()),
+            ("PROBE_ADDRESS", self.edge().to_string()),
+            ("PROJECT_ID", world.project_id.clone()),
+            ("SECRETS_MANAGER_INSTANCE_ID", world.instance_id.clone()),
+            ("SECRETS_MANAGER_URL", self.secrets_manager_url()),
+            ("SSL_CERT_FILE", ca),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        if !self.cloud.options.https {
+            variables.remove("SSL_CERT_FILE");
+        }
+        variables
     }
 
     /// Variables for a job in Code Engine, which gives it the project and the token file itself.
     pub fn job_environment(&self) -> Environment {
-        let mut variables = outside(self);
-        variables.retain(|name, _| {
-            !["CR_TOKEN_FILENAME", "PROJECT_ID", "CODE_ENGINE_URL"].contains(&name.as_str())
-        });
+        let mut variables = self.environment();
+        for own in ["CR_TOKEN_FILENAME", "PROJECT_ID", "CODE_ENGINE_URL"] {
+            variables.remove(own);
+        }
         variables
     }
 
     /// Every private key, token, CR token and API key that was ever in use here.
     pub fn secrets_in_use(&self) -> Vec<String> {
-        self.cloud
-            .update(|store| store.in_use.iter().cloned().collect())
+        let in_use = crate::store::lock(&self.cloud.in_use);
+        in_use.iter().cloned().collect()
     }
-}
-
-fn outside(cloud: &CloudHandle) -> Environment {
-    let world = &cloud.world;
-    let mut variables = vec![
-        ("CODE_ENGINE_URL", cloud.code_engine_url()),
-        (
-            "CR_TOKEN_FILENAME",
-            world.cr_token_file.display().to_string(),
-        ),
-        ("IAM_PROFILE_ID", world.profile_id.clone()),
-        ("IAM_URL", cloud.iam_url()),
-        ("PROBE_ADDRESS", cloud.edge().to_string()),
-        ("PROJECT_ID", world.project_id.clone()),
-        ("SECRETS_MANAGER_INSTANCE_ID", world.instance_id.clone()),
-        ("SECRETS_MANAGER_URL", cloud.secrets_manager_url()),
-    ];
-    if cloud.cloud.options.https {
-        variables.push(("SSL_CERT_FILE", cloud.ca_file().display().to_string()));
-    }
-    variables
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }
 
 /// IAM.
@@ -119,13 +105,6 @@ impl CloudHandle {
     /// Access tokens issued from now on live so many seconds.
     pub fn set_token_lifetime(&self, seconds: u64) {
         self.cloud.update(|store| store.token_lifetime = seconds);
-    }
-
-    /// Every access token issued so far is refused from now on.
-    pub fn revoke_tokens(&self) {
-        let kept = &self.cloud.en_token;
-        self.cloud
-            .update(|store| store.access_tokens.retain(|token, _| token == kept));
     }
 
     /// Replaces the links of the world's profile.
@@ -154,9 +133,7 @@ impl CloudHandle {
 
     /// The policies of the world's profile.
     pub fn policies(&self) -> Vec<Policy> {
-        let id = &self.world.profile_id;
-        self.cloud
-            .update(|store| store.profiles[id].policies.clone())
+        self.profile(|profile| profile.policies.clone())
     }
 
     /// Lets a job of any project assume the world's profile, and the profile write that project.
@@ -173,28 +150,26 @@ impl CloudHandle {
         });
     }
 
-    /// A file with a compute resource token of any component; `lifetime` may be negative.
-    pub fn cr_token_file(
-        &self,
-        project_id: &str,
-        component_type: &str,
-        component_name: &str,
-        lifetime: time::Duration,
-    ) -> PathBuf {
-        let claims = Claims {
-            project_id: project_id.to_owned(),
-            component_type: component_type.to_owned(),
-            component_name: component_name.to_owned(),
-            expires: now() + lifetime,
+    /// Creates a trusted profile, or replaces all that it is; `id` is `Profile-` and a UUID.
+    pub fn put_profile(&self, id: &str, name: &str, links: Vec<Link>, policies: Vec<Policy>) {
+        let profile = Profile {
+            name: name.to_owned(),
+            links,
+            policies,
         };
-        let token = self.cloud.update(|store| iam::cr_token(store, claims));
-        let file = self
-            .cloud
-            .directory
-            .path()
-            .join(format!("token-{}", new_id()));
-        std::fs::write(&file, token).expect("token file");
-        file
+        self.cloud
+            .update(|store| store.profiles.insert(id.to_owned(), profile));
+    }
+
+    /// Deletes a trusted profile; tokens that it holds may do nothing from now on.
+    pub(crate) fn delete_profile(&self, id: &str) {
+        self.cloud.update(|store| store.profiles.remove(id));
+    }
+
+    /// Who may assume a trusted profile, and what it may do; `None`: there is none.
+    pub fn profile_access(&self, id: &str) -> Option<(Vec<Link>, Vec<Policy>)> {
+        let profile = self.cloud.update(|store| store.profiles.get(id).cloned())?;
+        Some((profile.links, profile.policies))
     }
 
     /// May Event Notifications create job runs? (The service-to-service authorization.)
@@ -202,10 +177,10 @@ impl CloudHandle {
         self.cloud.update(|store| store.en_authorized = authorized);
     }
 
-    fn profile(&self, change: impl FnOnce(&mut Profile)) {
-        let id = &self.world.profile_id;
+    fn profile<R>(&self, change: impl FnOnce(&mut Profile) -> R) -> R {
+        let id = &self.cloud.world.profile_id;
         self.cloud
-            .update(|store| change(store.profiles.get_mut(id).expect("the world's profile")));
+            .update(|store| change(store.profiles.get_mut(id).expect("the world's profile")))
     }
 }
 
@@ -224,5 +199,109 @@ impl CloudHandle {
     /// Forgets the journal.
     pub fn clear_journal(&self) {
         self.cloud.journal.clear();
+    }
+}
+
+/// Secrets Manager.
+impl CloudHandle {
+    /// A new certificate secret; returns its id. The event `secret_created` is sent.
+    pub fn issue(&self, spec: CertificateSpec) -> String {
+        let added = self
+            .cloud
+            .update(|store| secrets_manager::add(&self.cloud, store, &spec, None));
+        let id = added.unwrap_or_else(|why| panic!("issue {:?}: {why:?}", spec.names));
+        self.send(Happened::Created, &[&id]);
+        id
+    }
+
+    /// A new version of each; one event per secret type; returns when Event Notifications has
+    /// finished with it.
+    pub fn rotate(&self, secret_ids: &[&str]) {
+        self.rotate_quietly(secret_ids);
+        self.send(Happened::Rotated, secret_ids);
+    }
+
+    /// A new version of each without an event: it was lost.
+    pub fn rotate_quietly(&self, secret_ids: &[&str]) {
+        for id in secret_ids {
+            self.renew(id, None, true);
+        }
+    }
+
+    /// Changes how the next rotation issues.
+    pub fn change_spec(&self, secret_id: &str, change: impl FnOnce(&mut CertificateSpec)) {
+        self.secret(secret_id, |secret| change(&mut secret.spec));
+    }
+
+    /// A new version that holds exactly this; without an event.
+    pub fn put_material(&self, secret_id: &str, material: Material) {
+        self.renew(secret_id, Some(material), false);
+    }
+
+    fn renew(&self, id: &str, material: Option<Material>, auto_rotated: bool) {
+        let rotated = self.cloud.update(|store| {
+            secrets_manager::rotate(&self.cloud, store, id, material, auto_rotated)
+        });
+        rotated.unwrap_or_else(|why| panic!("rotate {id}: {why}"));
+    }
+
+    /// Replaces the current version's content in place, without a new version.
+    pub fn change_material(&self, secret_id: &str, change: impl FnOnce(&mut Material)) {
+        let mut material = self.material(secret_id);
+        change(&mut material);
+        secrets_manager::remember(&self.cloud, &material);
+        self.secret(secret_id, |secret| {
+            let current = secret.versions.last_mut().expect("a version");
+            *current = Version {
+                id: current.id.clone(),
+                created_at: current.created_at,
+                ..Version::new(material, false)
+            };
+        });
+    }
+
+    /// 0 pre-activation, 1 active, 2 suspended, 3 deactivated, 5 destroyed.
+    pub fn set_state(&self, secret_id: &str, state: u8) {
+        self.secret(secret_id, |secret| secret.state = state);
+    }
+
+    /// The last change of the secret is that much longer ago.
+    pub fn age(&self, secret_id: &str, by: std::time::Duration) {
+        self.secret(secret_id, |secret| secret.updated_at -= by);
+    }
+
+    /// The current version was created that much earlier.
+    pub fn age_version(&self, secret_id: &str, by: std::time::Duration) {
+        self.secret(secret_id, |secret| {
+            secret.versions.last_mut().expect("a version").created_at -= by;
+        });
+    }
+
+    /// The current version's content.
+    pub fn material(&self, secret_id: &str) -> Material {
+        let material = self.secret(secret_id, |secret| secret.current().material.clone());
+        material.expect("the current version's content")
+    }
+
+    /// Serial number of the current version's certificate.
+    pub fn serial(&self, secret_id: &str) -> Option<String> {
+        self.secret(secret_id, |secret| {
+            let serial = secret.current().facts.get("serial_number")?.as_str();
+            serial.map(str::to_owned)
+        })
+    }
+
+    fn secret<R>(&self, id: &str, look: impl FnOnce(&mut Secret) -> R) -> R {
+        self.cloud.update(|store| {
+            let secret = store.secrets.get_mut(id);
+            look(secret.unwrap_or_else(|| panic!("there is no secret {id}")))
+        })
+    }
+
+    fn send(&self, happened: Happened, ids: &[&str]) {
+        let ids: Vec<_> = ids.iter().map(|&id| id.to_owned()).collect();
+        self.cloud
+            .runtime
+            .block_on(events::send(&self.cloud, happened, &ids));
     }
 }

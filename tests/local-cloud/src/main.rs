@@ -57,20 +57,17 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
             "--hostile" => {
                 let seed = words.next().context("--hostile needs a number")?;
                 let seed = seed.parse().with_context(|| format!("--hostile {seed}"))?;
-                let Options {
-                    https, job_program, ..
-                } = options;
                 options = Options {
-                    https,
-                    job_program,
+                    https: options.https,
+                    job_program: options.job_program,
                     ..Options::hostile(seed)
                 };
             }
             "--job" => {
                 let path = PathBuf::from(words.next().context("--job needs a path")?);
                 let absolute = path.canonicalize();
-                options.job_program =
-                    Some(absolute.with_context(|| format!("job program {}", path.display()))?);
+                let absolute = absolute.with_context(|| format!("job {}", path.display()))?;
+                options.job_program = Some(absolute);
             }
             other => bail!("unknown argument {other:?}\n\n{HELP}"),
         }
@@ -82,7 +79,6 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
             println!("{HELP}");
             Ok(())
         }
-        "" => bail!("a command is missing\n\n{HELP}"),
         other => bail!("unknown command {other:?}\n\n{HELP}"),
     }
 }
@@ -97,21 +93,19 @@ fn serve(options: Options) -> anyhow::Result<()> {
     if std::io::stdout().is_terminal() {
         eprintln!("# The cloud runs until Ctrl-C. Paste these lines into another shell.");
     }
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?
-        .block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (mut interrupt, mut terminate) = (
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-            );
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            Ok(())
-        })
+        .build()?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
 }
 
 /// One certificate, deployed, mapped, with a job that waits for its rotation; returns the

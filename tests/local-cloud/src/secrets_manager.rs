@@ -1,407 +1,303 @@
-//! Secrets Manager v2: routes and wire. Rotation and creation send the real events (`events`).
-//!
-//! Not here: how certificates are made (`authority`), versions and states (`store`).
+//! Secrets Manager v2: routes, and what creation and rotation do. Both send the real events
+//! (`events`).
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::Cloud;
 use crate::authority::{CertificateSpec, Material, SecretType};
 use crate::clock::now;
-use crate::event_notifications::{self, Collection};
+use crate::event_notifications;
 use crate::events::{self, Happened};
-use crate::iam;
-use crate::problems::secrets_manager as problem;
-use crate::store::{Group, Identity, Secret, Store, Wish, new_id};
+use crate::http::{Answer, Ask, Routes, reply};
+use crate::problems::{Problem, bad, no, not_found};
+use crate::store::{Secret, Store, Version, Wish, new_id};
 
-mod list;
-mod versions;
 mod wire;
 
-pub(crate) use versions::{add, remember, rotate};
-use wire::{
-    described, group_described, managed_csr, material_fields, shown, version_described,
-    version_with_payload,
-};
+pub(crate) use wire::crn;
+use wire::{described, group, version_described, version_with_payload, with_payload};
 
-type Answer = Result<Response, Response>;
-
-pub(crate) fn routes(cloud: Arc<Cloud>) -> Router {
-    let api = Router::new()
-        .route("/secrets", get(list::list).post(create))
-        .route("/secrets/{id}", get(read).delete(delete))
-        .route("/secrets/{id}/metadata", get(metadata))
-        .route("/secrets/{id}/versions", get(versions).post(create_version))
-        .route("/secrets/{id}/versions/{version}", get(read_version))
-        .route(
-            "/secrets/{id}/versions/{version}/metadata",
-            get(version_metadata),
-        )
-        .route("/secret_groups", get(groups).post(create_group))
-        .route("/secret_groups/{id}", get(group))
-        .route(
-            "/secret_groups/{id}/secret_types/{secret_type}/secrets/{name}",
-            get(read_by_name),
-        )
-        .route(
-            "/notifications/registration",
-            post(register).get(registration).delete(unregister),
-        )
-        .route("/notifications/registration/test", get(test_event));
-    Router::new()
-        .nest("/api/v2", api)
-        .fallback(async || problem(404, "not_found", "The path does not exist"))
-        .method_not_allowed_fallback(async || {
-            problem(405, "method_not_allowed", "Method not allowed")
-        })
-        .with_state(cloud)
-}
-
-// --- who may ---
-
-fn holder(store: &Store, headers: &HeaderMap) -> Result<Identity, Response> {
-    iam::identity(store, headers).ok_or_else(|| {
-        problem(
-            401,
-            "unauthorized",
-            "The token is missing, invalid or expired",
-        )
-    })
-}
-
-fn allow(store: &Store, identity: &Identity, wish: Wish<'_>) -> Result<(), Response> {
-    if store.permits(identity, wish) {
-        return Ok(());
-    }
-    Err(problem(
-        403,
-        "forbidden",
-        "The identity has no policy for this action",
-    ))
-}
-
-/// May the identity do anything at all here?
-fn instance(store: &Store, identity: &Identity) -> Result<(), Response> {
-    if store.knows_instance(identity) {
-        return Ok(());
-    }
-    Err(problem(
-        403,
-        "forbidden",
-        "The identity has no policy on this instance",
-    ))
-}
+pub(crate) const ROUTES: Routes = &[
+    ("GET /api/v2/secrets", list),
+    ("POST /api/v2/secrets", create),
+    ("GET /api/v2/secrets/{id}", read),
+    ("DELETE /api/v2/secrets/{id}", delete),
+    ("GET /api/v2/secrets/{id}/metadata", metadata),
+    ("GET /api/v2/secrets/{id}/versions", versions),
+    ("POST /api/v2/secrets/{id}/versions", create_version),
+    ("GET /api/v2/secrets/{id}/versions/{version}", read_version),
+    (
+        "GET /api/v2/secrets/{id}/versions/{version}/metadata",
+        version_metadata,
+    ),
+    ("GET /api/v2/secret_groups", groups),
+    ("POST /api/v2/secret_groups", create_group),
+    ("GET /api/v2/secret_groups/{id}", read_group),
+    (
+        "GET /api/v2/secret_groups/{id}/secret_types/{secret_type}/secrets/{name}",
+        read_by_name,
+    ),
+    ("POST /api/v2/notifications/registration", register),
+    ("GET /api/v2/notifications/registration", registration),
+    ("DELETE /api/v2/notifications/registration", unregister),
+    ("GET /api/v2/notifications/registration/test", test_event),
+];
 
 /// What of a secret somebody wants to see.
+#[derive(Clone, Copy, PartialEq)]
 enum Part {
     Metadata,
     Payload,
 }
 
-/// The secret, if the identity may see this part of it.
+/// The secret, if the caller may see this part of it; seeing the payload leaves marks.
 fn find<'s>(
-    store: &'s Store,
-    headers: &HeaderMap,
+    store: &'s mut Store,
+    ask: &Ask,
     id: &str,
     part: Part,
-) -> Result<&'s Secret, Response> {
-    let identity = holder(store, headers)?;
-    instance(store, &identity)?;
+) -> Result<&'s mut Secret, Problem> {
+    let who = store.admit(ask, Wish::KnowInstance)?;
     if uuid::Uuid::try_parse(id).is_err() {
-        return Err(problem(400, "bad_request", "The secret id is not a UUID"));
+        return Err(bad("The secret id is not a UUID."));
     }
-    let Some(secret) = store.secrets.get(id) else {
-        return Err(problem(404, "not_found", "Secret was not found"));
-    };
+    let secret = store
+        .secrets
+        .get(id)
+        .ok_or_else(|| not_found("The secret"))?;
     let group = &secret.secret_group_id;
     let wish = match part {
         Part::Metadata => Wish::ReadMetadata(group),
         Part::Payload => Wish::ReadPayload(group),
     };
-    allow(store, &identity, wish)?;
-    Ok(secret)
-}
-
-fn manage(store: &Store, headers: &HeaderMap) -> Result<Identity, Response> {
-    let identity = holder(store, headers)?;
-    allow(store, &identity, Wish::ManageSecrets)?;
-    Ok(identity)
-}
-
-fn answered(result: Answer) -> Response {
-    result.unwrap_or_else(|problem| problem)
-}
-
-// --- reading ---
-
-async fn read(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
-    answered(cloud.update(|store| {
-        find(store, &headers, &id, Part::Payload)?;
-        payload(&cloud, store, &id)
-    }))
-}
-
-async fn read_by_name(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path((group, secret_type, name)): Path<(String, String, String)>,
-) -> Response {
-    answered(cloud.update(|store| {
-        holder(store, &headers)?;
-        let named = store.secrets.values().find(|secret| {
-            secret.name == name
-                && secret.secret_type.as_str() == secret_type
-                && store
-                    .secret_groups
-                    .get(&secret.secret_group_id)
-                    .is_some_and(|g| g.name == group)
-        });
-        let Some(id) = named.map(|secret| secret.id.clone()) else {
-            return Err(problem(404, "not_found", "Secret was not found"));
-        };
-        find(store, &headers, &id, Part::Payload)?;
-        payload(&cloud, store, &id)
-    }))
-}
-
-/// Marks the current version as read and hands it out.
-fn payload(cloud: &Cloud, store: &mut Store, id: &str) -> Answer {
+    store.allow(&who, wish)?;
     let secret = store
         .secrets
         .get_mut(id)
         .expect("found under the same lock");
-    secret.retrieved_at = Some(now());
-    if let Some(current) = secret.versions.last_mut() {
-        current.downloaded = true;
-    }
-    let secret = &store.secrets[id];
-    let mut body = described(cloud, store, secret);
-    if let Some(material) = shown(secret).and_then(|version| version.material.as_ref()) {
-        body.extend(material_fields(secret.secret_type, material));
-        body.extend(managed_csr(material).map(|csr| ("managed_csr".to_owned(), csr)));
-    }
-    Ok(Json(body).into_response())
-}
-
-async fn metadata(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
-    answered(cloud.update(|store| {
-        let secret = find(store, &headers, &id, Part::Metadata)?;
-        Ok(Json(described(&cloud, store, secret)).into_response())
-    }))
-}
-
-async fn versions(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
-    answered(cloud.update(|store| {
-        let secret = find(store, &headers, &id, Part::Metadata)?;
-        let all: Vec<_> = (0..secret.versions.len())
-            .map(|index| version_described(&cloud, secret, index))
-            .collect();
-        Ok(Json(json!({ "total_count": all.len(), "versions": all })).into_response())
-    }))
-}
-
-async fn read_version(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path((id, version)): Path<(String, String)>,
-) -> Response {
-    answered(cloud.update(|store| {
-        let secret = find(store, &headers, &id, Part::Payload)?;
-        let index = version_index(secret, &version)?;
-        let secret = store
-            .secrets
-            .get_mut(&id)
-            .expect("found under the same lock");
+    if part == Part::Payload {
         secret.retrieved_at = Some(now());
-        secret.versions[index].downloaded = true;
-        Ok(Json(version_with_payload(&cloud, secret, index)).into_response())
-    }))
+    }
+    Ok(secret)
 }
 
-async fn version_metadata(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path((id, version)): Path<(String, String)>,
-) -> Response {
-    answered(cloud.update(|store| {
-        let secret = find(store, &headers, &id, Part::Metadata)?;
-        let index = version_index(secret, &version)?;
-        Ok(Json(version_described(&cloud, secret, index)).into_response())
-    }))
+fn read(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let secret = find(store, ask, &ask.path[0], Part::Payload)?;
+    secret.versions.last_mut().expect("a version").downloaded = true;
+    reply(200, with_payload(cloud, secret).into())
 }
 
-fn version_index(secret: &Secret, version: &str) -> Result<usize, Response> {
-    secret
-        .version_index(version)
-        .ok_or_else(|| problem(404, "not_found", "Version of the secret was not found"))
-}
-
-async fn groups(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Response {
-    answered(cloud.update(|store| {
-        holder(store, &headers)?;
-        let all: Vec<_> = store
-            .secret_groups
-            .iter()
-            .map(|(id, group)| group_described(id, group))
-            .collect();
-        Ok(Json(json!({ "total_count": all.len(), "secret_groups": all })).into_response())
-    }))
-}
-
-async fn group(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
-    answered(cloud.update(|store| {
-        holder(store, &headers)?;
-        match store.secret_groups.get(&id) {
-            Some(group) => Ok(Json(group_described(&id, group)).into_response()),
-            None => Err(problem(404, "not_found", "Secret group was not found")),
-        }
-    }))
-}
-
-// --- changing ---
-
-async fn create_group(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Response {
-    answered(cloud.update(|store| {
-        let identity = manage(store, &headers)?;
-        let Some(name) = body["name"].as_str() else {
-            return Err(problem(400, "bad_request", "name is missing"));
-        };
-        let id = new_id();
-        let group = Group {
-            name: name.to_owned(),
-            created_at: now(),
-            created_by: identity.iam_id(),
-        };
-        let body = group_described(&id, &group);
-        store.secret_groups.insert(id, group);
-        Ok((StatusCode::CREATED, Json(body)).into_response())
-    }))
-}
-
-async fn create(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Response {
-    let created = cloud.update(|store| {
-        let identity = manage(store, &headers)?;
-        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-        let Some(secret_type) = SecretType::parse(&text("secret_type")) else {
-            return Err(problem(
-                400,
-                "bad_request",
-                "secret_type is missing or not known here",
-            ));
-        };
-        let mut names = vec![text("common_name")];
-        names.extend(
-            body["alt_names"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|name| name.as_str().unwrap_or_default().to_owned()),
-        );
-        names.retain(|name| !name.is_empty());
-        names.dedup();
-        let spec = CertificateSpec {
-            secret_type,
-            name: text("name"),
-            names,
-            bundle_certs: body["bundle_certs"].as_bool().unwrap_or(true),
-            rotate_keys: body["rotation"]["rotate_keys"].as_bool().unwrap_or(false),
-            secret_group_id: Some(body["secret_group_id"].as_str().unwrap_or("default").into()),
-            ..CertificateSpec::default()
-        };
-        let supplied = supplied(&body);
-        let id = add(&cloud, store, &spec, supplied, &identity.iam_id())
-            .map_err(|(status, why)| problem(status, "secrets-manager.05047E", &why))?;
-        Ok(id)
+fn read_by_name(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.holder(ask)?;
+    let [group, secret_type, name] = ask.path.as_slice() else {
+        return Err(not_found("The path"));
+    };
+    let named = store.secrets.values().find(|secret| {
+        secret.name == *name
+            && secret.secret_type.as_str() == secret_type
+            && store.secret_groups.get(&secret.secret_group_id) == Some(group)
     });
-    match created {
-        Err(problem) => problem,
-        Ok(id) => {
-            events::send_later(&cloud, Happened::Created, &[&id]);
-            let body = cloud.update(|store| described(&cloud, store, &store.secrets[&id]));
-            (StatusCode::CREATED, Json(body)).into_response()
+    let id = named.map(|secret| secret.id.clone());
+    let id = id.ok_or_else(|| not_found("The secret"))?;
+    let secret = find(store, ask, &id, Part::Payload)?;
+    reply(200, with_payload(cloud, secret).into())
+}
+
+fn metadata(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let secret = find(store, ask, &ask.path[0], Part::Metadata)?;
+    reply(200, described(cloud, secret).into())
+}
+
+fn versions(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let secret = find(store, ask, &ask.path[0], Part::Metadata)?;
+    let all = (0..secret.versions.len()).map(|index| version_described(cloud, secret, index));
+    let all: Vec<_> = all.collect();
+    reply(200, json!({ "total_count": all.len(), "versions": all }))
+}
+
+fn read_version(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let secret = find(store, ask, &ask.path[0], Part::Payload)?;
+    let index = version_index(secret, &ask.path[1])?;
+    secret.versions[index].downloaded = true;
+    reply(200, version_with_payload(cloud, secret, index).into())
+}
+
+fn version_metadata(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let secret = find(store, ask, &ask.path[0], Part::Metadata)?;
+    let index = version_index(secret, &ask.path[1])?;
+    reply(200, version_described(cloud, secret, index).into())
+}
+
+/// `current`, `previous` or an id.
+fn version_index(secret: &Secret, version: &str) -> Result<usize, Problem> {
+    let found = match version {
+        "current" => secret.versions.len().checked_sub(1),
+        "previous" => secret.versions.len().checked_sub(2),
+        id => secret.versions.iter().position(|version| version.id == id),
+    };
+    found.ok_or_else(|| not_found("The version of the secret"))
+}
+
+/// Metadata of the secrets that the caller may see, as the SDK's parameters choose them.
+fn list(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    let who = store.admit(ask, Wish::KnowInstance)?;
+    let number = |name: &str, default: usize| {
+        let parsed = ask.query.get(name).map_or(Ok(default), |text| text.parse());
+        parsed.map_err(|_| bad(format!("{name} is not a number.")))
+    };
+    let (limit, offset) = (number("limit", 200)?, number("offset", 0)?);
+    if !(1..=1000).contains(&limit) {
+        return Err(bad("limit must be 1 to 1000."));
+    }
+    let among = |name: &str, value: &str| {
+        let list = ask.query.get(name);
+        list.is_none_or(|list| list.split(',').any(|one| one == value))
+    };
+    let search = ask
+        .query
+        .get("search")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let chosen = |secret: &&Secret| {
+        let (group, secret_type) = (&secret.secret_group_id, secret.secret_type.as_str());
+        store.permits(&who, Wish::ReadMetadata(group))
+            && among("groups", group)
+            && among("secret_types", secret_type)
+            && [&secret.id, &secret.name, secret_type]
+                .iter()
+                .any(|text| text.contains(search))
+    };
+    let found = store.secrets.values().filter(chosen);
+    let mut found: Vec<_> = found.map(|secret| described(cloud, secret)).collect();
+    if let Some(sort) = ask.query.get("sort") {
+        let field = sort.trim_start_matches('-');
+        let known = [
+            "created_at",
+            "expiration_date",
+            "id",
+            "name",
+            "secret_type",
+            "updated_at",
+        ];
+        if !known.contains(&field) {
+            return Err(bad(format!("sort by {field} is not possible.")));
+        }
+        found.sort_by_key(|s| s.get(field).and_then(Value::as_str).map(str::to_owned));
+        if sort.starts_with('-') {
+            found.reverse();
         }
     }
-}
-
-async fn delete(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
-    answered(cloud.update(|store| {
-        manage(store, &headers)?;
-        find(store, &headers, &id, Part::Metadata)?;
-        store.secrets.remove(&id);
-        Ok(StatusCode::NO_CONTENT.into_response())
-    }))
-}
-
-async fn create_version(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-    body: Option<Json<Value>>,
-) -> Response {
-    let rotated = cloud.update(|store| {
-        manage(store, &headers)?;
-        let secret = find(store, &headers, &id, Part::Metadata)?;
-        let body = body.map_or(Value::Null, |Json(body)| body);
-        let supplied = supplied(&body);
-        let own = matches!(
-            secret.secret_type,
-            SecretType::PublicCert | SecretType::PrivateCert
-        );
-        if !own && supplied.is_none() {
-            return Err(problem(
-                400,
-                "bad_request",
-                "the new version's content is missing",
-            ));
-        }
-        rotate(&cloud, store, &id, if own { None } else { supplied }, false)
-            .map_err(|why| problem(400, "bad_request", &why))?;
-        let secret = &store.secrets[&id];
-        let body = version_with_payload(&cloud, secret, secret.versions.len() - 1);
-        Ok((StatusCode::CREATED, Json(body)).into_response())
+    let base = &cloud.addresses.secrets_manager;
+    let href = |offset: usize| json!({ "href": format!("{base}/api/v2/secrets?limit={limit}&offset={offset}") });
+    let total = found.len();
+    let page: Vec<_> = found.into_iter().skip(offset).take(limit).collect();
+    let mut body = json!({
+        "total_count": total,
+        "limit": limit,
+        "offset": offset,
+        "first": href(0),
+        "last": href(total.saturating_sub(1) / limit * limit),
+        "secrets": page,
     });
-    if rotated.is_ok() {
-        events::send_later(&cloud, Happened::Rotated, &[&id]);
+    if offset + limit < total {
+        body["next"] = href(offset + limit);
     }
-    answered(rotated)
+    if offset > 0 {
+        body["previous"] = href(offset.saturating_sub(limit));
+    }
+    reply(200, body)
 }
 
-fn supplied(body: &Value) -> Option<Material> {
-    let text = |field: &str| body[field].as_str().map(str::to_owned);
+fn groups(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.holder(ask)?;
+    let all: Vec<_> = store
+        .secret_groups
+        .iter()
+        .map(|(id, name)| group(id, name))
+        .collect();
+    reply(
+        200,
+        json!({ "total_count": all.len(), "secret_groups": all }),
+    )
+}
+
+fn read_group(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.holder(ask)?;
+    let name = store.secret_groups.get(&ask.path[0]);
+    reply(
+        200,
+        group(
+            &ask.path[0],
+            name.ok_or_else(|| not_found("The secret group"))?,
+        ),
+    )
+}
+
+fn create_group(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.admit(ask, Wish::ManageSecrets)?;
+    let (id, name) = (new_id(), ask.text("name"));
+    store.secret_groups.insert(id.clone(), name.to_owned());
+    reply(201, group(&id, name))
+}
+
+fn create(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.admit(ask, Wish::ManageSecrets)?;
+    let secret_type = ask.body.get("secret_type").cloned().unwrap_or_default();
+    let secret_type = serde_json::from_value::<SecretType>(secret_type);
+    let secret_type = secret_type.map_err(|_| bad("secret_type is missing or not known here."))?;
+    let alt_names = ask.body.get("alt_names").and_then(Value::as_array);
+    let alt_names = alt_names.into_iter().flatten().filter_map(Value::as_str);
+    let mut names: Vec<_> = [ask.text("common_name")]
+        .into_iter()
+        .chain(alt_names)
+        .collect();
+    names.retain(|name| !name.is_empty());
+    names.dedup();
+    let group = match ask.text("secret_group_id") {
+        "" => "default",
+        group => group,
+    };
+    let spec = CertificateSpec {
+        secret_type,
+        name: ask.text("name").to_owned(),
+        names: names.into_iter().map(str::to_owned).collect(),
+        secret_group_id: Some(group.to_owned()),
+        ..CertificateSpec::default()
+    };
+    let id = add(cloud, store, &spec, supplied(&ask.body))?;
+    events::send_later(cloud, Happened::Created, &[&id]);
+    reply(201, described(cloud, &store.secrets[&id]).into())
+}
+
+fn delete(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.admit(ask, Wish::ManageSecrets)?;
+    find(store, ask, &ask.path[0], Part::Metadata)?;
+    store.secrets.remove(&ask.path[0]);
+    reply(204, Value::Null)
+}
+
+fn create_version(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.admit(ask, Wish::ManageSecrets)?;
+    let id = &ask.path[0];
+    let secret = find(store, ask, id, Part::Metadata)?;
+    let supplied = match secret.secret_type {
+        SecretType::PublicCert | SecretType::PrivateCert => None,
+        _ => Some(supplied(&ask.body).ok_or_else(|| bad("The version's content is missing."))?),
+    };
+    rotate(cloud, store, id, supplied, false).map_err(bad)?;
+    events::send_later(cloud, Happened::Rotated, &[id]);
+    let secret = &store.secrets[id];
+    reply(
+        201,
+        version_with_payload(cloud, secret, secret.versions.len() - 1).into(),
+    )
+}
+
+/// What a caller brings instead of what this cloud issues.
+fn supplied(body: &Map<String, Value>) -> Option<Material> {
+    let text = |field: &str| body.get(field)?.as_str().map(str::to_owned);
     let material = Material {
         certificate: text("certificate"),
         intermediate: text("intermediate"),
@@ -414,71 +310,136 @@ fn supplied(body: &Value) -> Option<Material> {
 
 // --- notifications ---
 
-async fn register(
-    State(cloud): State<Arc<Cloud>>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Response {
-    answered(cloud.update(|store| {
-        manage(store, &headers)?;
-        let crn = body["event_notifications_instance_crn"]
-            .as_str()
-            .unwrap_or_default();
-        if crn != store.en_instance_crn {
-            return Err(problem(
-                400,
-                "bad_request",
-                "There is no such Event Notifications instance",
-            ));
-        }
-        events::register(store);
-        let body = json!({ "event_notifications_instance_crn": crn });
-        Ok((StatusCode::CREATED, Json(body)).into_response())
-    }))
-}
-
-async fn registration(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Response {
-    answered(cloud.update(|store| {
-        holder(store, &headers)?;
-        match &store.registration {
-            Some(crn) => {
-                Ok(Json(json!({ "event_notifications_instance_crn": crn })).into_response())
-            }
-            None => Err(problem(
-                404,
-                "not_found",
-                "Event Notifications is not registered",
-            )),
-        }
-    }))
-}
-
-async fn unregister(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Response {
-    answered(cloud.update(|store| {
-        manage(store, &headers)?;
-        store.registration = None;
-        let source = store.instance_crn.clone();
-        if store.sources.remove(&source).is_some() {
-            event_notifications::forget(store, Collection::Sources, &source);
-        }
-        Ok(StatusCode::NO_CONTENT.into_response())
-    }))
-}
-
-async fn test_event(State(cloud): State<Arc<Cloud>>, headers: HeaderMap) -> Response {
-    let sent = cloud.update(|store| {
-        manage(store, &headers)?;
-        if store.registration.is_none() {
-            return Err(problem(
-                404,
-                "not_found",
-                "Event Notifications is not registered",
-            ));
-        }
-        Ok(StatusCode::NO_CONTENT.into_response())
-    });
-    if sent.is_ok() {
-        events::send_later(&cloud, Happened::Tested, &[]);
+fn register(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.admit(ask, Wish::ManageSecrets)?;
+    let crn = ask.text("event_notifications_instance_crn");
+    if crn != cloud.world.event_notifications_instance_crn {
+        return Err(bad("There is no such Event Notifications instance."));
     }
-    answered(sent)
+    events::register(cloud, store);
+    reply(201, json!({ "event_notifications_instance_crn": crn }))
+}
+
+fn registration(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.holder(ask)?;
+    require_registration(store)?;
+    let crn = &cloud.world.event_notifications_instance_crn;
+    reply(200, json!({ "event_notifications_instance_crn": crn }))
+}
+
+fn require_registration(store: &Store) -> Result<(), Problem> {
+    let why = || no(404, "not_found", "Event Notifications is not registered.");
+    store.registered.then_some(()).ok_or_else(why)
+}
+
+fn unregister(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.admit(ask, Wish::ManageSecrets)?;
+    store.registered = false;
+    event_notifications::remove(store, "sources", &cloud.world.instance_crn);
+    reply(204, Value::Null)
+}
+
+fn test_event(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
+    store.admit(ask, Wish::ManageSecrets)?;
+    require_registration(store)?;
+    events::send_later(cloud, Happened::Tested, &[]);
+    reply(204, Value::Null)
+}
+
+// --- creation and rotation, whoever asks ---
+
+/// A new secret with its first version; its id.
+pub(crate) fn add(
+    cloud: &Cloud,
+    store: &mut Store,
+    spec: &CertificateSpec,
+    supplied: Option<Material>,
+) -> Result<String, Problem> {
+    let refused = |status: u16, why: String| no(status, "secrets-manager.05047E", why);
+    let name = if spec.name.is_empty() {
+        let first = spec.names.first().map_or("secret", String::as_str);
+        first.replace('*', "wildcard").replace('.', "-")
+    } else {
+        spec.name.clone()
+    };
+    let taken = |s: &Secret| s.name == name && s.secret_type == spec.secret_type;
+    if store.secrets.values().any(taken) {
+        return Err(refused(
+            409,
+            format!("A secret with the name {name} already exists"),
+        ));
+    }
+    let group = spec
+        .secret_group_id
+        .as_ref()
+        .unwrap_or(&cloud.world.secret_group_id);
+    if !store.secret_groups.contains_key(group) {
+        return Err(refused(404, format!("There is no secret group {group}")));
+    }
+    let material = match supplied {
+        Some(material) => material,
+        None => {
+            let issued = cloud.authority.issue(spec, None);
+            issued.map_err(|error| refused(400, format!("{error:#}")))?
+        }
+    };
+    remember(cloud, &material);
+    let id = new_id();
+    let mut secret = Secret {
+        id: id.clone(),
+        name,
+        secret_type: spec.secret_type,
+        secret_group_id: group.clone(),
+        state: 1,
+        created_at: now(),
+        updated_at: now(),
+        retrieved_at: None,
+        spec: spec.clone(),
+        versions: Vec::new(),
+    };
+    secret.push(Version::new(material, false));
+    store.secrets.insert(id.clone(), secret);
+    Ok(id)
+}
+
+/// A new version: issued as the secret's spec says, or supplied.
+pub(crate) fn rotate(
+    cloud: &Cloud,
+    store: &mut Store,
+    id: &str,
+    supplied: Option<Material>,
+    auto_rotated: bool,
+) -> Result<(), String> {
+    let secret = store
+        .secrets
+        .get_mut(id)
+        .ok_or_else(|| format!("no secret {id}"))?;
+    let material = match supplied {
+        Some(material) => material,
+        None => {
+            let kept = secret
+                .current()
+                .material
+                .as_ref()
+                .filter(|_| !secret.spec.rotate_keys);
+            let key = kept.and_then(Material::key);
+            let issued = cloud.authority.issue(&secret.spec, key);
+            issued.map_err(|error| format!("{error:#}"))?
+        }
+    };
+    remember(cloud, &material);
+    secret.push(Version::new(material, auto_rotated));
+    secret.state = 1;
+    Ok(())
+}
+
+/// Keys go onto the list for leak searches.
+pub(crate) fn remember(cloud: &Cloud, material: &Material) {
+    for key in material
+        .key()
+        .into_iter()
+        .chain(material.payload.as_deref())
+    {
+        cloud.remember(key);
+    }
 }

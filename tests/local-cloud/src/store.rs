@@ -1,17 +1,18 @@
-//! All state behind one lock, gone at exit: the nouns of the four services and the questions that
-//! more than one of them asks.
-//!
-//! Not here: wire formats, statuses, who may do what over HTTP.
+//! All state behind one lock, gone at exit: the nouns of the four services, and who may do what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use crate::authority::{CertificateSpec, Facts, Material, SecretType, facts};
+use crate::authority::{CertificateSpec, Material, SecretType, facts};
 use crate::clock;
+use crate::code_engine::apps::Revisions;
+use crate::http::Ask;
+use crate::iam;
+use crate::problems::{Problem, no};
 
 /// A handler that panicked has said so already; the state is still the state.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -22,53 +23,48 @@ pub(crate) fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
+/// An object's fields.
+pub(crate) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        other => panic!("not an object: {other}"),
+    }
+}
+
+/// Documents by id.
+pub(crate) type Things = BTreeMap<String, Map<String, Value>>;
+
 #[derive(Default)]
 pub(crate) struct Store {
     // IAM
-    pub(crate) account_id: String,
-    pub(crate) resource_group_id: String,
-    /// Key -> IAM id of its owner, who may do everything.
-    pub(crate) api_keys: BTreeMap<String, String>,
     pub(crate) cr_tokens: BTreeMap<String, Claims>,
     pub(crate) profiles: BTreeMap<String, Profile>,
-    pub(crate) access_tokens: BTreeMap<String, AccessToken>,
+    pub(crate) access_tokens: BTreeMap<String, (Identity, OffsetDateTime)>,
+    /// Seconds.
     pub(crate) token_lifetime: u64,
     // Secrets Manager
-    pub(crate) instance_id: String,
-    pub(crate) instance_crn: String,
-    pub(crate) instance_region: String,
-    /// By id.
-    pub(crate) secret_groups: BTreeMap<String, Group>,
+    /// Names by id.
+    pub(crate) secret_groups: BTreeMap<String, String>,
     pub(crate) secrets: BTreeMap<String, Secret>,
-    /// CRN of the Event Notifications instance, once registered.
-    pub(crate) registration: Option<String>,
+    /// Is Event Notifications registered?
+    pub(crate) registered: bool,
     // Event Notifications
-    pub(crate) en_instance_id: String,
-    pub(crate) en_instance_crn: String,
-    /// May Event Notifications create job runs (the service-to-service authorization)?
+    /// May it create job runs (the service-to-service authorization)?
     pub(crate) en_authorized: bool,
-    pub(crate) sources: BTreeMap<String, Map<String, Value>>,
-    pub(crate) topics: BTreeMap<String, Map<String, Value>>,
-    pub(crate) destinations: BTreeMap<String, Map<String, Value>>,
-    pub(crate) subscriptions: BTreeMap<String, Map<String, Value>>,
+    /// `sources`, `topics`, `destinations`, `subscriptions`.
+    pub(crate) events: BTreeMap<String, Things>,
     pub(crate) deliveries: Vec<Delivery>,
     // Code Engine
     pub(crate) projects: BTreeMap<String, Project>,
     pub(crate) edge: crate::domains::Edge,
-    /// Entity tags without letters and dashes.
-    pub(crate) digit_tags: bool,
-    pub(crate) last_tag: u64,
-    /// Every key, token and API key that was ever in use.
-    pub(crate) in_use: BTreeSet<String>,
 }
 
 // --- IAM ---
 
 /// What a compute resource token says.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Claims {
     pub(crate) project_id: String,
-    pub(crate) component_type: String,
     pub(crate) component_name: String,
     pub(crate) expires: OffsetDateTime,
 }
@@ -138,36 +134,21 @@ pub enum Policy {
     },
 }
 
-#[derive(Clone)]
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
-    pub(crate) id: String,
     pub(crate) name: String,
-    pub(crate) crn: String,
     pub(crate) links: Vec<Link>,
     pub(crate) policies: Vec<Policy>,
 }
 
 /// Who holds an access token.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Identity {
     EventNotifications,
-    Owner(String),
+    /// May do everything.
+    Owner,
     Profile(String),
-}
-
-impl Identity {
-    pub(crate) fn iam_id(&self) -> String {
-        match self {
-            Self::EventNotifications => "crn-event-notifications".into(),
-            Self::Owner(iam_id) => iam_id.clone(),
-            Self::Profile(id) => format!("iam-{id}"),
-        }
-    }
-}
-
-pub(crate) struct AccessToken {
-    pub(crate) identity: Identity,
-    pub(crate) expires: OffsetDateTime,
 }
 
 /// What somebody wants to do.
@@ -175,167 +156,104 @@ pub(crate) struct AccessToken {
 pub(crate) enum Wish<'a> {
     ManageEvents,
     ManageSecrets,
+    /// Anything at all on the Secrets Manager instance.
+    KnowInstance,
+    /// Of this secret group.
     ReadMetadata(&'a str),
     ReadPayload(&'a str),
-    ReadEntities(&'a str),
-    SeeProject(&'a str),
-    UpdateEntities(&'a str),
-    WriteProject(&'a str),
+    /// In this project; `None`: create and delete.
+    InProject(Option<Action>, &'a str),
 }
 
 impl Store {
-    pub(crate) fn permits(&self, identity: &Identity, wish: Wish<'_>) -> bool {
-        match identity {
-            Identity::Owner(_) => true,
+    pub(crate) fn permits(&self, who: &Identity, wish: Wish<'_>) -> bool {
+        match who {
+            Identity::Owner => true,
+            // Viewer and Writer
             Identity::EventNotifications => {
-                // Viewer and Writer
-                self.en_authorized
-                    && matches!(
-                        wish,
-                        Wish::SeeProject(_)
-                            | Wish::ReadEntities(_)
-                            | Wish::UpdateEntities(_)
-                            | Wish::WriteProject(_)
-                    )
+                self.en_authorized && matches!(wish, Wish::InProject(..))
             }
-            Identity::Profile(id) => self
-                .profiles
-                .get(id)
-                .is_some_and(|profile| profile.policies.iter().any(|policy| grants(policy, wish))),
+            Identity::Profile(id) => {
+                let profile = self.profiles.get(id);
+                profile.is_some_and(|profile| profile.policies.iter().any(|p| grants(p, wish)))
+            }
         }
     }
 
-    /// May this identity do anything at all on the Secrets Manager instance?
-    pub(crate) fn knows_instance(&self, identity: &Identity) -> bool {
-        match identity {
-            Identity::Owner(_) => true,
-            Identity::EventNotifications => false,
-            Identity::Profile(id) => self.profiles.get(id).is_some_and(|profile| {
-                profile
-                    .policies
-                    .iter()
-                    .any(|p| matches!(p, Policy::SecretsManager { .. }))
-            }),
-        }
+    /// Whose token it is, if it is one.
+    pub(crate) fn holder(&self, ask: &Ask) -> Result<Identity, Problem> {
+        let missing = "The token is missing, invalid or expired.";
+        iam::identity(self, &ask.headers).ok_or_else(|| no(401, "unauthorized", missing))
     }
 
-    pub(crate) fn next_tag(&mut self) -> String {
-        self.last_tag += 1;
-        // Opaque: not a digest, and not counting in a way that somebody could guess.
-        let number = 1_000_000_007 + self.last_tag * 7919 + u64::from(rand::random::<u16>() % 7919);
-        if self.digit_tags {
-            number.to_string()
-        } else {
-            format!("{number}-{:x}", rand::random::<u16>())
-        }
+    pub(crate) fn allow(&self, who: &Identity, wish: Wish<'_>) -> Result<(), Problem> {
+        let why = "You are not authorized to perform this action: no policy permits it.";
+        let permitted = self.permits(who, wish);
+        permitted
+            .then_some(())
+            .ok_or_else(|| no(403, "forbidden", why))
     }
 
-    pub(crate) fn project_crn(&self, project: &Project) -> String {
-        format!(
-            "crn:v1:bluemix:public:codeengine:{}:a/{}:{}::",
-            project.region, self.account_id, project.id
-        )
-    }
-
-    pub(crate) fn secret_crn(&self, id: &str) -> String {
-        format!(
-            "{}secret:{id}",
-            self.instance_crn.trim_end_matches(':').to_owned() + ":"
-        )
-    }
-
-    pub(crate) fn remember(&mut self, secret: &str) {
-        self.in_use.insert(secret.to_owned());
+    pub(crate) fn admit(&self, ask: &Ask, wish: Wish<'_>) -> Result<Identity, Problem> {
+        let who = self.holder(ask)?;
+        self.allow(&who, wish)?;
+        Ok(who)
     }
 }
 
 fn grants(policy: &Policy, wish: Wish<'_>) -> bool {
-    match (policy, wish) {
-        (
-            Policy::CodeEngine { project_id, .. },
-            Wish::SeeProject(project) | Wish::ReadEntities(project),
-        )
-        | (
-            Policy::CodeEngine {
-                role: Role::Writer,
-                project_id,
-            },
-            Wish::UpdateEntities(project) | Wish::WriteProject(project),
-        ) => project_id == project,
-        (
-            Policy::CodeEngineCustom {
-                actions,
-                project_id,
-            },
-            wish,
-        ) => {
-            let (action, project) = match wish {
-                Wish::SeeProject(project) => (Action::ReadProject, project),
-                Wish::ReadEntities(project) => (Action::ReadEntities, project),
-                Wish::UpdateEntities(project) => (Action::UpdateEntities, project),
-                _ => return false,
-            };
-            project_id == project && actions.contains(&action)
+    match policy {
+        Policy::CodeEngine { role, project_id } => match wish {
+            Wish::InProject(Some(Action::ReadProject | Action::ReadEntities), project) => {
+                project_id == project
+            }
+            Wish::InProject(_, project) => project_id == project && *role == Role::Writer,
+            _ => false,
+        },
+        Policy::CodeEngineCustom {
+            actions,
+            project_id,
+        } => match wish {
+            Wish::InProject(Some(action), project) => {
+                project_id == project && actions.contains(&action)
+            }
+            _ => false,
+        },
+        Policy::SecretsManager {
+            role,
+            secret_group_id,
+        } => {
+            let covers = |group: &str| secret_group_id.as_deref().is_none_or(|only| only == group);
+            match wish {
+                Wish::KnowInstance => true,
+                Wish::ReadMetadata(group) => covers(group),
+                Wish::ReadPayload(group) => covers(group) && *role != Role::Reader,
+                Wish::ManageSecrets => *role == Role::Writer && secret_group_id.is_none(),
+                _ => false,
+            }
         }
-        (
-            Policy::SecretsManager {
-                secret_group_id, ..
-            },
-            Wish::ReadMetadata(group),
-        ) => secret_group_id
-            .as_deref()
-            .is_none_or(|granted| granted == group),
-        (
-            Policy::SecretsManager {
-                role,
-                secret_group_id,
-            },
-            Wish::ReadPayload(group),
-        ) => {
-            matches!(role, Role::SecretsReader | Role::Writer)
-                && secret_group_id
-                    .as_deref()
-                    .is_none_or(|granted| granted == group)
-        }
-        (
-            Policy::SecretsManager {
-                role: Role::Writer,
-                secret_group_id: None,
-            },
-            Wish::ManageSecrets,
-        ) => true,
-        _ => false,
     }
 }
 
 // --- Secrets Manager ---
 
-#[derive(Serialize)]
-pub(crate) struct Group {
-    pub(crate) name: String,
-    #[serde(with = "time::serde::rfc3339")]
-    pub(crate) created_at: OffsetDateTime,
-    pub(crate) created_by: String,
-}
-
+#[derive(Clone)]
 pub(crate) struct Secret {
     pub(crate) id: String,
     pub(crate) name: String,
-    pub(crate) description: String,
     pub(crate) secret_type: SecretType,
     pub(crate) secret_group_id: String,
-    pub(crate) labels: Vec<String>,
     pub(crate) state: u8,
     pub(crate) created_at: OffsetDateTime,
-    pub(crate) created_by: String,
     pub(crate) updated_at: OffsetDateTime,
     pub(crate) retrieved_at: Option<OffsetDateTime>,
     /// How the next rotation issues.
     pub(crate) spec: CertificateSpec,
-    /// Oldest first; empty while an order is pending.
+    /// Oldest first.
     pub(crate) versions: Vec<Version>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Version {
     pub(crate) id: String,
     pub(crate) created_at: OffsetDateTime,
@@ -343,43 +261,35 @@ pub(crate) struct Version {
     pub(crate) downloaded: bool,
     /// Kept for the current and the previous version only.
     pub(crate) material: Option<Material>,
-    pub(crate) facts: Option<Facts>,
+    /// What Secrets Manager shows of the certificate; empty for what no parser reads.
+    pub(crate) facts: Map<String, Value>,
 }
 
 impl Version {
     pub(crate) fn new(material: Material, auto_rotated: bool) -> Self {
+        let certificate = material.certificate.as_deref();
         Self {
             id: new_id(),
             created_at: clock::now(),
             auto_rotated,
             downloaded: false,
-            facts: material.certificate.as_deref().and_then(facts),
+            facts: certificate.and_then(facts).unwrap_or_default(),
             material: Some(material),
         }
     }
 }
 
 impl Secret {
-    pub(crate) fn current(&self) -> Option<&Version> {
-        self.versions.last()
+    pub(crate) fn current(&self) -> &Version {
+        self.versions.last().expect("a secret has a version")
     }
 
     /// Adds a version; payloads older than the previous one go.
     pub(crate) fn push(&mut self, version: Version) {
         self.updated_at = version.created_at;
         self.versions.push(version);
-        let kept = self.versions.len().saturating_sub(2);
-        for old in &mut self.versions[..kept] {
+        for old in self.versions.iter_mut().rev().skip(2) {
             old.material = None;
-        }
-    }
-
-    /// `current`, `previous` or an id.
-    pub(crate) fn version_index(&self, id: &str) -> Option<usize> {
-        match id {
-            "current" => self.versions.len().checked_sub(1),
-            "previous" => self.versions.len().checked_sub(2),
-            id => self.versions.iter().position(|version| version.id == id),
         }
     }
 }
@@ -432,8 +342,6 @@ pub(crate) struct Project {
     pub(crate) subdomain: String,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) resources: BTreeMap<(Kind, String), Resource>,
-    /// Of every app, by name.
-    pub(crate) revisions: BTreeMap<String, crate::code_engine::apps::Revisions>,
     pub(crate) job_runs: BTreeMap<String, crate::job_runs::Run>,
     pub(crate) crons: BTreeMap<String, crate::CronSubscription>,
 }
@@ -456,19 +364,11 @@ pub(crate) struct Resource {
     pub(crate) writes: u64,
     /// What the client says of it, and `status` and the like of ours.
     pub(crate) fields: Map<String, Value>,
+    /// Of apps; what other kinds have here means nothing.
+    pub(crate) revisions: Revisions,
 }
 
 impl Resource {
-    pub(crate) fn new(entity_tag: String, fields: Map<String, Value>) -> Self {
-        Self {
-            id: new_id(),
-            entity_tag,
-            created_at: clock::now(),
-            writes: 1,
-            fields,
-        }
-    }
-
     pub(crate) fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field)?.as_str()
     }

@@ -1,20 +1,17 @@
 //! Revisions of apps: when a change makes one, and what becomes of it.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::Options;
 
 /// What becomes of the next revisions of an app.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AppFate {
     /// Deploying for ever.
     Deploying,
     /// Failed at once; the one before keeps serving.
     Failed,
     /// Ready at once.
-    #[default]
     Ready,
     /// Deploying while the app is read so many times, then ready.
     ReadyAfterReads(u32),
@@ -25,17 +22,10 @@ pub(crate) struct Revisions {
     pub(crate) created: u32,
     ready: u32,
     fate: AppFate,
-    /// Of the latest created.
-    stage: Stage,
+    /// Of the latest created: what is left of its fate.
+    stage: AppFate,
     /// The app still shows its status of before the last change, to one more read.
     unseen: bool,
-}
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Stage {
-    Deploying { reads_left: Option<u32> },
-    Failed,
-    Ready,
 }
 
 impl Revisions {
@@ -44,7 +34,7 @@ impl Revisions {
             created: 1,
             ready: 1,
             fate: AppFate::Ready,
-            stage: Stage::Ready,
+            stage: AppFate::Ready,
             unseen: false,
         }
     }
@@ -53,43 +43,29 @@ impl Revisions {
     pub(super) fn next(&mut self, unseen: bool) {
         self.created += 1;
         self.unseen = unseen;
-        self.settle();
+        self.enter(self.fate);
     }
 
     /// Also for a revision that is being deployed.
     pub(crate) fn decide(&mut self, fate: AppFate) {
         self.fate = fate;
-        if matches!(self.stage, Stage::Deploying { .. }) {
-            self.settle();
+        if !matches!(self.stage, AppFate::Failed | AppFate::Ready) {
+            self.enter(fate);
         }
     }
 
-    fn settle(&mut self) {
-        self.stage = match self.fate {
-            AppFate::Deploying => Stage::Deploying { reads_left: None },
-            AppFate::Failed => Stage::Failed,
-            AppFate::Ready => Stage::Ready,
-            AppFate::ReadyAfterReads(reads) => Stage::Deploying {
-                reads_left: Some(reads),
-            },
-        };
-        if self.stage == Stage::Ready {
+    fn enter(&mut self, stage: AppFate) {
+        self.stage = stage;
+        if stage == AppFate::Ready {
             self.ready = self.created;
         }
     }
 
     /// The app is read.
     pub(super) fn read(&mut self) {
-        match &mut self.stage {
-            Stage::Deploying {
-                reads_left: Some(0),
-            } => {
-                self.stage = Stage::Ready;
-                self.ready = self.created;
-            }
-            Stage::Deploying {
-                reads_left: Some(left),
-            } => *left -= 1,
+        match self.stage {
+            AppFate::ReadyAfterReads(0) => self.enter(AppFate::Ready),
+            AppFate::ReadyAfterReads(left) => self.stage = AppFate::ReadyAfterReads(left - 1),
             _ => {}
         }
     }
@@ -104,26 +80,21 @@ impl Revisions {
         if self.unseen {
             return;
         }
+        let failed = options.failed_app_status.as_str();
         let (status, reason) = match self.stage {
-            Stage::Deploying { .. } => ("deploying", "deploying"),
-            Stage::Failed => (
-                options.failed_app_status.as_str(),
-                "ready_but_latest_revision_failed",
-            ),
-            Stage::Ready => ("ready", "ready"),
+            AppFate::Failed => (failed, "ready_but_latest_revision_failed"),
+            AppFate::Ready => ("ready", "ready"),
+            _ => ("deploying", "deploying"),
         };
+        let revision = |number: u32| format!("{app}-{number:05}");
         let details = json!({
-            "latest_created_revision": revision(app, self.created),
-            "latest_ready_revision": revision(app, self.ready),
+            "latest_created_revision": revision(self.created),
+            "latest_ready_revision": revision(self.ready),
             "reason": reason,
         });
         fields.insert("status".into(), status.into());
         fields.insert("status_details".into(), details);
     }
-}
-
-fn revision(app: &str, number: u32) -> String {
-    format!("{app}-{number:05}")
 }
 
 /// What makes a revision when it changes: all fields but those that Code Engine sets.

@@ -1,18 +1,19 @@
 //! A service that shows secrets in its errors and answers.
 
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
 use super::Quoted;
 use super::strike::changed;
 use crate::Cloud;
-use crate::http::Arrival;
+use crate::http::served;
 use crate::journal::Service;
-use crate::problems::{self, TRANSACTION_ID};
+use crate::problems::{Problem, TRANSACTION_ID};
 
 /// Fields of requests and answers that hold a secret.
 const KEYS: [&str; 2] = ["tls_key", "private_key"];
@@ -41,11 +42,8 @@ async fn read(request: Request) -> (Secrets, String, Request) {
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let body = String::from_utf8_lossy(&bytes);
     let mut secrets = Secrets::default();
-    if let Some(Ok(value)) = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .map(HeaderValue::to_str)
-    {
+    let token = parts.headers.get(header::AUTHORIZATION);
+    if let Some(Ok(value)) = token.map(HeaderValue::to_str) {
         secrets.note("access_token", value.trim_start_matches("Bearer "));
     }
     match serde_json::from_str(&body) {
@@ -57,18 +55,13 @@ async fn read(request: Request) -> (Secrets, String, Request) {
             }
         }
     }
-    let arrival = parts.extensions.get::<Arrival>();
-    let uri = arrival.map_or(&parts.uri, |arrival| &arrival.uri);
-    let mut whole = format!("{} {uri}", parts.method);
+    let mut whole = format!("{} {}", parts.method, parts.uri);
     for (name, value) in &parts.headers {
         whole += &format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
     }
     whole += &format!("\n\n{body}");
-    (
-        secrets,
-        whole,
-        Request::from_parts(parts, Body::from(bytes)),
-    )
+    let request = Request::from_parts(parts, Body::from(bytes));
+    (secrets, whole, request)
 }
 
 /// An error whose every text quotes the request.
@@ -83,8 +76,8 @@ pub(super) async fn refusal(
     let quote = [key.as_deref(), token.as_deref(), Some(whole.as_str())];
     let quote = quote.into_iter().flatten().collect::<Vec<_>>().join("\n");
     // A key that was never stored is still a secret.
-    cloud.update(|store| key.iter().for_each(|key| store.remember(key)));
-    let mut response = changed(problems::of(service, status), |body| {
+    key.iter().for_each(|key| cloud.remember(key));
+    let mut response = changed(Problem::of(status).shaped(service), |body| {
         for value in body.values_mut() {
             each_text(value, "", &mut |_, text| text.clone_from(&quote));
         }
@@ -100,13 +93,14 @@ pub(super) async fn refusal(
 
 /// The usual answer with a secret in these fields.
 pub(super) async fn answer(
+    cloud: &Arc<Cloud>,
+    service: Service,
     fields: &[String],
     secret: Quoted,
     request: Request,
-    next: Next,
 ) -> Response {
     let (mut secrets, _, request) = read(request).await;
-    changed(next.run(request).await, |body| {
+    changed(served(cloud, service, request).await, |body| {
         for (field, value) in body.iter_mut() {
             each_text(value, field, &mut |field, text| secrets.note(field, text));
         }
@@ -128,15 +122,13 @@ pub(super) async fn answer(
 /// Visits every text with the name of its field; texts in a list have the name of the list.
 fn each_text(value: &mut Value, field: &str, visit: &mut impl FnMut(&str, &mut String)) {
     match value {
-        Value::Array(items) => {
-            for item in items {
-                each_text(item, field, visit);
-            }
-        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| each_text(item, field, visit)),
         Value::Object(fields) => {
-            for (field, value) in fields {
-                each_text(value, field, visit);
-            }
+            fields
+                .iter_mut()
+                .for_each(|(field, value)| each_text(value, field, visit));
         }
         Value::String(text) => visit(field, text),
         _ => {}
@@ -147,12 +139,11 @@ fn each_text(value: &mut Value, field: &str, visit: &mut impl FnMut(&str, &mut S
 fn replaced(fields: &mut Map<String, Value>, name: &str, with: &Value) -> bool {
     let mut found = false;
     for (field, value) in fields.iter_mut() {
-        if field == name {
-            value.clone_from(with);
-            found = true;
-            continue;
-        }
         match value {
+            _ if field == name => {
+                value.clone_from(with);
+                found = true;
+            }
             Value::Object(inner) => found |= replaced(inner, name, with),
             Value::Array(items) => {
                 for inner in items.iter_mut().filter_map(Value::as_object_mut) {

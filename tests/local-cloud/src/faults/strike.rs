@@ -1,80 +1,89 @@
 //! What each kind of fault does to a request and its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::response::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
 
 use super::{Active, FaultKind, Shaped, echo};
 use crate::Cloud;
-use crate::http::Ending;
+use crate::http::{Ending, served};
 use crate::journal::Service;
-use crate::problems::{self, TRANSACTION_ID};
+use crate::problems::{Problem, TRANSACTION_ID};
 use crate::store::lock;
 
 /// Answers a request under a fault.
 pub(super) async fn strike(
-    cloud: &Cloud,
+    cloud: &Arc<Cloud>,
     active: &Active,
     service: Service,
     request: Request,
-    next: Next,
 ) -> Response {
-    let request = heard(request).await;
+    // who answers before the body is read, and closes, may never be heard
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let request = Request::from_parts(parts, Body::from(body));
+    let refused = |status: &u16| Problem::of(*status).shaped(service);
+    let answer = |content_type: &str, body: Body| {
+        let content_type = [(header::CONTENT_TYPE, content_type.to_owned())];
+        (content_type, body).into_response()
+    };
+    let done = async |request| served(cloud, service, request).await;
     match &active.fault.kind {
         FaultKind::Answer {
             status,
             content_type,
             body,
         } => {
-            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
-            (
-                status,
-                [(header::CONTENT_TYPE, content_type.clone())],
-                body.clone(),
-            )
-                .into_response()
+            let mut response = answer(content_type, Body::from(body.clone()));
+            *response.status_mut() = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
+            response
         }
         FaultKind::CloseSecond => ended(Ending::Close),
-        FaultKind::Delay(_) => next.run(request).await,
-        FaultKind::Drip { bytes, every } => drip(next.run(request).await, *bytes, *every).await,
-        FaultKind::DripBody(every) => drip_body(next.run(request).await, *every).await,
+        FaultKind::Delay(_) => done(request).await,
+        FaultKind::Drip { bytes, every } => drip(done(request).await, *bytes, *every).await,
+        FaultKind::DripBody(every) => drip_body(done(request).await, *every).await,
         FaultKind::DripHead(every) => ended(Ending::DripHead(*every)),
         FaultKind::Echo(status) => echo::refusal(cloud, service, *status, request).await,
-        FaultKind::EchoIn { fields, secret } => echo::answer(fields, *secret, request, next).await,
+        FaultKind::EchoIn { fields, secret } => {
+            echo::answer(cloud, service, fields, *secret, request).await
+        }
         FaultKind::Hold => {
             park(active).await;
-            next.run(request).await
+            done(request).await
         }
         FaultKind::HoldAnswer => {
-            let response = next.run(request).await;
+            let response = done(request).await;
             park(active).await;
             response
         }
         FaultKind::Huge(bytes) => {
-            let mut response = huge(*bytes);
-            response.extensions_mut().insert(Shaped);
-            response
+            let pieces = std::iter::repeat_n("x".repeat(16 * 1024), (bytes / 16_384 + 1) as usize);
+            let whole = std::iter::once("{\"padding\":\"".to_owned()).chain(pieces);
+            let whole = whole.chain(["\"}".to_owned()]).map(Ok::<_, std::io::Error>);
+            let body = Body::from_stream(futures_util::stream::iter(whole));
+            shaped(answer("application/json", body))
         }
         FaultKind::NotJson => {
             let page = "<html><head><title>Welcome</title></head><body>gateway</body></html>";
-            ([(header::CONTENT_TYPE, "text/html")], page).into_response()
+            answer("text/html", page.into())
         }
         FaultKind::Override(fields) => {
-            changed(next.run(request).await, |body| body.extend(fields.clone())).await
+            changed(done(request).await, |body| body.extend(fields.clone())).await
         }
-        FaultKind::Redirect(url) => (
-            StatusCode::TEMPORARY_REDIRECT,
-            [(header::LOCATION, url.clone())],
-        )
-            .into_response(),
+        FaultKind::Redirect(url) => {
+            let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();
+            set(&mut response, header::LOCATION, url);
+            response
+        }
         FaultKind::ResetAfter => {
-            drop(next.run(request).await);
+            drop(done(request).await);
             ended(Ending::Reset)
         }
         FaultKind::ResetBefore => ended(Ending::Reset),
@@ -82,77 +91,63 @@ pub(super) async fn strike(
             park(active).await;
             ended(Ending::Close)
         }
-        FaultKind::Status(status) => problems::of(service, *status),
+        FaultKind::Status(status) => refused(status),
         FaultKind::StatusAfter(status) => {
-            drop(next.run(request).await);
-            problems::of(service, *status)
+            drop(done(request).await);
+            refused(status)
         }
         FaultKind::StatusRetryAfter(status, after) => {
-            let mut response = problems::of(service, *status);
-            if let Ok(value) = HeaderValue::from_str(after) {
-                response.headers_mut().insert(header::RETRY_AFTER, value);
-            }
+            let mut response = refused(status);
+            set(&mut response, header::RETRY_AFTER, after);
             response
         }
         FaultKind::StatusTransactionId(status, id) => {
-            let response = problems::of(service, *status);
-            let mut response = changed(response, |body| drop(body.remove("trace"))).await;
-            if let Ok(value) = HeaderValue::from_str(id) {
-                response.headers_mut().insert(TRANSACTION_ID, value);
-            }
+            let mut response = changed(refused(status), |body| drop(body.remove("trace"))).await;
+            set(&mut response, HeaderName::from_static(TRANSACTION_ID), id);
             response
         }
         FaultKind::Truncated => {
-            let (mut parts, whole) = pieces(next.run(request).await, usize::MAX).await;
-            let whole = whole.into_iter().next().unwrap_or_default();
-            parts
-                .headers
-                .insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
+            let (mut parts, whole) = whole(done(request).await).await;
+            let length = HeaderValue::from(whole.len());
+            parts.headers.insert(header::CONTENT_LENGTH, length);
             let half = whole.slice(..whole.len() / 2);
             // hyper sends what it has only when the body pauses.
             let cut = futures_util::stream::once(async {
                 tokio::task::yield_now().await;
                 Err(std::io::Error::other("truncated by a fault"))
             });
-            let body = Body::from_stream(futures_util::stream::iter([Ok(half)]).chain(cut));
-            let mut response = Response::from_parts(parts, body);
-            response.extensions_mut().insert(Shaped);
-            response
+            let body = futures_util::stream::iter([Ok(half)]).chain(cut);
+            shaped(Response::from_parts(parts, Body::from_stream(body)))
         }
-        FaultKind::Without(names) => without(next.run(request).await, names).await,
+        FaultKind::Without(names) => {
+            let mut response = done(request).await;
+            for name in names {
+                response.headers_mut().remove(name.as_str());
+            }
+            changed(response, |body| {
+                body.retain(|name, _| !names.contains(name))
+            })
+            .await
+        }
     }
 }
 
-/// The answer in pieces, with a pause before each.
-pub(crate) async fn drip(response: Response, bytes: usize, every: Duration) -> Response {
-    let (parts, pieces) = pieces(response, bytes).await;
-    let slow = futures_util::stream::iter(pieces).then(move |piece| async move {
-        tokio::time::sleep(every).await;
-        Ok::<_, std::io::Error>(piece)
-    });
-    Response::from_parts(parts, Body::from_stream(slow))
+fn set(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
 }
 
-/// The body byte by byte; before its last byte, white space for ever.
-async fn drip_body(response: Response, every: Duration) -> Response {
-    let (parts, whole) = pieces(response, 1).await;
-    let endless = std::iter::repeat_with(|| Bytes::from_static(b" "));
-    let before_last = whole.len().saturating_sub(1);
-    let bytes = whole.into_iter().take(before_last).chain(endless);
-    let slow = futures_util::stream::iter(bytes).then(move |byte| async move {
-        tokio::time::sleep(every).await;
-        Ok::<_, std::io::Error>(byte)
-    });
-    let mut response = Response::from_parts(parts, Body::from_stream(slow));
+fn shaped(mut response: Response) -> Response {
     response.extensions_mut().insert(Shaped);
     response
 }
 
-/// The request with its body read: who answers before that, and closes, may never be heard.
-async fn heard(request: Request) -> Request {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    Request::from_parts(parts, Body::from(body))
+/// No answer: the connection ends.
+fn ended(ending: Ending) -> Response {
+    let mut response = StatusCode::OK.into_response();
+    response.extensions_mut().insert(ending);
+    response
 }
 
 async fn park(active: &Active) {
@@ -163,37 +158,40 @@ async fn park(active: &Active) {
     let _ = released.wait_for(|released| *released).await;
 }
 
-async fn pieces(response: Response, bytes: usize) -> (axum::http::response::Parts, Vec<Bytes>) {
-    let (mut parts, body) = response.into_parts();
-    let whole = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    parts.headers.remove(header::CONTENT_LENGTH);
-    let pieces = whole
+/// The answer in pieces, with a pause before each.
+pub(crate) async fn drip(response: Response, bytes: usize, every: Duration) -> Response {
+    let (parts, whole) = whole(response).await;
+    let pieces: Vec<_> = whole
         .chunks(bytes.max(1))
         .map(|piece| whole.slice_ref(piece))
         .collect();
-    (parts, pieces)
+    slowly(parts, pieces, every)
 }
 
-fn huge(bytes: u64) -> Response {
-    const PIECE: &[u8] = &[b'x'; 16 * 1024];
-    let count = bytes / 16_384 + 1;
-    let middle = (0..count).map(|_| Bytes::from_static(PIECE));
-    let whole = std::iter::once(Bytes::from_static(b"{\"padding\":\""))
-        .chain(middle)
-        .chain(std::iter::once(Bytes::from_static(b"\"}")))
-        .map(Ok::<_, std::io::Error>);
-    let body = Body::from_stream(futures_util::stream::iter(whole));
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+/// The body byte by byte; before its last byte, white space for ever.
+async fn drip_body(response: Response, every: Duration) -> Response {
+    let (parts, whole) = whole(response).await;
+    let before_last = whole.len().saturating_sub(1);
+    let endless = std::iter::repeat(Bytes::from_static(b" "));
+    let bytes = (0..before_last).map(move |at| whole.slice(at..=at));
+    shaped(slowly(parts, bytes.chain(endless), every))
 }
 
-async fn without(mut response: Response, names: &[String]) -> Response {
-    for name in names {
-        response.headers_mut().remove(name.as_str());
-    }
-    changed(response, |body| {
-        body.retain(|name, _| !names.contains(name))
-    })
-    .await
+fn slowly<I>(parts: Parts, pieces: I, every: Duration) -> Response
+where
+    I: IntoIterator<Item = Bytes, IntoIter: Send + 'static>,
+{
+    let slow = futures_util::stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(every).await;
+        Ok::<_, std::io::Error>(piece)
+    });
+    Response::from_parts(parts, Body::from_stream(slow))
+}
+
+async fn whole(response: Response) -> (Parts, Bytes) {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    (parts, to_bytes(body, usize::MAX).await.unwrap_or_default())
 }
 
 /// The answer with its JSON object changed; any other answer as it is.
@@ -201,8 +199,7 @@ pub(super) async fn changed(
     response: Response,
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Response {
-    let (parts, whole) = pieces(response, usize::MAX).await;
-    let whole = whole.into_iter().next().unwrap_or_default();
+    let (parts, whole) = whole(response).await;
     match serde_json::from_slice(&whole) {
         Ok(Value::Object(mut body)) => {
             change(&mut body);
@@ -210,11 +207,4 @@ pub(super) async fn changed(
         }
         _ => Response::from_parts(parts, Body::from(whole)),
     }
-}
-
-/// No answer: the connection ends.
-fn ended(ending: Ending) -> Response {
-    let mut response = StatusCode::OK.into_response();
-    response.extensions_mut().insert(ending);
-    response
 }

@@ -1,35 +1,40 @@
 //! The processes of one run: started, waited for, tried again, ended.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::settings::Settings;
-use super::{Attempt, Index, Run};
-use crate::Cloud;
-use crate::clock::now;
+use super::{Attempt, Run};
+use crate::clock::{now, seconds};
+use crate::{Cloud, Environment};
+
+/// From SIGTERM to SIGKILL.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// What the processes of one run need.
 #[derive(Clone)]
 pub(super) struct Plan {
-    cloud: Arc<Cloud>,
-    project_id: String,
-    name: String,
-    environment: BTreeMap<String, String>,
-    settings: Settings,
-    deadline: Instant,
-    stop: watch::Receiver<bool>,
+    pub(super) cloud: Arc<Cloud>,
+    pub(super) project_id: String,
+    pub(super) name: String,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Environment,
+    pub(super) retry_limit: u32,
+    pub(super) deadline: Instant,
+    pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Why a process ended, if not by itself.
+/// What ended a process.
+#[derive(Clone, Copy, PartialEq)]
 enum Ended {
     ByItself,
     Deadline,
@@ -37,57 +42,50 @@ enum Ended {
 }
 
 impl Plan {
-    pub(super) fn of(cloud: &Arc<Cloud>, run: &Run) -> Self {
-        Self {
-            cloud: cloud.clone(),
-            project_id: run.project_id.clone(),
-            name: run.name.clone(),
-            environment: run.environment.clone(),
-            settings: run.settings.clone(),
-            deadline: Instant::now() + run.settings.max_execution_time,
-            stop: run.stop.subscribe(),
+    pub(super) async fn run(self, indices: Vec<u32>) {
+        let mut running = JoinSet::new();
+        for index in indices {
+            running.spawn(self.clone().run_index(index));
         }
-    }
-
-    pub(super) async fn run(self) {
-        let mut indices = JoinSet::new();
-        for index in &self.settings.indices {
-            indices.spawn(self.clone().run_index(*index));
-        }
-        while indices.join_next().await.is_some() {}
+        while running.join_next().await.is_some() {}
         self.note(|run| run.completed_at = Some(now()));
     }
 
     async fn run_index(self, index: u32) {
-        for retry in 0..=self.settings.retry_limit {
-            if retry > 0 {
-                tokio::time::sleep(self.cloud.options.job_retry_delay).await;
-            }
-            self.note_index(index, |state| {
-                state.status = "running";
-                state.retries = retry;
-                state.started_at.get_or_insert_with(now);
+        for retry in 0..=self.retry_limit {
+            self.note(|run| {
+                let started = seconds(now());
+                let state = run.indices.entry(index).or_default();
+                state["status"] = "running".into();
+                state["retries"] = retry.into();
+                if state["started_at"] == Value::Null {
+                    state["started_at"] = started.into();
+                }
             });
             let (attempt, ended) = self.attempt(index, retry).await;
             let succeeded = attempt.exit_code == Some(0);
-            let reason = match (&ended, attempt.exit_code) {
+            let reason = match (ended, attempt.exit_code) {
                 (Ended::Deadline, _) => "MaxExecutionTimeExceeded".to_owned(),
                 (_, Some(code)) => format!("ContainerExitedCode{code}"),
                 (Ended::ByItself, None) if attempt.duration_ms == 0 => "ExecutableNotFound".into(),
                 _ => "ContainerKilled".into(),
             };
+            let last = succeeded || ended != Ended::ByItself || retry == self.retry_limit;
             self.note(|run| {
-                run.attempts.push(attempt);
+                run.public.attempts.push(attempt);
+                let state = run.indices.entry(index).or_default();
+                if last {
+                    state["status"] = if succeeded { "succeeded" } else { "failed" }.into();
+                    state["finished_at"] = seconds(now()).into();
+                }
+                if last && !succeeded {
+                    state["last_failure_reason"] = reason.as_str().into();
+                }
                 if !succeeded {
-                    run.last_failure_reason = Some(reason);
+                    run.public.last_failure_reason = Some(reason);
                 }
             });
-            if succeeded || !matches!(ended, Ended::ByItself) || retry == self.settings.retry_limit
-            {
-                self.note_index(index, |state| {
-                    state.status = if succeeded { "succeeded" } else { "failed" };
-                    state.finished_at = Some(now());
-                });
+            if last {
                 return;
             }
         }
@@ -127,7 +125,7 @@ impl Plan {
 
     async fn process(&self, program: &Path, attempt: &mut Attempt) -> std::io::Result<Ended> {
         let mut child = Command::new(program)
-            .args(&self.settings.arguments)
+            .args(&self.arguments)
             .env_clear()
             .envs(&attempt.environment)
             .current_dir("/")
@@ -138,15 +136,10 @@ impl Plan {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        let group = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let signal = |signal| {
-            if let Some(group) = group {
-                // An error means that it is gone already.
-                let _ = kill_process_group(group, signal);
-            }
-        };
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        let group = id.and_then(Pid::from_raw);
+        // An error means that it is gone already.
+        let signal = |signal| group.map(|group| kill_process_group(group, signal));
         let stdout = tokio::spawn(collected(child.stdout.take()));
         let stderr = tokio::spawn(collected(child.stderr.take()));
         let (mut stop, mut shutdown) = (self.stop.clone(), self.cloud.shutdown.subscribe());
@@ -156,11 +149,11 @@ impl Plan {
             Ok(_) = stop.wait_for(|stop| *stop) => Ended::Stopped,
             Ok(_) = shutdown.wait_for(|stop| *stop) => Ended::Stopped,
         };
-        if !matches!(ended, Ended::ByItself) && !*shutdown.borrow() {
+        if ended != Ended::ByItself && !*shutdown.borrow() {
             signal(Signal::TERM);
             tokio::select! {
                 _ = child.wait() => {}
-                () = tokio::time::sleep(self.cloud.options.job_termination_grace) => {}
+                () = tokio::time::sleep(GRACE) => {}
                 Ok(_) = shutdown.wait_for(|stop| *stop) => {}
             }
         }
@@ -175,20 +168,10 @@ impl Plan {
     /// Changes the run, if it was not deleted meanwhile.
     fn note(&self, change: impl FnOnce(&mut Run)) {
         self.cloud.update(|store| {
-            let run = store
-                .projects
-                .get_mut(&self.project_id)
-                .and_then(|project| project.job_runs.get_mut(&self.name));
-            if let Some(run) = run {
+            let project = store.projects.get_mut(&self.project_id);
+            if let Some(run) = project.and_then(|project| project.job_runs.get_mut(&self.name)) {
                 change(run);
-            }
-        });
-    }
-
-    fn note_index(&self, index: u32, change: impl FnOnce(&mut Index)) {
-        self.note(|run| {
-            if let Some(state) = run.indices.get_mut(&index) {
-                change(state);
+                run.settle();
             }
         });
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::triggers::literals;
-use crate::store::{Kind, Project, Store};
+use super::runs::literals;
+use crate::store::{Kind, Project, Resource, Store, new_id, object};
 use crate::{AppFate, CloudHandle, Environment, Serving, code_engine, domains, world};
 
 /// The current state of a TLS secret.
@@ -77,14 +77,15 @@ impl Default for JobSettings {
 impl CloudHandle {
     /// A new project; the world's profile gets no policy for it (see `grant`).
     pub fn create_project(&self, name: &str, region: &str) -> String {
+        let id = new_id();
         self.cloud
-            .update(|store| world::add_project(store, name, region))
+            .update(|store| world::add_project(store, &id, name, region));
+        id
     }
 
     /// CRN of a project, as links name it.
     pub fn project_crn(&self, project_id: &str) -> String {
-        self.cloud
-            .update(|store| store.project_crn(&store.projects[project_id]))
+        self.project(project_id, |project| self.cloud.world.crn_of(project))
     }
 
     /// The current state of a TLS secret.
@@ -112,16 +113,6 @@ impl CloudHandle {
         self.put_secret(project_id, name, "tls", "user", data);
     }
 
-    /// Gives a secret any entity tag, also an empty one, `*`, and what no header can hold. The next
-    /// write makes an ordinary one again.
-    pub fn set_entity_tag(&self, project_id: &str, name: &str, tag: &str) {
-        self.project(project_id, |project| {
-            let secret = project.get_mut(Kind::Secret, name);
-            let secret = secret.unwrap_or_else(|| panic!("there is no secret {name}"));
-            tag.clone_into(&mut secret.entity_tag);
-        });
-    }
-
     /// Any secret, also what the API would refuse: another format, `generated_by: system`.
     pub fn put_secret(
         &self,
@@ -138,23 +129,15 @@ impl CloudHandle {
     /// Deploys what Secrets Manager holds into a TLS secret: leaf, then intermediates, then key.
     pub fn deploy(&self, secret_id: &str, project_id: &str, name: &str) {
         let material = self.material(secret_id);
-        let mut chain = material
-            .certificate
-            .expect("a certificate")
-            .trim_end()
-            .to_owned()
-            + "\n";
+        let key = material.key().expect("a key").to_owned();
+        let chain = material.certificate.expect("a certificate");
+        let mut chain = chain.trim_end().to_owned() + "\n";
         if chain.matches("BEGIN").count() == 1 {
-            let rest = material
+            chain += &material
                 .intermediate
                 .or(material.issuing_ca)
                 .unwrap_or_default();
-            chain += &rest;
         }
-        let key = material
-            .private_key
-            .or(material.managed_csr_private_key)
-            .expect("a key");
         self.put_tls_secret(project_id, name, &chain, &key);
     }
 
@@ -178,9 +161,7 @@ impl CloudHandle {
 
     /// Sets `cname_target`, where the mapping says that its domain should point.
     pub fn set_cname_target(&self, project_id: &str, domain: &str, target: &str) {
-        self.project(project_id, |project| {
-            let mapping = project.get_mut(Kind::DomainMapping, domain);
-            let mapping = mapping.unwrap_or_else(|| panic!("there is no domain mapping {domain}"));
+        self.resource(project_id, Kind::DomainMapping, domain, |mapping| {
             mapping.fields.insert("cname_target".into(), target.into());
         });
     }
@@ -200,17 +181,10 @@ impl CloudHandle {
         self.serve(project_id, domain, Serving::Never, Some(pair));
     }
 
-    fn serve(
-        &self,
-        project_id: &str,
-        domain: &str,
-        serving: Serving,
-        instead: Option<domains::Pair>,
-    ) {
-        self.cloud.update(|store| {
-            domains::set_serving(store, project_id, domain, serving, instead)
-                .unwrap_or_else(|why| panic!("{why}"));
-        });
+    fn serve(&self, project: &str, domain: &str, serving: Serving, pair: Option<domains::Pair>) {
+        self.resource(project, Kind::DomainMapping, domain, |_| ());
+        let serve = |store: &mut _| domains::set_serving(store, project, domain, serving, pair);
+        self.cloud.update(serve);
     }
 
     /// An app; `fields` as in the API's body: `run_env_variables`, `run_volume_mounts`, ….
@@ -224,33 +198,23 @@ impl CloudHandle {
 
     /// An app as the API shows it; this does not count as a read.
     pub fn app(&self, project_id: &str, name: &str) -> Option<Value> {
-        self.cloud.update(|store| {
-            let project = store.projects.get(project_id)?;
+        self.project(project_id, |project| {
             let app = project.get(Kind::App, name)?;
-            let document = code_engine::document(&self.cloud, project, Kind::App, name, app);
-            Some(document)
+            Some(code_engine::document(&self.cloud, project, Kind::App, name, app).into())
         })
     }
 
     /// How many revisions an app ever got.
     pub fn app_revisions(&self, project_id: &str, name: &str) -> u32 {
-        self.project(project_id, |project| {
-            let revisions = project.revisions.get(name);
-            revisions
-                .unwrap_or_else(|| panic!("there is no app {name}"))
-                .created
-        })
+        self.resource(project_id, Kind::App, name, |app| app.revisions.created)
     }
 
     /// Decides what becomes of the app's next revisions, and of one that is being deployed.
     pub fn set_app_fate(&self, project_id: &str, name: &str, fate: AppFate) {
-        self.project(project_id, |project| {
-            let revisions = project.revisions.get_mut(name);
-            let revisions = revisions.unwrap_or_else(|| panic!("there is no app {name}"));
-            revisions.decide(fate);
-            let app = project.resources.get_mut(&(Kind::App, name.to_owned()));
-            let fields = &mut app.expect("found under the same lock").fields;
-            revisions.show(&self.cloud.options, name, fields);
+        self.resource(project_id, Kind::App, name, |app| {
+            app.revisions.decide(fate);
+            app.revisions
+                .show(&self.cloud.options, name, &mut app.fields);
         });
     }
 
@@ -280,40 +244,45 @@ impl CloudHandle {
         self.put(project_id, Kind::Job, name, job);
     }
 
-    fn project<R>(&self, id: &str, look: impl FnOnce(&mut Project) -> R) -> R {
+    pub(super) fn project<R>(&self, id: &str, look: impl FnOnce(&mut Project) -> R) -> R {
         self.cloud.update(|store| {
             let project = store.projects.get_mut(id);
             look(project.unwrap_or_else(|| panic!("there is no project {id}")))
         })
     }
 
+    fn resource<R>(
+        &self,
+        project_id: &str,
+        kind: Kind,
+        name: &str,
+        look: impl FnOnce(&mut Resource) -> R,
+    ) -> R {
+        self.project(project_id, |project| {
+            let found = project.get_mut(kind, name);
+            look(found.unwrap_or_else(|| panic!("there is no {kind:?} {name}")))
+        })
+    }
+
     /// Created, or written over with nothing asked.
     fn put(&self, project_id: &str, kind: Kind, name: &str, fields: Value) {
-        let Value::Object(fields) = fields else {
-            panic!("fields of {name} are not an object")
-        };
-        self.cloud.update(|store| {
-            let tag = store.next_tag();
-            let project = store.projects.get_mut(project_id);
-            let project = project.unwrap_or_else(|| panic!("there is no project {project_id}"));
-            match project.get_mut(kind, name) {
-                Some(found) => {
-                    found.fields.extend(fields.clone());
-                    found.entity_tag = tag;
-                    found.writes += 1;
-                    code_engine::remember(store, &fields);
-                }
-                None => code_engine::put_new(&self.cloud, store, project_id, kind, name, fields)
-                    .unwrap_or_else(|(_, _, why)| panic!("{name}: {why}")),
+        let fields = object(fields);
+        self.project(project_id, |project| match project.get_mut(kind, name) {
+            Some(found) => {
+                code_engine::remember(&self.cloud, &fields);
+                found.fields.extend(fields);
+                found.entity_tag = self.cloud.next_tag();
+                found.writes += 1;
             }
+            None => code_engine::put_new(&self.cloud, project, kind, name, fields)
+                .unwrap_or_else(|why| panic!("{name}: {why:?}")),
         });
     }
 }
 
 /// An object with further fields; the further ones win.
-fn with(mut object: Value, fields: Value) -> Value {
-    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
-        object.extend(fields);
-    }
-    object
+fn with(value: Value, fields: Value) -> Value {
+    let mut all = object(value);
+    all.extend(object(fields));
+    all.into()
 }

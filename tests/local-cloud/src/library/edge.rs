@@ -1,6 +1,5 @@
 //! What a TLS client sees.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +7,17 @@ use anyhow::Context as _;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
-use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::CloudHandle;
 use crate::authority::hex_pairs;
 
 /// What a TLS client sees at the edge.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Served {
-    /// DER of the leaf.
-    pub leaf_der: Vec<u8>,
     /// Lower-case hex bytes joined by `:`.
     pub serial: String,
     /// `notAfter`.
-    #[serde(with = "time::serde::rfc3339")]
     pub not_after: OffsetDateTime,
     /// Certificates sent, leaf included.
     pub chain_len: usize,
@@ -31,7 +26,28 @@ pub struct Served {
 impl CloudHandle {
     /// A real TLS handshake with the edge; nothing is trusted and nothing is checked.
     pub fn served(&self, domain: &str) -> anyhow::Result<Served> {
-        served(self.edge(), domain)
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustAll(provider)))
+            .with_no_client_auth();
+        let name = ServerName::try_from(domain.to_owned())?;
+        let mut client = rustls::ClientConnection::new(Arc::new(config), name)?;
+        let mut stream = std::net::TcpStream::connect(self.edge())?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        while client.is_handshaking() {
+            let done = client.complete_io(&mut stream);
+            done.with_context(|| format!("TLS handshake for {domain}"))?;
+        }
+        let chain = client.peer_certificates().context("no certificate")?;
+        let leaf = chain.first().context("no certificate")?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(leaf)?;
+        Ok(Served {
+            serial: hex_pairs(parsed.raw_serial()),
+            not_after: parsed.validity().not_after.to_datetime(),
+            chain_len: chain.len(),
+        })
     }
 
     /// How many handshakes clients began with this name.
@@ -40,20 +56,6 @@ impl CloudHandle {
             let clients = store.edge.clients.get(domain);
             clients.map_or(0, |clients| clients.handshakes)
         })
-    }
-
-    /// Waits until clients have begun that many handshakes with this name.
-    pub fn wait_handshakes(
-        &self,
-        domain: &str,
-        count: u64,
-        timeout: Duration,
-    ) -> anyhow::Result<()> {
-        let found = self.cloud.wait(timeout, |store| {
-            let clients = store.edge.clients.get(domain)?;
-            (clients.handshakes >= count).then_some(())
-        });
-        found.with_context(|| format!("fewer than {count} handshakes for {domain} in {timeout:?}"))
     }
 
     /// How many bytes of application data clients of this name sent after their handshakes; waits
@@ -65,33 +67,6 @@ impl CloudHandle {
         });
         ended.unwrap_or_else(|| panic!("a client of {domain} keeps its connection open"))
     }
-}
-
-fn served(edge: SocketAddr, domain: &str) -> anyhow::Result<Served> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAll(provider)))
-        .with_no_client_auth();
-    let name = ServerName::try_from(domain.to_owned())?;
-    let mut client = rustls::ClientConnection::new(Arc::new(config), name)?;
-    let mut stream = std::net::TcpStream::connect(edge)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    while client.is_handshaking() {
-        client
-            .complete_io(&mut stream)
-            .with_context(|| format!("TLS handshake for {domain}"))?;
-    }
-    let chain = client.peer_certificates().context("no certificate")?;
-    let leaf = chain.first().context("no certificate")?.to_vec();
-    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf)?;
-    Ok(Served {
-        serial: hex_pairs(parsed.raw_serial()),
-        not_after: parsed.validity().not_after.to_datetime(),
-        chain_len: chain.len(),
-        leaf_der: leaf.clone(),
-    })
 }
 
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::Cloud;
 use crate::authority::{Material, SecretType};
 use crate::clock::seconds;
-use crate::store::{Group, Secret, Store, Version};
+use crate::store::{Secret, Version, object};
+use crate::world::OWNER;
 
 /// What the SDK marks optional in every certificate type, or what no type of certificate needs.
 const OPTIONAL: [&str; 13] = [
@@ -24,8 +25,6 @@ const OPTIONAL: [&str; 13] = [
     "x_not_in_the_documents",
 ];
 
-const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
-
 /// The same for versions. The serial number stays: all certificates have one.
 const OPTIONAL_OF_VERSIONS: [&str; 5] = [
     "alias",
@@ -35,43 +34,37 @@ const OPTIONAL_OF_VERSIONS: [&str; 5] = [
     "version_custom_metadata",
 ];
 
+const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
+
 /// The version whose fields the secret shows: none while an order is pending.
-pub(super) fn shown(secret: &Secret) -> Option<&Version> {
+fn shown(secret: &Secret) -> Option<&Version> {
     // 0: nothing issued yet. 5: destroyed, the payload is gone. Whether 2 and 3 hand the payload out
     // is not documented; the harder case for a client is that they do.
-    if secret.state == 0 || secret.state == 5 {
-        None
-    } else {
-        secret.current()
-    }
+    (![0, 5].contains(&secret.state)).then(|| secret.current())
 }
 
 /// Metadata; of certificates with everything but the PEM texts.
-pub(super) fn described(cloud: &Cloud, store: &Store, secret: &Secret) -> Map<String, Value> {
-    let epoch = "1970-01-01T00:00:00Z".to_owned();
+pub(super) fn described(cloud: &Cloud, secret: &Secret) -> Map<String, Value> {
+    let words = ["pre_activation", "active", "suspended", "deactivated"];
+    let word = words.get(usize::from(secret.state)).unwrap_or(&"destroyed");
+    let epoch = time::OffsetDateTime::UNIX_EPOCH;
     let mut body = object(json!({
         "created_at": seconds(secret.created_at),
-        "created_by": secret.created_by,
-        "crn": store.secret_crn(&secret.id),
+        "created_by": OWNER,
+        "crn": crn(cloud, &secret.id),
         "custom_metadata": {},
-        "description": secret.description,
-        "downloaded": secret.current().is_some_and(|version| version.downloaded),
+        "description": "",
+        "downloaded": secret.current().downloaded,
         "id": secret.id,
-        "labels": secret.labels,
+        "labels": [],
         "locks_total": 0,
         "name": secret.name,
         "referenced_by": [],
-        "retrieved_at": secret.retrieved_at.map_or(epoch, seconds),
+        "retrieved_at": seconds(secret.retrieved_at.unwrap_or(epoch)),
         "secret_group_id": secret.secret_group_id,
-        "secret_type": secret.secret_type.as_str(),
+        "secret_type": secret.secret_type,
         "state": secret.state,
-        "state_description": match secret.state {
-            0 => "pre_activation",
-            1 => "active",
-            2 => "suspended",
-            3 => "deactivated",
-            _ => "destroyed",
-        },
+        "state_description": word,
         "updated_at": seconds(secret.updated_at),
         "versions_total": secret.versions.len(),
         // IBM adds fields over time; a client that rejects unknown fields fails here.
@@ -92,7 +85,7 @@ pub(super) fn described(cloud: &Cloud, store: &Store, secret: &Secret) -> Map<St
                 "auto_rotated": version.is_some_and(|version| version.auto_rotated),
                 "ordered_on": seconds(secret.updated_at),
                 "state": secret.state,
-                "state_description": if secret.state == 0 { "pre_activation" } else { "active" },
+                "state_description": word,
             },
             "key_algorithm": "ECDSA256",
             "rotation": { "auto_rotate": true, "rotate_keys": spec.rotate_keys },
@@ -109,117 +102,85 @@ pub(super) fn described(cloud: &Cloud, store: &Store, secret: &Secret) -> Map<St
         }),
     };
     body.extend(object(more));
-    if let Some(version) = version {
-        body.extend(fact_fields(version));
-    }
+    body.extend(
+        version
+            .map(|version| version.facts.clone())
+            .unwrap_or_default(),
+    );
     if !cloud.options.optional_fields {
         body.retain(|name, _| !OPTIONAL.contains(&name.as_str()));
     }
     body
 }
 
-pub(super) fn group_described(id: &str, group: &Group) -> Value {
-    json!({
-        "created_at": seconds(group.created_at),
-        "created_by": group.created_by,
-        "description": "",
-        "id": id,
-        "name": group.name,
-        "updated_at": seconds(group.created_at),
-    })
-}
-
-fn fact_fields(version: &Version) -> Map<String, Value> {
-    let Some(facts) = &version.facts else {
-        return Map::new();
+/// With the PEM texts, and a managed CSR with its key, which a version does not show.
+pub(super) fn with_payload(cloud: &Cloud, secret: &Secret) -> Map<String, Value> {
+    let mut body = described(cloud, secret);
+    let Some(material) = shown(secret).and_then(|version| version.material.as_ref()) else {
+        return body;
     };
-    let mut fields = object(json!({
-        "alt_names": facts.alt_names,
-        "expiration_date": seconds(facts.not_after),
-        "issuer": facts.issuer,
-        "key_algorithm": facts.key_algorithm,
-        "serial_number": facts.serial_number,
-        "signing_algorithm": facts.signing_algorithm,
-        "validity": {
-            "not_before": seconds(facts.not_before),
-            "not_after": seconds(facts.not_after),
-        },
-    }));
-    if let Some(name) = &facts.common_name {
-        fields.insert("common_name".into(), name.as_str().into());
+    body.extend(texts(material));
+    if let Some(key) = &material.managed_csr_private_key {
+        let csr = json!({
+            "ou": [], "organization": [], "country": [], "locality": [], "province": [],
+            "street_address": [], "postal_code": [], "require_cn": true,
+            "exclude_cn_from_sans": false, "server_flag": true, "client_flag": false,
+            "code_signing_flag": false, "email_protection_flag": false, "key_type": "ec",
+            "key_bits": 256, "csr": CSR, "private_key": key,
+        });
+        body.insert("managed_csr".into(), csr);
     }
-    fields
+    body
 }
 
 /// The PEM texts, flat; which of them exist depends on the type.
-pub(super) fn material_fields(secret_type: SecretType, material: &Material) -> Map<String, Value> {
-    let mut fields = Map::new();
-    let mut put = |name: &str, text: &Option<String>| {
-        if let Some(text) = text {
-            fields.insert(name.into(), text.as_str().into());
-        }
-    };
-    if secret_type == SecretType::Arbitrary {
-        put("payload", &material.payload);
-        return fields;
-    }
-    put("certificate", &material.certificate);
-    put("private_key", &material.private_key);
-    put("intermediate", &material.intermediate);
-    put("issuing_ca", &material.issuing_ca);
-    if let Some(chain) = &material.ca_chain {
-        fields.insert("ca_chain".into(), json!(chain));
-    }
-    if material.managed_csr_private_key.is_some() {
+fn texts(material: &Material) -> Map<String, Value> {
+    let mut fields = object(json!(material));
+    if !fields["managed_csr_private_key"].take().is_null() {
         fields.insert("csr".into(), CSR.into());
     }
+    fields.retain(|_, text| !text.is_null());
     fields
 }
 
-/// What a secret shows of a managed CSR, and a version does not: a second key.
-pub(super) fn managed_csr(material: &Material) -> Option<Value> {
-    let key = material.managed_csr_private_key.as_ref()?;
-    Some(json!({
-        "ou": [], "organization": [], "country": [], "locality": [], "province": [],
-        "street_address": [], "postal_code": [], "require_cn": true,
-        "exclude_cn_from_sans": false, "server_flag": true, "client_flag": false,
-        "code_signing_flag": false, "email_protection_flag": false, "key_type": "ec",
-        "key_bits": 256, "csr": CSR, "private_key": key,
-    }))
+pub(super) fn group(id: &str, name: &str) -> Value {
+    json!({
+        "created_at": "2026-01-15T09:00:00Z",
+        "created_by": OWNER,
+        "description": "",
+        "id": id,
+        "name": name,
+        "updated_at": "2026-01-15T09:00:00Z",
+    })
 }
 
-pub(super) fn version_described(
-    cloud: &Cloud,
-    secret: &Secret,
-    index: usize,
-) -> Map<String, Value> {
-    let version = &secret.versions[index];
+pub(super) fn version_described(cloud: &Cloud, secret: &Secret, at: usize) -> Map<String, Value> {
+    let version = &secret.versions[at];
     let mut body = object(json!({
         "auto_rotated": version.auto_rotated,
         "created_at": seconds(version.created_at),
-        "created_by": secret.created_by,
+        "created_by": OWNER,
         "downloaded": version.downloaded,
         "id": version.id,
         "payload_available": version.material.is_some() && shown(secret).is_some(),
         "secret_group_id": secret.secret_group_id,
         "secret_id": secret.id,
         "secret_name": secret.name,
-        "secret_type": secret.secret_type.as_str(),
+        "secret_type": secret.secret_type,
         "version_custom_metadata": {},
     }));
-    let alias = match secret.versions.len() - index {
-        1 => Some("current"),
-        2 => Some("previous"),
-        _ => None,
-    };
-    if let Some(alias) = alias {
-        body.insert("alias".into(), alias.into());
+    let aliases = ["current", "previous"];
+    if let Some(alias) = aliases.get(secret.versions.len() - 1 - at) {
+        body.insert("alias".into(), (*alias).into());
     }
-    let mut facts = fact_fields(version);
-    facts.retain(|name, _| {
-        ["expiration_date", "serial_number", "validity"].contains(&name.as_str())
-    });
-    body.extend(facts);
+    for fact in ["expiration_date", "serial_number", "validity"] {
+        body.extend(
+            version
+                .facts
+                .get(fact)
+                .map(|value| (fact.into(), value.clone())),
+        );
+    }
     if !cloud.options.optional_fields {
         body.retain(|name, _| !OPTIONAL_OF_VERSIONS.contains(&name.as_str()));
     }
@@ -229,19 +190,20 @@ pub(super) fn version_described(
 pub(super) fn version_with_payload(
     cloud: &Cloud,
     secret: &Secret,
-    index: usize,
+    at: usize,
 ) -> Map<String, Value> {
-    let mut body = version_described(cloud, secret, index);
-    let material = secret.versions[index].material.as_ref();
-    if let Some(material) = material.filter(|_| shown(secret).is_some()) {
-        body.extend(material_fields(secret.secret_type, material));
-    }
+    let mut body = version_described(cloud, secret, at);
+    let material = secret.versions[at].material.as_ref();
+    body.extend(
+        material
+            .filter(|_| shown(secret).is_some())
+            .map(texts)
+            .unwrap_or_default(),
+    );
     body
 }
 
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
+pub(crate) fn crn(cloud: &Cloud, id: &str) -> String {
+    let instance = cloud.world.instance_crn.trim_end_matches(':');
+    format!("{instance}:secret:{id}")
 }

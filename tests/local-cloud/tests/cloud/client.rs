@@ -1,46 +1,26 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use local_cloud::{LocalCloud, Options};
-use serde_json::Value;
+use local_cloud::{CertificateSpec, LocalCloud, Options};
+use serde_json::{Value, json};
 
 /// A cloud over HTTP, so that a socket is enough.
-pub(crate) fn start() -> LocalCloud {
-    start_with(Options::default())
-}
-
-pub(crate) fn start_with(options: Options) -> LocalCloud {
-    LocalCloud::start(Options {
-        https: false,
-        ..options
-    })
-    .unwrap()
-}
-
-/// A job program: a shell script in a folder of its own.
-pub(crate) struct Script {
-    _directory: tempfile::TempDir,
-    pub(crate) path: PathBuf,
-}
-
-pub(crate) fn script(text: &str) -> Script {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("job");
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    Script {
-        _directory: directory,
-        path,
-    }
+pub(crate) struct Stage {
+    pub(crate) cloud: LocalCloud,
+    pub(crate) project: String,
+    /// A certificate in Secrets Manager, deployed as `shop-tls`.
+    pub(crate) secret: String,
+    /// Of the profile.
+    token: String,
+    /// A folder with the program that job runs execute.
+    _folder: tempfile::TempDir,
 }
 
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) head: String,
+    head: String,
     pub(crate) body: Vec<u8>,
     /// The connection was reset, or ended before `content-length`.
     pub(crate) broken: bool,
@@ -53,72 +33,176 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<String> {
-        self.head.lines().find_map(|line| {
-            let (found, value) = line.split_once(':')?;
-            found
-                .eq_ignore_ascii_case(name)
-                .then(|| value.trim().to_owned())
-        })
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = fields.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+        Some(value.trim().to_owned())
     }
 }
 
+impl Stage {
+    pub(crate) fn new(options: Options) -> Self {
+        Self::running("true", options)
+    }
+
+    /// With a shell script as the job's program.
+    pub(crate) fn running(script: &str, options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("job");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let cloud = LocalCloud::start(Options {
+            https: false,
+            job_program: Some(program),
+            ..options
+        });
+        let cloud = cloud.unwrap();
+        let secret = cloud.issue(CertificateSpec::default());
+        let project = cloud.world().project_id;
+        cloud.deploy(&secret, &project, "shop-tls");
+        let mut stage = Self {
+            cloud,
+            project,
+            secret,
+            token: String::new(),
+            _folder: folder,
+        };
+        let world = stage.cloud.world();
+        let cr_token = std::fs::read_to_string(&world.cr_token_file).unwrap();
+        stage.token = stage.token_by(&format!(
+            "grant_type=urn:ibm:params:oauth:grant-type:cr-token&cr_token={cr_token}&profile_id={}",
+            world.profile_id
+        ));
+        stage
+    }
+
+    pub(crate) fn ask_token(&self, form: &str) -> Answer {
+        let url = format!("{}/identity/token", self.cloud.iam_url());
+        let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
+        send("POST", &url, kind, form)
+    }
+
+    fn token_by(&self, form: &str) -> String {
+        let answer = self.ask_token(form).json();
+        answer["access_token"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer}"))
+            .to_owned()
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn owner(&self) -> String {
+        let grant = "grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey=";
+        self.token_by(&format!("{grant}{}", self.cloud.world().api_key))
+    }
+
+    /// As the owner of the account; Event Notifications by its instance's path.
+    pub(crate) fn events(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let urls = send("GET", &format!("{}/urls", self.cloud.control_url()), "", "").json();
+        let base = urls["event_notifications"].as_str().unwrap();
+        let instance = self.cloud.world().event_notifications_instance_id;
+        let url = format!("{base}/v1/instances/{instance}/{path}");
+        write(method, &url, &self.owner(), "*", body)
+    }
+
+    /// Below the project; with `If-Match: *`.
+    pub(crate) fn code_engine(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.conditional(method, path, "*", body)
+    }
+
+    pub(crate) fn conditional(&self, method: &str, path: &str, tag: &str, body: &Value) -> Answer {
+        let base = self.cloud.code_engine_url();
+        let url = format!("{base}/v2/projects/{}{path}", self.project);
+        write(method, &url, &self.token, tag, body)
+    }
+
+    pub(crate) fn secrets_manager(&self, path: &str) -> Answer {
+        let url = format!("{}/api/v2/{path}", self.cloud.secrets_manager_url());
+        write("GET", &url, &self.token, "", &Value::Null)
+    }
+
+    /// Writes the TLS secret.
+    pub(crate) fn put(&self, tag: &str) -> Answer {
+        self.conditional("PUT", "/secrets/shop-tls", tag, &tls("new"))
+    }
+
+    pub(crate) fn writes(&self) -> u64 {
+        self.cloud
+            .tls_secret(&self.project, "shop-tls")
+            .unwrap()
+            .writes
+    }
+}
+
+pub(crate) fn tls(text: &str) -> Value {
+    json!({ "format": "tls", "data": { "tls_cert": text, "tls_key": text } })
+}
+
+/// An empty tag: no header.
+fn write(method: &str, url: &str, token: &str, tag: &str, body: &Value) -> Answer {
+    let mut headers = format!("Authorization: Bearer {token}\r\n");
+    if !tag.is_empty() {
+        headers += &format!("If-Match: {tag}\r\n");
+    }
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    send(
+        method,
+        url,
+        &(headers + "Content-Type: application/json\r\n"),
+        &body,
+    )
+}
+
 /// One request on a connection of its own.
-pub(crate) fn send(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+fn send(method: &str, url: &str, headers: &str, body: &str) -> Answer {
     let (host, path) = url
         .strip_prefix("http://")
         .unwrap()
         .split_once('/')
         .unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    let mut request = format!("{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
-    }
-    request += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let length = body.len();
+    let request = format!(
+        "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut bytes = Vec::new();
-    let mut broken = match stream.read_to_end(&mut bytes) {
-        Ok(_) => bytes.is_empty(),
-        Err(error) => {
-            assert_eq!(
-                error.kind(),
-                ErrorKind::ConnectionReset,
-                "{method} {url}: {error}"
-            );
-            true
-        }
-    };
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let head = text
-        .split_once("\r\n\r\n")
-        .map(|(head, _)| head.to_owned())
-        .unwrap_or_default();
-    let mut body = bytes.get(head.len() + 4..).unwrap_or_default().to_vec();
-    let answer = Answer {
-        status: 0,
-        head: head.clone(),
-        body: Vec::new(),
-        broken,
+    // goes on after a signal
+    let read = stream.read_to_end(&mut bytes);
+    if let Err(error) = &read {
+        assert_eq!(
+            error.kind(),
+            ErrorKind::ConnectionReset,
+            "{method} {url}: {error}"
+        );
+    }
+    let end = bytes
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap_or(bytes.len());
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut answer = Answer {
+        status: head
+            .split(' ')
+            .nth(1)
+            .map_or(0, |status| status.parse().unwrap()),
+        head,
+        body: bytes.get(end + 4..).unwrap_or_default().to_vec(),
+        broken: read.is_err() || bytes.is_empty(),
     };
     if answer.header("transfer-encoding").is_some() {
-        body = unchunked(&body);
+        answer.body = unchunked(&answer.body);
     } else if let Some(length) = answer.header("content-length") {
-        broken |= body.len() < length.parse::<usize>().unwrap();
+        answer.broken |= answer.body.len() < length.parse::<usize>().unwrap();
     }
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or(0);
-    Answer {
-        status,
-        body,
-        broken,
-        ..answer
-    }
+    answer
 }
 
 fn unchunked(mut rest: &[u8]) -> Vec<u8> {
@@ -129,62 +213,4 @@ fn unchunked(mut rest: &[u8]) -> Vec<u8> {
         rest = &rest[at + 4 + size..];
     }
     whole
-}
-
-/// The profile's access token, by the CR token of the world.
-pub(crate) fn token(cloud: &LocalCloud) -> String {
-    let cr_token = std::fs::read_to_string(cloud.world().cr_token_file).unwrap();
-    let form = format!(
-        "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Acr-token&cr_token={cr_token}&profile_id={}",
-        cloud.world().profile_id
-    );
-    let answer = ask_token(cloud, &form);
-    assert_eq!(answer.status, 200, "{:?}", answer.json());
-    answer.json()["access_token"].as_str().unwrap().to_owned()
-}
-
-pub(crate) fn owner_token(cloud: &LocalCloud) -> String {
-    let form = format!(
-        "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}",
-        cloud.world().api_key
-    );
-    ask_token(cloud, &form).json()["access_token"]
-        .as_str()
-        .unwrap()
-        .to_owned()
-}
-
-pub(crate) fn ask_token(cloud: &LocalCloud, form: &str) -> Answer {
-    let url = format!("{}/identity/token", cloud.iam_url());
-    send(
-        "POST",
-        &url,
-        &[("Content-Type", "application/x-www-form-urlencoded")],
-        form,
-    )
-}
-
-pub(crate) fn get(url: &str, token: &str) -> Answer {
-    send(
-        "GET",
-        url,
-        &[("Authorization", &format!("Bearer {token}"))],
-        "",
-    )
-}
-
-pub(crate) fn write(
-    method: &str,
-    url: &str,
-    token: &str,
-    if_match: Option<&str>,
-    body: &Value,
-) -> Answer {
-    let bearer = format!("Bearer {token}");
-    let mut headers = vec![
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
-    headers.extend(if_match.map(|tag| ("If-Match", tag)));
-    send(method, url, &headers, &body.to_string())
 }

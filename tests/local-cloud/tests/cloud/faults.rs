@@ -1,208 +1,269 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, LocalCloud, Service, route};
-use serde_json::{Map, Value, json};
+use local_cloud::{Fault, FaultKind, Options, Quoted, Service, route};
+use serde_json::{Value, json};
 
-use crate::client::{Answer, get, start, token, write};
+use crate::client::{Answer, Stage, tls};
 
-struct Stage {
-    cloud: LocalCloud,
-    /// Of the certificate in Secrets Manager.
-    secret_url: String,
-    /// Of the TLS secret.
-    url: String,
-    token: String,
-}
+const PATIENCE: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_millis(1);
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nnever stored\n-----END PRIVATE KEY-----\n";
 
-fn stage() -> Stage {
-    let cloud = start();
-    let id = cloud.issue(CertificateSpec::default());
-    let project = cloud.world().project_id;
-    cloud.deploy(&id, &project, "shop-tls");
-    let url = format!(
-        "{}/v2/projects/{project}/secrets/shop-tls",
-        cloud.code_engine_url()
-    );
-    let token = token(&cloud);
-    Stage {
-        secret_url: format!("{}/api/v2/secrets/{id}", cloud.secrets_manager_url()),
-        cloud,
-        url,
-        token,
-    }
-}
-
-impl Stage {
-    fn put(&self) -> Answer {
-        let body = json!({ "format": "tls", "data": { "tls_cert": "new", "tls_key": "new" } });
-        write("PUT", &self.url, &self.token, Some("*"), &body)
-    }
-
-    fn get(&self) -> Answer {
-        get(&self.url, &self.token)
-    }
-
-    fn writes(&self) -> u64 {
-        self.cloud
-            .tls_secret(&self.cloud.world().project_id, "shop-tls")
-            .unwrap()
-            .writes
-    }
-
-    /// The answer to a PUT under a fault, and whether it was written.
-    fn put_under(&self, kind: FaultKind) -> (Answer, bool) {
-        let before = self.writes();
-        let guard = self.cloud.fault(Fault::on(route::REPLACE_TLS_SECRET, kind));
-        let answer = self.put();
-        assert_eq!(guard.struck(), 1);
-        drop(guard);
-        let written = self.writes() > before;
-        assert_eq!(self.put().status, 200, "lifted");
-        (answer, written)
-    }
+fn put_under(stage: &Stage, kind: FaultKind) -> Answer {
+    let guard = stage
+        .cloud
+        .fault(Fault::on(route::REPLACE_TLS_SECRET, kind));
+    let answer = stage.put("*");
+    assert_eq!(guard.struck(), 1);
+    answer
 }
 
 /// The kind, the status that a client sees (0: none), whether the PUT was done.
 #[test]
 fn a_fault_strikes_before_or_after_the_effect() {
-    let stage = stage();
+    let stage = Stage::new(Options::default());
+    let elsewhere = FaultKind::Redirect("http://127.0.0.1:1/".into());
+    let page = FaultKind::Answer {
+        status: 418,
+        content_type: "text/plain".into(),
+        body: "no".into(),
+    };
     for (kind, status, done) in [
         (FaultKind::Status(503), 503, false),
         (FaultKind::StatusAfter(500), 500, true),
         (FaultKind::StatusRetryAfter(429, "2".into()), 429, false),
-        (
-            FaultKind::StatusTransactionId(503, "t-1".into()),
-            503,
-            false,
-        ),
+        (FaultKind::StatusTransactionId(503, "t".into()), 503, false),
         (FaultKind::ResetBefore, 0, false),
         (FaultKind::ResetAfter, 0, true),
         (FaultKind::Truncated, 200, true),
         (FaultKind::NotJson, 200, false),
+        (FaultKind::Huge(3_000_000), 200, false),
         (FaultKind::Echo(400), 400, false),
+        (elsewhere, 307, false),
+        (page, 418, false),
+        (FaultKind::Delay(EVERY), 200, true),
         (
-            FaultKind::Redirect("http://127.0.0.1:1/".into()),
-            307,
-            false,
+            FaultKind::Drip {
+                bytes: 200,
+                every: EVERY,
+            },
+            200,
+            true,
         ),
-        (FaultKind::Override(Map::new()), 200, true),
-        (FaultKind::Without(vec!["etag".into()]), 200, true),
     ] {
-        let name = format!("{kind:?}");
+        let (name, before) = (format!("{kind:?}"), stage.writes());
         let broken = status == 0 || matches!(kind, FaultKind::Truncated);
-        let (answer, written) = stage.put_under(kind);
-        let seen = (answer.status, answer.broken, written);
+        let answer = put_under(&stage, kind);
+        let seen = (answer.status, answer.broken, stage.writes() > before);
         assert_eq!(seen, (status, broken, done), "{name}");
+        assert_eq!(stage.put("*").status, 200, "lifted");
     }
-    let unanswered = stage.cloud.journal().into_iter();
-    assert_eq!(unanswered.filter(|entry| entry.status.is_none()).count(), 2);
+    let unanswered = stage
+        .cloud
+        .journal()
+        .into_iter()
+        .filter(|entry| entry.status.is_none());
+    assert_eq!(unanswered.count(), 2);
 }
 
 #[test]
-fn an_error_has_a_trace_in_the_body_or_in_a_header() {
-    let stage = stage();
-    let (answer, _) = stage.put_under(FaultKind::Status(503));
-    assert_eq!(answer.json()["status_code"], 503);
-    assert!(answer.json()["trace"].is_string());
-    assert!(answer.header("x-transaction-id").is_some(), "in addition");
-    let (answer, _) = stage.put_under(FaultKind::StatusTransactionId(503, "t-1".into()));
-    let header = answer.header("X-Transaction-Id");
-    assert_eq!(
-        (header.as_deref(), answer.json().get("trace")),
-        (Some("t-1"), None)
-    );
-    let (answer, _) = stage.put_under(FaultKind::StatusRetryAfter(429, "2".into()));
-    assert_eq!(answer.header("retry-after").as_deref(), Some("2"));
-}
-
-#[test]
-fn bodies_that_are_foreign_or_huge() {
-    let stage = stage();
-    let (answer, _) = stage.put_under(FaultKind::NotJson);
-    assert_eq!(answer.header("content-type").as_deref(), Some("text/html"));
-    let (answer, _) = stage.put_under(FaultKind::Huge(3_000_000));
-    assert!(answer.body.len() > 3_000_000);
-    assert!(serde_json::from_slice::<Value>(&answer.body).is_ok());
-}
-
-#[test]
-fn fields_that_are_missing_or_of_another_type() {
-    let stage = stage();
+fn headers_and_fields_that_come_go_or_change() {
+    let stage = Stage::new(Options::default());
+    let refused = put_under(&stage, FaultKind::StatusRetryAfter(429, "2".into()));
+    assert_eq!(refused.header("retry-after").as_deref(), Some("2"));
+    assert!(refused.json()["trace"].is_string() && refused.header("x-transaction-id").is_some());
+    let refused = put_under(&stage, FaultKind::StatusTransactionId(503, "t-1".into()));
+    assert_eq!(refused.header("x-transaction-id").as_deref(), Some("t-1"));
+    assert_eq!(refused.json().get("trace"), None);
     let names = vec!["etag".to_owned(), "entity_tag".to_owned()];
-    let (answer, _) = stage.put_under(FaultKind::Without(names));
-    let body = answer.json();
+    let bare = put_under(&stage, FaultKind::Without(names));
     assert_eq!(
-        (answer.header("etag"), body.get("entity_tag")),
+        (bare.header("etag"), bare.json().get("entity_tag")),
         (None, None)
     );
-    assert_eq!(body["format"], "tls");
-
-    let odd = json!({ "state": "active", "ca_chain": [null], "revocation_time_seconds": 0.0 });
-    let odd = odd.as_object().unwrap();
-    let fault = Fault::on(route::READ_SECRET, FaultKind::Override(odd.clone()));
-    let _guard = stage.cloud.fault(fault);
-    let body = get(&stage.secret_url, &stage.token).json();
-    for (name, value) in odd {
-        assert_eq!(body[name], *value, "{name}");
-    }
-    assert_eq!(body["secret_type"], "public_cert");
-}
-
-#[test]
-fn slow_answers() {
-    let stage = stage();
-    let began = Instant::now();
-    let pause = Duration::from_millis(60);
-    let (answer, _) = stage.put_under(FaultKind::Delay(pause));
-    assert!(began.elapsed() >= pause && answer.status == 200);
-    let began = Instant::now();
-    let every = Duration::from_millis(20);
-    let (answer, _) = stage.put_under(FaultKind::Drip { bytes: 200, every });
-    assert!(began.elapsed() >= every * 2);
-    assert_eq!(answer.json()["format"], "tls");
+    let odd = json!({ "format": null, "region": ["x"] });
+    let odd = put_under(
+        &stage,
+        FaultKind::Override(odd.as_object().unwrap().clone()),
+    )
+    .json();
+    assert_eq!(
+        (&odd["format"], &odd["region"]),
+        (&Value::Null, &json!(["x"]))
+    );
+    assert!(odd["name"] == "shop-tls");
 }
 
 #[test]
 fn times_skip_and_scope() {
-    let stage = stage();
+    let stage = Stage::new(Options::default());
+    let statuses = |fault: Fault| {
+        let _guard = stage.cloud.fault(fault);
+        [(); 4].map(|()| stage.put("*").status)
+    };
     let kind = || FaultKind::Status(500);
-    let guard = stage
-        .cloud
-        .fault(Fault::on(route::READ_TLS_SECRET, kind()).skip(1).times(2));
-    let statuses: Vec<_> = (0..4).map(|_| stage.get().status).collect();
-    assert_eq!(statuses, [200, 500, 500, 200]);
-    drop(guard);
-    let _elsewhere = stage
-        .cloud
-        .fault(Fault::anywhere(Service::SecretsManager, kind()));
-    let _other = stage
-        .cloud
-        .fault(Fault::anywhere(Service::CodeEngine, kind()).path_contains("xyz"));
-    assert_eq!(stage.get().status, 200);
+    let fault = Fault::on(route::REPLACE_TLS_SECRET, kind())
+        .skip(1)
+        .times(2);
+    assert_eq!(statuses(fault), [200, 500, 500, 200]);
+    for (fault, strikes) in [
+        (Fault::anywhere(Service::SecretsManager, kind()), false),
+        (Fault::anywhere(Service::CodeEngine, kind()), true),
+        (
+            Fault::anywhere(Service::CodeEngine, kind()).path_contains("xyz"),
+            false,
+        ),
+        (
+            Fault::anywhere(Service::CodeEngine, kind()).path_contains("shop-tls"),
+            true,
+        ),
+        (
+            Fault::anywhere(Service::CodeEngine, kind()).host("localhost"),
+            false,
+        ),
+        (
+            Fault::anywhere(Service::CodeEngine, kind()).host("127.0.0.1"),
+            true,
+        ),
+        // one request per connection: no second one
+        (
+            Fault::anywhere(Service::CodeEngine, FaultKind::CloseSecond),
+            false,
+        ),
+    ] {
+        let name = format!("{fault:?}");
+        let expected = if strikes { [500; 4] } else { [200; 4] };
+        assert_eq!(statuses(fault), expected, "{name}");
+    }
+}
+
+/// Before the effect or after it; until it is released, or until its guard goes.
+#[test]
+fn hold_parks() {
+    let stage = Stage::new(Options::default());
+    for (kind, done) in [(FaultKind::Hold, false), (FaultKind::HoldAnswer, true)] {
+        let before = stage.writes();
+        let guard = stage
+            .cloud
+            .fault(Fault::on(route::REPLACE_TLS_SECRET, kind));
+        std::thread::scope(|scope| {
+            let put = scope.spawn(|| stage.put("*").status);
+            guard.wait_parked(1, PATIENCE).unwrap();
+            assert_eq!(stage.writes() > before, done);
+            if done {
+                drop(guard);
+            } else {
+                guard.release();
+            }
+            assert_eq!(put.join().unwrap(), 200);
+        });
+    }
+}
+
+/// All texts of a document.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        Value::String(text) => vec![text],
+        _ => Vec::new(),
+    }
+}
+
+/// A service, a request to it, and what of it must be quoted, its secret first.
+type Row<'a> = (Service, &'a dyn Fn() -> Answer, &'a [&'a str]);
+
+#[test]
+fn every_text_of_an_echoed_error_quotes_the_request() {
+    let stage = Stage::new(Options::default());
+    let mut body = tls("the certificate");
+    body["data"]["tls_key"] = KEY.into();
+    let put = || stage.conditional("PUT", "/secrets/a", "7", &body);
+    let form = format!("grant_type=x&apikey={}", stage.cloud.world().api_key);
+    let token = stage.token();
+    let rows: [Row<'_>; 3] = [
+        (Service::Iam, &|| stage.ask_token(&form), &[&form[20..]]),
+        (
+            Service::SecretsManager,
+            &|| stage.secrets_manager("secrets?limit=7"),
+            &[token, "?limit=7"],
+        ),
+        (
+            Service::CodeEngine,
+            &put,
+            &[KEY, token, "if-match: 7", "the certificate"],
+        ),
+    ];
+    for (service, ask, quoted) in rows {
+        let _guard = stage
+            .cloud
+            .fault(Fault::anywhere(service, FaultKind::Echo(401)));
+        let answer = ask();
+        assert_eq!(answer.status, 401, "{service:?}");
+        let body = answer.json();
+        assert!(texts(&body).len() >= 5, "{body}");
+        for text in texts(&body) {
+            assert!(quoted.iter().all(|part| text.contains(part)), "{text}");
+        }
+        // who keeps only the beginning has a secret already
+        assert!(texts(&body)[0].starts_with(quoted[0]), "{body}");
+        assert!(answer.header("x-transaction-id").is_some());
+    }
+    assert!(
+        stage
+            .cloud
+            .secrets_in_use()
+            .iter()
+            .any(|secret| secret == KEY)
+    );
+    assert_eq!(put().status, 404, "lifted");
 }
 
 #[test]
-fn hold_parks_until_released() {
-    let stage = stage();
-    let guard = stage
+fn a_good_answer_holds_a_secret_where_none_belongs() {
+    let stage = Stage::new(Options::default());
+    stage
         .cloud
-        .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold));
-    std::thread::scope(|scope| {
-        let put = scope.spawn(|| stage.put().status);
-        guard.wait_parked(1, Duration::from_secs(60)).unwrap();
-        assert_eq!(stage.writes(), 1);
-        guard.release();
-        assert_eq!(put.join().unwrap(), 200);
-    });
-    drop(guard);
-    let guard = stage
-        .cloud
-        .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::HoldAnswer));
-    std::thread::scope(|scope| {
-        let put = scope.spawn(|| stage.put().status);
-        guard.wait_parked(1, Duration::from_secs(60)).unwrap();
-        assert_eq!(stage.writes(), 3);
-        drop(guard);
-        assert_eq!(put.join().unwrap(), 200);
-    });
+        .map_domain(&stage.project, "shop.example.com", "shop-tls");
+    let key = stage.cloud.material(&stage.secret).private_key.unwrap();
+    let certificate = || stage.secrets_manager(&format!("secrets/{}", stage.secret));
+    let mappings = || stage.code_engine("GET", "/domain_mappings", &Value::Null);
+    let token = stage.token();
+    type Ask<'a> = &'a dyn Fn() -> Answer;
+    let (certificate, mappings): (Ask<'_>, Ask<'_>) = (&certificate, &mappings);
+    // a list shows no key: there it is the token again
+    for (route, ask, field, pointer, key) in [
+        (
+            route::READ_SECRET,
+            certificate,
+            "state",
+            "/state",
+            key.as_str(),
+        ),
+        (
+            route::READ_SECRET,
+            certificate,
+            "not_there",
+            "/not_there",
+            &key,
+        ),
+        (
+            route::LIST_DOMAIN_MAPPINGS,
+            mappings,
+            "tls_secret",
+            "/domain_mappings/0/tls_secret",
+            token,
+        ),
+    ] {
+        for (secret, expected) in [(Quoted::Token, token), (Quoted::Key, key)] {
+            let fields = vec![field.to_owned()];
+            let kind = FaultKind::EchoIn { fields, secret };
+            let _guard = stage.cloud.fault(Fault::on(route, kind));
+            assert_eq!(
+                ask().json().pointer(pointer),
+                Some(&json!(expected)),
+                "{field}"
+            );
+        }
+    }
 }
