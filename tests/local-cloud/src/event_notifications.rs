@@ -490,6 +490,11 @@ pub enum TimerEvent {
     CloudEvent,
 }
 
+impl TimerEvent {
+    /// Both shapes.
+    pub const ALL: [Self; 2] = [Self::CloudEvent, Self::BareData];
+}
+
 /// Switches the timer on as a source; returns the source's id.
 pub(crate) fn enable_timer(store: &mut Store) -> String {
     if let Some(id) = timer(store) {
@@ -509,11 +514,11 @@ fn timer(store: &Store) -> Option<String> {
 }
 
 /// The timer comes due: every topic with a schedule of it gets one event.
-pub(crate) async fn tick(cloud: &Arc<Cloud>) {
+pub(crate) async fn tick(cloud: &Arc<Cloud>, shape: TimerEvent) {
     let source = cloud.update(|store| timer(store).expect("the timer is switched on"));
     let time = millis(now());
     let data = json!({ "schedule": "17 3 * * *", "time": time });
-    let event = match cloud.options.timer_event {
+    let event = match shape {
         TimerEvent::BareData => data,
         TimerEvent::CloudEvent => json!({
             "data": data,

@@ -137,13 +137,12 @@ impl Options {
         use EntityTags::{Bare, BodyOnly, EmptyHeader, Quoted, Weak, Weakened};
         let bit = |n: u32| (seed >> n) & 1 == 1;
         let tags = [Bare, Quoted, Weak, BodyOnly, Weakened, EmptyHeader];
-        let timers = [TimerEvent::CloudEvent, TimerEvent::BareData];
         let pick = |n: u32, among: usize| usize::try_from(seed >> n).unwrap_or_default() % among;
         Self {
             digit_tags: bit(12),
             entity_tags: tags[pick(13, tags.len())],
             data_in_lists: bit(9),
-            timer_event: timers[pick(16, timers.len())],
+            timer_event: TimerEvent::ALL[pick(16, 2)],
             conflict_status: if bit(0) { 409 } else { 412 },
             missing_if_match_status: if bit(1) { 400 } else { 428 },
             secret_id_as_crn: bit(2),

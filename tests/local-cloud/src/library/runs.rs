@@ -11,7 +11,7 @@ use crate::event_notifications;
 use crate::events;
 use crate::job_runs::{self, JobRun, Run, RunRequest, Trigger};
 use crate::store::{Delivery, new_id, object};
-use crate::{CloudHandle, Environment};
+use crate::{CloudHandle, Environment, TimerEvent};
 
 /// A cron subscription of Code Engine. It comes due when a test says so, not by the clock.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -163,9 +163,13 @@ impl CloudHandle {
     /// The Periodic Timer comes due: every topic with a schedule of it gets one event, in the shape
     /// that the options chose. Returns when all deliveries are over.
     pub fn fire_timer(&self) {
-        self.cloud
-            .runtime
-            .block_on(event_notifications::tick(&self.cloud));
+        self.fire_timer_as(self.cloud.options.timer_event);
+    }
+
+    /// As `fire_timer`, with an event of this shape.
+    pub fn fire_timer_as(&self, shape: TimerEvent) {
+        let tick = event_notifications::tick(&self.cloud, shape);
+        self.cloud.runtime.block_on(tick);
     }
 
     /// Any notification into Event Notifications; returns when it has finished with it.
