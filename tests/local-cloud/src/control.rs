@@ -35,7 +35,7 @@ const OPERATIONS: &[(&str, Operation)] = &[
         Ok(json!({
             "iam": cloud.iam_url(),
             "secrets_manager": cloud.secrets_manager_url(),
-            "event_notifications": cloud.cloud.addresses.event_notifications,
+            "event_notifications": cloud.event_notifications_url(),
             "code_engine": cloud.code_engine_url(),
             "edge": cloud.edge(),
             "ca_file": cloud.ca_file(),

@@ -30,6 +30,11 @@ impl CloudHandle {
         self.cloud.addresses.secrets_manager.clone()
     }
 
+    /// Base of Event Notifications, with `/event-notifications`.
+    pub fn event_notifications_url(&self) -> String {
+        self.cloud.addresses.event_notifications.clone()
+    }
+
     /// Base of Code Engine, without `/v2`: the home region. With `/{region}` behind it, any region.
     pub fn code_engine_url(&self) -> String {
         self.cloud.addresses.code_engine.clone()
@@ -162,7 +167,7 @@ impl CloudHandle {
     }
 
     /// Deletes a trusted profile; tokens that it holds may do nothing from now on.
-    pub(crate) fn delete_profile(&self, id: &str) {
+    pub fn delete_profile(&self, id: &str) {
         self.cloud.update(|store| store.profiles.remove(id));
     }
 

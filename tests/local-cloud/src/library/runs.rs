@@ -75,7 +75,7 @@ impl CloudHandle {
     }
 
     /// Creates a cron subscription or replaces it.
-    pub(crate) fn put_cron_subscription(&self, project: &str, name: &str, cron: CronSubscription) {
+    pub fn put_cron_subscription(&self, project: &str, name: &str, cron: CronSubscription) {
         self.project(project, |project| {
             project.crons.insert(name.to_owned(), cron)
         });
@@ -89,7 +89,7 @@ impl CloudHandle {
     }
 
     /// Deletes a cron subscription; says whether there was one.
-    pub(crate) fn delete_cron_subscription(&self, project_id: &str, name: &str) -> bool {
+    pub fn delete_cron_subscription(&self, project_id: &str, name: &str) -> bool {
         self.project(project_id, |project| project.crons.remove(name).is_some())
     }
 }

@@ -100,8 +100,7 @@ impl Stage {
 
     /// As the owner of the account; Event Notifications by its instance's path.
     pub(crate) fn events(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let urls = send("GET", &format!("{}/urls", self.cloud.control_url()), "", "").json();
-        let base = urls["event_notifications"].as_str().unwrap();
+        let base = self.cloud.event_notifications_url();
         let instance = self.cloud.world().event_notifications_instance_id;
         let url = format!("{base}/v1/instances/{instance}/{path}");
         write(method, &url, &self.owner(), "*", body)
