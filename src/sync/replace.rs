@@ -443,11 +443,8 @@ fn decide(
                 let what = format!("cannot list the domain mappings of project {}", project.id);
                 refusals::code_engine(&what, failure, &project.id, &run.config.grantee)
             })?;
-        Ok(mappings
-            .into_iter()
-            .filter(|mapping| mapping.uses(&task.tls_secret.name))
-            .map(|mapping| mapping.name)
-            .collect())
+        let used = mappings.of(&task.tls_secret.name).iter();
+        Ok(used.map(|mapping| mapping.name.clone()).collect())
     };
     let previous_serial = || {
         let previous = Version::Previous;
