@@ -20,7 +20,7 @@ use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Action, Leaf, Outcome};
 use crate::sync::assemble::{Bundle, assemble};
-use crate::sync::compare::{Comparison, Decision, Facts, compare, permanent_findings};
+use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon};
 use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::fetch::{Fetched, fetch};
 use crate::sync::validate::Task;
@@ -315,7 +315,7 @@ impl<'a> Attempt<'a, '_> {
         } = self;
         let leaf = &bundle.leaf;
         let mut findings = bundle.findings.clone();
-        findings.extend(permanent_findings(bundle, run.now));
+        findings.extend(expires_soon(bundle, run.now));
         findings.extend(further);
         if self.held() {
             findings.push(Error::new(
