@@ -119,6 +119,7 @@ fn way_out(
             ))
         }
         Reason::NamesLost => match (facts.domains)() {
+            Err(error) if error.reason == Reason::Interrupted => Err(error),
             Err(error) => refusal(format!(
                 "{message}; whether a domain mapping needs one of them is unknown: {error}"
             )),
@@ -150,6 +151,7 @@ fn way_out(
             Ok(_) => refusal(format!(
                 "{message}, which was not the previous version: somebody deployed it manually"
             )),
+            Err(error) if error.reason == Reason::Interrupted => Err(error),
             Err(error) => refusal(format!(
                 "{message}; the previous version is unknown: {error}"
             )),

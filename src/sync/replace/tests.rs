@@ -236,10 +236,7 @@ fn what_becomes_of_a_target() {
     };
     // no name may be lost, and nobody can be asked
     let refused = |reason| (Action::Refused, Some(reason));
-    assert_eq!(
-        Case::new(&one_name).run(false),
-        refused(Reason::NamesLost)
-    );
+    assert_eq!(Case::new(&one_name).run(false), refused(Reason::NamesLost));
     // nor may it be older, except for an undo
     for (version, expected) in [
         (Version::Current, refused(Reason::Older)),
