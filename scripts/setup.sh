@@ -7,7 +7,7 @@
 #        event-notifications and secrets-manager (docs/install.md).
 # Changes: creates what is missing in the account; what exists stays as it is (with --targets, the list
 #        of targets is updated). It can be run again at any time, also after a failure. On this machine
-#        it only changes the region, resource group and project that are targeted by ibmcloud.
+#        it only changes the targeted region, resource group and project (--plan, too).
 # Ends with 0: installed, the run was good; 1: stopped or incomplete (it says where); 2: nothing done.
 set -eu
 cd "$(dirname "$0")/.."
@@ -26,18 +26,18 @@ INPUTS=(
   'region|needed|region of Code Engine, such as eu-de'
   'secrets-manager|needed|Secrets Manager instance, by name or id'
   'certificate|needed without --secret-id or --targets|certificate in Secrets Manager, by name'
-  'secret-id|optional|the certificate by id'
-  'group-id|optional; then Secrets Manager is not called from here|id of its secret group (with --targets: ids, comma-separated)'
-  'targets|optional; instead of --certificate and --tls-secret|file with many targets: the JSON of TARGETS'
+  'secret-id|instead of --certificate|the certificate by id'
+  'group-id|optional; then setup does not call Secrets Manager|id of its secret group (with --targets: ids, comma-separated)'
+  'targets|instead of --certificate and --tls-secret|file with many targets: the JSON of TARGETS'
   'event-notifications|needed|Event Notifications instance, by name or id'
   'project|needed|project of the apps, which has the TLS secret, by name or id'
-  'job-project|optional, a project of its own is recommended; else the one of the apps|project that the job runs in'
+  'job-project|[the same]; one for the job alone is recommended|project that the job runs in'
   'tls-secret|needed without --targets|TLS secret of Code Engine that gets the certificate'
-  "schedule|optional; else once a day at a time derived from the project's id; none: no cron|schedule of the reconcile (UTC), five fields"
-  'alert-email|optional; else no mail|address that gets a mail when Secrets Manager cannot renew'
-  'image|optional; else built from this directory|container image of the job'
+  "schedule|[daily, at a time that depends on the project]; 'none' to skip|schedule of the reconcile (UTC), five fields"
+  'alert-email|[none]|address that gets a mail when Secrets Manager cannot renew'
+  'image|[built from this directory]|container image of the job'
   'registry-secret|optional|registry secret of Code Engine for the image'
-  'name|optional; else sm-tls-sync|name of the job and of all that belongs to it'
+  'name|[sm-tls-sync]|name of the job and of everything that belongs to it'
 )
 # shellcheck source=lib/inputs.sh
 . scripts/lib/inputs.sh
@@ -57,13 +57,13 @@ INPUTS=(
 usage() {
   cat <<EOF
 Usage: $SCRIPT [--plan] [--yes] [--writer] [--NAME VALUE ...]
-  --plan                 print what would be created, change nothing
+  --plan                 say what exists and what is new; change nothing
   --yes                  answer every question with yes
-  --writer               give the job the ready-made role Writer instead of a custom role that may only
-                         read and update (variable SETUP_WRITER=true)
+  --writer               give the job the role Writer instead of a custom role
+                         that may only read and update (SETUP_WRITER=true)
 EOF
   show_inputs
-  echo 'On a terminal, setup asks for what is missing.'
+  echo 'On a terminal, setup asks for what is missing and lists the choices.'
 }
 
 is_asked() {
@@ -77,7 +77,28 @@ is_asked() {
   esac
 }
 
-PLAN=false WRITER=${SETUP_WRITER:-false}
+# What there is to choose from: CHOICES.
+choices() {
+  local id
+  case $1 in
+    secrets-manager | event-notifications) list_instances "$1" ;;
+    project | job-project) list_instances codeengine ;;
+    certificate)
+      [ -z "${IN[group-id]}" ] || return 0
+      list_instances secrets-manager
+      use_secrets_manager
+      call_secrets_manager
+      mapfile -t CHOICES < <(ask -r 'list | objects | select(.secret_type) | .name')
+      return
+      ;;
+    *) return 0 ;;
+  esac
+  for id in "${INSTANCES[@]}"; do
+    [[ $1 == *project && ${REGION_OF[$id]} != "${IN[region]}" ]] || CHOICES+=("${NAME_OF[$id]}")
+  done
+}
+
+PLAN=false PLANNING=false WRITER=${SETUP_WRITER:-false}
 take_switch() {
   case $1 in
     --plan) PLAN=true ;;
@@ -120,9 +141,7 @@ check_inputs() {
 # Ids of everything that must exist.
 look_up() {
   list_instances secrets-manager
-  find_instance "${IN[secrets-manager]}" 'Secrets Manager instance' ''
-  SM_GUID=$FOUND SM_CRN=${CRN_OF[$FOUND]}
-  SM_PRIVATE_URL=https://$SM_GUID.private.${REGION_OF[$FOUND]}.secrets-manager.appdomain.cloud
+  use_secrets_manager
   find_event_notifications "${IN[event-notifications]}"
   EN_CRN=${CRN_OF[$EN_GUID]}
   list_instances codeengine
@@ -132,6 +151,12 @@ look_up() {
   JOB_PROJECT=$FOUND
   find_certificates
   resolve_targets
+}
+
+use_secrets_manager() {
+  find_instance "${IN[secrets-manager]}" 'Secrets Manager instance' ''
+  SM_GUID=$FOUND SM_CRN=${CRN_OF[$FOUND]}
+  SM_PRIVATE_URL=https://$SM_GUID.private.${REGION_OF[$FOUND]}.secrets-manager.appdomain.cloud
 }
 
 # The certificates of the instance: CERTIFICATE_GROUP by id. Without --targets also TARGETS, with one.
@@ -180,38 +205,24 @@ call_secrets_manager() {
     "If its plan is Vault Dedicated: this job needs the plan Standard or Trial."
 }
 
+# The steps of the installation, without doing them: what exists already, what is new.
 show_plan() {
-  local group project
-  cat <<EOF
-Plan (what exists already stays):
-  authorization  Secrets Manager ${IN[secrets-manager]} may send events to ${IN[event-notifications]} (Event Source Manager)
-  registration   of Secrets Manager at Event Notifications
-  profile        $NAME, only for job $NAME of project ${NAME_OF[$JOB_PROJECT]} (link)
-EOF
-  for group in "${SECRET_GROUPS[@]}"; do
-    echo "  policy         SecretsReader on secret group $group of Secrets Manager: every secret of that group"
-  done
-  for project in "${PROJECTS[@]}"; do
-    echo "  policy         $ROLE_OF_JOB on project ${NAME_OF[$project]}"
-    echo "  TLS secrets   ${TLS_SECRETS[$project]} in project ${NAME_OF[$project]}: a self-signed placeholder where there is none"
-  done | cut -c 1-200
-  cat <<EOF
-  configmap      $NAME-config in project ${NAME_OF[$JOB_PROJECT]}
-  job            $NAME in project ${NAME_OF[$JOB_PROJECT]}, from ${IN[image]:-this directory}
-  authorization  Event Notifications may start jobs of project ${NAME_OF[$JOB_PROJECT]} (Viewer, Writer)
-  topic          $NAME: rotations of Secrets Manager; with destination and subscription for the job
-  cron           $SCHEDULE (UTC)
-  alerts         ${IN[alert-email]:-none}
-  runs           a dry run, then a real one
-EOF
+  PLANNING=true
+  echo 'Plan:'
+  install
+  PLANNING=false
+  say 9 '  runs' 'a dry run, then a real one'
+}
+
+show_notes() {
   if [[ " ${SECRET_GROUPS[*]} " == *' default '* ]]; then
-    echo 'Note: policies on the whole instance also apply to the group "default"; a group of its own is better.'
+    say 5 'Note:' 'policies on the whole instance also apply to the group "default"; a group of its own is better.'
   fi
   if [[ " ${PROJECTS[*]} " == *" $JOB_PROJECT "* ]]; then
     cat <<EOF
-Note: anyone with the role Writer on a project can submit job runs there, and so act with the permissions
-of the job's profile, which can read the private key. A separate project for the job, with few Writers,
-is recommended:
+Note: anyone with the role Writer on a project can submit job runs there, and so
+act with the permissions of the job's profile, which can read the private key.
+A separate project for the job, with few Writers, is recommended:
   ibmcloud ce project create --name $NAME
 and then --job-project $NAME.
 EOF
@@ -261,11 +272,12 @@ runs() {
     if agreed 'Run it for real now?'; then
       run_job real
     else
-      LEFT+=("The real run: ibmcloud ce jobrun submit --job $NAME")
+      LEFT+=("The real run: ibmcloud ce jobrun submit --job $NAME --env OUTPUT=text")
     fi
   fi
   show_points
-  [ "$STATUS" = 0 ] || LEFT+=("The run failed. docs/runbook.md says what to do for each exit status. Then run $SCRIPT again.")
+  [ "$STATUS" = 0 ] || LEFT+=("The run failed. docs/runbook.md says what to do for each exit status."
+    "Then run $SCRIPT again.")
 }
 
 read_inputs "$@"
@@ -274,7 +286,6 @@ complete_inputs
 : "${IN[name]:=sm-tls-sync}"
 check_inputs
 NAME=${IN[name]}
-LEFT=()
 ROLE_OF_JOB=$ROLE
 ! "$WRITER" || ROLE_OF_JOB=Writer
 look_up
@@ -282,7 +293,11 @@ MOUNTED=false
 [ "$(printf %s "$TARGETS" | wc -c)" -le "$LARGE" ] || MOUNTED=true
 SCHEDULE=${IN[schedule]:-$(spread_schedule "$JOB_PROJECT")}
 MARKER=$(marker "$NAME" "$JOB_PROJECT")
-show_plan
+LEFT=()
+if "$PLAN" || ! "$YES"; then
+  show_plan
+fi
+show_notes
 if [ -n "${IN[targets]}" ]; then
   read_targets_now
   show_changes
@@ -291,6 +306,7 @@ if "$PLAN"; then
   exit 0
 fi
 agreed 'Create it?' || wrong 'nothing was done'
+LEFT=()
 echo
 install
 echo
@@ -301,10 +317,15 @@ if [ ${#LEFT[@]} -gt 0 ]; then
   exit 1
 fi
 cat <<EOF
-Installed. Nothing reports a failed run by itself: set up alerts, see scripts/alerts/README.md.
+Installed. Nothing reports a failed run by itself: set up alerts, see
+scripts/alerts/README.md.
 These look and change nothing:
-  what a run would do         ibmcloud ce jobrun submit --job $NAME --env DRY_RUN=true --wait
-  every permission by itself  ibmcloud ce jobrun submit --job $NAME --env CHECK=true --wait
-Uninstall: scripts/teardown.sh --region ${IN[region]} --event-notifications ${IN[event-notifications]} \\
-  --job-project ${NAME_OF[$JOB_PROJECT]} --name $NAME
+  ibmcloud ce jobrun submit --job $NAME --env CHECK=true --env OUTPUT=text --wait
+  ibmcloud ce jobrun submit --job $NAME --env DRY_RUN=true --env OUTPUT=text --wait
+The first tests every permission separately; the second shows what a run would
+do. What they found: ibmcloud ce jobrun logs --jobrun NAME_OF_THE_RUN
+Uninstall:
+  scripts/teardown.sh --region ${IN[region]} \\
+    --event-notifications ${IN[event-notifications]} \\
+    --job-project ${NAME_OF[$JOB_PROJECT]} --name $NAME
 EOF

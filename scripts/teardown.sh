@@ -27,7 +27,7 @@ INPUTS=(
   'region|needed|region of Code Engine, such as eu-de'
   'event-notifications|needed|Event Notifications instance, by name or id'
   'job-project|needed|project that the job runs in, by name or id'
-  'name|optional; else sm-tls-sync|name of the job and of all that belongs to it'
+  'name|[sm-tls-sync]|name of the job and of everything that belongs to it'
 )
 # shellcheck source=lib/inputs.sh
 . scripts/lib/inputs.sh
@@ -40,6 +40,7 @@ usage() {
 }
 
 is_asked() { true; }
+choices() { :; }
 
 # No switch except --yes.
 take_switch() { false; }

@@ -20,7 +20,7 @@ authorize() {
       report 'already there'
       return
     fi
-    run ibmcloud iam authorization-policy-delete "$FOUND" --force
+    change ibmcloud iam authorization-policy-delete "$FOUND" --force
   fi
   make ibmcloud iam authorization-policy-create "$source" "$target" "$roles" \
     --source-service-instance-id "$from" --target-service-instance-id "$to"
@@ -40,8 +40,9 @@ trusted_profile() {
   else
     make ibmcloud iam trusted-profile-create "$NAME" --description "$MARKER" --output JSON -q
     OUT=$(ask -r "$profile")
-    read -r PROFILE_ID <<<"$OUT"
+    read -r PROFILE_ID <<<"$OUT" || PROFILE_ID=
   fi
+  ! "$PLANNING" || : "${PROFILE_ID:=new}"
   [ -n "$PROFILE_ID" ] || stop 'The answer does not contain the id of the profile.'
 }
 
@@ -81,6 +82,11 @@ custom_role() {
   esac
 }
 
+# A project or a secret group, for people.
+place_of() {
+  if [ -n "$2" ]; then echo "secret group $2"; else echo "project ${NAME_OF[$1]:-$1}"; fi
+}
+
 # The policies of the profile. One for each argument: ROLE SERVICE INSTANCE_ID, and SECRET_GROUP_ID.
 policies() {
   local states row state role service id group
@@ -99,7 +105,7 @@ policies() {
   for row in "$@"; do
     read -r state
     read -r role service id group <<<"$row"
-    begin "policy of the profile: $role on $service $id${group:+, secret group $group}" \
+    begin "policy: $role on $(place_of "$id" "$group")" \
       "ibmcloud iam trusted-profile-policies $NAME"
     if [ "$state" = true ]; then
       report 'already there'
@@ -109,7 +115,7 @@ policies() {
     fi
   done <<<"$states"
   while read -r id row; do
-    begin "policy of the profile: $row" "ibmcloud iam trusted-profile-policy-delete $NAME $id --force"
+    begin "policy: $row" "ibmcloud iam trusted-profile-policy-delete $NAME $id --force"
     report 'not needed'
   done < <(tail -n "+$(($# + 1))" <<<"$states")
 }

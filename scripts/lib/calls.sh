@@ -32,12 +32,41 @@ begin() {
   WHAT=$1 LOOK=$2
 }
 
+# A label of this width, and a text: in lines of at most 80 columns.
+say() {
+  local words word line
+  printf -v line "%-$1s" "$2"
+  read -ra words <<<"$3"
+  for word in "${words[@]}"; do
+    if [ $((${#line} + ${#word})) -ge 80 ] && [ -n "${line// /}" ]; then
+      echo "$line"
+      printf -v line "%-$1s" ''
+    fi
+    line+=" $word"
+  done
+  echo "$line"
+}
+
+# What became of the step; the command that shows it, if somebody has to look.
 report() {
-  printf '%-14s %s  [%s]\n' "$1" "$WHAT" "$LOOK"
+  if "${PLANNING:-false}"; then
+    case $1 in
+      'already there') say 9 '  exists' "$WHAT" ;;
+      done) say 9 '  new' "$WHAT" ;;
+      changed) say 9 '  change' "$WHAT" ;;
+      'to be done') say 9 '  later' "$WHAT" ;;
+    esac
+    return
+  fi
+  say 14 "$1" "$WHAT"
+  case $1 in
+    failed | 'not needed' | 'to be done') printf '  [%s]\n' "$LOOK" ;;
+  esac
 }
 
 # Ends the script: one argument for each line of why.
 stop() {
+  PLANNING=false
   report failed
   {
     printf '  %s\n' "$@"
@@ -66,6 +95,11 @@ try() {
 # Runs a command that must succeed.
 run() {
   try "$@" || fail
+}
+
+# The same for one that changes something: a plan leaves it out.
+change() {
+  "${PLANNING:-false}" || run "$@"
 }
 
 # Cuts OUT to where its JSON begins: the command may print a notice first. Without any JSON it is `null`:
@@ -109,6 +143,11 @@ NOT_YET='authori[sz]|forbidden|permission|not (be )?found|does not exist|no such
 NEVER='incorrect usage|not a registered command|not logged in'
 make_patiently() {
   local tries
+  if "${PLANNING:-false}"; then
+    report 'done'
+    OUT=null
+    return
+  fi
   for ((tries = 1; ; tries++)); do
     if try "$@"; then
       report 'done'

@@ -24,8 +24,8 @@ registration() {
   if [ -z "$SM_URL" ]; then
     REGISTERED=false
     report 'to be done'
-    LEFT+=("Someone on the private network has to register Secrets Manager at Event Notifications:" "  $register"
-      "Then run $SCRIPT again: it makes topic and subscription, which need the registration.")
+    LEFT+=("Someone on the private network has to register Secrets Manager at Event"
+      "Notifications:" "  $register" "Then run $SCRIPT again: it creates topic and subscription.")
     return
   fi
   if glance ibmcloud secrets-manager notifications-registration --service-url "$SM_URL" --output json -q; then
@@ -63,17 +63,17 @@ topic() {
       return
     fi
     # Removing a source removes its rules from all topics, and a filter cannot be put back in place.
-    run ibmcloud event-notifications topic-delete --instance-id "$EN_GUID" --id "$TOPIC_ID" --force
+    change ibmcloud event-notifications topic-delete --instance-id "$EN_GUID" --id "$TOPIC_ID" --force
   fi
   make_patiently ibmcloud event-notifications topic-create --instance-id "$EN_GUID" --name "$name" \
     --description "$description" --sources "$sources" --output json
-  TOPIC_ID=$(ask -r .id)
+  TOPIC_ID=$(ask -r '.id?')
 }
 
 # The job as a destination: its name and description, CRN of its project; the id is DESTINATION_ID.
 destination() {
   local name=$1 description=$2 config
-  begin "destination $name: job $name of project ${NAME_OF[$JOB_PROJECT]}" \
+  begin "destination $name: the job" \
     "ibmcloud event-notifications destinations --instance-id $EN_GUID"
   pages ibmcloud event-notifications destinations
   DESTINATION_ID=$(id_where description "$description")
@@ -84,7 +84,7 @@ destination() {
   config=$(jq -nc --arg crn "$3" --arg job "$name" '{params: {type: "job", project_crn: $crn, job_name: $job}}')
   make_patiently ibmcloud event-notifications destination-create --instance-id "$EN_GUID" --name "$name" \
     --type ibmce --description "$description" --config "$config" --output json
-  DESTINATION_ID=$(ask -r .id)
+  DESTINATION_ID=$(ask -r '.id?')
 }
 
 # From a topic to a destination: name, description, topic, destination, more flags.

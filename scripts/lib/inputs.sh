@@ -4,7 +4,8 @@
 #
 # A script that uses it sets SCRIPT (its name), PREFIX (of environment variables) and INPUTS (rows of
 # NAME|WORTH|MEANING; WORTH is needed, or optional, or optional and what an empty answer means), and
-# defines usage, is_asked NAME (does the question make sense?) and take_switch ARGUMENT.
+# defines usage, is_asked NAME (does the question make sense?), choices NAME (sets CHOICES, if the answers are
+# known) and take_switch ARGUMENT.
 # shellcheck disable=SC2034 # the values are for the scripts
 
 # For all inputs: flag --name, variable PREFIX_NAME, value IN[name].
@@ -21,9 +22,9 @@ show_inputs() {
   local row name worth meaning
   for row in "${INPUTS[@]}"; do
     IFS='|' read -r name worth meaning <<<"$row"
-    printf '  --%-20s %s\n' "$name" "$meaning ($worth)"
+    say 24 "  --$name" "$meaning ($worth)"
   done
-  printf 'Each of them can also be set by an environment variable: --%s by %s.\n' \
+  printf 'Each can also be set by an environment variable: --%s by %s.\n' \
     "${INPUTS[0]%%|*}" "$(variable_of "${INPUTS[0]%%|*}")"
 }
 
@@ -62,7 +63,7 @@ read_inputs() {
 
 # What no flag set comes from the environment, or is asked for on a terminal.
 complete_inputs() {
-  local row name worth meaning variable answer missing=()
+  local row name worth meaning variable answer number missing=()
   for row in "${INPUTS[@]}"; do
     name=${row%%|*}
     variable=$(variable_of "$name")
@@ -74,7 +75,11 @@ complete_inputs() {
       continue
     fi
     if [ -t 0 ] && { [[ $worth == needed* ]] || ! "$YES"; }; then
-      read -r -p "$meaning ($worth): " answer || answer=
+      CHOICES=()
+      choices "$name"
+      for number in "${!CHOICES[@]}"; do printf '  %d) %s\n' $((number + 1)) "${CHOICES[number]}"; done
+      read -r -p "$(say 0 '' "$meaning ($worth)"): " answer || answer=
+      [[ ! $answer =~ ^[1-9][0-9]?$ ]] || answer=${CHOICES[answer - 1]:-$answer}
       IN[$name]=$answer
     fi
     if [[ $worth == needed* ]] && [ -z "${IN[$name]}" ]; then

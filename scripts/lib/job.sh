@@ -23,6 +23,11 @@ tls_secrets() {
       report 'already there'
       continue
     fi
+    if "$PLANNING"; then
+      WHAT+=': a self-signed placeholder'
+      report 'done'
+      continue
+    fi
     "$made" || placeholder
     made=true
     if try ibmcloud ce secret create --format tls --name "$name" \
@@ -89,8 +94,8 @@ configmap() {
       "This certificate instead of the other one: ibmcloud ce configmap delete --name $name, then run $SCRIPT again."
   # In two steps: it is not documented whether one command takes both.
   # shellcheck disable=SC2046,SC2086 # words
-  [ -z "$remove" ] || run ibmcloud ce configmap update --name "$name" $(printf ' --rm %s' $remove) -q
-  run ibmcloud ce configmap update --name "$name" --from-env-file "$TMP/job.env" -q
+  [ -z "$remove" ] || change ibmcloud ce configmap update --name "$name" $(printf ' --rm %s' $remove) -q
+  change ibmcloud ce configmap update --name "$name" --from-env-file "$TMP/job.env" -q
   WHAT="configmap $name:${set:+ sets$set}${remove:+ removes$remove}"
   report changed
 }
@@ -103,7 +108,7 @@ targets_configmap() {
   if [ "${TARGETS_ARE:-}" = "$1" ]; then
     report 'already there'
   elif glance ibmcloud ce configmap get --name "$name" --output json -q; then
-    run ibmcloud ce configmap update --name "$name" --from-file "$TARGETS_KEY=$TMP/$TARGETS_KEY" -q
+    change ibmcloud ce configmap update --name "$name" --from-file "$TARGETS_KEY=$TMP/$TARGETS_KEY" -q
     report changed
   else
     make ibmcloud ce configmap create --name "$name" --from-file "$TARGETS_KEY=$TMP/$TARGETS_KEY" -q
@@ -121,6 +126,11 @@ job() {
   begin "job $NAME" "ibmcloud ce job get --name $NAME"
   if glance ibmcloud ce job get --name "$NAME" --output json -q; then
     job_is_there "$image" "$mounted"
+    return
+  fi
+  [ -n "$image" ] || WHAT+=', built from this directory'
+  if "$PLANNING"; then
+    report 'done'
     return
   fi
   [ -n "$image" ] || echo 'building in Code Engine: this takes some minutes'
@@ -150,12 +160,12 @@ job_is_there() {
   if [ "$mounted" = "$is_mounted" ]; then
     report 'already there'
   elif "$mounted"; then
-    run ibmcloud ce job update --name "$NAME" --mount-configmap "$TARGETS_FOLDER=$NAME-targets" -q
+    change ibmcloud ce job update --name "$NAME" --mount-configmap "$TARGETS_FOLDER=$NAME-targets" -q
     WHAT+=": mounts configmap $NAME-targets"
     report changed
   else
-    run ibmcloud ce job update --name "$NAME" --mount-rm "$TARGETS_FOLDER" -q
-    run ibmcloud ce configmap delete --name "$NAME-targets" --force --ignore-not-found
+    change ibmcloud ce job update --name "$NAME" --mount-rm "$TARGETS_FOLDER" -q
+    change ibmcloud ce configmap delete --name "$NAME-targets" --force --ignore-not-found
     WHAT+=": no longer mounts configmap $NAME-targets"
     report changed
   fi

@@ -8,10 +8,9 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus,
     RetryPolicy,
 };
-use local_cloud::Material;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_RSA_SHA256};
 
-use crate::clients::{serial, words};
+use crate::clients::serial;
 use crate::{Process, await_line, bounded, free_port, self_signed, succeed, write};
 
 /// Key of a leaf.
@@ -21,9 +20,11 @@ pub(crate) enum KeyAlgorithm {
     Rsa,
 }
 
-/// What one order gave.
+/// What one order gave, as PEM.
 pub(crate) struct Issued {
-    pub(crate) material: Material,
+    pub(crate) leaf: String,
+    pub(crate) intermediates: String,
+    pub(crate) private_key: String,
     /// As `openssl x509` prints it.
     pub(crate) serial: String,
 }
@@ -66,11 +67,17 @@ impl Pebble {
         await_line(log, "ACME directory available at").context("pebble does not start")?;
 
         let mut curl = bounded("curl");
-        curl.args(words(
-            "--silent --show-error --fail --retry-connrefused --retry 5 --cacert",
-        ));
-        curl.arg(&certificate)
-            .arg(format!("https://127.0.0.1:{management}/roots/0"));
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--retry-connrefused",
+            "--retry",
+            "5",
+        ])
+        .arg("--cacert")
+        .arg(&certificate)
+        .arg(format!("https://127.0.0.1:{management}/roots/0"));
         let root = succeed(&mut curl)?;
 
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -107,13 +114,17 @@ impl Pebble {
             KeyAlgorithm::Ecdsa => KeyPair::generate()?,
             KeyAlgorithm::Rsa => KeyPair::generate_for(&PKCS_RSA_SHA256)?,
         };
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut request = CertificateParams::new(names.clone())?;
+        let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut request = CertificateParams::new(owned)?;
         request.distinguished_name = DistinguishedName::new();
         let request = request.serialize_request(&key)?;
-        let identifiers: Vec<_> = names.into_iter().map(Identifier::Dns).collect();
-        let order = self.order(&identifiers, request.der());
-        let chain = self.runtime.block_on(order)?;
+        let identifiers: Vec<_> = names
+            .iter()
+            .map(|name| Identifier::Dns((*name).to_owned()))
+            .collect();
+        let chain = self
+            .runtime
+            .block_on(self.order(&identifiers, request.der()))?;
 
         let end = "-----END CERTIFICATE-----\n";
         let (leaf, intermediates) = chain.split_once(end).context("an empty chain")?;
@@ -121,12 +132,9 @@ impl Pebble {
         let leaf = format!("{leaf}{end}");
         Ok(Issued {
             serial: serial(&leaf)?,
-            material: Material {
-                certificate: Some(leaf),
-                intermediate: Some(intermediates.trim_start().to_owned()),
-                private_key: Some(key.serialize_pem()),
-                ..Material::default()
-            },
+            leaf,
+            intermediates: intermediates.trim_start().to_owned(),
+            private_key: key.serialize_pem(),
         })
     }
 
@@ -139,8 +147,10 @@ impl Pebble {
                 continue;
             }
             let challenge = authorization.challenge(ChallengeType::Http01);
-            let mut challenge = challenge.context("no http-01 challenge")?;
-            challenge.set_ready().await?;
+            challenge
+                .context("no http-01 challenge")?
+                .set_ready()
+                .await?;
         }
         match order.poll_ready(&RetryPolicy::default()).await? {
             OrderStatus::Ready => {}

@@ -1,41 +1,15 @@
-//! What the stand-in knows of the account, and what it remembers from one command to the next.
+//! The account: what there is, what commands have done, and the way to the local cloud.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-/// What a test says of the account; `account.json` below `IBMCLOUD_HOME`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Account {
-    /// The local cloud's control API.
-    pub control_url: String,
-    /// A key that may do everything there.
-    pub api_key: String,
-    /// Service instances, Code Engine projects among them.
-    pub instances: Vec<Instance>,
-    /// Installed plug-ins: name and version.
-    pub plugins: Vec<(String, String)>,
-    /// Is somebody logged in?
-    pub logged_in: bool,
-    /// Has Secrets Manager a public endpoint?
-    pub secrets_manager_public: bool,
-    /// Is this machine on IBM's private network?
-    pub private_network: bool,
-    /// What the log of a build says when it fails; none: builds succeed.
-    pub build_fails: Option<String>,
-    /// How the documents' gaps are filled.
-    pub freedom: Freedom,
-    /// Which command shall fail.
-    pub failure: Option<Failure>,
-}
+use local_cloud::CloudHandle;
+use serde_json::{Value, json};
 
 /// A service instance.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Instance {
     /// `codeengine`, `event-notifications`, `secrets-manager`.
-    pub service: String,
+    pub service: &'static str,
     /// Not unique.
     pub name: String,
     /// Its id.
@@ -46,91 +20,8 @@ pub struct Instance {
     pub region: String,
 }
 
-/// What IBM's documents leave open.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-pub struct Freedom {
-    /// A look-up that finds nothing exits 0 and prints nothing, instead of failing.
-    pub nothing_found_is_empty: bool,
-    /// How a list without entries is printed.
-    pub empty_lists: EmptyList,
-    /// Lists of links and policies are inside of an object.
-    pub wrapped_lists: bool,
-    /// Policies are printed in the shape of version 2 of their API.
-    pub policies_v2: bool,
-    /// Policies are printed in a shape that has nothing but their ids.
-    pub policies_opaque: bool,
-    /// Code Engine's JSON has the shape of its API, instead of Kubernetes'.
-    pub code_engine_v2: bool,
-    /// The table of secrets has another layout than IBM's example.
-    pub odd_tables: bool,
-    /// Notices on standard output, before and after what was asked for.
-    pub notices: bool,
-    /// `jobrun submit --wait` exits 0 also if the run failed.
-    pub failed_run_exits_zero: bool,
-    /// When the log of a run can be read.
-    pub logs: Logs,
-    /// Profiles and roles are not known to other commands right after their creation.
-    pub slow_access: bool,
-}
-
-/// How a list without entries is printed.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum EmptyList {
-    /// `[]`
-    #[default]
-    Brackets,
-    /// `null`: a Go slice that was never filled.
-    Null,
-    /// A sentence for people.
-    Sentence,
-    /// Links and policies of a profile: as if the profile were not found. Others: `[]`.
-    NotFound,
-}
-
-/// When the log of a run can be read.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Logs {
-    /// At once.
-    #[default]
-    AtOnce,
-    /// At the second try.
-    Late,
-    /// Not after the end of the run.
-    Never,
-}
-
-impl Freedom {
-    /// One way to fill all gaps.
-    pub fn of_seed(seed: u64) -> Self {
-        let bit = |place: u32| seed >> place & 1 == 1;
-        let of_four = |place: u32| seed >> place & 3;
-        Self {
-            nothing_found_is_empty: bit(0),
-            wrapped_lists: bit(1),
-            policies_v2: bit(2),
-            policies_opaque: of_four(3) == 0,
-            code_engine_v2: bit(5),
-            notices: bit(6),
-            failed_run_exits_zero: bit(7),
-            slow_access: bit(8),
-            odd_tables: bit(13),
-            logs: match of_four(9) {
-                0 => Logs::Late,
-                1 => Logs::Never,
-                _ => Logs::AtOnce,
-            },
-            empty_lists: match of_four(11) {
-                0 => EmptyList::Brackets,
-                1 => EmptyList::Null,
-                2 => EmptyList::Sentence,
-                _ => EmptyList::NotFound,
-            },
-        }
-    }
-}
-
 /// From some command on that changes something, all of these fail.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Failure {
     /// The how-manieth such command, from 1.
     pub at: u64,
@@ -138,110 +29,186 @@ pub struct Failure {
     pub done: bool,
 }
 
-/// What commands have done; `state.json`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct State {
-    /// `target -r`.
-    pub region: Option<String>,
-    /// `target -g`.
-    pub resource_group: Option<String>,
-    /// `ce project select`: the id.
-    pub project: Option<String>,
+/// Everything behind the command. Authorizations, roles and profiles are in the words of
+/// tests/terraform/installation.json.
+pub struct Account {
+    pub(crate) cloud: CloudHandle,
+    pub(crate) home: std::path::PathBuf,
+    agent: ureq::Agent,
+    token: String,
+    /// Service instances, Code Engine projects among them.
+    pub instances: Vec<Instance>,
+    /// Installed plug-ins: name and version.
+    pub plugins: Vec<(&'static str, &'static str)>,
+    /// Is somebody logged in?
+    pub logged_in: bool,
+    /// At which of its addresses, `public` and `private`, Secrets Manager answers here.
+    pub reached: &'static str,
+    /// What the log of a build says when it fails; none: builds succeed.
+    pub build_fails: Option<&'static str>,
+    /// Which command shall fail.
+    pub failure: Option<Failure>,
+    /// What IBM's documents leave open is answered in the less likely way: see the README.
+    pub odd: &'static [&'static str],
     /// Authorizations between services.
-    pub authorizations: Vec<Authorization>,
+    pub authorizations: Vec<Value>,
     /// Custom roles.
-    pub roles: Vec<CustomRole>,
-    /// Trusted profiles.
-    pub profiles: Vec<Profile>,
+    pub roles: Vec<Value>,
+    /// Trusted profiles, with links and policies.
+    pub profiles: Vec<Value>,
     /// How many commands tried to change something.
     pub changes: u64,
-    /// Profiles and roles that are new: how many commands still do not know them.
-    pub unknown: BTreeMap<String, u8>,
-    /// How often the log of a run was asked for.
-    pub logs_asked: BTreeMap<String, u8>,
+    /// All command lines so far, with their status.
+    pub calls: Vec<(Vec<String>, u8)>,
+    /// Region, resource group and project that commands act on.
+    pub target: BTreeMap<&'static str, String>,
+    /// New profiles and roles: how many commands still do not know them.
+    pub(crate) unknown: BTreeMap<String, u8>,
+    pub(crate) logs_asked: BTreeMap<String, u8>,
 }
 
-/// An authorization between two instances.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Authorization {
-    /// Its id.
-    pub id: String,
-    /// Source service and instance.
-    pub source: (String, String),
-    /// Target service and instance.
-    pub target: (String, String),
-    /// Display names.
-    pub roles: Vec<String>,
-}
-
-/// A custom role.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct CustomRole {
-    /// Display name.
-    pub name: String,
-    /// The service.
-    pub service: String,
-    /// What it permits.
-    pub actions: Vec<String>,
-}
-
-/// A trusted profile.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Profile {
-    /// `Profile-` and a UUID.
-    pub id: String,
-    /// Unique in the account.
-    pub name: String,
-    /// Free text.
-    pub description: String,
-    /// As the API shows them.
-    pub links: Vec<Value>,
-    /// What it may do.
-    pub policies: Vec<Grant>,
-}
-
-/// A policy of a profile.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Grant {
-    /// Its id.
-    pub id: String,
-    /// Display names.
-    pub roles: Vec<String>,
-    /// Attribute -> value: `serviceName`, `serviceInstance`, `resourceType`, `resource`.
-    pub attributes: Vec<(String, String)>,
+/// An imitated API.
+#[derive(Clone, Copy)]
+pub enum Door {
+    /// `/v2/…`
+    CodeEngine,
+    /// `/v1/instances/{instance}/…`
+    EventNotifications,
+    /// `/api/v2/…`
+    SecretsManager,
 }
 
 impl Account {
-    /// Reads `account.json`.
-    pub fn load(home: &Path) -> Self {
-        read(&home.join("account.json")).expect("account.json, which the test writes")
+    pub(crate) fn new(
+        cloud: CloudHandle,
+        home: std::path::PathBuf,
+        instances: Vec<Instance>,
+    ) -> Self {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let key = cloud.world().api_key;
+        let form =
+            format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={key}");
+        let request = agent.post(format!("{}/identity/token", cloud.iam_url()));
+        let answer = request
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .send(&form);
+        let answer: Value =
+            serde_json::from_str(&answer.unwrap().body_mut().read_to_string().unwrap()).unwrap();
+        Self {
+            token: answer["access_token"].as_str().unwrap().to_owned(),
+            cloud,
+            home,
+            agent,
+            instances,
+            plugins: vec![
+                ("code-engine", "1.62.6"),
+                ("event-notifications", "1.21.3"),
+                ("secrets-manager", "2.0.16"),
+            ],
+            logged_in: true,
+            reached: "public",
+            build_fails: None,
+            failure: None,
+            odd: &[],
+            authorizations: Vec::new(),
+            roles: Vec::new(),
+            profiles: Vec::new(),
+            changes: 0,
+            calls: Vec::new(),
+            target: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            logs_asked: BTreeMap::new(),
+        }
     }
 
-    /// Writes `account.json`.
-    pub fn save(&self, home: &Path) {
-        write(&home.join("account.json"), self);
+    /// One request to the local cloud, as the owner of the account.
+    ///
+    /// # Errors
+    /// Status and body of an answer that is not 2xx.
+    pub fn call(
+        &self,
+        door: Door,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, (u16, String)> {
+        let instance = self.cloud.world().event_notifications_instance_id;
+        let base = match door {
+            Door::CodeEngine => self.cloud.code_engine_url() + "/v2",
+            Door::EventNotifications => {
+                self.cloud.event_notifications_url() + "/v1/instances/" + &instance
+            }
+            Door::SecretsManager => self.cloud.secrets_manager_url() + "/api/v2",
+        };
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{base}/{path}"))
+            .header("Content-Type", "application/json")
+            // what changes something demands a tag; any version will do
+            .header("If-Match", "*")
+            .header("Authorization", format!("Bearer {}", self.token))
+            .body(body.map(Value::to_string).unwrap_or_default());
+        let mut answer = self
+            .agent
+            .run(request.unwrap())
+            .expect("the local cloud answers");
+        let (status, text) = (
+            answer.status().as_u16(),
+            answer.body_mut().read_to_string().unwrap_or_default(),
+        );
+        match status {
+            200..300 => Ok(serde_json::from_str(&text).unwrap_or_default()),
+            _ => Err((status, text)),
+        }
     }
-}
 
-impl State {
-    /// Reads `state.json`; the empty state if there is none.
-    pub fn load(home: &Path) -> Self {
-        read(&home.join("state.json")).unwrap_or_default()
+    /// All entries of a list.
+    pub fn list(&self, door: Door, path: &str) -> Vec<Value> {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let mut page = self.call(door, "GET", &format!("{path}?limit=100"), None);
+        let page = page
+            .as_mut()
+            .unwrap_or_else(|why| panic!("{path}: {why:?}"));
+        page[name].take().as_array().cloned().unwrap_or_default()
     }
 
-    /// Writes `state.json`.
-    pub fn save(&self, home: &Path) {
-        write(&home.join("state.json"), self);
+    pub(crate) fn is(&self, odd: &str) -> bool {
+        self.odd.contains(&odd)
     }
-}
 
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let read = serde_json::from_str(&text);
-    Some(read.unwrap_or_else(|why| panic!("{}: {why}", path.display())))
-}
-
-fn write(path: &Path, value: &impl Serialize) {
-    let text = serde_json::to_string_pretty(value).expect("plain data");
-    std::fs::write(path, text).expect("IBMCLOUD_HOME can be written");
+    /// Everything that exists. Two of these are the same if nothing was done in between.
+    pub fn everything(&self) -> Value {
+        let mut all = json!({ "authorizations": self.authorizations, "roles": self.roles, "profiles": self.profiles });
+        for list in ["sources", "topics", "destinations", "subscriptions"] {
+            all[list] = self.list(Door::EventNotifications, list).into();
+        }
+        for project in self
+            .instances
+            .iter()
+            .filter(|one| one.service == "codeengine")
+        {
+            let mut found = json!({});
+            for list in ["config_maps", "jobs", "secrets"] {
+                let mut entries = self.list(
+                    Door::CodeEngine,
+                    &format!("projects/{}/{list}", project.guid),
+                );
+                // holds the time of the answer
+                entries.iter_mut().for_each(|one| {
+                    drop(
+                        one.as_object_mut()
+                            .unwrap()
+                            .remove("x_not_in_the_documents"),
+                    )
+                });
+                found[list] = entries.into();
+            }
+            found["crons"] = json!(self.cloud.cron_subscriptions(&project.guid));
+            all[&project.name] = found;
+        }
+        all
+    }
 }

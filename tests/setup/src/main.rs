@@ -1,25 +1,49 @@
-//! The command. See the library.
+//! The `ibmcloud` of a site: it hands its arguments to the site and shows the answer. Started without a site,
+//! it opens one to try scripts/setup.sh by hand.
 #![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::print_stderr,
     clippy::print_stdout,
-    clippy::disallowed_methods,
     reason = "a command-line program with an environment"
 )]
 
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::process::ExitCode;
 
+use ibmcloud_stand_in::{Site, root};
+use serde_json::{Value, json};
+
 fn main() -> ExitCode {
-    let Some(home) = std::env::var_os("IBMCLOUD_HOME") else {
-        eprintln!("FAILED\nthe stand-in needs IBMCLOUD_HOME");
-        return ExitCode::from(70);
+    let Ok(address) = std::env::var("IBMCLOUD_STAND_IN") else {
+        return by_hand();
     };
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let variables = ["IBMCLOUD_EN_ENDPOINT", "SECRETS_MANAGER_URL"]
+        .map(|name| (name, std::env::var(name).ok()));
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let answer = ibmcloud_stand_in::run(&PathBuf::from(home), &variables, &arguments);
-    print!("{}", answer.stdout);
-    eprint!("{}", answer.stderr);
-    ExitCode::from(answer.status)
+    let mut stream = TcpStream::connect(address).expect("the site");
+    writeln!(stream, "{}", json!([arguments, variables])).expect("the site");
+    let mut answer = String::new();
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .expect("the site");
+    let (stdout, stderr, status): (String, String, u8) =
+        serde_json::from_str(&answer).expect("an answer");
+    print!("{stdout}");
+    eprint!("{stderr}");
+    ExitCode::from(status)
+}
+
+/// A shell in which `ibmcloud` is the stand-in, on a small account.
+fn by_hand() -> ExitCode {
+    let site = Site::new(&std::env::current_exe().expect("this program"));
+    let world: Value = json!({ "region": site.world.region, "apps": site.world.project_name });
+    println!(
+        "A shell with an account of its own; it ends with the shell. Try:\n\n  scripts/setup.sh --plan {}\n\n\
+         and then without --plan; scripts/teardown.sh --help; ibmcloud ce job list\nIn it: {world}",
+        site.inputs().join(" ")
+    );
+    let status = site.command("bash").arg("-i").current_dir(root()).status();
+    ExitCode::from(u8::from(!status.is_ok_and(|status| status.success())))
 }

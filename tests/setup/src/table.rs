@@ -1,43 +1,31 @@
 //! Which commands there are, and which flags each has.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-/// Command -> flags, as the documents of the real command list them; see the README beside it. It has
-/// one command a line, and of these one is read: the whole of it took most of the time of a command.
-const TABLE: &str = include_str!("../ibmcloud-cli.json");
-
-/// The command's name, and its flags as JSON.
-fn find(name: &str) -> Option<(&'static str, &'static str)> {
-    let start = TABLE.find(&format!("\n \"{name}\": "))? + "\n \"".len();
-    let line = TABLE[start..].lines().next()?;
-    line.trim_end_matches(',').split_once("\": ")
+/// Command -> flags, as the documents of the real command list them; see the README beside it.
+fn table() -> &'static BTreeMap<String, Vec<String>> {
+    static TABLE: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
+    TABLE.get_or_init(|| serde_json::from_str(include_str!("../ibmcloud-cli.json")).unwrap())
 }
 
 /// Other names of plug-ins and commands.
-const ALIASES: [(&str, &str); 12] = [
-    ("code-engine", "ce"),
-    ("en", "event-notifications"),
-    ("sm", "secrets-manager"),
-    ("app", "application"),
-    ("proj", "project"),
-    ("jd", "job"),
-    ("jr", "jobrun"),
-    ("sub", "subscription"),
-    ("cm", "configmap"),
-    ("bd", "build"),
-    ("br", "buildrun"),
-    ("dm", "domainmapping"),
-];
+const ALIASES: &str = "code-engine=ce en=event-notifications sm=secrets-manager app=application proj=project \
+                       jd=job jr=jobrun sub=subscription cm=configmap bd=build br=buildrun dm=domainmapping";
+
+/// Flags without a value.
+const SWITCHES: &str = "-q --quiet --force --ignore-not-found --all-pages --all-resource-groups --wait \
+                        --trusted-profiles-enabled --raw --crn";
 
 /// A command line, understood.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub struct Call {
     /// The command as the table names it.
-    pub command: String,
+    pub command: &'static str,
     /// What is neither command nor flag.
-    pub positionals: Vec<String>,
+    pub words: Vec<String>,
     /// Flag -> values, in order; a switch has `true`.
-    pub flags: BTreeMap<String, Vec<String>>,
+    flags: BTreeMap<String, Vec<String>>,
 }
 
 impl Call {
@@ -46,9 +34,19 @@ impl Call {
         self.flags.get(name)?.last().map(String::as_str)
     }
 
+    /// The same; empty if it is not there.
+    pub fn text(&self, name: &str) -> &str {
+        self.flag(name).unwrap_or_default()
+    }
+
+    /// All values of a flag.
+    pub fn all(&self, name: &str) -> &[String] {
+        self.flags.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Is a switch on?
-    pub fn is_on(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.flag(name) == Some("true"))
+    pub fn is_on(&self, name: &str) -> bool {
+        self.flag(name) == Some("true")
     }
 }
 
@@ -57,105 +55,80 @@ impl Call {
 /// # Errors
 /// No command of the table begins the words.
 pub fn command(words: &[&str]) -> Result<(&'static str, usize), String> {
-    let full: Vec<&str> = words
+    let known = |word: &&str| {
+        let mut pairs = ALIASES
+            .split_whitespace()
+            .filter_map(|pair| pair.split_once('='));
+        pairs
+            .find(|(alias, _)| alias == word)
+            .map_or(*word, |(_, name)| name)
+            .to_owned()
+    };
+    let full: Vec<String> = words
         .iter()
         .take_while(|word| !word.starts_with('-'))
-        .map(|word| {
-            let alias = ALIASES.iter().find(|(alias, _)| alias == word);
-            alias.map_or(*word, |(_, name)| *name)
-        })
+        .map(known)
         .collect();
-    for length in (1..=full.len().min(4)).rev() {
-        let name = full[..length].join(" ");
-        if let Some((name, _)) = find(&name) {
-            return Ok((name, length));
-        }
-    }
-    Err(format!("'{}' is not a registered command", words.join(" ")))
+    (1..=full.len().min(4))
+        .rev()
+        .find_map(|length| {
+            Some((
+                table().get_key_value(&full[..length].join(" "))?.0.as_str(),
+                length,
+            ))
+        })
+        .ok_or_else(|| format!("'{}' is not a registered command", words.join(" ")))
 }
 
 /// Does the command have this flag?
 pub fn has_flag(command: &str, flag: &str) -> bool {
-    // known everywhere
     flag == "--help"
-        || find(command).is_some_and(|(_, flags)| flags.contains(&format!("\"{flag}\"")))
+        || table()
+            .get(command)
+            .is_some_and(|flags| flags.iter().any(|known| known == flag))
 }
 
-/// Reads a command line; `is_switch` says which flags of a command take no value.
+/// Reads a command line.
 ///
 /// # Errors
 /// A word or a flag that the table does not list, or a flag without its value.
-pub fn parse(arguments: &[String], is_switch: impl Fn(&str, &str) -> bool) -> Result<Call, String> {
+pub fn parse(arguments: &[String]) -> Result<Call, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (command, length) = command(&words)?;
     let mut call = Call {
-        command: command.to_owned(),
-        positionals: Vec::new(),
+        command,
+        words: Vec::new(),
         flags: BTreeMap::new(),
     };
     let mut rest = words[length..].iter();
     while let Some(word) = rest.next() {
         if !word.starts_with('-') {
-            call.positionals.push((*word).to_owned());
+            call.words.push((*word).to_owned());
             continue;
         }
-        let (flag, given) = match word.split_once('=') {
-            Some((flag, value)) => (flag, Some(value.to_owned())),
-            None => (*word, None),
-        };
+        let (flag, given) = word
+            .split_once('=')
+            .map_or((*word, None), |(flag, value)| (flag, Some(value)));
         if !has_flag(command, flag) {
             return Err(format!(
                 "Incorrect usage: '{flag}' is no flag of '{command}'"
             ));
         }
-        let value = match given {
-            Some(value) => value,
-            None if is_switch(command, flag) => "true".to_owned(),
-            None => match rest.next() {
-                Some(value) => (*value).to_owned(),
-                None => return Err(format!("Incorrect usage: '{flag}' needs a value")),
-            },
-        };
-        call.flags.entry(flag.to_owned()).or_default().push(value);
+        // of a profile it asks for the id, elsewhere it gives one
+        let is_switch = SWITCHES.split(' ').any(|one| one == flag)
+            || (flag == "--id" && command.starts_with("iam "));
+        let value = given.or_else(|| {
+            if is_switch {
+                Some("true")
+            } else {
+                rest.next().copied()
+            }
+        });
+        let value = value.ok_or_else(|| format!("Incorrect usage: '{flag}' needs a value"))?;
+        call.flags
+            .entry(flag.to_owned())
+            .or_default()
+            .push(value.to_owned());
     }
     Ok(call)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Call, parse};
-
-    fn read(line: &str) -> Result<Call, String> {
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        parse(&words, |_, flag| {
-            ["-q", "--trusted-profiles-enabled"].contains(&flag)
-        })
-    }
-
-    #[test]
-    fn aliases_values_and_switches() {
-        let call = read("code-engine job create --name a --trusted-profiles-enabled --cpu=1 -q");
-        let call = call.unwrap();
-        assert_eq!(call.command, "ce job create");
-        assert_eq!(
-            (call.flag("--name"), call.flag("--cpu")),
-            (Some("a"), Some("1"))
-        );
-        assert!(call.is_on(&["--trusted-profiles-enabled"]));
-        let call = read("iam authorization-policy-create a b Viewer,Writer").unwrap();
-        assert_eq!(call.positionals, ["a", "b", "Viewer,Writer"]);
-    }
-
-    #[test]
-    fn what_is_not_listed_is_refused() {
-        for line in [
-            "secrets-manager secret-rotate --id 1",
-            "ce job make --name a",
-            "ce job create --nam a",
-            "ce job create --name",
-            "event-notifications topic create --topic-type timer",
-        ] {
-            assert!(read(line).is_err(), "{line}");
-        }
-    }
 }

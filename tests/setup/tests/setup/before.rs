@@ -1,234 +1,246 @@
-//! Installations into an account that is not empty, builds and runs that fail.
+//! Installations into an account that is not empty, and what fails on the way.
 
-use ibmcloud_stand_in::account::Authorization;
-use ibmcloud_stand_in::rest::{Door, Rest};
-use ibmcloud_stand_in::{Account, Freedom, Logs};
+use ibmcloud_stand_in::{Door, Failure, JOB};
 use local_cloud::{Fault, FaultKind, Trigger};
+use serde_json::json;
 
-use crate::harness::{JOB, Site, assert_same};
+use crate::harness::{Done, Here};
+use crate::table::assert_as_in_the_table;
+
+const FIXED: [&str; 4] = [
+    "--schedule",
+    "17 3 * * *",
+    "--alert-email",
+    "ops@example.com",
+];
 
 #[test]
 fn a_registration_at_another_instance_is_left_alone() {
-    let site = Site::new();
-    let elsewhere = r#"{"event_notifications_instance_crn": "crn:v1:bluemix:public:event-notifications:eu-de:a/1:2::"}"#;
+    let here = Here::new();
+    let body = r#"{"event_notifications_instance_crn": "crn:v1:bluemix:public:event-notifications:eu-de:a/1:2::"}"#;
     let answer = FaultKind::Answer {
         status: 200,
         content_type: "application/json".into(),
-        body: elsewhere.into(),
+        body: body.into(),
     };
-    let _guard = site
+    let _guard = here
         .cloud
         .fault(Fault::on("GET /api/v2/notifications/registration", answer));
-    let done = site.setup(&[]).expect(1);
-    assert!(
-        done.stderr.contains("registered at another instance"),
-        "{}",
-        done.stderr
+    here.setup(&[])
+        .expect(1)
+        .says(&["registered at another instance"]);
+    assert_eq!(here.account().everything()["sources"], json!([]));
+}
+
+/// An authorization with half the roles, the link of another job, a topic without its rules (disconnecting
+/// Secrets Manager takes them along): each is made whole, and nothing else.
+#[test]
+fn what_is_there_in_part_is_made_whole() {
+    let here = Here::installed();
+    here.account().authorizations[1]["roles"] = json!(["Viewer"]);
+    here.setup(&[]).expect(0);
+    assert_eq!(
+        here.account().authorizations[1]["roles"],
+        json!(["Viewer", "Writer"])
     );
-    assert!(site.everything()["sources"].as_array().unwrap().is_empty());
-}
 
-#[test]
-fn an_authorization_with_half_the_roles_is_made_whole() {
-    let site = Site::new();
-    let mut state = site.state();
-    let events = site.world.event_notifications_instance_id.clone();
-    state.authorizations.push(Authorization {
-        id: "half".into(),
-        source: ("event-notifications".into(), events),
-        target: ("codeengine".into(), site.job_project.clone()),
-        roles: vec!["Viewer".into()],
-    });
-    state.save(site.home.path());
-    site.setup(&[]).expect(0);
-    let state = site.state();
-    let all: Vec<_> = state
-        .authorizations
-        .iter()
-        .map(|a| a.roles.join(","))
-        .collect();
-    assert_eq!(all, ["Event Source Manager", "Viewer,Writer"]);
-    site.cloud.rotate(&[&site.secret]);
-    assert!(site.is_current());
-}
+    here.account().profiles[0]["links"][0]["component_name"] = "other".into();
+    let done = here.setup(&[]).expect(0);
+    assert!(
+        done.made().len() == 1 && done.made()[0].contains("link"),
+        "{done}"
+    );
+    assert_eq!(
+        here.account().profiles[0]["links"][1]["component_name"],
+        JOB
+    );
 
-/// Disconnecting Secrets Manager takes the rules of every topic along.
-#[test]
-fn a_topic_that_lost_its_rules_is_made_again() {
-    let site = Site::new();
-    site.setup(&[]).expect(0);
-    let rest = Rest::new(&Account::load(site.home.path()));
-    rest.call(
-        Door::SecretsManager,
-        "DELETE",
-        "/api/v2/notifications/registration",
-        None,
-    )
-    .unwrap();
-    let done = site.setup(&[]).expect(0);
-    let made: Vec<_> = done
-        .steps("done")
-        .into_iter()
-        .filter(|step| !step.contains(" run "))
-        .collect();
-    assert_eq!(made.len(), 3, "{}", done.stdout);
-    assert_eq!(site.everything()["topics"].as_array().unwrap().len(), 1);
-    site.cloud.rotate(&[&site.secret]);
-    assert!(site.is_current());
+    here.account()
+        .call(
+            Door::SecretsManager,
+            "DELETE",
+            "notifications/registration",
+            None,
+        )
+        .unwrap();
+    let done = here.setup(&[]).expect(0);
+    assert_eq!(done.made().len(), 3, "{done}");
+    assert_eq!(
+        here.account().everything()["topics"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    here.assert_follows();
 }
 
 #[test]
 fn what_somebody_else_made_under_the_same_name_stops_setup() {
-    let site = Site::new();
-    site.setup(&[]).expect(0);
-    let before = site.everything();
+    let here = Here::installed();
+    let before = here.account().everything();
     // the same job name in another project: the profile is the other one's
-    let done = site
-        .setup(&["--job-project", &site.world.project_name])
-        .expect(1);
-    assert!(
-        done.stderr.contains("Choose another --name"),
-        "{}",
-        done.stderr
-    );
-    assert_same(&before, &site.everything());
+    let project = here.world.project_name.clone();
+    here.setup(&["--job-project", &project])
+        .expect(1)
+        .says(&["Choose another --name"]);
+    assert_eq!(before, here.account().everything());
     // the same name for another TLS secret: the configmap is the first one's
-    let done = site.setup(&["--tls-secret", "other-tls"]).expect(1);
-    assert!(done.stderr.contains("TLS_SECRET_NAME"), "{}", done.stderr);
+    here.setup(&["--tls-secret", "other-tls"])
+        .expect(1)
+        .says(&["TLS_SECRET_NAME", "--targets"]);
 }
 
 #[test]
-fn two_installations_stand_side_by_side() {
-    let site = Site::new();
-    site.setup(&[]).expect(0);
-    site.setup(&["--name", "blog", "--tls-secret", "blog-tls"])
+fn two_installations_side_by_side() {
+    let here = Here::installed();
+    here.setup(&["--name", "blog", "--tls-secret", "blog-tls"])
         .expect(0);
-    site.cloud.rotate(&[&site.secret]);
-    assert_eq!(site.runs(Trigger::EventNotifications).len(), 2);
-    site.teardown(&["--name", "blog", "--yes"]).expect(0);
-    site.cloud.rotate(&[&site.secret]);
-    assert!(site.is_current());
+    here.assert_follows();
+    assert_eq!(here.runs(Trigger::EventNotifications).len(), 2);
+    here.teardown(&["--name", "blog", "--yes"]).expect(0);
+    here.assert_follows();
     assert_eq!(
-        site.runs(Trigger::EventNotifications).len(),
+        here.runs(Trigger::EventNotifications).len(),
         2,
         "blog's run went with its job"
     );
 }
 
-/// Whatever the list of policies looks like: the conflict says that it is there.
-#[test]
-fn a_policy_that_is_there_already_is_no_failure() {
-    let site = Site::with(Freedom {
-        policies_opaque: true,
-        ..Freedom::default()
-    });
-    site.setup(&[]).expect(0);
-    let before = site.everything();
-    let done = site.setup(&[]).expect(0);
-    assert_eq!(done.steps("already there").len(), 15, "{}", done.stdout);
-    assert_same(&before, &site.everything());
+/// Runs until it succeeds, each time stopped after one change more; returns how often it was stopped.
+fn step_by_step(here: &Here, run: impl Fn() -> Done, done: bool) -> u64 {
+    for stops in 0..60 {
+        // one change gets through: answered, or with its answer lost
+        let at = here.account().changes + if done { 1 } else { 2 };
+        here.account().failure = Some(Failure { at, done });
+        let ended = run();
+        if ended.status == 0 {
+            return stops;
+        }
+        let ended = ended.expect(1).says(&["it continues from there"]);
+        assert_eq!(ended.steps("failed ").len(), 1, "{ended}");
+        assert!(
+            ended.stdout.contains(
+                "
+  [ibmcloud "
+            ),
+            "no command to look further:
+{ended}"
+        );
+    }
+    panic!("never ready")
 }
 
 #[test]
-fn a_link_of_another_job_does_not_count() {
-    let site = Site::new();
-    site.setup(&[]).expect(0);
-    let mut state = site.state();
-    state.profiles[0].links[0]["link"]["component_name"] = "other".into();
-    state.save(site.home.path());
-    let done = site.setup(&[]).expect(0);
-    let made: Vec<_> = done
-        .steps("done")
-        .into_iter()
-        .filter(|step| !step.contains(" run "))
-        .collect();
-    assert!(made.len() == 1 && made[0].contains("link"), "{made:?}");
-    let (links, _) = site.profile();
-    assert_eq!(links[1].component_name, JOB);
+fn an_installation_that_fails_at_any_step_continues_from_there() {
+    for done in [false, true] {
+        let here = Here::new();
+        // the last two changes are the runs; of those the stand-in may not lose the answer for ever
+        let until_runs = || {
+            let ended = here.setup(&FIXED);
+            if !ended.stdout.contains("dry run sm-tls-sync-") {
+                return ended;
+            }
+            here.account().failure = None;
+            here.setup(&FIXED)
+        };
+        let stops = step_by_step(&here, until_runs, done);
+        assert!(stops >= 16, "only {stops} steps failed");
+        let (group, project) = (&here.world.secret_group_id, &here.world.project_id);
+        assert_as_in_the_table(&here, "one_certificate", false, &[group], &[project], "");
+        let everything = here.account().everything();
+        for (list, number) in [
+            ("topics", 2),
+            ("subscriptions", 2),
+            ("destinations", 2),
+            ("profiles", 1),
+            ("roles", 1),
+        ] {
+            assert_eq!(everything[list].as_array().unwrap().len(), number, "{list}");
+        }
+    }
 }
 
 #[test]
-fn without_an_image_the_job_is_built_from_this_directory() {
-    let site = Site::new();
-    let inputs = site.inputs();
-    let end = inputs.iter().position(|word| *word == "--image").unwrap();
-    let arguments = [&inputs[..end], &["--yes"]].concat();
-    let done = site
-        .script(&crate::harness::root().join("scripts/setup.sh"), &arguments)
-        .expect(0);
-    assert!(
-        done.stdout.contains("from this directory"),
-        "{}",
-        done.stdout
-    );
-    let image = site.everything()["job/jobs"][0]["image_reference"].clone();
-    assert!(image.as_str().unwrap().ends_with(":built"), "{image}");
-    assert!(site.is_current());
+fn a_removal_that_fails_at_any_step_continues_from_there() {
+    for done in [false, true] {
+        let here = Here::new();
+        here.setup(&FIXED).expect(0);
+        let stops = step_by_step(&here, || here.teardown(&["--yes"]), done);
+        assert!(stops >= 8, "only {stops} steps failed");
+        here.assert_gone();
+    }
 }
 
 /// A build takes minutes and ends with words like "permission": no reason to repeat it.
 #[test]
-fn a_failed_build_is_not_repeated_and_its_log_is_shown() {
-    for (log, advice) in [
-        ("error[E0433]: cannot find crate", None),
+fn without_an_image_the_job_is_built_and_a_failed_build_is_shown() {
+    let here = Here::new();
+    here.setup_without(&["--image"], &[])
+        .expect(0)
+        .says(&["from this directory"]);
+    assert!(
+        here.of("cert-sync", "jobs")[0]["image_reference"]
+            .as_str()
+            .unwrap()
+            .ends_with(":built")
+    );
+    assert!(here.is_current());
+    for (log, limited) in [
+        ("error[E0433]: cannot find crate", false),
         (
             "toomanyrequests: You have reached your pull rate limit",
-            Some("use --image"),
+            true,
         ),
     ] {
-        let site = Site::new();
-        site.account(|account| account.build_fails = Some(log.to_owned()));
-        let inputs = site.inputs();
-        let end = inputs.iter().position(|word| *word == "--image").unwrap();
-        let arguments = [&inputs[..end], &["--yes"]].concat();
-        let script = crate::harness::root().join("scripts/setup.sh");
-        let done = site.script(&script, &arguments).expect(1);
-        assert_eq!(site.calls().matches(r#"["ce","job","create""#).count(), 1);
+        let here = Here::new();
+        here.account().build_fails = Some(log);
         let whole = "ibmcloud ce buildrun logs --buildrun sm-tls-sync-run-261124-101112131";
-        for line in [log, whole] {
-            assert!(done.stderr.contains(line), "{line}:\n{}", done.stderr);
-        }
-        assert_eq!(
-            done.stderr.contains("use --image"),
-            advice.is_some(),
-            "{}",
-            done.stderr
-        );
+        let done = here
+            .setup_without(&["--image"], &[])
+            .expect(1)
+            .says(&[log, whole]);
+        assert_eq!(done.stderr.contains("use --image"), limited, "{done}");
+        let calls = here
+            .account()
+            .calls
+            .iter()
+            .filter(|(words, _)| words.starts_with(&["ce", "job", "create"].map(str::to_owned)))
+            .count();
+        assert_eq!(calls, 1);
     }
 }
 
 #[test]
 fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
-    for (failed_run_exits_zero, logs, shown) in [
-        (false, Logs::AtOnce, r#""status":6"#),
-        (true, Logs::Never, "Its log did not arrive"),
+    for (odd, shown) in [
+        (&[][..], r#""status":6"#),
+        (&["failed-run-exits-0", "no-logs"], "Its log did not arrive"),
     ] {
-        let site = Site::with(Freedom {
-            failed_run_exits_zero,
-            logs,
-            ..Freedom::default()
-        });
-        site.cloud.set_state(&site.secret, 5);
-        let done = site.setup(&[]).expect(1);
-        assert!(done.stdout.contains(shown), "{}", done.stdout);
-        assert_eq!(done.steps("failed: ").len(), 1, "{}", done.stdout);
-        let exit = u8::from(!failed_run_exits_zero);
-        let point = format!("jobrun submit --wait ends with status {exit} if the run failed");
-        assert!(done.stdout.contains(&point), "{}", done.stdout);
-        assert!(!done.stdout.contains("Installed."), "{}", done.stdout);
-        assert!(!done.stdout.contains("real run"), "{}", done.stdout);
+        let here = Here::odd(odd);
+        here.cloud.set_state(&here.secret, 5);
+        let exit = format!(
+            "jobrun submit --wait ends with status {}",
+            u8::from(odd.is_empty())
+        );
+        let done = here.setup(&[]).expect(1).says(&[shown, &exit]);
+        assert_eq!(done.steps("failed: ").len(), 1, "{done}");
+        assert!(
+            !done.stdout.contains("Installed.") && !done.stdout.contains("real run"),
+            "{done}"
+        );
     }
 }
 
 /// A policy takes a while to be known everywhere.
 #[test]
 fn a_right_that_is_not_known_yet_is_waited_for() {
-    let site = Site::but(|freedom| freedom.logs = Logs::AtOnce);
+    let here = Here::new();
     // a run has three attempts
-    let _guard = site
+    let _guard = here
         .cloud
         .fault(Fault::on("GET /api/v2/secrets/{id}", FaultKind::Status(403)).times(3));
-    let done = site.setup(&[]).expect(0);
-    assert_eq!(done.steps("not yet").len(), 1, "{}", done.stdout);
-    assert!(site.is_current());
+    let done = here.setup(&[]).expect(0);
+    assert_eq!(done.steps("not yet").len(), 1, "{done}");
+    assert!(here.is_current());
 }

@@ -6,32 +6,23 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "tests"
 )]
 
 /// Mail, and alerts on logs.
 mod alerts;
-/// What was there before, and runs that fail.
+/// What was there before, and what fails.
 mod before;
-/// Account, commands, what exists afterwards.
+/// Every line with `ibmcloud` in scripts, documents and messages; the commands that `--check` prints.
+mod commands;
+/// A site, and runs of the scripts there.
 mod harness;
 /// Fresh, again, and its variants.
 mod install;
-/// Every line with `ibmcloud` in scripts and documents.
-mod lines;
-/// The names that only IBM's network has.
-mod network;
-/// job.yaml and setup's job are one.
-mod papers;
-/// What `--check` says is missing, and the command that fixes it.
-mod remedies;
 /// All of it, nothing else, twice.
 mod remove;
-/// A failure at each step.
-mod resume;
-/// Setup and the Terraform module make the same installation.
+/// What setup makes is what the table says, as the Terraform module makes it.
 mod table;
 /// Many targets by one file.
 mod targets;

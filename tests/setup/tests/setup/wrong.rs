@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-use crate::harness::{Site, assert_same, root};
+use ibmcloud_stand_in::root;
+
+use crate::harness::Here;
 
 #[test]
 fn wrong_inputs_are_named_before_anything_is_done() {
-    let site = Site::new();
-    let before = site.everything();
-    let id = site.secret.clone();
-    let cases: &[(&[&str], &[&str])] = &[
+    let here = Here::new();
+    let mut twin = here.account().instances[1].clone();
+    twin.guid = "11111111-2222-4333-8444-555555555555".into();
+    twin.name = "twin".into();
+    here.account().instances.extend([twin.clone(), twin]);
+    let (before, id) = (here.state(), here.secret.clone());
+    let cases: [(&[&str], &[&str]); 12] = [
         (&["--regoin", "eu-de"], &["--regoin"]),
         (&["--region"], &["--region needs a value"]),
         (
@@ -45,91 +50,46 @@ fn wrong_inputs_are_named_before_anything_is_done() {
             &["--event-notifications", "other"],
             &["Event Notifications instance other", "cert-events"],
         ),
+        (&["--event-notifications", "twin"], &["give its id"]),
         (
             &["--project", "other"],
             &["Code Engine project other", "cert-sync"],
         ),
     ];
     for (more, named) in cases {
-        let done = site.setup(more).expect(2);
-        for word in *named {
-            assert!(
-                done.stderr.contains(word),
-                "{more:?}: {word}:\n{}",
-                done.stderr
-            );
-        }
+        here.setup(more).expect(2).says(named);
     }
-    assert_same(&before, &site.everything());
-    assert_eq!(site.state().changes, 0);
-}
-
-#[test]
-fn missing_inputs_are_named_at_once_where_nobody_can_be_asked() {
-    let site = Site::new();
-    let done = site
-        .script(&root().join("scripts/setup.sh"), &["--yes"])
-        .expect(2);
-    for name in [
+    let inputs = [
         "region",
         "secrets-manager",
         "event-notifications",
         "project",
         "tls-secret",
-    ] {
-        assert!(
-            done.stderr.contains(&format!("--{name} is missing")),
-            "{name}:\n{}",
-            done.stderr
-        );
-    }
-    assert!(done.stderr.contains("SETUP_TLS_SECRET"), "{}", done.stderr);
-    assert!(!done.stderr.contains("--image"), "{}", done.stderr);
-    let done = site
-        .script(&root().join("scripts/setup.sh"), &site.inputs())
-        .expect(2);
-    assert!(done.stderr.contains("nothing was done"), "{}", done.stderr);
-    assert_eq!(site.state().changes, 0);
-}
-
-#[test]
-fn two_instances_of_one_name_need_an_id() {
-    let site = Site::new();
-    site.account(|account| {
-        let mut twin = account.instances[1].clone();
-        twin.guid = "11111111-2222-4333-8444-555555555555".into();
-        account.instances.push(twin);
-    });
-    let done = site.setup(&[]).expect(2);
-    assert!(done.stderr.contains("give its id"), "{}", done.stderr);
-    let id = site.world.event_notifications_instance_id.clone();
-    site.setup(&["--event-notifications", &id]).expect(0);
+    ];
+    let missing = inputs.map(|name| format!("--{name} is missing"));
+    let missing = missing.each_ref().map(String::as_str);
+    here.script("scripts/setup.sh", &["--yes"])
+        .expect(2)
+        .says(&missing)
+        .says(&["SETUP_TLS_SECRET"]);
+    here.script("scripts/setup.sh", &here.inputs())
+        .expect(2)
+        .says(&["nothing was done"]);
+    assert_eq!(before, here.state());
 }
 
 #[test]
 fn missing_plug_ins_and_login_are_named_at_once() {
-    let site = Site::new();
-    site.account(|account| {
-        account.plugins = vec![
-            ("code-engine".into(), "1.62.6".into()),
-            ("event-notifications".into(), "1.9.12".into()),
-        ];
-        account.logged_in = false;
-    });
+    let here = Here::new();
+    here.account().plugins = vec![("code-engine", "1.62.6"), ("event-notifications", "1.9.12")];
+    here.account().logged_in = false;
     for script in ["scripts/setup.sh", "scripts/teardown.sh"] {
-        let done = site.script(&root().join(script), &[]).expect(2);
-        for named in [
-            "the plug-in event-notifications 1.9.12 is too old (1.15.2 is needed): ibmcloud plugin update event-notifications",
+        let done = here.script(script, &[]).expect(2).says(&[
+            "event-notifications 1.9.12 is too old (1.15.2 is needed): ibmcloud plugin update event-notifications",
             "the plug-in secrets-manager is missing: ibmcloud plugin install secrets-manager",
             "ibmcloud login -r REGION -g RESOURCE_GROUP",
-        ] {
-            assert!(done.stderr.contains(named), "{named}:\n{}", done.stderr);
-        }
-        assert!(
-            !done.stderr.contains("plug-in code-engine"),
-            "{}",
-            done.stderr
-        );
+        ]);
+        assert!(!done.stderr.contains("plug-in code-engine"), "{done}");
     }
 }
 
@@ -137,88 +97,90 @@ fn missing_plug_ins_and_login_are_named_at_once() {
 /// it must be able to read why they stop: bash 3.2 (played by a bash that says so), and a POSIX shell.
 #[test]
 fn a_bare_machine_and_an_old_shell_are_told_everything_at_once() {
-    let site = Site::new();
-    let bare = site.home.path().join("bare");
+    let here = Here::new();
+    let bare = here.home.path().join("bare");
     std::fs::create_dir(&bare).unwrap();
     let found = |tool: &str| {
-        let mut folders = ["/usr/bin", "/bin"]
-            .iter()
-            .map(|folder| Path::new(folder).join(tool));
-        folders.find(|path| path.exists()).unwrap()
+        ["/usr/bin", "/bin"]
+            .map(|folder| Path::new(folder).join(tool))
+            .into_iter()
+            .find(|path| path.exists())
+            .unwrap()
     };
     for tool in ["bash", "sh", "dirname", "mktemp", "rm"] {
         std::os::unix::fs::symlink(found(tool), bare.join(tool)).unwrap();
     }
+    // where sh is a current bash, it does not say so
+    let sh_is_bash = found("sh").canonicalize().unwrap().ends_with("bash");
     let old = r#"BASH_VERSION="3.2.57(1)-release"; . "$0""#;
-    for script in ["scripts/setup.sh", "scripts/teardown.sh"] {
+    for (script, openssl) in [("scripts/setup.sh", true), ("scripts/teardown.sh", false)] {
         let path = root().join(script);
-        let path = path.to_str().unwrap();
-        let shells: [(&str, &[&str], Option<&str>); 3] = [
-            ("bash", &[path, "--plan"], None),
+        for (shell, before, version) in [
+            ("bash", &[][..], ""),
             (
                 "bash",
-                &["-c", old, path, "--plan"],
-                Some("this is 3.2.57(1)-release"),
+                &["-c", old],
+                "bash 4.4 or newer is missing (this is 3.2.57(1)-release)",
             ),
-            ("sh", &[path, "--plan"], Some("this is another shell")),
-        ];
-        for (shell, arguments, version) in shells {
-            if script.contains("teardown") && version.is_none() {
-                // --plan is setup's
-                continue;
-            }
-            let mut command = site.command(shell);
-            command.env("PATH", &bare).args(arguments);
-            let done = site.run(command, "").expect(2);
-            // where sh is a current bash, it says so
-            let is_bash = found(shell).canonicalize().unwrap().ends_with("bash");
-            if let Some(version) = version.filter(|_| shell != "sh" || !is_bash) {
-                let line = format!("bash 4.4 or newer is missing ({version})");
-                assert!(done.stderr.contains(&line), "{shell}: {}", done.stderr);
-            }
-            let tools: &[&str] = if script.contains("setup") {
-                &["ibmcloud", "jq", "openssl"]
-            } else {
-                &["ibmcloud", "jq"]
-            };
-            for tool in tools {
-                let line = format!("{script}: {tool} is missing");
-                assert!(done.stderr.contains(&line), "{shell}: {}", done.stderr);
-            }
+            (
+                "sh",
+                &[],
+                if sh_is_bash {
+                    ""
+                } else {
+                    "bash 4.4 or newer is missing (this is another shell)"
+                },
+            ),
+        ] {
+            let mut command = here.command(shell);
+            let done = here
+                .run(command.env("PATH", &bare).args(before).arg(&path), "")
+                .expect(2);
+            let done = done.says(&[
+                version,
+                &format!("{script}: ibmcloud is missing"),
+                &format!("{script}: jq is missing"),
+            ]);
+            assert_eq!(
+                done.stderr.contains("openssl is missing"),
+                openssl,
+                "{done}"
+            );
         }
     }
 }
 
 #[test]
 fn help_names_every_input() {
-    let site = Site::new();
+    let here = Here::new();
     for script in ["scripts/setup.sh", "scripts/teardown.sh"] {
-        let done = site.script(&root().join(script), &["--help"]).expect(0);
-        for name in [
+        let names = [
             "--yes",
             "--region",
             "--event-notifications",
             "--job-project",
             "--name",
             "SETUP_REGION",
-        ] {
-            assert!(done.stdout.contains(name), "{name}:\n{}", done.stdout);
-        }
+        ];
+        let done = here.script(script, &["--help"]).expect(0).says(&names);
+        assert!(done.stdout.lines().all(|line| line.len() <= 80), "{done}");
     }
-    assert_eq!(site.calls(), "", "help needs no ibmcloud");
+    assert_eq!(here.account().calls.len(), 0, "help needs no ibmcloud");
 }
 
-/// Answers on a terminal: what is missing is asked, then the plan, then the real run.
+/// On a terminal, what is missing is asked (choices are listed with numbers), then the plan, then the real run.
 #[test]
 fn a_terminal_is_asked() {
-    let site = Site::new();
+    let here = Here::new();
     let line = format!("bash {}", root().join("scripts/setup.sh").display());
     let ask = |answers: &[&str]| {
-        let mut command = site.command("script");
-        command.args(["-qec", &line, "/dev/null"]);
-        site.run(command, &(answers.join("\n") + "\n"))
+        here.run(
+            here.command("script").args(["-qec", &line, "/dev/null"]),
+            &(answers.join("\n") + "\n"),
+        )
     };
-    let inputs = [
+    let image = "icr.io/tools/sm-tls-sync:1.0.0";
+    let by_name = [
         "eu-de",
         "my-secrets",
         "shop-example-com",
@@ -228,42 +190,42 @@ fn a_terminal_is_asked() {
         "shop-tls",
         "",
         "",
-        "icr.io/tools/sm-tls-sync:1.0.0",
+        image,
         "",
         "",
     ];
-    let done = ask(&[&inputs[..], &["n"]].concat());
-    assert_eq!(done.status, 2, "{}", done.stdout);
-    assert_eq!(site.state().changes, 0);
-    let done = ask(&[&inputs[..], &["y", "y"]].concat());
-    assert_eq!(done.status, 0, "{}", done.stdout);
-    assert!(site.is_current());
+    ask(&[&by_name[..], &["n"]].concat()).expect(2);
+    assert_eq!(here.account().changes, 0);
+    let by_number = [
+        "eu-de", "1", "1", "1", "1", "2", "shop-tls", "", "", image, "", "",
+    ];
+    ask(&[&by_number[..], &["y", "y"]].concat())
+        .expect(0)
+        .says(&["1) my-secrets", "1) shop-example-com", "2) cert-sync"]);
+    assert!(here.is_current());
 }
 
 /// The stand-in notices a flag that the real command would not know.
 #[test]
 fn a_misspelt_flag_in_a_script_fails() {
-    let site = Site::new();
-    let copy = site.home.path().join("copy");
+    let here = Here::new();
+    let copy = here.home.path().join("copy");
     std::fs::create_dir_all(copy.join("scripts/lib")).unwrap();
-    let libraries = std::fs::read_dir(root().join("scripts/lib")).unwrap();
-    let libraries = libraries.map(|entry| entry.unwrap().path());
+    let libraries = std::fs::read_dir(root().join("scripts/lib"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     for file in libraries.chain([root().join("scripts/setup.sh")]) {
-        let name = file.strip_prefix(root()).unwrap();
-        std::fs::copy(&file, copy.join(name)).unwrap();
+        let text = std::fs::read_to_string(&file)
+            .unwrap()
+            .replace("--link-component-name", "--link-componentname");
+        std::fs::write(copy.join(file.strip_prefix(root()).unwrap()), text).unwrap();
     }
-    let library = copy.join("scripts/lib/access.sh");
-    let text = std::fs::read_to_string(&library).unwrap();
-    let misspelt = text.replace("--link-component-name", "--link-componentname");
-    assert_ne!(text, misspelt);
-    std::fs::write(&library, misspelt).unwrap();
-    let arguments = [site.inputs().as_slice(), &["--yes"]].concat();
-    let done = site
-        .script(&copy.join("scripts/setup.sh"), &arguments)
-        .expect(1);
-    assert!(
-        done.stderr.contains("'--link-componentname' is no flag of"),
-        "{}",
-        done.stderr
-    );
+    let mut command = here.command("bash");
+    command
+        .arg(copy.join("scripts/setup.sh"))
+        .args(here.inputs())
+        .arg("--yes");
+    here.run(&mut command, "")
+        .expect(1)
+        .says(&["'--link-componentname' is no flag of"]);
 }
