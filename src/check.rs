@@ -265,8 +265,8 @@ fn mappings(run: &Run<'_>, reference: &TlsSecretRef, bundle: Option<&Bundle>) ->
         }
     };
     let domains: Vec<String> = mappings
+        .of(subject)
         .iter()
-        .filter(|mapping| mapping.uses(subject))
         .map(|mapping| sanitized(&mapping.name))
         .collect();
     let message = match domains.as_slice() {

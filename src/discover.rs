@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::Config;
 use crate::discover::matching::{Held, Known, is_same, matching, may_be_renewed};
 use crate::error::Error;
-use crate::ibm::code_engine::{DomainMapping, Project, TlsSecret, TlsSecretRef};
+use crate::ibm::code_engine::{DomainMappings, Project, TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Discovered, Discovery, Match, ProposedTarget, Results, shown_names};
@@ -188,13 +188,9 @@ fn tls_secrets<'a>(run: &Run<'_>, config: &'a Config, failures: &mut Vec<Error>)
     seen
 }
 
-fn domains(mappings: &[DomainMapping], tls_secret: &str) -> Vec<String> {
-    let uses = |mapping: &&DomainMapping| mapping.tls_secret.as_deref() == Some(tls_secret);
-    mappings
-        .iter()
-        .filter(uses)
-        .map(|mapping| sanitized(&mapping.name))
-        .collect()
+fn domains(mappings: &DomainMappings, tls_secret: &str) -> Vec<String> {
+    let used = mappings.of(tls_secret).iter();
+    used.map(|mapping| sanitized(&mapping.name)).collect()
 }
 
 /// The serial numbers of previous versions, by the ID of the secret, where they can decide anything.

@@ -32,43 +32,19 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// All numbers with their meaning, as `--help` prints them; 0 is success.
-    pub const MEANINGS: [(u8, &'static str); 11] = [
-        (
-            0,
-            "all targets are up to date (replaced or unchanged), or the event is not for this job",
-        ),
-        (Self::Defect.status(), "a bug in the program"),
-        (Self::Configuration.status(), "configuration"),
-        (
-            Self::Event.status(),
-            "event rejected: unreadable, forged, or from another instance",
-        ),
-        (Self::Iam.status(), "IAM: no token"),
-        (
-            Self::SecretsManager.status(),
-            "Secrets Manager: could not fetch",
-        ),
-        (
-            Self::Certificate.status(),
-            "certificate rejected: not fit to serve (also: revoked, destroyed, wrong type, imported without its key)",
-        ),
-        (
-            Self::CodeEngine.status(),
-            "Code Engine: could not read or replace",
-        ),
-        (
-            Self::Refused.status(),
-            "refused: it would be worse than what is deployed",
-        ),
-        (
-            Self::Interrupted.status(),
-            "interrupted by SIGTERM or DEADLINE before all targets were processed",
-        ),
-        (
-            Self::NotServed.status(),
-            "written, but not yet served: an app did not become ready, PROBE=require and a domain serves another certificate, or time ran out after the write",
-        ),
+    /// The meaning of each number, as `--help` prints it; 0 is success.
+    pub const MEANINGS: [&str; 11] = [
+        "all targets are up to date (replaced or unchanged), or the event is not for this job",
+        "a bug in the program",
+        "configuration",
+        "event rejected: unreadable, forged, or from another instance",
+        "IAM: no token",
+        "Secrets Manager: could not fetch",
+        "certificate rejected: not fit to serve (also: revoked, destroyed, wrong type, imported without its key)",
+        "Code Engine: could not read or replace",
+        "refused: it would be worse than what is deployed",
+        "interrupted by SIGTERM or DEADLINE before all targets were processed",
+        "written, but not yet served: an app did not become ready, PROBE=require and a domain serves another certificate, or time ran out after the write",
     ];
 
     /// The number that the process exits with.

@@ -47,7 +47,7 @@ Environment:
         "\nThe log goes to standard error, the report to standard output: text on a\n\
          terminal, otherwise one line of JSON.\n\nExit status:\n",
     );
-    for (status, meaning) in ExitStatus::MEANINGS {
+    for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
         let lines = wrapped(meaning, WIDTH - 6);
         text.push_str(&format!("{status:>4}  {}\n", lines.join("\n      ")));
     }

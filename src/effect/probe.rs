@@ -1,10 +1,7 @@
 //! Which certificate does a TLS client see at each domain?
 //!
-//! Belongs here: the handshakes, and how long to wait for the new certificate. Does not: which
-//! domains are probed, nor what it means (`effect.rs`).
-//!
 //! The client accepts any certificate, also an expired or untrusted one, if the server proves that it
-//! holds its key. It sends nothing but a handshake, and nothing is undone because of what it sees.
+//! holds its key. It sends nothing but a handshake, and nothing is rolled back because of what it sees.
 
 use std::io;
 use std::sync::Arc;
@@ -16,9 +13,11 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::cert::handshake::Possession;
+use crate::config::HTTPS;
 use crate::error::Error;
+use crate::ibm::code_engine::DomainMapping;
 use crate::net::Network;
-use crate::report::State;
+use crate::report::{Served, State};
 use crate::stop::{Stop, longer};
 use crate::sync::replace::Synced;
 use crate::text::sanitized;
@@ -30,47 +29,34 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The first wait between two rounds; it grows.
 const SHORTEST_WAIT: Duration = Duration::from_millis(500);
-/// Handshakes without success before a domain counts as unreachable.
+/// Failed handshakes in a row before a domain counts as unreachable.
 const MOST_FAILURES: u32 = 2;
 /// Handshakes at a time: they wait more than they work, and must not queue behind a dead host.
 const SIDE_BY_SIDE: usize = 32;
 
-/// A domain to probe, and what was seen there last.
-pub(crate) struct Domain {
+/// A domain, what should be seen there, and what was seen last.
+pub(crate) struct Domain<'a> {
     /// The domain mapping; may begin with `*.`.
-    pub(crate) name: String,
+    pub(crate) name: &'a str,
     /// Host and port to connect to; `None`: the mapping does not say.
-    pub(crate) address: Option<(String, u16)>,
+    pub(crate) address: Option<(&'a str, u16)>,
     /// What should be seen.
-    pub(crate) synced: Arc<Synced>,
-    pub(crate) seen: Observation,
-    failures: u32,
-}
-
-/// What was seen at a domain.
-pub(crate) struct Observation {
+    pub(crate) expected: &'a Synced,
     pub(crate) state: State,
-    pub(crate) at: Instant,
     /// Serial number and end of another certificate, or why there is none.
     pub(crate) text: String,
-}
-
-impl Observation {
-    fn unreachable(why: &str) -> Self {
-        Self {
-            state: State::Unreachable,
-            at: Instant::now(),
-            text: sanitized(why),
-        }
-    }
+    /// When it was seen.
+    pub(crate) at: Instant,
+    failures: u32,
 }
 
 /// Probes all domains side by side, again and again where something was replaced and is not served
 /// yet. Returns why it ended early, if it did.
-pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Error> {
-    if open.is_empty() {
-        return None;
-    }
+pub(crate) fn probe<'a, 'b: 'a>(
+    domains: impl Iterator<Item = &'a mut Domain<'b>>,
+    stop: &Arc<Stop>,
+) -> Option<Error> {
+    let mut open: Vec<&mut Domain<'_>> = domains.collect();
     let begin = Instant::now();
     let client = client();
     let network = Network::new(Arc::clone(stop));
@@ -78,7 +64,7 @@ pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Erro
     loop {
         // a domain whose handshake panicked keeps what was seen before
         let round = workers::each_of(SIDE_BY_SIDE, open, |domain| {
-            domain.observe(&client, &network);
+            domain.look(&client, &network);
             Ok(domain)
         });
         open = round
@@ -92,7 +78,7 @@ pub(crate) fn probe(mut open: Vec<&mut Domain>, stop: &Arc<Stop>) -> Option<Erro
         log::info!(
             "waiting for {} to serve the new certificate",
             match open.as_slice() {
-                [only] => sanitized(&only.name),
+                [only] => sanitized(only.name),
                 several => format!("{} domains", several.len()),
             }
         );
@@ -108,62 +94,82 @@ fn is_too_long(elapsed: Duration, wait: Duration) -> bool {
     elapsed + wait > PATIENCE
 }
 
-impl Domain {
-    pub(crate) fn new(name: &str, address: Option<(String, u16)>, synced: Arc<Synced>) -> Self {
+impl<'a> Domain<'a> {
+    /// Not probed yet. `instead`: the address to use instead of the mapping's.
+    pub(crate) fn new(
+        mapping: &'a DomainMapping,
+        instead: Option<&'a (String, u16)>,
+        expected: &'a Synced,
+    ) -> Self {
+        let cname_target = mapping.cname_target.as_deref();
+        let own = cname_target.filter(|host| !host.is_empty());
         Self {
-            name: name.to_owned(),
-            address,
-            synced,
-            seen: Observation::unreachable("not probed"),
+            name: &mapping.name,
+            address: match instead {
+                Some((host, port)) => Some((host, *port)),
+                None => own.map(|host| (host, HTTPS)),
+            },
+            expected,
+            state: State::Unreachable,
+            text: "not probed".to_owned(),
+            at: Instant::now(),
             failures: 0,
         }
     }
 
-    fn goes_on(&self) -> bool {
-        match self.seen.state {
-            State::New => false,
-            State::Unreachable => self.failures < MOST_FAILURES,
-            State::Old | State::Other => self.synced.replaced.is_some(),
+    /// The line of the report.
+    pub(crate) fn served(&self) -> Served {
+        let replaced = self.expected.replaced.as_ref();
+        let after = replaced.map(|replaced| self.at.saturating_duration_since(replaced.at));
+        Served {
+            domain: sanitized(self.name),
+            state: self.state,
+            after_ms: after.and_then(|after| u64::try_from(after.as_millis()).ok()),
         }
     }
 
-    fn observe(&mut self, client: &Client, network: &Network) {
-        self.seen = match self.served(client, network) {
-            Ok(leaf) => self.judge(leaf),
-            Err(e) => {
-                self.failures += 1;
-                Observation::unreachable(&e.to_string())
-            }
-        };
+    fn goes_on(&self) -> bool {
+        match self.state {
+            State::New => false,
+            State::Unreachable => self.failures < MOST_FAILURES,
+            State::Old | State::Other => self.expected.replaced.is_some(),
+        }
     }
 
-    fn judge(&self, leaf: CertificateDer<'static>) -> Observation {
-        let at = Instant::now();
-        let is_new = leaf == self.synced.leaf.der;
-        let read = Certificate::from_der(leaf);
-        let text = read.as_ref().map_or_else(
-            |_| "an unreadable certificate".to_owned(),
-            |leaf| {
-                format!(
-                    "serial {}, valid until {}",
-                    leaf.serial,
-                    rfc3339(leaf.not_after)
-                )
-            },
-        );
-        let state = match read {
-            _ if is_new => State::New,
-            Ok(leaf) if self.is_previous(&leaf) => State::Old,
-            _ => State::Other,
+    fn look(&mut self, client: &Client, network: &Network) {
+        let shown = self.handshake(client, network);
+        self.at = Instant::now();
+        match shown {
+            Ok(leaf) => {
+                self.failures = 0;
+                (self.state, self.text) = self.judge(leaf);
+            }
+            Err(e) => {
+                self.failures += 1;
+                (self.state, self.text) = (State::Unreachable, sanitized(&e.to_string()));
+            }
+        }
+    }
+
+    fn judge(&self, leaf: CertificateDer<'static>) -> (State, String) {
+        let is_new = leaf == self.expected.leaf.der;
+        let Ok(leaf) = Certificate::from_der(leaf) else {
+            return (State::Other, "an unreadable certificate".to_owned());
         };
-        Observation { state, at, text }
+        let state = match is_new {
+            true => State::New,
+            false if self.is_previous(&leaf) => State::Old,
+            false => State::Other,
+        };
+        let end = rfc3339(leaf.not_after);
+        (state, format!("serial {}, valid until {end}", leaf.serial))
     }
 
     /// After a write: exactly the replaced certificate. Without one nothing says what was deployed
     /// before: an earlier certificate for these names.
     fn is_previous(&self, leaf: &Certificate) -> bool {
-        let new = &self.synced.leaf;
-        match &self.synced.replaced {
+        let new = &self.expected.leaf;
+        match &self.expected.replaced {
             Some(replaced) => replaced.leaf == Some(leaf.sha256()),
             None => {
                 leaf.not_before <= new.not_before && leaf.names.iter().any(|name| new.covers(name))
@@ -172,21 +178,20 @@ impl Domain {
     }
 
     /// One TCP connection and TLS handshake; the leaf that the server proves to hold the key of.
-    fn served(&self, client: &Client, network: &Network) -> io::Result<CertificateDer<'static>> {
+    fn handshake(&self, client: &Client, network: &Network) -> io::Result<CertificateDer<'static>> {
         let client = client.as_ref().map_err(|e| io::Error::other(e.clone()))?;
         let (host, port) = self
             .address
-            .clone()
             .ok_or_else(|| io::Error::other("the domain mapping has no cname_target"))?;
         // any label can replace the star of a wildcard
         let name = match self.name.strip_prefix("*.") {
             Some(parent) => format!("any.{parent}"),
-            None => self.name.clone(),
+            None => self.name.to_owned(),
         };
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let mut connection =
             ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
-        let addresses = network.look_up(&host, port, HANDSHAKE)?;
+        let addresses = network.look_up(host, port, HANDSHAKE)?;
         let mut stream = network.reach(&addresses, HANDSHAKE)?;
         // reads and writes until the handshake is done; the stream fails in time, whatever the peer sends
         connection.complete_io(&mut stream)?;
@@ -229,11 +234,17 @@ mod tests {
         Arc::new(Certificate::from_der(der).unwrap())
     }
 
+    fn mapping(cname_target: Option<&str>) -> DomainMapping {
+        DomainMapping {
+            name: "shop.example.com".to_owned(),
+            cname_target: cname_target.map(str::to_owned),
+        }
+    }
+
     #[test]
     fn a_certificate_is_new_or_old_or_another_one() {
         let [older, new, newer] = [2025, 2026, 2027].map(|year| issued("shop.example.com", year));
         let foreign = issued("blog.example.com", 2025);
-        let damaged = CertificateDer::from(new.der[1..].to_vec());
         let replaced = |leaf: Option<&Arc<Certificate>>| {
             let leaf = leaf.map(|leaf| leaf.sha256());
             let at = Instant::now();
@@ -252,21 +263,70 @@ mod tests {
             (replaced(Some(&foreign)), &older, State::Other),
             (replaced(None), &older, State::Other),
         ] {
-            let synced = Arc::new(Synced {
+            let synced = Synced {
                 leaf: Arc::clone(&new),
                 chain_sha256: String::new(),
                 replaced,
-            });
-            let domain = Domain::new("shop.example.com", None, synced);
-            let observed = domain.judge(seen.der.clone());
-            assert_eq!(observed.state, expected, "{:?}", domain.synced.replaced);
-            let text = format!("serial {}, valid until ", seen.serial);
-            assert!(observed.text.starts_with(&text), "{}", observed.text);
-            let observed = domain.judge(damaged.clone());
-            let observed = (observed.state, observed.text.as_str());
-            assert_eq!(observed, (State::Other, "an unreadable certificate"));
+            };
+            let mapping = mapping(None);
+            let mut domain = Domain::new(&mapping, None, &synced);
+            let (state, text) = domain.judge(seen.der.clone());
+            assert_eq!(state, expected, "{:?}", synced.replaced);
+            let told = format!("serial {}, valid until ", seen.serial);
+            assert!(text.starts_with(&told), "{text}");
+            let damaged = domain.judge(CertificateDer::from(new.der[1..].to_vec()));
+            assert_eq!(
+                damaged,
+                (State::Other, "an unreadable certificate".to_owned())
+            );
+
+            // a second look: never after the new one, after another one only if something was written
+            let written = synced.replaced.is_some();
+            for (state, failures, again) in [
+                (State::New, 0, false),
+                (State::Old, 0, written),
+                (State::Other, 0, written),
+                (State::Unreachable, 1, true),
+                (State::Unreachable, 2, false),
+            ] {
+                (domain.state, domain.failures) = (state, failures);
+                assert_eq!(domain.goes_on(), again, "{state:?} {failures} {written}");
+            }
+            // the time since the write
+            domain.at += Duration::from_secs(100);
+            let after = domain.served().after_ms;
+            assert_eq!(after.map(|ms| ms / 1_000), written.then_some(100));
         }
     }
+
+    #[test]
+    fn where_to_connect() {
+        let synced = Synced {
+            leaf: issued("shop.example.com", 2026),
+            chain_sha256: String::new(),
+            replaced: None,
+        };
+        let elsewhere = ("127.0.0.1".to_owned(), 8443);
+        for (cname_target, instead, expected) in [
+            (
+                Some("ingress.example"),
+                None,
+                Some(("ingress.example", 443)),
+            ),
+            (
+                Some("ingress.example"),
+                Some(&elsewhere),
+                Some(("127.0.0.1", 8443)),
+            ),
+            (None, Some(&elsewhere), Some(("127.0.0.1", 8443))),
+            (Some(""), None, None),
+            (None, None, None),
+        ] {
+            let mapping = mapping(cname_target);
+            assert_eq!(Domain::new(&mapping, instead, &synced).address, expected);
+        }
+    }
+
     #[test]
     fn a_minute_is_waited_and_no_longer() {
         for (elapsed, wait, too_long) in [

@@ -1,22 +1,19 @@
-//! Restarts apps that cached the old certificate.
-//!
-//! Belongs here: when an app is in line, and how it gets there. Does not: how the request looks
-//! (`ibm/code_engine.rs`).
+//! Restarts the apps that cached the old certificate.
 //!
 //! Restarts are idempotent: an app records, per TLS secret, the digest of the chain that it was
-//! started for in a variable. It is in line if that is equal and its newest revision serves. So the
-//! next run finishes what this one did not, and two runs at once restart an app once.
+//! started for in a variable. It is up to date if that is equal and its newest revision is ready. So
+//! the next run finishes what this one did not, and two runs at once restart an app once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use crate::effect::UpToDate;
 use crate::error::{Error, ExitStatus, Reason, error};
 use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::{App, Project};
 use crate::ibm::ids::AppName;
 use crate::ibm::secrets_manager::Version;
 use crate::stop::longer;
-use crate::sync::replace::Target;
 use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 
@@ -30,225 +27,181 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 /// keeps 120 revisions (Code Engine limits).
 const MOST_REVISIONS: u32 = 9;
 
-/// What happened to the apps of one target.
-#[derive(Default)]
-pub(crate) struct Restarted {
-    /// The apps that this run restarted, and that serve again.
-    pub(crate) apps: Vec<String>,
-    /// Why the rest is not in line.
-    pub(crate) failure: Option<Error>,
-}
-
-/// An app to bring in line.
-struct AppRestart {
-    name: AppName,
-    /// Variable and digest of each TLS secret that it reads: two secrets are one change.
-    digests: BTreeMap<String, String>,
-    /// The positions of the targets that want it.
-    targets: Vec<usize>,
-}
-
-/// Brings the apps of all targets in line, one app after another. The results are in the order of the
-/// targets. In a project the first failure stops the rest.
-pub(crate) fn restart_apps(run: &Run<'_>, targets: &[&Target<'_>]) -> Vec<Restarted> {
-    let mut results: Vec<Restarted> = targets.iter().map(|_| Restarted::default()).collect();
-    let mut projects: Vec<(&Project, Vec<usize>)> = Vec::new();
-    for (position, target) in targets.iter().enumerate() {
+/// Brings the apps of all targets up to date, one app after another. In a project the first failure
+/// stops the rest.
+pub(crate) fn restart_apps(run: &Run<'_>, targets: &[UpToDate<'_>]) {
+    let wanting = |target: &&UpToDate<'_>| {
         // an undo ignores a hold, and its apps must take it
         let held = target.task.hold && run.config.version == Version::Current;
-        if target.task.restart_apps.is_empty() || held {
-            continue;
-        }
-        let project = &target.task.tls_secret.project;
-        match projects.iter_mut().find(|(other, _)| *other == project) {
-            Some((_, positions)) => positions.push(position),
-            None => projects.push((project, vec![position])),
+        !target.task.restart_apps.is_empty() && !held
+    };
+    let mut projects: HashMap<&Project, Restarter<'_, '_>> = HashMap::new();
+    let targets: Vec<&UpToDate<'_>> = targets.iter().filter(wanting).collect();
+    for target in &targets {
+        let project = target.project();
+        let restarter = projects.entry(project).or_insert_with(|| Restarter {
+            run,
+            project,
+            targets: targets
+                .iter()
+                .copied()
+                .filter(|t| t.project() == project)
+                .collect(),
+            apps: None,
+            done: BTreeMap::new(),
+            failed: None,
+        });
+        if let Err(error) = restarter.restart(target) {
+            target.not_served(&error);
         }
     }
-    for (project, positions) in projects {
-        let restarter = Restarter { run, project };
-        match restarter.plan(targets, &positions) {
-            Ok(plan) => restarter.follow(plan, &mut results),
-            Err(error) => fail(&mut results, &positions, &error, ""),
-        }
-    }
-    results
 }
 
 /// Restarts apps of one project.
-struct Restarter<'a> {
-    run: &'a Run<'a>,
-    project: &'a Project,
+struct Restarter<'r, 'a> {
+    run: &'r Run<'r>,
+    project: &'r Project,
+    /// Those of the project.
+    targets: Vec<&'r UpToDate<'a>>,
+    /// All apps of the project, once a target asked for them.
+    apps: Option<Result<Vec<App>, Error>>,
+    /// The apps that are up to date, and whether this run restarted them.
+    done: BTreeMap<AppName, bool>,
+    /// The first app that failed, and why.
+    failed: Option<(AppName, Error)>,
 }
 
-impl Restarter<'_> {
-    /// The apps of the project, each once, in the order in which they are restarted.
-    fn plan(&self, targets: &[&Target<'_>], positions: &[usize]) -> Result<Vec<AppRestart>, Error> {
-        let mut plan: Vec<AppRestart> = Vec::new();
-        let mut listed: Option<Vec<App>> = None;
-        let in_line = positions.iter().filter_map(|&position| {
-            let target = targets.get(position)?;
-            Some((position, target.task, target.synced.as_ref()?))
+impl Restarter<'_, '_> {
+    /// The apps of one target.
+    fn restart(&mut self, target: &UpToDate<'_>) -> Result<(), Error> {
+        let names = self.names(target)?;
+        for name in &names {
+            if self.failed.is_none() && !self.done.contains_key(name) {
+                match self.bring_up_to_date(name) {
+                    Ok(restarted) => _ = self.done.insert(name.clone(), restarted),
+                    Err(error) => self.failed = Some((name.clone(), error)),
+                }
+            }
+            if self.done.get(name) == Some(&true) {
+                target.outcome().restarted.push(name.to_string());
+            }
+        }
+        let mut open: Vec<&AppName> = names
+            .iter()
+            .filter(|name| !self.done.contains_key(name))
+            .collect();
+        match &self.failed {
+            Some((failed, error)) if !open.is_empty() => {
+                open.retain(|name| *name != failed);
+                let open: Vec<String> = open.iter().map(ToString::to_string).collect();
+                Err(match open.as_slice() {
+                    [] => error.clone(),
+                    open => error
+                        .clone()
+                        .hint(format!("not restarted either: {}", open.join(", "))),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn names(&mut self, target: &UpToDate<'_>) -> Result<Vec<AppName>, Error> {
+        let mut names = target.task.restart_apps.names.clone();
+        if target.task.restart_apps.auto {
+            let (run, project) = (self.run, self.project);
+            let apps = self.apps.get_or_insert_with(|| {
+                run.code_engine.apps(project).map_err(|failure| {
+                    let what = format!("cannot list the apps of project {}", project.id);
+                    explain(run, project, &what, failure)
+                })
+            });
+            let secret = &target.task.tls_secret.name;
+            let copies = apps
+                .as_ref()
+                .map_err(Clone::clone)?
+                .iter()
+                .filter(|app| app.copies(secret));
+            // a name that does not fit into a URL is not one of Code Engine's
+            names.extend(copies.filter_map(|app| AppName::parse(&app.name).ok()));
+        }
+        Ok(names)
+    }
+
+    /// The variables that this app should have: of each TLS secret for which it is restarted, since
+    /// two secrets are one change.
+    fn digests(&self, name: &AppName, app: &App) -> BTreeMap<String, &str> {
+        let concerned = self.targets.iter().filter(|target| {
+            let wanted = &target.task.restart_apps;
+            wanted.names.contains(name) || wanted.auto && app.copies(&target.task.tls_secret.name)
         });
-        for (position, task, synced) in in_line {
-            let secret = &task.tls_secret.name;
-            let mut names = task.restart_apps.names.clone();
-            if task.restart_apps.auto {
-                if listed.is_none() {
-                    listed = Some(self.list()?);
-                }
-                let copies = listed.iter().flatten().filter(|app| app.copies(secret));
-                // a name that does not fit into a URL is not one of Code Engine's
-                names.extend(copies.filter_map(|app| AppName::parse(&app.name).ok()));
-            }
-            for name in names {
-                if !plan.iter().any(|app| app.name == name) {
-                    plan.push(AppRestart {
-                        name: name.clone(),
-                        digests: BTreeMap::new(),
-                        targets: Vec::new(),
-                    });
-                }
-                for app in plan.iter_mut().filter(|app| app.name == name) {
-                    app.digests
-                        .insert(secret.fingerprint_variable(), synced.chain_sha256.clone());
-                    if !app.targets.contains(&position) {
-                        app.targets.push(position);
-                    }
-                }
-            }
-        }
-        Ok(plan)
+        concerned
+            .map(|target| {
+                let variable = target.task.tls_secret.name.fingerprint_variable();
+                (variable, target.synced.chain_sha256.as_str())
+            })
+            .collect()
     }
 
-    fn follow(&self, plan: Vec<AppRestart>, results: &mut [Restarted]) {
-        let mut plan = plan.into_iter();
-        while let Some(app) = plan.next() {
-            match self.bring_in_line(&app.name, &app.digests) {
-                Ok(false) => {}
-                Ok(true) => {
-                    for &target in &app.targets {
-                        if let Some(result) = results.get_mut(target) {
-                            result.apps.push(app.name.to_string());
-                        }
-                    }
-                }
-                Err(error) => {
-                    let rest: Vec<AppRestart> = plan.collect();
-                    let names: Vec<String> = rest.iter().map(|app| app.name.to_string()).collect();
-                    let skipped = match names.as_slice() {
-                        [] => String::new(),
-                        names => format!("; not restarted either: {}", names.join(", ")),
-                    };
-                    for app in rest.iter().chain([&app]) {
-                        fail(results, &app.targets, &error, &skipped);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Returns whether the app was restarted; it serves with the digests then.
-    fn bring_in_line(
-        &self,
-        name: &AppName,
-        digests: &BTreeMap<String, String>,
-    ) -> Result<bool, Error> {
-        let app = self.read(name)?;
-        let (app, changed, before) = self.change(name, app, digests)?;
-        self.wait_until_ready(name, app, before.filter(|_| changed).as_deref())?;
-        Ok(changed)
-    }
-
-    /// Sets the variables that differ. Returns the app, whether it was changed, and its newest
-    /// revision before that.
-    fn change(
-        &self,
-        name: &AppName,
-        mut app: App,
-        digests: &BTreeMap<String, String>,
-    ) -> Result<(App, bool, Option<String>), Error> {
-        let mut before = None;
+    /// Returns whether the app was restarted; it is ready with the digests then.
+    fn bring_up_to_date(&self, name: &AppName) -> Result<bool, Error> {
+        let stopped =
+            |error: Error| error.context(format_args!("the run ended before app {name} was ready"));
+        let cannot_restart = |failure| self.explain(&format!("cannot restart app {name}"), failure);
+        let stop = self.run.stop;
+        let mut app = self.read(name)?;
+        let digests = self.digests(name, &app);
         let mut changed = false;
+        let mut before = None;
         for attempt in 1.. {
-            let values = to_change(&app, digests, !changed);
+            let values = outdated(&app, &digests, !changed);
             if values.is_empty() {
                 break;
             }
-            self.run
-                .stop
-                .check()
-                .map_err(|error| unfinished(name, &error))?;
-            before.clone_from(&app.status_details.latest_created_revision);
+            stop.check().map_err(stopped)?;
+            before = app.status_details.latest_created_revision.clone();
             let code_engine = &self.run.code_engine;
             let failure = match code_engine.set_variables(self.project, name, &app, &values) {
                 Ok(answer) => {
                     log::info!("restarting app {name} to load the new certificate");
-                    return Ok((answer, true, before));
+                    (app, changed) = (answer, true);
+                    break;
                 }
                 Err(failure) => failure,
             };
-            let wait = match failure.fate() {
-                Fate::Conflict => Duration::ZERO,
-                // if the run was stopped, this wait ends it
-                Fate::Unknown(_) => AFTER_DOUBT,
-                Fate::Rejected => {
-                    return Err(self.explain(&format!("cannot restart app {name}"), failure));
-                }
-            };
-            if attempt == MOST_ATTEMPTS {
-                return Err(self.explain(&format!("cannot restart app {name}"), failure));
+            let fate = failure.fate();
+            if attempt == MOST_ATTEMPTS || matches!(fate, Fate::Rejected) {
+                return Err(cannot_restart(failure));
             }
-            self.run
-                .stop
-                .wait(wait)
-                .map_err(|error| unfinished(name, &error))?;
+            let in_doubt = matches!(fate, Fate::Unknown(_));
+            if in_doubt {
+                stop.wait(AFTER_DOUBT).map_err(stopped)?;
+            }
             app = self.read(name)?;
             // after a lost answer the change may be visible now
-            changed = !wait.is_zero() && to_change(&app, digests, false).is_empty();
+            changed = in_doubt && outdated(&app, &digests, false).is_empty();
         }
-        Ok((app, changed, before))
-    }
-
-    /// `before`: the newest revision before our change, which the list of revisions may still show.
-    fn wait_until_ready(
-        &self,
-        name: &AppName,
-        mut app: App,
-        before: Option<&str>,
-    ) -> Result<(), Error> {
         let mut wait = SHORTEST_WAIT;
         loop {
-            let created = app.status_details.latest_created_revision.as_deref();
-            let begun = before.is_none() || created != before;
+            let created = app.status_details.latest_created_revision.as_ref();
+            // right after our change the status may still be that of the revision before
+            let begun = !changed || before.is_none() || created != before.as_ref();
             if begun && app.serves() {
-                return Ok(());
+                return Ok(changed);
             }
             if begun && app.failed() {
                 return Err(error!(
                     Reason::AppNotRestarted,
                     "app {name} did not become ready with the new certificate (revision {}); the previous revision keeps serving the old one",
-                    created.map_or_else(|| "unknown".to_owned(), sanitized)
+                    created.map_or_else(|| "unknown".to_owned(), |created| sanitized(created))
                 )
                 .hint("the next run tries again; see why")
                 .command(format!("ibmcloud ce application events --name {name}")));
             }
             log::info!("waiting for app {name} to become ready");
-            self.run
-                .stop
-                .wait(wait)
-                .map_err(|error| unfinished(name, &error))?;
+            stop.wait(wait).map_err(stopped)?;
             wait = longer(wait);
             app = self.read(name)?;
         }
-    }
-
-    fn list(&self) -> Result<Vec<App>, Error> {
-        self.run.code_engine.apps(self.project).map_err(|failure| {
-            let what = format!("cannot list the apps of project {}", self.project.id);
-            self.explain(&what, failure)
-        })
     }
 
     fn read(&self, name: &AppName) -> Result<App, Error> {
@@ -256,79 +209,75 @@ impl Restarter<'_> {
         app.map_err(|failure| self.explain(&format!("cannot read app {name}"), failure))
     }
 
-    /// The run is over: unknown. Anything else: not restarted.
     fn explain(&self, what: &str, failure: ApiError) -> Error {
-        let missing = failure.status() == Some(404);
-        let error =
-            refusals::code_engine(what, failure, &self.project.id, &self.run.config.grantee);
-        match error.exit_status() {
-            ExitStatus::Interrupted => error!(Reason::Interrupted, "{what}: {error}"),
-            _ => {
-                let error = Error {
-                    reason: Reason::AppNotRestarted,
-                    ..error
-                };
-                match missing {
-                    true => error.hint("check the names in RESTART_APPS or restart_apps"),
-                    false => error,
-                }
-            }
-        }
+        explain(self.run, self.project, what, failure)
     }
 }
 
-/// The first failure counts.
-fn fail(results: &mut [Restarted], targets: &[usize], error: &Error, skipped: &str) {
-    for &target in targets {
-        if let Some(result) = results.get_mut(target)
-            && result.failure.is_none()
-        {
-            let failure = error!(error.reason, "{error}{skipped}");
-            result.failure = Some(match &error.command {
-                Some(command) => failure.command(command),
-                None => failure,
-            });
-        }
+/// The run is over: unknown. Anything else: not restarted.
+fn explain(run: &Run<'_>, project: &Project, what: &str, failure: ApiError) -> Error {
+    let missing = failure.status() == Some(404);
+    let error = refusals::code_engine(what, failure, &project.id, &run.config.grantee);
+    if error.exit_status() == ExitStatus::Interrupted {
+        return error.context(what);
+    }
+    let reason = Reason::AppNotRestarted;
+    let error = Error { reason, ..error };
+    match missing {
+        true => error.hint("check the names in RESTART_APPS or restart_apps"),
+        false => error,
     }
 }
 
-/// The variables that differ from what they should be. With `after_failure` also those of an app whose
-/// newest revision failed: the digest gets a number, since a change to the same value makes no new
-/// revision.
-fn to_change<'a>(
+/// The variables that are not as they should be.
+fn outdated<'a>(
     app: &App,
-    digests: &'a BTreeMap<String, String>,
+    digests: &'a BTreeMap<String, &str>,
     after_failure: bool,
 ) -> Vec<(&'a str, String)> {
     let failed = after_failure && app.failed();
-    digests
-        .iter()
-        .filter_map(|(variable, digest)| {
-            let recorded = app
-                .variable(variable)
-                .and_then(|value| value.strip_prefix(digest.as_str()));
-            match recorded {
-                Some(number) if failed => next(number).map(|n| format!("{digest}.{n}")),
-                Some(_) => None,
-                None => Some(digest.clone()),
-            }
-            .map(|value| (variable.as_str(), value))
-        })
-        .collect()
+    let values = digests.iter().filter_map(|(variable, digest)| {
+        let value = next_value(app.variable(variable), digest, failed)?;
+        Some((variable.as_str(), value))
+    });
+    values.collect()
 }
 
-/// The value is `DIGEST` or `DIGEST.N`, N = the number of the retry.
-fn next(number: &str) -> Option<u32> {
+/// What a variable must become; `None`: it may stay. The value is `DIGEST`, or `DIGEST.N` for the Nth
+/// revision: after one that `failed`, a change to the same value would make no new revision.
+fn next_value(recorded: Option<&str>, digest: &str, failed: bool) -> Option<String> {
+    let Some(number) = recorded.and_then(|value| value.strip_prefix(digest)) else {
+        return Some(digest.to_owned());
+    };
     let number: u32 = match number.strip_prefix('.') {
         Some(number) => number.parse().ok()?,
         None => 1,
     };
-    (number < MOST_REVISIONS).then_some(number + 1)
+    (failed && number < MOST_REVISIONS).then(|| format!("{digest}.{}", number + 1))
 }
 
-fn unfinished(name: &AppName, error: &Error) -> Error {
-    error!(
-        Reason::Interrupted,
-        "the run ended before app {name} was ready: {error}"
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_and_the_number_behind_it() {
+        for (recorded, failed, expected) in [
+            (None, false, Some("new")),
+            (None, true, Some("new")),
+            (Some("old"), false, Some("new")),
+            (Some("old.3"), true, Some("new")),
+            (Some("new"), false, None),
+            (Some("new.2"), false, None),
+            // after a failure: at most nine revisions
+            (Some("new"), true, Some("new.2")),
+            (Some("new.2"), true, Some("new.3")),
+            (Some("new.8"), true, Some("new.9")),
+            (Some("new.9"), true, None),
+            (Some("new.x"), true, None),
+        ] {
+            let next = next_value(recorded, "new", failed);
+            assert_eq!(next.as_deref(), expected, "{recorded:?} {failed}");
+        }
+    }
 }

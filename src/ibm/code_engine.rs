@@ -4,6 +4,8 @@
 //! Belongs here: paths, headers and field names. Does not: whether something should be written, nor
 //! what to do after an answer that leaves that open (`replace.rs`, `restart.rs`).
 
+use std::collections::BTreeMap;
+
 use anyhow::anyhow;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -132,33 +134,26 @@ struct ReplacementData<'a> {
     tls_key: &'a str,
 }
 
-/// A domain of a project.
-#[derive(Clone, Debug)]
+/// A user-managed domain mapping.
+#[derive(Debug)]
 pub struct DomainMapping {
-    /// The domain.
+    /// The domain; may begin with `*.`.
     pub name: String,
-    /// The name of the TLS secret.
-    pub tls_secret: Option<String>,
-    /// False for the platform's own.
-    pub user_managed: bool,
     /// The host name of the ingress that serves it.
     pub cname_target: Option<String>,
 }
 
-impl DomainMapping {
-    fn read(mut document: Document) -> anyhow::Result<Self> {
-        Ok(Self {
-            name: document.required_text("name")?,
-            tls_secret: document.text("tls_secret")?,
-            user_managed: document.boolean("user_managed")?.unwrap_or_default(),
-            cname_target: document.text("cname_target")?,
-        })
-    }
+/// The user-managed domain mappings of a project, by the name of the TLS secret that they use.
+#[derive(Debug, Default)]
+pub struct DomainMappings(BTreeMap<String, Vec<DomainMapping>>);
 
-    /// Whether it is served with this TLS secret.
+impl DomainMappings {
+    /// Those that use this TLS secret.
     #[must_use]
-    pub fn uses(&self, secret: &TlsSecretName) -> bool {
-        self.tls_secret.as_ref() == Some(&secret.to_string())
+    pub fn of(&self, tls_secret: &(impl ToString + ?Sized)) -> &[DomainMapping] {
+        self.0
+            .get(&tls_secret.to_string())
+            .map_or(&[], Vec::as_slice)
     }
 }
 
@@ -316,9 +311,23 @@ impl<'a> CodeEngine<'a> {
     ///
     /// # Errors
     /// An [`ApiError`].
-    pub fn domain_mappings(&self, project: &Project) -> Result<Vec<DomainMapping>, ApiError> {
-        let mut mappings = self.list(project, "domain_mappings", "", DomainMapping::read)?;
-        mappings.retain(|mapping| mapping.user_managed);
+    pub fn domain_mappings(&self, project: &Project) -> Result<DomainMappings, ApiError> {
+        let read = |mut document: Document| {
+            let mapping = DomainMapping {
+                name: document.required_text("name")?,
+                cname_target: document.text("cname_target")?,
+            };
+            let user_managed = document.boolean("user_managed")?.unwrap_or_default();
+            Ok((user_managed, document.text("tls_secret")?, mapping))
+        };
+        let mut mappings = DomainMappings::default();
+        for (user_managed, tls_secret, mapping) in
+            self.list(project, "domain_mappings", "", read)?
+        {
+            if let Some(tls_secret) = tls_secret.filter(|_| user_managed) {
+                mappings.0.entry(tls_secret).or_default().push(mapping);
+            }
+        }
         Ok(mappings)
     }
 

@@ -1,31 +1,20 @@
-//! Never worse than what serves: may the new certificate take the place of the deployed one?
-//!
-//! Belongs here: the rules, as pure functions. What only some of them need to know comes from two
-//! closures, which are called only then. Does not: requests (`replace.rs`).
-//!
-//! A refusal must not become the outage: in the last days of the deployed certificate, lost names and
-//! a shorter chain are only findings.
+//! Never worse than what serves: may the new certificate take the place of the deployed one? Pure: what
+//! only some rules need to know comes from two closures, which are called only then.
 
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, rfc3339, same_serial};
 use crate::cert::names::{ServerName, lost, needed};
 use crate::cert::roots::Roots;
-use crate::error::{Error, ExitStatus, Reason, error};
+use crate::error::{Error, Reason, error};
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::{Deployed, Serves};
 
-const DAY: u64 = 24 * 60 * 60;
-/// Before the end of the deployed certificate: lost names and a shorter chain no longer block the
-/// replacement.
-const LAST_DAYS: u64 = 3 * DAY;
-/// Secrets Manager renews public certificates from 31 days before their end, and tries daily: with
-/// fewer days left a week of attempts has failed.
-const PUBLIC_TOO_LATE: u64 = 24 * DAY;
-/// Others are late in the last fifth of their lifetime, at most in its last two weeks.
-const OTHERS_TOO_LATE: u64 = 14 * DAY;
+const HOUR: u64 = 60 * 60;
+const DAY: u64 = 24 * HOUR;
 /// Names in a message.
 const SHOWN_NAMES: usize = 20;
+
 /// What is compared.
 pub(crate) struct Comparison<'a> {
     pub(crate) deployed: &'a Deployed,
@@ -40,8 +29,7 @@ pub(crate) struct Comparison<'a> {
     pub(crate) now: UnixTime,
 }
 
-/// What some rules need to know, fetched when one asks. An error of exit status 9 ends the run; any
-/// other means that the question stays open.
+/// What some rules need to know, asked for only then.
 pub(crate) struct Facts<'a> {
     /// The domains that are served with the TLS secret.
     pub(crate) domains: &'a dyn Fn() -> Result<Vec<String>, Error>,
@@ -52,7 +40,7 @@ pub(crate) struct Facts<'a> {
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// The TLS secret is in line.
+    /// The TLS secret is up to date.
     Keep,
     /// Replace it, and report this.
     Write(Vec<Error>),
@@ -60,14 +48,11 @@ pub(crate) enum Decision {
     Refuse(Error),
 }
 
-/// What one rule says.
-enum Verdict {
-    Pass,
-    Error(String),
-    /// Why not, and what to do about it.
-    Refuse(String, &'static str),
-    /// The run is over.
-    Stopped(Error),
+/// A rule that the new certificate breaks.
+struct Broken {
+    reason: Reason,
+    message: String,
+    way_out: &'static str,
 }
 
 /// Compares and decides.
@@ -94,80 +79,119 @@ pub(crate) fn compare(case: &Comparison<'_>, facts: &Facts<'_>) -> Decision {
             )]);
         }
     };
-    // rules that need no request come first
-    let rules: [(Reason, Rule); 4] = [
-        (Reason::LessTrusted, less_trusted),
-        (Reason::ChainShorter, chain_shorter),
-        (Reason::NamesLost, names_lost),
-        (Reason::Older, older),
-    ];
-    let mut findings = Vec::new();
-    for (reason, rule) in rules {
-        let forced = case.force.contains(&reason);
-        match rule(case, baseline, facts, forced) {
-            Verdict::Pass => {}
-            Verdict::Error(message) => findings.push(Error::new(reason, message)),
-            Verdict::Refuse(message, _) if forced => findings.push(Error::new(
-                reason,
-                format!("overridden by FORCE: {message}"),
-            )),
-            Verdict::Refuse(message, way_out) => {
-                return Decision::Refuse(
-                    error!(reason, "{message}")
-                        .hint(format!("{way_out}; or override this check once, manually")),
-                );
-            }
-            Verdict::Stopped(error) => return Decision::Refuse(error),
-        }
+    // rules whose ways out need no request come first
+    let rules = [less_trusted, chain_shorter, names_lost, older];
+    let broken = rules.iter().filter_map(|rule| rule(case, baseline));
+    let findings = broken.map(|broken| way_out(case, baseline, facts, broken));
+    match findings.collect() {
+        Ok(findings) => Decision::Write(findings),
+        Err(refusal) => Decision::Refuse(refusal),
     }
-    Decision::Write(findings)
 }
 
-/// The last argument says that the reason is forced: then no question is worth a request.
-type Rule = fn(&Comparison<'_>, &Certificate, &Facts<'_>, bool) -> Verdict;
+/// Whether a broken rule is only a finding: a person overrides it, a refusal would become the outage, or
+/// nobody needs what is lost.
+fn way_out(
+    case: &Comparison<'_>,
+    baseline: &Certificate,
+    facts: &Facts<'_>,
+    broken: Broken,
+) -> Result<Error, Error> {
+    let Broken {
+        reason,
+        message,
+        way_out,
+    } = broken;
+    let finding = |message| Ok(Error::new(reason, message));
+    let refusal = |message: String| {
+        Err(error!(reason, "{message}").hint(format_args!(
+            "{way_out}; or override this check once, manually"
+        )))
+    };
+    if case.force.contains(&reason) {
+        return finding(format!("overridden by FORCE: {message}"));
+    }
+    match reason {
+        Reason::NamesLost | Reason::ChainShorter if in_its_last_days(baseline, case.now) => {
+            finding(format!(
+                "{message}; replaced anyway: the deployed certificate expires at {}",
+                rfc3339(baseline.not_after)
+            ))
+        }
+        Reason::NamesLost => match (facts.domains)() {
+            Err(error) if error.reason == Reason::Interrupted => Err(error),
+            Err(error) => refusal(format!(
+                "{message}; whether a domain mapping needs one of them is unknown: {error}"
+            )),
+            Ok(domains) if domains.is_empty() => refusal(format!(
+                "{message}; no domain mapping uses this TLS secret, so whether anyone needs them is unknown"
+            )),
+            Ok(domains) => {
+                let domains: Vec<ServerName> = domains
+                    .iter()
+                    .map(|domain| ServerName::dns(domain))
+                    .collect();
+                let new = &case.bundle.leaf.names;
+                let needed = needed(&domains, &lost(&baseline.names, new), new);
+                match needed.as_slice() {
+                    [] => finding(format!("{message}; no domain mapping needs them")),
+                    needed => refusal(format!("{message}; domain mappings need {}", list(needed))),
+                }
+            }
+        },
+        // Secrets Manager may have gone back on purpose, or somebody deployed a newer certificate
+        // manually in an emergency
+        Reason::Older if case.undo => {
+            finding(format!("{message}: the previous version was asked for"))
+        }
+        Reason::Older => match (facts.previous_serial)() {
+            Ok(Some(serial)) if same_serial(&serial, &baseline.serial) => finding(format!(
+                "{message}; that was the previous version: Secrets Manager went back on purpose"
+            )),
+            Ok(_) => refusal(format!(
+                "{message}, which was not the previous version: somebody deployed it manually"
+            )),
+            Err(error) if error.reason == Reason::Interrupted => Err(error),
+            Err(error) => refusal(format!(
+                "{message}; the previous version is unknown: {error}"
+            )),
+        },
+        _ => refusal(message),
+    }
+}
 
 /// Only an event says that this certificate belongs here: then it must cover every name of the
 /// deployed one, expired or not.
 fn not_covered(case: &Comparison<'_>) -> Option<Error> {
-    const SET: &str = "set SECRET_ID, so that no event decides which certificate this is";
-    let name = &case.bundle.name;
-    let Some(leaf) = case.deployed.leaf() else {
-        return Some(
-            error!(
-                Reason::NamesLost,
-                "only the event says that {name} belongs here, and the TLS secret holds no readable certificate to compare it with"
-            )
-            .hint(SET),
-        );
+    let deployed = case.deployed.leaf();
+    let lost = deployed.map(|leaf| lost(&leaf.names, &case.bundle.leaf.names));
+    let why = match lost.as_deref() {
+        Some([]) => return None,
+        Some(lost) => format!("it does not cover {}", list(lost)),
+        None => "the TLS secret holds no readable certificate to compare it with".to_owned(),
     };
-    let lost = lost(&leaf.names, &case.bundle.leaf.names);
-    (!lost.is_empty()).then(|| {
+    let name = &case.bundle.name;
+    Some(
         error!(
             Reason::NamesLost,
-            "only the event says that {name} belongs here, and it does not cover {}",
-            list(&lost)
+            "SECRET_ID is unset, so only the event says that {name} goes here, and {why}"
         )
-        .hint(SET)
-    })
+        .hint("set SECRET_ID, so that no event decides which certificate this is"),
+    )
 }
 
 /// The deployed leaf is publicly trusted, the new one is not.
-fn less_trusted(case: &Comparison<'_>, baseline: &Certificate, _: &Facts<'_>, _: bool) -> Verdict {
+fn less_trusted(case: &Comparison<'_>, baseline: &Certificate) -> Option<Broken> {
+    let new = &case.bundle.leaf;
     let deployed = is_public(baseline, &case.deployed.certificates);
-    let new = is_public(&case.bundle.leaf, &case.bundle.intermediates);
-    if !deployed || new {
-        return Verdict::Pass;
-    }
-    Verdict::Refuse(
-        format!(
+    (deployed && !is_public(new, &case.bundle.intermediates)).then(|| Broken {
+        reason: Reason::LessTrusted,
+        message: format!(
             "the deployed certificate (serial {}, issued by {}) is publicly trusted, the new one (serial {}, issued by {}) is not",
-            baseline.serial,
-            baseline.issuer_text,
-            case.bundle.leaf.serial,
-            case.bundle.leaf.issuer_text
+            baseline.serial, baseline.issuer_text, new.serial, new.issuer_text
         ),
-        "issue it by a public CA; a staging CA is for tests",
-    )
+        way_out: "issue it by a public CA; a staging CA is for tests",
+    })
 }
 
 /// SCTs (Certificate Transparency) are what only a publicly trusted CA has a reason to embed, and
@@ -179,145 +203,76 @@ fn is_public(leaf: &Certificate, chain: &[Certificate]) -> bool {
             .any(|c| c.issuer_text.contains("(STAGING)"))
 }
 
-/// The new chain has a gap, and fewer intermediates than the deployed one.
-fn chain_shorter(case: &Comparison<'_>, baseline: &Certificate, _: &Facts<'_>, _: bool) -> Verdict {
+/// The deployed leaf has intermediates, and the new chain has a gap below every known root. The deployed
+/// chain completes the new one before (`Bundle::completed`), if it can.
+fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Broken> {
     let bundle = case.bundle;
-    let deployed = case.deployed.certificates.len().saturating_sub(1);
-    if bundle.intermediates.len() >= deployed
-        || bundle.gap.is_none()
-        || case.roots.reached_by(bundle.top())
-    {
-        return Verdict::Pass;
-    }
-    let message = format!(
-        "the deployed certificate has {deployed} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain",
-        bundle.leaf.serial,
-        bundle.leaf.issuer_text,
-        bundle.intermediates.len()
-    );
-    if in_its_last_days(baseline, case.now) {
-        return Verdict::Error(format!("{message}; {}", last_days(baseline)));
-    }
-    Verdict::Refuse(
-        message,
-        "import it again together with its intermediate certificates",
-    )
+    let deployed = case.deployed.certificates.get(1..).unwrap_or_default();
+    let has_gap = bundle.gap.is_some() && !case.roots.reached_by(bundle.top());
+    // what is missing above a certificate that is deployed is missing there, too
+    let is_deployed = deployed.iter().any(|c| c.der == bundle.top().der);
+    (has_gap && !deployed.is_empty() && !is_deployed).then(|| Broken {
+        reason: Reason::ChainShorter,
+        message: format!(
+            "the deployed certificate has {} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain",
+            deployed.len(),
+            bundle.leaf.serial,
+            bundle.leaf.issuer_text,
+            bundle.intermediates.len()
+        ),
+        way_out: "import it again together with its intermediate certificates",
+    })
 }
 
-/// A name is no longer covered. A retired name must not stop a rotation, only one that a domain
-/// mapping needs.
-fn names_lost(
-    case: &Comparison<'_>,
-    baseline: &Certificate,
-    facts: &Facts<'_>,
-    forced: bool,
-) -> Verdict {
-    let new = &case.bundle.leaf;
-    let lost_names = lost(&baseline.names, &new.names);
+/// A name is no longer covered.
+fn names_lost(case: &Comparison<'_>, baseline: &Certificate) -> Option<Broken> {
+    let new = &case.bundle.leaf.names;
+    let (lost_names, gained) = (lost(&baseline.names, new), lost(new, &baseline.names));
     if lost_names.is_empty() {
-        return Verdict::Pass;
+        return None;
     }
-    let gained = lost(&new.names, &baseline.names);
     let mut message = format!("the new certificate no longer covers {}", list(&lost_names));
     if !gained.is_empty() {
         message.push_str(&format!(", and newly covers {}", list(&gained)));
     }
-    if in_its_last_days(baseline, case.now) {
-        return Verdict::Error(format!("{message}; {}", last_days(baseline)));
-    }
-    let way_out = "issue it with all names";
-    if forced {
-        return Verdict::Refuse(message, way_out);
-    }
-    let domains = match (facts.domains)() {
-        Ok(domains) => domains,
-        Err(error) if is_over(&error) => return Verdict::Stopped(error),
-        Err(error) => {
-            return Verdict::Refuse(
-                format!(
-                    "{message}; whether a domain mapping needs one of them is unknown: {error}"
-                ),
-                way_out,
-            );
-        }
-    };
-    if domains.is_empty() {
-        return Verdict::Refuse(
-            format!(
-                "{message}; no domain mapping uses this TLS secret, so whether anyone needs them is unknown"
-            ),
-            way_out,
-        );
-    }
-    let domains: Vec<ServerName> = domains.iter().map(|d| ServerName::dns(d)).collect();
-    let needed = needed(&domains, &lost_names, &new.names);
-    if needed.is_empty() {
-        return Verdict::Error(format!("{message}; no domain mapping needs them"));
-    }
-    Verdict::Refuse(
-        format!("{message}; domain mappings need {}", list(&needed)),
-        "issue it with these names, or delete the domain mappings",
-    )
+    Some(Broken {
+        reason: Reason::NamesLost,
+        message,
+        way_out: "issue it with all names, or delete the domain mappings that need them",
+    })
 }
 
-/// Both dates are earlier. Secrets Manager may have gone back on purpose (a version was restored),
-/// or somebody deployed a newer certificate manually in an emergency: the previous version shows
-/// which.
-fn older(
-    case: &Comparison<'_>,
-    baseline: &Certificate,
-    facts: &Facts<'_>,
-    forced: bool,
-) -> Verdict {
+/// Both dates are earlier.
+fn older(case: &Comparison<'_>, baseline: &Certificate) -> Option<Broken> {
     let new = &case.bundle.leaf;
-    if new.not_before >= baseline.not_before || new.not_after >= baseline.not_after {
-        return Verdict::Pass;
-    }
-    let message = format!(
-        "the new certificate (serial {}, {} to {}) is older than the deployed one (serial {}, {} to {})",
-        new.serial,
-        rfc3339(new.not_before),
-        rfc3339(new.not_after),
-        baseline.serial,
-        rfc3339(baseline.not_before),
-        rfc3339(baseline.not_after)
-    );
-    if case.undo {
-        return Verdict::Error(format!("{message}: the previous version was asked for"));
-    }
-    let way_out = "rotate it in Secrets Manager, or import there what was deployed manually";
-    if forced {
-        return Verdict::Refuse(message, way_out);
-    }
-    match (facts.previous_serial)() {
-        Ok(Some(serial)) if same_serial(&serial, &baseline.serial) => Verdict::Error(format!(
-            "{message}; that was the previous version: Secrets Manager went back on purpose"
-        )),
-        Ok(_) => Verdict::Refuse(
-            format!("{message}, which was not the previous version: somebody deployed it manually"),
-            way_out,
+    (new.not_before < baseline.not_before && new.not_after < baseline.not_after).then(|| Broken {
+        reason: Reason::Older,
+        message: format!(
+            "the new certificate (serial {}, {} to {}) is older than the deployed one (serial {}, {} to {})",
+            new.serial,
+            rfc3339(new.not_before),
+            rfc3339(new.not_after),
+            baseline.serial,
+            rfc3339(baseline.not_before),
+            rfc3339(baseline.not_after)
         ),
-        Err(error) if is_over(&error) => Verdict::Stopped(error),
-        Err(error) => Verdict::Refuse(
-            format!("{message}; the previous version is unknown: {error}"),
-            way_out,
-        ),
-    }
+        way_out: "rotate it in Secrets Manager, or import there what was deployed manually",
+    })
 }
 
-fn is_over(error: &Error) -> bool {
-    error.exit_status() == ExitStatus::Interrupted
-}
-
+/// A tenth of the lifetime, but long enough for a daily run to meet it, and short enough that the names
+/// of a short-lived certificate are guarded for most of its life.
 fn in_its_last_days(baseline: &Certificate, now: UnixTime) -> bool {
-    baseline.not_after.as_secs().saturating_sub(now.as_secs()) < LAST_DAYS
+    let lifetime = lifetime(baseline);
+    let last_days = (lifetime / 10)
+        .max((25 * HOUR).min(lifetime / 4))
+        .min(3 * DAY);
+    baseline.not_after.as_secs().saturating_sub(now.as_secs()) < last_days
 }
 
-fn last_days(baseline: &Certificate) -> String {
-    format!(
-        "replaced anyway: the deployed certificate expires at {}",
-        rfc3339(baseline.not_after)
-    )
+fn lifetime(certificate: &Certificate) -> u64 {
+    let begin = certificate.not_before.as_secs();
+    certificate.not_after.as_secs().saturating_sub(begin)
 }
 
 fn list(names: &[&ServerName]) -> String {
@@ -332,32 +287,37 @@ fn list(names: &[&ServerName]) -> String {
     shown.join(", ")
 }
 
-/// Findings that apply whether or not the TLS secret is replaced.
-pub(crate) fn permanent_findings(bundle: &Bundle, now: UnixTime) -> Vec<Error> {
-    let leaf = &bundle.leaf;
-    let is_public = is_public(leaf, &bundle.intermediates);
-    let mut findings = Vec::new();
-    let left = leaf.not_after.as_secs().saturating_sub(now.as_secs());
-    let lifetime = leaf
-        .not_after
-        .as_secs()
-        .saturating_sub(leaf.not_before.as_secs());
-    let too_late = if is_public {
-        PUBLIC_TOO_LATE
-    } else {
-        OTHERS_TOO_LATE.min(lifetime / 5)
+/// That the first end in the chain is near, whether or not the TLS secret is replaced. Secrets Manager renews
+/// public certificates from 31 days before their end, and tries daily: with 24 days left a week of
+/// attempts has failed.
+pub(crate) fn expires_soon(bundle: &Bundle, now: UnixTime) -> Option<Error> {
+    let first = bundle
+        .chain()
+        .min_by_key(|certificate| certificate.not_after)?;
+    let most = match is_public(&bundle.leaf, &bundle.intermediates) {
+        true => 24 * DAY,
+        false => 14 * DAY,
     };
-    if left < too_late {
-        findings.push(Error::new(
-            Reason::ExpiresSoon,
-            format!(
-                "the certificate in Secrets Manager expires at {} ({} days left) and should have been renewed: check its state there",
-                rfc3339(leaf.not_after),
-                left / DAY
-            ),
-        ));
+    let left = first.not_after.as_secs().saturating_sub(now.as_secs());
+    if left >= most.min(lifetime(&bundle.leaf) / 4) {
+        return None;
     }
-    findings
+    let (which, next) = match first.der == bundle.leaf.der {
+        true => (
+            "the certificate in Secrets Manager".to_owned(),
+            "it should have been renewed: check its state there",
+        ),
+        false => (
+            format!("the intermediate certificate {}", first.subject_text),
+            "import or renew the certificate with a current one",
+        ),
+    };
+    Some(error!(
+        Reason::ExpiresSoon,
+        "{which} expires at {} ({} days left); {next}",
+        rfc3339(first.not_after),
+        left / DAY
+    ))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Action, Leaf, Outcome};
 use crate::sync::assemble::{Bundle, assemble};
-use crate::sync::compare::{Comparison, Decision, Facts, compare, permanent_findings};
+use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon};
 use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::fetch::{Fetched, fetch};
 use crate::sync::validate::Task;
@@ -315,7 +315,7 @@ impl<'a> Attempt<'a, '_> {
         } = self;
         let leaf = &bundle.leaf;
         let mut findings = bundle.findings.clone();
-        findings.extend(permanent_findings(bundle, run.now));
+        findings.extend(expires_soon(bundle, run.now));
         findings.extend(further);
         if self.held() {
             findings.push(Error::new(
@@ -443,11 +443,8 @@ fn decide(
                 let what = format!("cannot list the domain mappings of project {}", project.id);
                 refusals::code_engine(&what, failure, &project.id, &run.config.grantee)
             })?;
-        Ok(mappings
-            .into_iter()
-            .filter(|mapping| mapping.uses(&task.tls_secret.name))
-            .map(|mapping| mapping.name)
-            .collect())
+        let used = mappings.of(&task.tls_secret.name).iter();
+        Ok(used.map(|mapping| mapping.name.clone()).collect())
     };
     let previous_serial = || {
         let previous = Version::Previous;

@@ -26,18 +26,19 @@ use crate::sync::validate::Task;
 /// 2026-07-27, in days since the Unix epoch.
 const TODAY: i64 = 20_661;
 
-fn since_the_epoch(day: i64) -> Duration {
-    Duration::from_secs(u64::try_from(day).unwrap() * 24 * 60 * 60)
-}
-
 pub(crate) fn now() -> UnixTime {
-    UnixTime::since_unix_epoch(since_the_epoch(TODAY))
+    UnixTime::since_unix_epoch(Duration::from_secs(
+        u64::try_from(TODAY).unwrap() * 24 * 60 * 60,
+    ))
 }
 
-/// Begin and end, in days from today.
+/// Begin and end, in hours from now.
 fn lasting(params: &mut CertificateParams, (begin, end): (i64, i64)) {
-    let day = |day| rcgen::date_time_ymd(1970, 1, 1) + since_the_epoch(TODAY + day);
-    (params.not_before, params.not_after) = (day(begin), day(end));
+    let at = |hours: i64| {
+        let hours = u64::try_from(24 * TODAY + hours).unwrap();
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(hours * 60 * 60)
+    };
+    (params.not_before, params.not_after) = (at(begin), at(end));
 }
 
 /// A certificate to be issued.
@@ -46,6 +47,8 @@ pub(crate) struct Spec {
     pub(crate) names: &'static [&'static str],
     /// Days before and after today.
     pub(crate) valid: (i64, i64),
+    /// The same in hours, if that is too coarse.
+    pub(crate) hours: Option<(i64, i64)>,
     pub(crate) public: bool,
     pub(crate) issuer: &'static str,
     pub(crate) serial: u8,
@@ -54,6 +57,7 @@ pub(crate) struct Spec {
 pub(crate) const SHOP: Spec = Spec {
     names: &["shop.example.com", "www.shop.example.com"],
     valid: (-10, 80),
+    hours: None,
     public: false,
     issuer: "Issuing CA",
     serial: 1,
@@ -74,7 +78,7 @@ pub(crate) fn issue(spec: &Spec) -> Issued {
         .distinguished_name
         .push(DnType::CommonName, spec.issuer);
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    lasting(&mut issuer, (-1000, 1000));
+    lasting(&mut issuer, (-24_000, 24_000));
     // signed by a root that is not part of the material
     let root_key = KeyPair::generate().unwrap();
     let mut root = CertificateParams::default();
@@ -86,7 +90,9 @@ pub(crate) fn issue(spec: &Spec) -> Issued {
     let names: Vec<String> = spec.names.iter().map(|name| (*name).to_owned()).collect();
     let mut leaf = CertificateParams::new(names).unwrap();
     leaf.serial_number = Some(vec![spec.serial].into());
-    lasting(&mut leaf, spec.valid);
+    let (begin, end) = spec.valid;
+    let hours = spec.hours.unwrap_or((24 * begin, 24 * end));
+    lasting(&mut leaf, hours);
     if spec.public {
         let scts = CustomExtension::from_oid_content(
             &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2],

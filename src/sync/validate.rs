@@ -180,7 +180,19 @@ impl Trigger {
         let asks = match name.as_deref().and_then(|name| name.split(':').next()) {
             Some(name @ ("secret_rotated" | "secret_created")) => {
                 let secret_type = inner("secret_type");
-                data.and_then(|data| named(data, name == "secret_created", secret_type))
+                data.and_then(|mut data| match data.remove("secrets") {
+                    Some(Value::Array(secrets)) if !secrets.is_empty() => {
+                        Ok(Asks::Secrets(Named {
+                            just_created: name == "secret_created",
+                            secret_type,
+                            secrets,
+                        }))
+                    }
+                    _ => Err(error!(
+                        Reason::EventInvalid,
+                        "data.secrets of the event is not a list of secrets"
+                    )),
+                })
             }
             Some("test_event") => Ok(Asks::Nothing(
                 "test event of Secrets Manager acknowledged".to_owned(),
@@ -235,42 +247,19 @@ fn object(text: &str, wrapping: usize) -> Result<Map<String, Value>, Error> {
 
 /// The event's `data`, in whichever form; without an envelope the event is `data` itself.
 fn data_of(event: &mut Map<String, Value>) -> Result<Map<String, Value>, Error> {
-    let missing = |what| Err(error!(Reason::EventInvalid, "data of the event {what}"));
-    match (event.remove("data"), event.get("data_base64")) {
+    let invalid = |what| error!(Reason::EventInvalid, "data of the event {what}");
+    match (event.remove("data"), event.remove("data_base64")) {
         (Some(Value::Object(data)), _) => Ok(data),
         (Some(Value::String(text)), _) => object(&text, DEEPEST_WRAPPING),
-        (Some(_), _) => missing("is not an object"),
         // CloudEvents JSON format, section 3.1.1
         (None, Some(Value::String(text))) => {
-            let decoded = BASE64_STANDARD.decode(text).ok();
-            match decoded.and_then(|bytes| String::from_utf8(bytes).ok()) {
-                Some(text) => object(&text, DEEPEST_WRAPPING),
-                None => Err(error!(
-                    Reason::EventInvalid,
-                    "data_base64 of the event is not base64 of a text"
-                )),
-            }
+            let bytes = BASE64_STANDARD.decode(text).ok();
+            let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = text.ok_or_else(|| invalid("is not base64 of a text"))?;
+            object(&text, DEEPEST_WRAPPING)
         }
         (None, None) if !event.contains_key("type") => Ok(std::mem::take(event)),
-        (None, _) => missing("is missing"),
-    }
-}
-
-fn named(
-    mut data: Map<String, Value>,
-    just_created: bool,
-    secret_type: Option<String>,
-) -> Result<Asks, Error> {
-    match data.remove("secrets") {
-        Some(Value::Array(secrets)) if !secrets.is_empty() => Ok(Asks::Secrets(Named {
-            just_created,
-            secret_type,
-            secrets,
-        })),
-        _ => Err(error!(
-            Reason::EventInvalid,
-            "data.secrets of the event is not a list of secrets"
-        )),
+        _ => Err(invalid("is missing, or not an object")),
     }
 }
 
@@ -289,11 +278,19 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
     let mut plan = match asks? {
         Asks::Nothing(why) => ignored(why),
         Asks::Everything => {
-            reject_other_instances(&sources, config.instance.as_ref())?;
+            instance(&sources, config.instance.as_ref())?;
             reconcile(config, word)?
         }
         Asks::Secrets(named) => {
-            let instance = source(&sources, config.instance.as_ref())?;
+            let instance = instance(&sources, config.instance.as_ref())?.ok_or_else(|| {
+                error!(
+                    Reason::EventForeign,
+                    "the event does not say which Secrets Manager instance it comes from"
+                )
+            })?;
+            if config.instance.is_none() {
+                log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID");
+            }
             sync(&named, &instance, config)?
         }
     };
@@ -350,63 +347,25 @@ pub(crate) fn selected(config: &Config) -> impl Iterator<Item = &Target> {
     })
 }
 
-/// The Secrets Manager instance that the event comes from: all places that name one must name ours.
-fn source(sources: &[String], ours: Option<&Uuid>) -> Result<String, Error> {
+/// The Secrets Manager instance that the event comes from, if it names one: any place may name something
+/// else, but no other instance.
+fn instance(sources: &[String], ours: Option<&Uuid>) -> Result<Option<String>, Error> {
     let mut found: Option<String> = None;
-    for text in sources {
-        let crn = Crn::parse(text).ok();
-        let Some(crn) = crn.filter(|crn| crn.service == "secrets-manager") else {
+    let crns = sources.iter().filter_map(|text| Crn::parse(text).ok());
+    for crn in crns.filter(|crn| crn.service == "secrets-manager") {
+        let ours = ours.map(ToString::to_string).or_else(|| found.clone());
+        if ours.as_ref().is_some_and(|ours| *ours != crn.instance) {
             return Err(error!(
                 Reason::EventForeign,
-                "the source of the event is not a Secrets Manager instance: {}",
-                sanitized(text)
-            ));
-        };
-        if let Some(other) = found.replace(crn.instance.clone())
-            && other != crn.instance
-        {
-            return Err(error!(
-                Reason::EventForeign,
-                "the event names two sources: {} and {}",
-                sanitized(&other),
-                sanitized(&crn.instance)
-            ));
+                "the event comes from Secrets Manager instance {}, expected {}",
+                sanitized(&crn.instance),
+                sanitized(&ours.unwrap_or_default())
+            )
+            .hint("check the source of the topic in Event Notifications, and SECRETS_MANAGER_INSTANCE_ID"));
         }
-    }
-    let Some(found) = found else {
-        return Err(error!(
-            Reason::EventForeign,
-            "the event does not say which Secrets Manager instance it comes from"
-        ));
-    };
-    match ours {
-        Some(ours) if found != ours.to_string() => return Err(foreign(&found, ours)),
-        Some(_) => {}
-        None => log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID"),
+        found = Some(crn.instance);
     }
     Ok(found)
-}
-
-/// A wake-up call may have any source except another Secrets Manager instance.
-fn reject_other_instances(sources: &[String], ours: Option<&Uuid>) -> Result<(), Error> {
-    let Some(ours) = ours else { return Ok(()) };
-    let crns = sources.iter().filter_map(|text| Crn::parse(text).ok());
-    match crns
-        .filter(|crn| crn.service == "secrets-manager")
-        .find(|crn| crn.instance != ours.to_string())
-    {
-        Some(crn) => Err(foreign(&crn.instance, ours)),
-        None => Ok(()),
-    }
-}
-
-fn foreign(instance: &str, ours: &Uuid) -> Error {
-    error!(
-        Reason::EventForeign,
-        "the event comes from Secrets Manager instance {}, this job is configured for instance {ours}",
-        sanitized(instance)
-    )
-    .hint("check the source of the topic in Event Notifications, and SECRETS_MANAGER_INSTANCE_ID")
 }
 
 /// Finds the configured targets of the event's secrets.

@@ -58,7 +58,7 @@ fn names_of_variables_are_unique_and_the_help_explains_each() {
             assert!(help.contains(*name), "{name}");
         }
     }
-    for (status, meaning) in ExitStatus::MEANINGS {
+    for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
         let first: String = meaning.chars().take(20).collect();
         assert!(help.contains(&format!("{status:>4}  {first}")), "{status}");
     }
@@ -70,7 +70,7 @@ fn names_of_variables_are_unique_and_the_help_explains_each() {
 #[test]
 fn the_exit_statuses_in_the_runbook_are_the_programs() {
     let runbook = file("docs/runbook.md");
-    for (status, meaning) in ExitStatus::MEANINGS {
+    for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
         let row = format!("| {status} | {meaning} |");
         assert!(
             runbook.contains(&row),

@@ -237,7 +237,6 @@ fn names_that_are_lost() {
     .expect("write names-lost", "domains");
     case(old, &["*.example.com"], Ok(vec![])).expect("write", "nothing");
     case(old, new, Err(Reason::CodeEngineForbidden)).expect("refuse names-lost", "domains");
-    case(old, new, Err(Reason::Interrupted)).expect("refuse interrupted", "domains");
     let forced = Case {
         force: vec![Reason::NamesLost],
         ..case(old, new, Ok(vec!["a.example.com"]))
@@ -263,7 +262,7 @@ fn what_is_said_about_lost_names() {
             Ok(vec![]),
             vec![],
             format!(
-                "{lost}; no domain mapping uses this TLS secret, so whether anyone needs them is unknown; issue it with all names; {override_it}"
+                "{lost}; no domain mapping uses this TLS secret, so whether anyone needs them is unknown; issue it with all names, or delete the domain mappings that need them; {override_it}"
             ),
         ),
         (
@@ -272,7 +271,7 @@ fn what_is_said_about_lost_names() {
             Ok(vec!["a.example.com", "b.example.com"]),
             vec![],
             format!(
-                "{lost}, and newly covers c.example.com; domain mappings need a.example.com; issue it with these names, or delete the domain mappings; {override_it}"
+                "{lost}, and newly covers c.example.com; domain mappings need a.example.com; issue it with all names, or delete the domain mappings that need them; {override_it}"
             ),
         ),
         (
@@ -288,7 +287,7 @@ fn what_is_said_about_lost_names() {
             Err(Reason::CodeEngineForbidden),
             vec![],
             format!(
-                "{lost}; whether a domain mapping needs one of them is unknown: no answer; issue it with all names; {override_it}"
+                "{lost}; whether a domain mapping needs one of them is unknown: no answer; issue it with all names, or delete the domain mappings that need them; {override_it}"
             ),
         ),
         (
@@ -343,18 +342,41 @@ fn a_message_shows_twenty_names() {
     }
 }
 
+/// Lifetime and what is left of it, in hours: a tenth, at least 25 hours or a quarter, at most three days.
 #[test]
-fn in_the_last_three_days_lost_names_are_a_finding() {
-    for (days, expected) in [(3, "refuse names-lost"), (2, "write names-lost")] {
-        let old = Spec {
-            valid: (-87, days),
+fn in_the_last_days_lost_names_are_a_finding() {
+    let new = issue(&Spec {
+        names: &["shop.example.com"],
+        ..RENEWED
+    });
+    for (lifetime, left, last) in [
+        (90 * 24, 72, false),
+        (90 * 24, 71, true),
+        (45 * 24, 72, false),
+        (45 * 24, 71, true),
+        // a tenth
+        (20 * 24, 48, false),
+        (20 * 24, 47, true),
+        // a daily run meets 25 hours
+        (160, 71, false),
+        (160, 25, false),
+        (160, 24, true),
+        // a quarter
+        (48, 12, false),
+        (48, 11, true),
+    ] {
+        let issued = issue(&Spec {
+            hours: Some((left - lifetime, left)),
             ..SHOP
+        });
+        let old = deployed(format!("{}{}", issued.leaf, issued.issuer), &issued.key);
+        let case = Case::with(old, bundle(&new, true));
+        let expected = if last {
+            "write names-lost"
+        } else {
+            "refuse names-lost"
         };
-        let new = Spec {
-            names: &["shop.example.com"],
-            ..RENEWED
-        };
-        assert_eq!(Case::of(&old, &new).decide().0, expected, "{days} days");
+        assert_eq!(case.decide().0, expected, "{left} of {lifetime} hours");
     }
 }
 
@@ -494,7 +516,6 @@ fn older_means_both_dates() {
     previous(Ok(Some("02"))).expect("refuse older", "previous");
     previous(Ok(None)).expect("refuse older", "previous");
     previous(Err(Reason::SecretsManagerUnavailable)).expect("refuse older", "previous");
-    previous(Err(Reason::Interrupted)).expect("refuse interrupted", "previous");
     let undo = Case {
         undo: true,
         ..older()
@@ -528,28 +549,27 @@ fn a_certificate_that_only_the_event_names_must_cover_everything() {
     named(unreadable).expect("refuse names-lost", "nothing");
 }
 
+/// A quarter of the leaf's lifetime, at most 24 days if it is public, otherwise 14. Times in hours.
 #[test]
 fn an_end_that_is_near_is_a_finding() {
-    for (public, valid, expected) in [
-        (false, (-76, 14), None),
-        (false, (-76, 13), Some(Reason::ExpiresSoon)),
-        // a fifth of 20 days
-        (false, (-16, 4), None),
-        (false, (-17, 3), Some(Reason::ExpiresSoon)),
-        (true, (-66, 24), None),
-        (true, (-66, 23), Some(Reason::ExpiresSoon)),
+    let day = 24;
+    for (public, lifetime, left, soon) in [
+        (false, 90 * day, 14 * day, false),
+        (false, 90 * day, 14 * day - 1, true),
+        (false, 20 * day, 5 * day, false),
+        (false, 20 * day, 5 * day - 1, true),
+        (true, 200 * day, 24 * day, false),
+        (true, 200 * day, 24 * day - 1, true),
+        (true, 160, 159, false),
+        (true, 160, 40, false),
+        (true, 160, 39, true),
     ] {
-        let bundle = bundle(
-            &issue(&Spec {
-                public,
-                valid,
-                ..SHOP
-            }),
-            true,
-        );
-        let codes = permanent_findings(&bundle, now());
-        let codes = codes.iter().map(|finding| finding.reason);
-        let codes: Vec<Reason> = codes.collect();
-        assert_eq!(codes.first().copied(), expected, "{public} {valid:?}");
+        let spec = Spec {
+            public,
+            hours: Some((left - lifetime, left)),
+            ..SHOP
+        };
+        let found = expires_soon(&bundle(&issue(&spec), true), now());
+        assert_eq!(found.is_some(), soon, "{public} {left} of {lifetime} hours");
     }
 }

@@ -235,9 +235,13 @@ fn what_becomes_of_a_target() {
         ..RENEWED
     };
     // no name may be lost, and nobody can be asked
-    assert_eq!(Case::new(&one_name).run(false), written);
+    let refused = |reason| (Action::Refused, Some(reason));
+    assert_eq!(Case::new(&one_name).run(false), refused(Reason::NamesLost));
     // nor may it be older, except for an undo
-    for (version, expected) in [(Version::Current, written), (Version::Previous, would)] {
+    for (version, expected) in [
+        (Version::Current, refused(Reason::Older)),
+        (Version::Previous, would),
+    ] {
         let case = Case {
             dry_run: true,
             version,

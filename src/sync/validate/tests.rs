@@ -320,7 +320,7 @@ fn the_accepted_forms() {
         ),
         (
             with("data_base64", &json!("?")),
-            "data_base64 of the event is not base64 of a text",
+            "data of the event is not base64 of a text",
         ),
     ] {
         assert_eq!(message(TWO, &event), expected);
@@ -409,7 +409,8 @@ fn an_event_must_come_from_our_instance() {
         (TWO, [service, None, None], foreign),
         (TWO, [service, service, service], foreign),
         (TWO, [Some("secrets-manager"), None, None], foreign),
-        (TWO, [ours, Some("secrets-manager"), None], foreign),
+        (TWO, [ours, Some("secrets-manager"), None], fine),
+        (TWO, [ours, service, None], fine),
         // an unknown instance is believed, if the event does not contradict itself
         (ANY_INSTANCE, [other, None, other], fine),
         (ANY_INSTANCE, [other, None, ours], foreign),
@@ -429,7 +430,7 @@ fn an_event_must_come_from_our_instance() {
     let message = message(TWO, &other);
     for part in [
         "comes from Secrets Manager instance 0d9f6b2e-71c4-4a58-b3e7-6c2d81f05a94",
-        "configured for instance 7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31",
+        "expected 7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31",
         "check the source of the topic",
     ] {
         assert!(message.contains(part), "{message}");

@@ -3,61 +3,48 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::{bounded, said, succeed};
 
-/// What one client thinks of a server.
-pub(crate) struct Judgement {
-    pub(crate) client: &'static str,
-    pub(crate) trusts: bool,
-    /// What it printed.
-    pub(crate) text: String,
-}
+pub(crate) const CLIENTS: [&str; 3] = ["openssl", "curl", "gnutls-cli"];
 
-impl Judgement {
-    pub(crate) const CLIENTS: [&'static str; 3] = ["openssl", "curl", "gnutls-cli"];
-
-    /// All clients, each trusting this root only, at 127.0.0.1 under this name.
-    pub(crate) fn of(port: u16, name: &str, root: &Path) -> anyhow::Result<Vec<Self>> {
-        let root = root.to_str().context("path of the root")?;
-        let address = format!("127.0.0.1:{port}");
-        let arguments: [Vec<String>; 3] = [
-            words(&format!(
-                "s_client -connect {address} -servername {name} -verify_hostname {name} \
-                 -verify_return_error -no-CApath -no-CAstore -CAfile {root}"
-            )),
-            words(&format!(
-                "--silent --show-error --cacert {root} --capath /nonexistent \
-                 --resolve {name}:{port}:127.0.0.1 https://{name}:{port}/"
-            )),
-            words(&format!(
-                "--x509cafile {root} --sni-hostname {name} --verify-hostname {name} --port {port} 127.0.0.1"
-            )),
-        ];
-        let clients = Self::CLIENTS.into_iter().zip(arguments);
-        clients
-            .map(|(client, arguments)| {
-                let output = bounded(client)
-                    .args(arguments)
-                    .stdin(Stdio::null())
-                    .output()
-                    .with_context(|| format!("start {client}"))?;
-                Ok(Self {
-                    client,
-                    trusts: output.status.success(),
-                    text: said(&output),
-                })
-            })
-            .collect()
+/// All clients, each trusting this root only, at 127.0.0.1 under this name: all of them must trust
+/// the server, or none.
+pub(crate) fn judged(port: u16, name: &str, root: &Path, trust: bool) -> anyhow::Result<()> {
+    let root = root.display();
+    let arguments = [
+        format!(
+            "s_client -connect 127.0.0.1:{port} -servername {name} -verify_hostname {name} \
+             -verify_return_error -no-CApath -no-CAstore -CAfile {root}"
+        ),
+        format!(
+            "--silent --show-error --cacert {root} --capath /nonexistent \
+             --resolve {name}:{port}:127.0.0.1 https://{name}:{port}/"
+        ),
+        format!(
+            "--x509cafile {root} --sni-hostname {name} --verify-hostname {name} --port {port} \
+             127.0.0.1"
+        ),
+    ];
+    for (client, arguments) in CLIENTS.into_iter().zip(arguments) {
+        let mut command = bounded(client);
+        command.args(words(&arguments)).stdin(Stdio::null());
+        let output = command
+            .output()
+            .with_context(|| format!("start {client}"))?;
+        let (trusts, text) = (output.status.success(), said(&output));
+        ensure!(trusts == trust, "{client}, {name}: trust {trusts}: {text}");
     }
+    Ok(())
 }
 
-fn words(line: &str) -> Vec<String> {
-    line.split_whitespace().map(str::to_owned).collect()
+/// The arguments in a line.
+pub(crate) fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
 }
 
-/// Serial number of the leaf that a server sends, as `openssl x509` prints it.
+/// Serial number of the leaf that a server sends.
 pub(crate) fn served_serial(port: u16, name: &str) -> anyhow::Result<String> {
     serial(&openssl_sees(port, name)?)
 }
@@ -69,16 +56,6 @@ pub(crate) fn openssl_sees(port: u16, name: &str) -> anyhow::Result<String> {
         "s_client -connect 127.0.0.1:{port} -servername {name} -showcerts"
     )));
     succeed(client.stdin(Stdio::null()))
-}
-
-/// What curl prints about them.
-pub(crate) fn curl_sees(port: u16, name: &str) -> anyhow::Result<String> {
-    let mut client = bounded("curl");
-    client.args(words(&format!(
-        "--silent --show-error --insecure --resolve {name}:{port}:127.0.0.1 https://{name}:{port}/ \
-         --output /dev/null --write-out %{{certs}}"
-    )));
-    succeed(&mut client)
 }
 
 /// The certificates in a text, in its order.
@@ -94,12 +71,8 @@ pub(crate) fn serial(pem: &str) -> anyhow::Result<String> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), pem)?;
     let mut x509 = bounded("openssl");
-    x509.args(["x509", "-noout", "-serial", "-in"])
-        .arg(file.path());
+    x509.args(words("x509 -noout -serial -in")).arg(file.path());
     let line = succeed(&mut x509)?;
-    let serial = line
-        .trim()
-        .strip_prefix("serial=")
-        .context("openssl x509 -serial")?;
-    Ok(serial.to_owned())
+    let serial = line.trim().strip_prefix("serial=");
+    Ok(serial.context("openssl x509 -serial")?.to_owned())
 }

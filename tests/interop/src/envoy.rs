@@ -41,10 +41,9 @@ impl Envoy {
         let output = bounded(&binary).arg("--version").output()?;
         // "PATH  version: COMMIT/1.36.2/Clean/RELEASE/BoringSSL"
         let text = String::from_utf8_lossy(&output.stdout);
-        let (_, build) = text
-            .split_once("version: ")
-            .with_context(|| format!("{} is not Envoy: {}", binary.display(), words(&output)))?;
-        let version = build.split('/').nth(1).context("Envoy's version")?;
+        let build = text.split_once("version: ");
+        let version = build.and_then(|(_, build)| build.split('/').nth(1));
+        let version = version.with_context(|| format!("{} is not Envoy", binary.display()))?;
         Ok(Self {
             version: version.to_owned(),
             binary,
@@ -71,38 +70,30 @@ impl Envoy {
 
     /// One run of Envoy over a listener that has all these pairs.
     fn validate(&self, pairs: &[(&str, &str)]) -> anyhow::Result<Result<(), String>> {
-        let chains: Vec<Value> = pairs
-            .iter()
-            .enumerate()
-            .map(|(number, (certificate, key))| {
-                json!({
-                    "filter_chain_match": { "server_names": [format!("{number}.example.com")] },
-                    "transport_socket": { "name": "tls", "typed_config": {
-                        "@type": TLS_CONTEXT,
-                        "common_tls_context": { "tls_certificates": [{
-                            "certificate_chain": { "inline_string": certificate },
-                            "private_key": { "inline_string": key },
-                        }] },
-                    } },
-                })
+        let chain = |(number, (certificate, key)): (usize, &(&str, &str))| {
+            let name = format!("{number}.example.com");
+            json!({
+                "filter_chain_match": { "server_names": [name] },
+                "transport_socket": { "name": "tls", "typed_config": {
+                    "@type": TLS_CONTEXT,
+                    "common_tls_context": { "tls_certificates": [{
+                        "certificate_chain": { "inline_string": certificate },
+                        "private_key": { "inline_string": key },
+                    }] },
+                } },
             })
-            .collect();
+        };
+        let chains: Vec<Value> = pairs.iter().enumerate().map(chain).collect();
         let configuration = json!({ "static_resources": { "listeners": [{
             "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
             "filter_chains": chains,
         }] } });
         let mut file = tempfile::Builder::new().suffix(".json").tempfile()?;
         file.write_all(configuration.to_string().as_bytes())?;
-        let output = bounded(&self.binary)
-            .args([
-                "--mode",
-                "validate",
-                "--log-level",
-                "critical",
-                "--config-path",
-            ])
-            .arg(file.path())
-            .output()?;
+        let arguments = "--mode validate --log-level critical --config-path";
+        let mut command = bounded(&self.binary);
+        command.args(arguments.split(' ')).arg(file.path());
+        let output = command.output()?;
         if output.status.success() {
             return Ok(Ok(()));
         }

@@ -10,13 +10,14 @@ use anyhow::Context as _;
 use local_cloud::TlsSecret;
 use serde_json::{Value, json};
 
+use crate::clients::words;
 use crate::envoy::{Envoy, TLS_CONTEXT};
 use crate::{Process, await_line, bounded, succeed, write};
 
 /// Ends when dropped.
 pub(crate) struct Ingress {
     volume: Volume,
-    port: u16,
+    pub(crate) port: u16,
     _process: Process,
 }
 
@@ -40,22 +41,17 @@ impl Ingress {
             },
         }] });
         let secrets = write(folder, "secrets.json", &secrets.to_string())?;
-        let configuration = write(
-            folder,
-            "envoy.json",
-            &bootstrap(&secrets, protocol).to_string(),
-        )?;
+        let configuration = bootstrap(&secrets, protocol).to_string();
+        let configuration = write(folder, "envoy.json", &configuration)?;
 
         let child = Command::new(&envoy.binary)
             // hot restarts share memory, also between Envoys that do not belong together
-            .args(["--disable-hot-restart", "--concurrency", "1"])
-            .args([
-                "--log-level",
-                "warning",
-                "--component-log-level",
-                "config:info",
-            ])
-            .args(["--log-format", "%v", "--config-path"])
+            .args(words(
+                "--disable-hot-restart --concurrency 1 --log-level warning",
+            ))
+            .args(words(
+                "--component-log-level config:info --log-format %v --config-path",
+            ))
             .arg(configuration)
             .arg("--admin-address-path")
             .arg(folder.join("admin"))
@@ -79,10 +75,6 @@ impl Ingress {
             port: port.try_into()?,
             _process: process,
         })
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
     }
 
     /// Replaces the files that Envoy watches; it takes them a moment later.

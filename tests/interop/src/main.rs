@@ -26,7 +26,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use local_cloud::{CertificateSpec, Environment, LocalCloud, Material, Options, SecretType};
+use local_cloud::{CertificateSpec, Environment, LocalCloud, Options, SecretType};
+use serde_json::Value;
 
 mod clients;
 mod envoy;
@@ -36,7 +37,7 @@ mod nginx;
 mod pebble;
 mod serving;
 
-use clients::{Judgement, served_serial};
+use clients::{CLIENTS, judged, served_serial};
 use envoy::Envoy;
 use nginx::Nginx;
 use pebble::{Issued, KeyAlgorithm, Pebble};
@@ -79,7 +80,8 @@ fn run(flag: &str, job: &Path) -> anyhow::Result<()> {
 
 /// Two orders, each issued, synchronized, served and judged.
 fn rotation(job: &Path, pebble: &Pebble, algorithm: KeyAlgorithm) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
+    let temporary = tempfile::tempdir()?;
+    let folder = temporary.path();
     let cloud = LocalCloud::start(Options::default())?;
     let project = cloud.world().project_id;
     // a TLS secret is first created by hand, with whatever there is
@@ -89,93 +91,58 @@ fn rotation(job: &Path, pebble: &Pebble, algorithm: KeyAlgorithm) -> anyhow::Res
         secret_type: SecretType::ImportedCert,
         ..CertificateSpec::default()
     });
-    let root = write(folder.path(), "root.pem", pebble.root())?;
-    let stranger = write(folder.path(), "stranger.pem", &placeholder)?;
+    let root = write(folder, "root.pem", pebble.root())?;
+    let stranger = write(folder, "stranger.pem", &placeholder)?;
+    let deployed = || cloud.tls_secret(&project, TLS_SECRET).context("TLS secret");
+    let mount = |certificate: &str, key: &str| -> anyhow::Result<[PathBuf; 2]> {
+        Ok([
+            write(folder, "tls.crt", certificate)?,
+            write(folder, "tls.key", key)?,
+        ])
+    };
 
     let mut server: Option<Nginx> = None;
-    let mut seen = Vec::new();
+    let mut seen = String::new();
     for order in ["first", "second"] {
-        let issued = pebble.issue(&[NAME, "www.shop.example.com"], algorithm)?;
-        cloud.put_material(&secret, material(&issued));
+        let Issued { material, serial } =
+            pebble.issue(&[NAME, "www.shop.example.com"], algorithm)?;
+        cloud.put_material(&secret, material);
         let mut environment = cloud.environment();
         environment.insert("SECRET_ID".into(), secret.clone());
         let report = synchronize(job, environment, "replaced")?;
-
-        let deployed = cloud
-            .tls_secret(&project, TLS_SECRET)
-            .context("TLS secret")?;
-        let certificate = write(folder.path(), "tls.crt", &deployed.tls_cert)?;
-        let key = write(folder.path(), "tls.key", &deployed.tls_key)?;
-        match &mut server {
-            None => server = Some(Nginx::serving(folder.path(), &certificate, &key)?),
+        let files = mount(&deployed()?.tls_cert, &deployed()?.tls_key)?;
+        match &server {
+            None => server = Some(Nginx::serving(folder, &files)?),
             Some(running) => running.reload()?,
         }
         let port = server.as_ref().context("nginx")?.port();
-        let serial = served_serial(port, NAME)?;
-        ensure!(
-            serial == issued.serial,
-            "nginx serves {serial}, the {order} order issued {}",
-            issued.serial
-        );
-        ensure!(!seen.contains(&serial), "the second order is the first one");
-        seen.push(serial.clone());
-        for judgement in Judgement::of(port, NAME, &root)? {
-            ensure!(
-                judgement.trusts,
-                "{} refuses: {}",
-                judgement.client,
-                judgement.text
-            );
-        }
-        for judgement in Judgement::of(port, NAME, &stranger)? {
-            ensure!(
-                !judgement.trusts,
-                "{} trusts without pebble's root",
-                judgement.client
-            );
-        }
-        for judgement in Judgement::of(port, "other.example.com", &root)? {
-            ensure!(
-                !judgement.trusts,
-                "{} accepts a foreign name",
-                judgement.client
-            );
-        }
-        println!(
-            "{algorithm:?}, {order} order: {serial} served by nginx, trusted by {}; {}",
-            Judgement::CLIENTS.join(", "),
-            report["targets"][0]["message"].as_str().unwrap_or_default()
-        );
+        let served = served_serial(port, NAME)?;
+        ensure!(served == serial, "nginx serves {served}, issued {serial}");
+        ensure!(served != seen, "the second order is the first one");
+        seen = served;
+        judged(port, NAME, &root, true)?;
+        judged(port, NAME, &stranger, false)?;
+        judged(port, "other.example.com", &root, false)?;
+        let (clients, said) = (CLIENTS.join(", "), &report["targets"][0]["message"]);
+        println!("{algorithm:?}, {order} order: {serial}, trusted by {clients}; {said}");
     }
     // the judges do look at the chain: without the intermediate none of them trusts
-    let leaf_only = cloud
-        .tls_secret(&project, TLS_SECRET)
-        .context("TLS secret")?;
+    let whole = deployed()?;
     let end = "-----END CERTIFICATE-----\n";
-    let (leaf, intermediates) = leaf_only.tls_cert.split_once(end).context("no leaf")?;
+    let (leaf, intermediates) = whole.tls_cert.split_once(end).context("no leaf")?;
     ensure!(!intermediates.is_empty(), "the job deployed the leaf alone");
-    let certificate = write(folder.path(), "tls.crt", &format!("{leaf}{end}"))?;
-    let key = write(folder.path(), "tls.key", &leaf_only.tls_key)?;
+    let files = mount(&format!("{leaf}{end}"), &whole.tls_key)?;
     drop(server);
-    let server = Nginx::serving(folder.path(), &certificate, &key)?;
-    for judgement in Judgement::of(server.port(), NAME, &root)? {
-        ensure!(
-            !judgement.trusts,
-            "{} trusts without the intermediate",
-            judgement.client
-        );
-    }
-    Ok(())
+    judged(Nginx::serving(folder, &files)?.port(), NAME, &root, false)
 }
 
 /// The job's own client against a TLS server that is not ours: nginx in front of the cloud.
 fn foreign_server(job: &Path, protocol: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let options = Options {
+    let cloud = LocalCloud::start(Options {
         https: false,
         ..Options::default()
-    };
-    let cloud = LocalCloud::start(options)?;
+    })?;
     let project = cloud.world().project_id;
     let secret = cloud.issue(CertificateSpec::default());
     cloud.deploy(&secret, &project, TLS_SECRET);
@@ -184,20 +151,13 @@ fn foreign_server(job: &Path, protocol: &str) -> anyhow::Result<()> {
     let (certificate, key) = self_signed("127.0.0.1")?;
     let ca = write(folder.path(), "proxy.crt", &certificate)?;
     let key = write(folder.path(), "proxy.key", &key)?;
-    let backends = [
-        cloud.iam_url(),
-        cloud.secrets_manager_url(),
-        cloud.code_engine_url(),
-    ];
-    let proxy = Nginx::in_front_of(folder.path(), &backends, protocol, &ca, &key)?;
-
     let mut environment = cloud.environment();
     environment.insert("SECRET_ID".into(), secret.clone());
     environment.insert("SSL_CERT_FILE".into(), ca.display().to_string());
-    for (variable, port) in ["IAM_URL", "SECRETS_MANAGER_URL", "CODE_ENGINE_URL"]
-        .iter()
-        .zip(proxy.ports())
-    {
+    let services = ["IAM_URL", "SECRETS_MANAGER_URL", "CODE_ENGINE_URL"];
+    let backends = services.map(|variable| environment[variable].clone());
+    let proxy = Nginx::in_front_of(folder.path(), &backends, protocol, &[ca, key])?;
+    for (variable, port) in services.iter().zip(&proxy.ports) {
         environment.insert((*variable).into(), format!("https://127.0.0.1:{port}"));
     }
     synchronize(job, environment, "replaced")?;
@@ -205,60 +165,33 @@ fn foreign_server(job: &Path, protocol: &str) -> anyhow::Result<()> {
         .tls_secret(&project, TLS_SECRET)
         .context("TLS secret")?;
     let held = cloud.material(&secret).private_key;
-    ensure!(
-        Some(deployed.tls_key) == held,
-        "the secret does not hold the new key"
-    );
+    ensure!(Some(deployed.tls_key) == held, "the new key is not in it");
 
     drop(proxy); // writes its log out
     let log = fs::read_to_string(folder.path().join("access.log"))?;
-    let spoken: Vec<_> = log
-        .lines()
-        .filter_map(|line| line.split(' ').next())
-        .collect();
+    let spoken = log.lines().all(|line| line.starts_with(protocol));
+    let requests = log.lines().count();
     ensure!(
-        spoken.len() >= 4 && spoken.iter().all(|spoke| *spoke == protocol),
-        "expected four requests over {protocol}:\n{log}"
+        spoken && requests >= 4,
+        "four requests over {protocol}: {log}"
     );
-    println!(
-        "the job through nginx, {protocol} only: {} requests, replaced",
-        spoken.len()
-    );
+    println!("the job through nginx, {protocol} only: {requests} requests, replaced");
     Ok(())
 }
 
 /// Runs the job; returns its report.
-fn synchronize(
-    job: &Path,
-    mut environment: Environment,
-    action: &str,
-) -> anyhow::Result<serde_json::Value> {
+fn synchronize(job: &Path, mut environment: Environment, action: &str) -> anyhow::Result<Value> {
     environment.insert("TLS_SECRET_NAME".into(), TLS_SECRET.into());
     environment.insert("DEADLINE".into(), "300".into());
-    let output = bounded(job)
-        .env_clear()
-        .envs(&environment)
-        .output()
-        .with_context(|| format!("start {}", job.display()))?;
-    let report: serde_json::Value =
-        serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
+    let output = bounded(job).env_clear().envs(&environment).output()?;
+    let report: Value = serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
     let did = &report["targets"][0]["action"];
+    let (status, said) = (output.status, said(&output));
     ensure!(
-        output.status.success() && did == action,
-        "the job ended with {} and {did}, expected {action:?}: {}",
-        output.status,
-        said(&output)
+        status.success() && did == action,
+        "{status}, {did}, not {action:?}: {said}"
     );
     Ok(report)
-}
-
-fn material(issued: &Issued) -> Material {
-    Material {
-        certificate: Some(issued.leaf.clone()),
-        intermediate: Some(issued.intermediates.clone()),
-        private_key: Some(issued.private_key.clone()),
-        ..Material::default()
-    }
 }
 
 /// A certificate that nobody trusts, and its key, as PEM.
@@ -275,12 +208,8 @@ fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
 
 /// What a program printed, for a message.
 fn said(output: &Output) -> String {
-    let (out, error) = (&output.stdout, &output.stderr);
-    format!(
-        "{}\n{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(error)
-    )
+    let [out, error] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    format!("{out}\n{error}")
 }
 
 /// A program that runs until this is dropped.
@@ -322,12 +251,15 @@ fn bounded(program: impl AsRef<OsStr>) -> Command {
 
 /// Runs a program to its end; an error says what it printed.
 fn succeed(command: &mut Command) -> anyhow::Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()
-        .with_context(|| format!("start {program}"))?;
+        .with_context(|| format!("start {command:?}"))?;
     if !output.status.success() {
-        bail!("{program} ended with {}: {}", output.status, said(&output));
+        bail!(
+            "{command:?} ended with {}: {}",
+            output.status,
+            said(&output)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -1,6 +1,5 @@
 //! nginx: as the server of the TLS secret, and as a TLS terminator in front of the cloud.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,20 +12,17 @@ use crate::{bounded, free_port, succeed, write};
 /// Stops when dropped.
 pub(crate) struct Nginx {
     folder: PathBuf,
-    ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
 }
 
 impl Nginx {
-    /// Serves one page under this certificate.
-    pub(crate) fn serving(folder: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
-        let port = free_port()?;
-        let server = format!(
-            "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {}; ssl_certificate_key {}; \
-             location / {{ return 200 'served'; }} }}",
-            certificate.display(),
-            key.display()
-        );
-        Self::start(folder, &server, vec![port])
+    /// Serves one page under this certificate and key.
+    pub(crate) fn serving(folder: &Path, files: &[PathBuf; 2]) -> anyhow::Result<Self> {
+        Self::start(
+            folder,
+            files,
+            &["location / { return 200 'served'; }".to_owned()],
+        )
     }
 
     /// One server per backend, in their order.
@@ -34,38 +30,40 @@ impl Nginx {
         folder: &Path,
         backends: &[String],
         protocol: &str,
-        certificate: &Path,
-        key: &Path,
+        files: &[PathBuf; 2],
     ) -> anyhow::Result<Self> {
-        let mut servers = String::new();
-        let mut ports = Vec::new();
-        for backend in backends {
-            let port = free_port()?;
-            writeln!(
-                servers,
-                "server {{ listen 127.0.0.1:{port} ssl; ssl_protocols {protocol}; \
-                 ssl_certificate {}; ssl_certificate_key {}; \
-                 location / {{ proxy_pass {backend}; proxy_http_version 1.1; }} }}",
-                certificate.display(),
-                key.display()
-            )?;
-            ports.push(port);
-        }
-        Self::start(folder, &servers, ports)
+        let server = |backend: &String| {
+            format!(
+                "ssl_protocols {protocol};\n\
+                 location / {{ proxy_pass {backend}; proxy_http_version 1.1; }}"
+            )
+        };
+        let servers: Vec<_> = backends.iter().map(server).collect();
+        Self::start(folder, files, &servers)
     }
 
     /// nginx's first process ends when its sockets listen and the rest runs in the background.
-    fn start(folder: &Path, servers: &str, ports: Vec<u16>) -> anyhow::Result<Self> {
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
-            .collect();
+    fn start(folder: &Path, files: &[PathBuf; 2], servers: &[String]) -> anyhow::Result<Self> {
+        let [certificate, key] = files.each_ref().map(|file| file.display());
+        let place = folder.display();
+        let mut http = String::new();
+        for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+            http += &format!("{kind}_temp_path {place}/{kind};\n");
+        }
+        let mut ports = Vec::new();
+        for server in servers {
+            let port = free_port()?;
+            http += &format!(
+                "server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificate};\n\
+                 ssl_certificate_key {key}; {server} }}\n"
+            );
+            ports.push(port);
+        }
         let configuration = format!(
-            "worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;\n\
+            "worker_processes 1; pid {place}/nginx.pid; error_log {place}/error.log;\n\
              events {{ }}\n\
-             http {{\n{temporary}log_format spoken '$ssl_protocol $request';\n\
-             access_log {folder}/access.log spoken;\n{servers}\n}}\n",
-            folder = folder.display(),
+             http {{\nlog_format spoken '$ssl_protocol $request';\n\
+             access_log {place}/access.log spoken;\n{http}}}\n"
         );
         write(folder, "nginx.conf", &configuration)?;
         let nginx = Self {
@@ -87,10 +85,6 @@ impl Nginx {
         self.ports.first().copied().unwrap_or_default()
     }
 
-    pub(crate) fn ports(&self) -> &[u16] {
-        &self.ports
-    }
-
     /// Reads the certificate again; returns when no worker with the old one is left.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
         let old = self.workers()?;
@@ -98,10 +92,7 @@ impl Nginx {
         // the signal has no answer, and old workers accept until the new ones stand
         let end = Instant::now() + Duration::from_secs(10);
         while self.workers()?.iter().any(|worker| old.contains(worker)) {
-            ensure!(
-                Instant::now() < end,
-                "nginx still runs its old workers after 10 s"
-            );
+            ensure!(Instant::now() < end, "old workers run after 10 s");
             std::thread::yield_now();
         }
         Ok(())

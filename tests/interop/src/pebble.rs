@@ -8,9 +8,10 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus,
     RetryPolicy,
 };
+use local_cloud::Material;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_RSA_SHA256};
 
-use crate::clients::serial;
+use crate::clients::{serial, words};
 use crate::{Process, await_line, bounded, free_port, self_signed, succeed, write};
 
 /// Key of a leaf.
@@ -20,11 +21,9 @@ pub(crate) enum KeyAlgorithm {
     Rsa,
 }
 
-/// What one order gave, as PEM.
+/// What one order gave.
 pub(crate) struct Issued {
-    pub(crate) leaf: String,
-    pub(crate) intermediates: String,
-    pub(crate) private_key: String,
+    pub(crate) material: Material,
     /// As `openssl x509` prints it.
     pub(crate) serial: String,
 }
@@ -67,17 +66,11 @@ impl Pebble {
         await_line(log, "ACME directory available at").context("pebble does not start")?;
 
         let mut curl = bounded("curl");
-        curl.args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--retry-connrefused",
-            "--retry",
-            "5",
-        ])
-        .arg("--cacert")
-        .arg(&certificate)
-        .arg(format!("https://127.0.0.1:{management}/roots/0"));
+        curl.args(words(
+            "--silent --show-error --fail --retry-connrefused --retry 5 --cacert",
+        ));
+        curl.arg(&certificate)
+            .arg(format!("https://127.0.0.1:{management}/roots/0"));
         let root = succeed(&mut curl)?;
 
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -114,17 +107,13 @@ impl Pebble {
             KeyAlgorithm::Ecdsa => KeyPair::generate()?,
             KeyAlgorithm::Rsa => KeyPair::generate_for(&PKCS_RSA_SHA256)?,
         };
-        let owned: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut request = CertificateParams::new(owned)?;
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut request = CertificateParams::new(names.clone())?;
         request.distinguished_name = DistinguishedName::new();
         let request = request.serialize_request(&key)?;
-        let identifiers: Vec<_> = names
-            .iter()
-            .map(|name| Identifier::Dns((*name).to_owned()))
-            .collect();
-        let chain = self
-            .runtime
-            .block_on(self.order(&identifiers, request.der()))?;
+        let identifiers: Vec<_> = names.into_iter().map(Identifier::Dns).collect();
+        let order = self.order(&identifiers, request.der());
+        let chain = self.runtime.block_on(order)?;
 
         let end = "-----END CERTIFICATE-----\n";
         let (leaf, intermediates) = chain.split_once(end).context("an empty chain")?;
@@ -132,9 +121,12 @@ impl Pebble {
         let leaf = format!("{leaf}{end}");
         Ok(Issued {
             serial: serial(&leaf)?,
-            leaf,
-            intermediates: intermediates.trim_start().to_owned(),
-            private_key: key.serialize_pem(),
+            material: Material {
+                certificate: Some(leaf),
+                intermediate: Some(intermediates.trim_start().to_owned()),
+                private_key: Some(key.serialize_pem()),
+                ..Material::default()
+            },
         })
     }
 
@@ -147,10 +139,8 @@ impl Pebble {
                 continue;
             }
             let challenge = authorization.challenge(ChallengeType::Http01);
-            challenge
-                .context("no http-01 challenge")?
-                .set_ready()
-                .await?;
+            let mut challenge = challenge.context("no http-01 challenge")?;
+            challenge.set_ready().await?;
         }
         match order.poll_ready(&RetryPolicy::default()).await? {
             OrderStatus::Ready => {}
