@@ -4,59 +4,37 @@
 //! TLS 1.3 connection, the same HTTP and TLS libraries as the job. Environment as the job's, with
 //! one target in `TARGETS`. Prints the microseconds from the first call to the last answer;
 //! reading the environment and the CA file comes before.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for a terminal"
-)]
+#![allow(clippy::print_stdout, reason = "a program for a terminal")]
 #![allow(
     clippy::indexing_slicing,
     reason = "an absent field of a JSON value is null, no panic"
 )]
 #![allow(clippy::disallowed_methods, reason = "a yardstick, not the job")]
 
-use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(took) => {
-            println!("{}", took.as_micros());
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("floor: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> anyhow::Result<Duration> {
+fn main() -> anyhow::Result<()> {
     let variable = |name: &str| std::env::var(name).with_context(|| name.to_owned());
     let targets: Value = serde_json::from_str(&variable("TARGETS")?)?;
-    let (secret, tls_secret) = (
-        targets[0]["secret_id"].as_str().context("secret_id")?,
-        targets[0]["tls_secret"].as_str().context("tls_secret")?,
-    );
+    let field = |name: &str| targets[0][name].as_str().context("TARGETS");
     let cr_token = std::fs::read_to_string(variable("CR_TOKEN_FILENAME")?)?;
     let profile = variable("IAM_PROFILE_ID")?;
     let agent = agent(&variable("SSL_CERT_FILE")?)?;
-    let token_url = format!("{}/identity/token", variable("IAM_URL")?);
+    let token_url = variable("IAM_URL")? + "/identity/token";
     let place = format!(
-        "{}/v2/projects/{}/secrets/{tls_secret}?version=2025-07-10",
+        "{}/v2/projects/{}/secrets/{}?version=2025-07-10",
         variable("CODE_ENGINE_URL")?,
-        variable("PROJECT_ID")?
+        variable("PROJECT_ID")?,
+        field("tls_secret")?
     );
-    let source = format!(
-        "{}/api/v2/secrets/{secret}",
-        variable("SECRETS_MANAGER_URL")?
-    );
+    let base = variable("SECRETS_MANAGER_URL")?;
+    let source = format!("{base}/api/v2/secrets/{}", field("secret_id")?);
 
     let start = Instant::now();
     let form = [
@@ -64,46 +42,26 @@ fn run() -> anyhow::Result<Duration> {
         ("cr_token", &cr_token),
         ("profile_id", &profile),
     ];
-    let mut answer = agent.post(&token_url).send_form(form).context("token")?;
-    let token = parsed(&mut answer)?;
-    let bearer = format!(
-        "Bearer {}",
-        token["access_token"].as_str().context("access_token")?
-    );
-    let mut answer = agent
-        .get(&place)
-        .header("Authorization", &bearer)
-        .call()
-        .context("TLS secret")?;
-    let tag = answer
-        .headers()
-        .get("ETag")
-        .context("ETag")?
-        .to_str()?
-        .to_owned();
-    parsed(&mut answer)?;
-    let mut answer = agent
-        .get(&source)
-        .header("Authorization", &bearer)
-        .call()
-        .context("certificate")?;
-    let found = parsed(&mut answer)?;
-    let body = json!({
-        "format": "tls",
-        "data": { "tls_cert": found["certificate"], "tls_key": found["private_key"] },
-    });
-    let mut answer = agent
-        .put(&place)
-        .header("Authorization", &bearer)
+    let token = parsed(agent.post(&token_url).send_form(form)?)?;
+    let token = token["access_token"].as_str().context("no token")?;
+    let bearer = format!("Bearer {token}");
+    let read = |url: &str| agent.get(url).header("Authorization", &bearer).call();
+    let deployed = read(&place)?;
+    let tag = deployed.headers().get("etag").context("no ETag")?.clone();
+    parsed(deployed)?;
+    let found = parsed(read(&source)?)?;
+    let data = json!({ "tls_cert": found["certificate"], "tls_key": found["private_key"] });
+    let body = json!({ "format": "tls", "data": data });
+    let put = agent.put(&place).header("Authorization", &bearer);
+    let put = put
         .header("If-Match", &tag)
-        .content_type("application/json")
-        .send(body.to_string())
-        .context("PUT")?;
-    parsed(&mut answer)?;
-    Ok(start.elapsed())
+        .content_type("application/json");
+    parsed(put.send(body.to_string())?)?;
+    println!("{}", start.elapsed().as_micros());
+    Ok(())
 }
 
-fn parsed(answer: &mut ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {
+fn parsed(mut answer: ureq::http::Response<ureq::Body>) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&answer.body_mut().read_to_vec()?)?)
 }
 

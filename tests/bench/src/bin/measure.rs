@@ -2,40 +2,24 @@
 //! time, CPU time, peak memory and exit status of it and of its children to the file, as JSON.
 //!
 //! A small program of its own, since Linux counts the memory of the parent before `exec` too.
-#![allow(clippy::print_stderr, reason = "a program for a terminal")]
 #![allow(clippy::disallowed_methods, reason = "a stopwatch, not the job")]
 
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("measure: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let mut words = std::env::args_os().skip(1);
-    let file = words
-        .next()
-        .context("usage: measure FILE PROGRAM [ARGUMENT...]")?;
-    let program = words
-        .next()
-        .context("usage: measure FILE PROGRAM [ARGUMENT...]")?;
+    let usage = "usage: measure FILE PROGRAM [ARGUMENT...]";
+    let (file, program) = words.next().zip(words.next()).context(usage)?;
     let mut command = Command::new(&program);
     command.args(words);
     let start = Instant::now();
-    let status = command
-        .status()
-        .with_context(|| format!("start {}", program.display()))?;
+    let status = command.status();
+    let status = status.with_context(|| format!("start {}", program.display()))?;
     let wall = start.elapsed();
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
     let cpu = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();

@@ -6,16 +6,11 @@
 //! Every byte arrives half a round trip after it was sent. A connection on loopback stands at
 //! once, where TCP needs a round trip first; so the client's first bytes are held back as if they
 //! had been sent one round trip after the connect. Bandwidth and loss are not imitated.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for a terminal"
-)]
+#![allow(clippy::print_stdout, reason = "a program for a terminal")]
 #![allow(clippy::disallowed_methods, reason = "waiting is its work")]
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -26,21 +21,10 @@ use anyhow::Context as _;
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("relay: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let mut words = std::env::args().skip(1);
-    let rtt = words
-        .next()
-        .context("usage: relay RTT-MILLISECONDS ADDRESS...")?;
+    let rtt = words.next();
+    let rtt = rtt.context("usage: relay RTT-MILLISECONDS ADDRESS...")?;
     let rtt = Duration::from_millis(rtt.parse().context("RTT-MILLISECONDS")?);
     let mut ports = Vec::new();
     for address in words {
@@ -56,12 +40,8 @@ fn run() -> anyhow::Result<()> {
     println!("{}", ports.join(" "));
     for line in io::stdin().lock().lines() {
         line?;
-        let connections = CONNECTIONS.swap(0, Ordering::Relaxed);
-        let bytes = BYTES.swap(0, Ordering::Relaxed);
-        println!(
-            "{}",
-            serde_json::json!({ "connections": connections, "bytes": bytes })
-        );
+        let [connections, bytes] = [&CONNECTIONS, &BYTES].map(|n| n.swap(0, Ordering::Relaxed));
+        println!(r#"{{"connections": {connections}, "bytes": {bytes}}}"#);
     }
     Ok(())
 }
@@ -73,12 +53,8 @@ fn connect(client: TcpStream, address: &str, rtt: Duration) -> io::Result<()> {
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }
-    one_way(
-        client.try_clone()?,
-        server.try_clone()?,
-        established,
-        rtt / 2,
-    );
+    let (from, to) = (client.try_clone()?, server.try_clone()?);
+    one_way(from, to, established, rtt / 2);
     one_way(server, client, established, rtt / 2);
     Ok(())
 }
