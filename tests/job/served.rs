@@ -213,10 +213,16 @@ fn another_certificate_is_told_from_an_older_one_that_has_expired() {
     }
 }
 
+/// Nor is somebody an answer who has the certificate without its key.
 #[test]
 fn a_domain_without_an_answer_gets_two_tries() {
-    for (probe, status) in [("warn", 0), ("require", 10)] {
-        let scene = scene(Serving::Unreachable);
+    for (serving, probe, status) in [
+        (Serving::Unreachable, "warn", 0),
+        (Serving::Unreachable, "require", 10),
+        (Serving::Silent, "warn", 0),
+        (Serving::WrongKey, "warn", 0),
+    ] {
+        let scene = scene(serving);
 
         let run = probing(&scene).env("PROBE", probe).run();
 
