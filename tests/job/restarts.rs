@@ -22,12 +22,19 @@ fn with_apps(names: &[&str]) -> Scene {
 fn with_apps_and(options: Options, names: &[&str]) -> Scene {
     let scene = Scene::with(options, CertificateSpec::default());
     for name in names {
-        let project = &scene.world.project_id;
-        scene
-            .cloud
-            .create_app(project, name, environment_of(TLS_SECRET));
+        create(&scene, name, environment_of(TLS_SECRET));
     }
     scene
+}
+
+fn create(scene: &Scene, app: &str, fields: Value) {
+    let project = &scene.world.project_id;
+    scene.cloud.create_app(project, app, fields);
+}
+
+fn meets(scene: &Scene, app: &str, fate: AppFate) {
+    let project = &scene.world.project_id;
+    scene.cloud.set_app_fate(project, app, fate);
 }
 
 fn restarting<'a>(scene: &'a Scene, apps: &str) -> Start<'a> {
@@ -48,6 +55,14 @@ fn variable(scene: &Scene, app: &str, name: &str) -> Option<String> {
 
 fn restarted(run: &Run) -> &[String] {
     &run.target().restarted
+}
+
+/// One more TLS secret with the same certificate, not rotated yet.
+fn second_secret(scene: &mut Scene, secret: &str, name: &str) {
+    let project = scene.world.project_id.clone();
+    scene.cloud.deploy(secret, &project, name);
+    scene.cloud.rotate_quietly(&[secret]);
+    scene.watch(&project, name);
 }
 
 #[test]
@@ -73,7 +88,6 @@ fn an_app_is_restarted_once_per_certificate() {
 #[test]
 fn everything_else_of_the_app_stays_as_it_is() {
     let scene = Scene::new();
-    let project = &scene.world.project_id;
     let fields = json!({
         "image_reference": "registry.example.com/shop:7",
         "run_arguments": ["--serve"],
@@ -88,14 +102,12 @@ fn everything_else_of_the_app_stays_as_it_is() {
         ],
         "scale_min_instances": 2,
     });
-    scene.cloud.create_app(project, "shop", fields);
-    let before = scene.cloud.app(project, "shop").unwrap();
-
+    create(&scene, "shop", fields);
+    let app = || scene.cloud.app(&scene.world.project_id, "shop").unwrap();
+    let mut expected = app();
     restarting(&scene, "shop").run().expect(0, "replaced");
-
-    let mut after = scene.cloud.app(project, "shop").unwrap();
+    let mut after = app();
     let note = variable(&scene, "shop", VARIABLE).unwrap();
-    let mut expected = before.clone();
     let variables = expected["run_env_variables"].as_array_mut().unwrap();
     variables.remove(1);
     variables.push(json!({ "type": "literal", "name": VARIABLE, "value": note }));
@@ -113,63 +125,41 @@ fn everything_else_of_the_app_stays_as_it_is() {
 }
 
 /// Environment and `sub_path` are copies from the start; other mounted files and domain mappings
-/// refresh by themselves.
+/// refresh by themselves. One list serves all targets of the project.
 #[test]
 fn auto_takes_the_apps_that_keep_a_copy() {
-    let scene = Scene::new();
-    let project = &scene.world.project_id;
-    let mount = |fields: Value| {
-        let mut mount = json!({ "type": "secret", "mount_path": "/tls", "reference": TLS_SECRET });
-        mount
-            .as_object_mut()
-            .unwrap()
-            .extend(fields.as_object().unwrap().clone());
-        json!({ "run_volume_mounts": [mount] })
-    };
-    scene
-        .cloud
-        .create_app(project, "by-environment", environment_of(TLS_SECRET));
-    scene.cloud.create_app(
-        project,
-        "by-key",
-        json!({ "run_env_variables": [
-            { "type": "secret_key_reference", "name": "KEY", "reference": TLS_SECRET, "key": "tls_key" }
-        ] }),
-    );
-    scene.cloud.create_app(
-        project,
-        "by-sub-path",
-        mount(json!({ "sub_path": "tls_cert" })),
-    );
-    scene
-        .cloud
-        .create_app(project, "by-mount", mount(json!({})));
-    scene
-        .cloud
-        .create_app(project, "of-another", environment_of("blog-tls"));
-    scene.cloud.create_app(project, "by-mapping", json!({}));
-
-    let run = restarting(&scene, "auto").run();
-
-    run.expect(0, "replaced");
-    let mut apps = restarted(&run).to_vec();
-    apps.sort();
-    assert_eq!(apps, ["by-environment", "by-key", "by-sub-path"]);
+    let mut scene = Scene::with(Options::default(), CertificateSpec::default());
+    let secret = scene.secret.clone();
+    second_secret(&mut scene, &secret, "second-tls");
+    let mount = json!({ "type": "secret", "mount_path": "/tls", "reference": TLS_SECRET });
+    let mut by_sub_path = mount.clone();
+    by_sub_path["sub_path"] = json!("tls_cert");
+    let key = json!({ "type": "secret_key_reference", "name": "KEY", "reference": TLS_SECRET, "key": "tls_key" });
+    for (name, fields) in [
+        ("by-environment", environment_of(TLS_SECRET)),
+        ("by-key", json!({ "run_env_variables": [key] })),
+        ("by-mapping", json!({})),
+        ("by-mount", json!({ "run_volume_mounts": [mount] })),
+        ("by-sub-path", json!({ "run_volume_mounts": [by_sub_path] })),
+        ("of-another", environment_of("blog-tls")),
+        ("of-second", environment_of("second-tls")),
+    ] {
+        create(&scene, name, fields);
+    }
+    let targets = json!([
+        { "secret_id": secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
+        { "secret_id": secret, "tls_secret": "second-tls", "restart_apps": "auto" },
+    ]);
+    let run = scene.start().targets(&targets).run();
+    assert_eq!(run.status, 0, "{run:#?}");
+    let mut restarted = run.report.targets[0].restarted.clone();
+    restarted.sort();
+    assert_eq!(restarted, ["by-environment", "by-key", "by-sub-path"]);
+    assert_eq!(run.report.targets[1].restarted, ["of-second"]);
     for untouched in ["by-mount", "of-another", "by-mapping"] {
         assert_eq!(revisions(&scene, untouched), 1, "{untouched}");
     }
-}
-
-#[test]
-fn a_revision_that_takes_its_time_is_waited_for() {
-    let scene = with_apps(&["shop"]);
-    let project = &scene.world.project_id;
-    scene
-        .cloud
-        .set_app_fate(project, "shop", AppFate::ReadyAfterReads(2));
-    let run = restarting(&scene, "shop").run();
-    run.expect(0, "replaced");
-    assert_eq!(restarted(&run), ["shop"]);
+    assert_eq!(scene.times_asked(route::LIST_APPS), 1);
 }
 
 /// Right after a change the status may still be that of the revision before.
@@ -182,11 +172,10 @@ fn a_status_that_lags_behind_the_change_is_no_sign_of_readiness() {
             ..Options::default()
         };
         let scene = with_apps_and(options, &["shop"]);
-        let project = &scene.world.project_id;
-        scene.cloud.set_app_fate(project, "shop", AppFate::Failed);
+        meets(&scene, "shop", AppFate::Failed);
         let run = restarting(&scene, "shop").run();
         assert_eq!(run.refused(10, "app-not-restarted").action, "replaced");
-        scene.cloud.set_app_fate(project, "shop", AppFate::Ready);
+        meets(&scene, "shop", AppFate::Ready);
         restarting(&scene, "shop").run().expect(0, "unchanged");
     }
 }
@@ -194,23 +183,18 @@ fn a_status_that_lags_behind_the_change_is_no_sign_of_readiness() {
 #[test]
 fn the_first_app_that_fails_stops_the_rest_and_the_next_run_finishes() {
     let scene = with_apps(&["a", "b", "c"]);
-    let project = &scene.world.project_id;
-    scene.cloud.set_app_fate(project, "b", AppFate::Failed);
-
+    meets(&scene, "b", AppFate::Failed);
     let run = restarting(&scene, "a,b,c").run();
-
     let target = run.refused(10, "app-not-restarted");
     assert_eq!(target.action, "replaced");
     assert_eq!(target.restarted, ["a"]);
-    assert!(target.message.contains("app b"), "{run:#?}");
-    assert!(
-        target.message.contains("not restarted either: c"),
-        "{run:#?}"
-    );
+    for told in ["app b", "not restarted either: c"] {
+        assert!(target.message.contains(told), "{run:#?}");
+    }
     assert!(run.report.retryable);
     assert_eq!(revisions(&scene, "c"), 1);
 
-    scene.cloud.set_app_fate(project, "b", AppFate::Ready);
+    meets(&scene, "b", AppFate::Ready);
     let run = restarting(&scene, "a,b,c").run();
     let target = run.expect(0, "unchanged");
     assert_eq!(target.restarted, ["b", "c"]);
@@ -221,12 +205,10 @@ fn the_first_app_that_fails_stops_the_rest_and_the_next_run_finishes() {
 #[test]
 fn an_app_that_fails_for_good_is_tried_nine_times_per_certificate() {
     let scene = with_apps(&["shop"]);
-    let project = &scene.world.project_id;
-    scene.cloud.set_app_fate(project, "shop", AppFate::Failed);
-    for _ in 0..12 {
-        restarting(&scene, "shop")
-            .run()
-            .reason_is("app-not-restarted");
+    meets(&scene, "shop", AppFate::Failed);
+    for _ in 0..11 {
+        let run = restarting(&scene, "shop").run();
+        run.reason_is("app-not-restarted");
     }
     assert_eq!(revisions(&scene, "shop"), 1 + 9);
 }
@@ -234,21 +216,16 @@ fn an_app_that_fails_for_good_is_tried_nine_times_per_certificate() {
 #[test]
 fn an_app_that_never_becomes_ready_ends_with_the_time() {
     let scene = with_apps(&["shop", "blog"]);
-    let project = &scene.world.project_id;
-    scene
-        .cloud
-        .set_app_fate(project, "shop", AppFate::Deploying);
+    meets(&scene, "shop", AppFate::Deploying);
     // long enough for the write, on a busy machine too: only the app never gets ready
     let run = restarting(&scene, "shop,blog").env("DEADLINE", "6").run();
     let target = run.refused(10, "interrupted");
     assert_eq!(target.action, "replaced");
-    assert!(
-        target.message.contains("not restarted either: blog"),
-        "{run:#?}"
-    );
+    assert!(target.message.contains("app shop"), "{run:#?}");
+    assert!(run.report.retryable);
 
     // the next run waits for the same revision: equal, but not ready
-    scene.cloud.set_app_fate(project, "shop", AppFate::Ready);
+    meets(&scene, "shop", AppFate::Ready);
     restarting(&scene, "shop,blog").run().expect(0, "unchanged");
     assert_eq!(revisions(&scene, "shop"), 2);
 }
@@ -257,21 +234,18 @@ fn an_app_that_never_becomes_ready_ends_with_the_time() {
 fn two_runs_at_once_restart_an_app_once() {
     for fate in [AppFate::Ready, AppFate::ReadyAfterReads(3)] {
         let scene = with_apps(&["shop", "blog"]);
-        let project = &scene.world.project_id;
         for app in ["shop", "blog"] {
-            scene.cloud.set_app_fate(project, app, fate);
+            meets(&scene, app, fate);
         }
         // both have read the app before either changes it
-        let guard = scene
-            .cloud
-            .fault(Fault::on(route::PATCH_APP, FaultKind::Hold).times(2));
+        let guard = Fault::on(route::PATCH_APP, FaultKind::Hold).times(2);
+        let guard = scene.cloud.fault(guard);
         thread::scope(|scope| {
-            let runs: Vec<_> = (0..2)
-                .map(|_| scope.spawn(|| restarting(&scene, "shop,blog").run_beside_others()))
-                .collect();
+            let run = || restarting(&scene, "shop,blog").run_beside_others();
+            let runs = [scope.spawn(run), scope.spawn(run)];
             guard.wait_parked(2, PATIENCE).unwrap();
             guard.release();
-            let runs: Vec<Run> = runs.into_iter().map(|run| run.join().unwrap()).collect();
+            let runs = runs.map(|run| run.join().unwrap());
             assert!(runs.iter().all(|run| run.status == 0), "{runs:#?}");
             // the one that restarted an app says so, and no other
             let mut apps: Vec<&String> = runs.iter().flat_map(restarted).collect();
@@ -288,28 +262,29 @@ fn two_runs_at_once_restart_an_app_once() {
 #[test]
 fn an_app_with_two_secrets_is_restarted_once_for_both() {
     let mut scene = with_apps(&["shop"]);
-    let project = scene.world.project_id.clone();
     let blog = scene.cloud.issue(CertificateSpec {
         name: "blog".to_owned(),
         names: vec!["blog.example.com".to_owned()],
         ..CertificateSpec::default()
     });
-    scene.cloud.deploy(&blog, &project, "blog-tls");
-    scene.cloud.rotate_quietly(&[&blog]);
-    scene.watch(&project, "blog-tls");
+    second_secret(&mut scene, &blog, "blog-tls");
     let targets = json!([
-        { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": ["shop"] },
+        { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
         { "secret_id": blog, "tls_secret": "blog-tls", "restart_apps": "shop" },
     ]);
-    let run = || scene.start().targets(&targets).run();
-    let first = run();
-    assert_eq!(first.status, 0, "{first:#?}");
-    assert!(first.report.targets.iter().all(|t| t.restarted == ["shop"]));
-    assert_eq!(revisions(&scene, "shop"), 2);
-    assert!(variable(&scene, "shop", VARIABLE).is_some());
-    assert!(variable(&scene, "shop", "TLS_SECRET_SHA256_BLOG_TLS").is_some());
-    run();
-    assert_eq!(revisions(&scene, "shop"), 2);
+    for (round, action) in ["replaced", "unchanged"].into_iter().enumerate() {
+        let run = scene.start().targets(&targets).run();
+        assert_eq!(run.status, 0, "{run:#?}");
+        for target in &run.report.targets {
+            assert_eq!(target.action, action);
+            assert_eq!(target.restarted.is_empty(), round == 1, "{run:#?}");
+        }
+        assert_eq!(revisions(&scene, "shop"), 2);
+    }
+    for variable_name in [VARIABLE, "TLS_SECRET_SHA256_BLOG_TLS"] {
+        assert!(variable(&scene, "shop", variable_name).is_some());
+    }
+    assert_eq!(scene.times_asked(route::PATCH_APP), 1);
 }
 
 /// A lost answer: the app is looked at again, not changed twice.
@@ -317,9 +292,8 @@ fn an_app_with_two_secrets_is_restarted_once_for_both() {
 fn a_change_whose_answer_is_lost_is_not_repeated_blindly() {
     for kind in [FaultKind::ResetAfter, FaultKind::StatusAfter(500)] {
         let scene = with_apps(&["shop"]);
-        let _guard = scene
-            .cloud
-            .fault(Fault::on(route::PATCH_APP, kind.clone()).times(1));
+        let fault = Fault::on(route::PATCH_APP, kind.clone()).times(1);
+        let _guard = scene.cloud.fault(fault);
         let run = restarting(&scene, "shop").run();
         run.expect(0, "replaced");
         assert_eq!(restarted(&run), ["shop"], "{kind:?}");
@@ -336,17 +310,13 @@ fn an_app_that_somebody_else_changes_meanwhile_is_read_again() {
             ..Options::default()
         };
         let scene = with_apps_and(options, &["shop"]);
-        let project = &scene.world.project_id;
-        let guard = scene
-            .cloud
-            .fault(Fault::on(route::PATCH_APP, FaultKind::Hold).times(1));
+        let guard = Fault::on(route::PATCH_APP, FaultKind::Hold).times(1);
+        let guard = scene.cloud.fault(guard);
         thread::scope(|scope| {
             let run = scope.spawn(|| restarting(&scene, "shop").run());
             guard.wait_parked(1, PATIENCE).unwrap();
-            let theirs = json!({ "run_env_variables": [
-                { "type": "literal", "name": "COLOUR", "value": "red" }
-            ] });
-            scene.cloud.create_app(project, "shop", theirs);
+            let theirs = json!({ "type": "literal", "name": "COLOUR", "value": "red" });
+            create(&scene, "shop", json!({ "run_env_variables": [theirs] }));
             guard.release();
             run.join().unwrap().expect(0, "replaced");
         });
@@ -358,47 +328,44 @@ fn an_app_that_somebody_else_changes_meanwhile_is_read_again() {
 /// The write is good whatever becomes of the apps.
 #[test]
 fn an_app_that_cannot_be_had_is_status_10() {
+    const HINT: &str = "check the names in RESTART_APPS or restart_apps";
     let scene = with_apps(&["shop"]);
     let run = restarting(&scene, "no-such-app,shop").run();
     let target = run.refused(10, "app-not-restarted");
     assert_eq!(target.action, "replaced");
-    assert!(target.message.contains("no-such-app"), "{run:#?}");
-    let hint = "check the names in RESTART_APPS or restart_apps";
-    assert!(target.message.contains(hint), "{run:#?}");
-    assert!(
-        target.message.contains("not restarted either: shop"),
-        "{run:#?}"
-    );
-    for fault in [route::LIST_APPS, route::READ_APP, route::PATCH_APP] {
-        let scene = with_apps(&["shop"]);
-        let _guard = scene.cloud.fault(Fault::on(fault, FaultKind::Status(403)));
-        let run = restarting(&scene, "auto").run();
-        let target = run.refused(10, "app-not-restarted");
-        assert_eq!(target.action, "replaced");
-        assert!(!target.message.contains(hint), "{run:#?}");
-        let command = run.target().command.as_deref().unwrap_or_default();
-        assert!(command.starts_with("ibmcloud iam"), "{run:#?}");
+    for told in ["no-such-app", HINT, "not restarted either: shop"] {
+        assert!(target.message.contains(told), "{run:#?}");
     }
-}
-
-/// A list that cannot be had concerns every target of the project.
-#[test]
-fn without_the_list_of_apps_no_target_with_auto_is_in_effect() {
-    let mut scene = with_apps(&["shop"]);
-    let project = scene.world.project_id.clone();
-    scene.cloud.deploy(&scene.secret, &project, "second-tls");
-    scene.watch(&project, "second-tls");
-    let targets = json!([
-        { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
-        { "secret_id": scene.secret, "tls_secret": "second-tls", "restart_apps": "auto" },
-    ]);
-    let _guard = scene
-        .cloud
-        .fault(Fault::on(route::LIST_APPS, FaultKind::Status(403)));
-    let run = scene.start().targets(&targets).run();
-    assert_eq!(run.status, 10, "{run:#?}");
-    for target in &run.report.targets {
-        assert_eq!(target.reason.as_deref(), Some("app-not-restarted"));
+    for (route, status) in [
+        (route::LIST_APPS, 403),
+        (route::READ_APP, 403),
+        (route::PATCH_APP, 403),
+        (route::PATCH_APP, 412),
+    ] {
+        let mut scene = with_apps(&["shop"]);
+        let secret = scene.secret.clone();
+        second_secret(&mut scene, &secret, "second-tls");
+        create(&scene, "blog", environment_of("second-tls"));
+        let fault = Fault::on(route, FaultKind::Status(status));
+        let _guard = scene.cloud.fault(fault);
+        let targets = json!([
+            { "secret_id": secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
+            { "secret_id": secret, "tls_secret": "second-tls", "restart_apps": "auto" },
+        ]);
+        let run = scene.start().targets(&targets).run();
+        assert_eq!(run.status, 10, "{run:#?}");
+        for target in &run.report.targets {
+            assert_eq!(target.action, "replaced");
+            assert_eq!(target.reason.as_deref(), Some("app-not-restarted"));
+            // the last error is named
+            assert!(target.message.contains(&status.to_string()), "{run:#?}");
+            assert!(!target.message.contains(HINT), "{run:#?}");
+            let command = target.command.as_deref().unwrap_or_default();
+            let granting = command.starts_with("ibmcloud iam");
+            assert_eq!(granting, status == 403, "{run:#?}");
+        }
+        let attempts = if status == 412 { 5 } else { 1 };
+        assert_eq!(scene.times_asked(route), attempts, "{route}");
     }
 }
 
@@ -406,49 +373,8 @@ fn without_the_list_of_apps_no_target_with_auto_is_in_effect() {
 fn a_dry_run_and_a_hold_restart_nothing() {
     let scene = with_apps(&["shop"]);
     scene.run().expect(0, "replaced");
-    restarting(&scene, "shop")
-        .arg("--dry-run")
-        .run()
-        .expect(0, "unchanged");
-    restarting(&scene, "shop")
-        .env("HOLD", "true")
-        .run()
-        .expect(0, "unchanged");
+    let start = || restarting(&scene, "shop");
+    start().arg("--dry-run").run().expect(0, "unchanged");
+    start().env("HOLD", "true").run().expect(0, "unchanged");
     assert_eq!(revisions(&scene, "shop"), 1);
-}
-
-#[test]
-fn the_apps_of_a_project_are_listed_once_for_all_its_targets() {
-    let mut scene = with_apps(&["shop"]);
-    let project = scene.world.project_id.clone();
-    scene.cloud.deploy(&scene.secret, &project, "second-tls");
-    scene.cloud.rotate_quietly(&[&scene.secret]);
-    scene.watch(&project, "second-tls");
-    let second = environment_of("second-tls");
-    scene.cloud.create_app(&project, "blog", second);
-    let targets = json!([
-        { "secret_id": scene.secret, "tls_secret": TLS_SECRET, "restart_apps": "auto" },
-        { "secret_id": scene.secret, "tls_secret": "second-tls", "restart_apps": "auto" },
-    ]);
-    let run = scene.start().targets(&targets).run();
-    assert_eq!(run.status, 0, "{run:#?}");
-    let restarted: Vec<_> = run.report.targets.iter().map(|t| &t.restarted).collect();
-    assert_eq!(restarted, [&["shop"], &["blog"]]);
-    assert_eq!(scene.times_asked(route::LIST_APPS), 1);
-}
-
-/// The certificate is written, and nobody knows what became of the app.
-#[test]
-fn a_run_that_ends_while_an_app_is_read_does_not_know_its_state() {
-    let scene = with_apps(&["shop"]);
-    let _silent = scene
-        .cloud
-        .fault(Fault::on(route::READ_APP, FaultKind::Silent));
-    // long enough for the write, on a busy machine too
-    let run = restarting(&scene, "shop").env("DEADLINE", "6").run();
-    let target = run.refused(10, "interrupted");
-    assert_eq!(target.action, "replaced");
-    let told = "cannot read app shop: DEADLINE (6 s) exceeded";
-    assert!(target.message.contains(told), "{run:#?}");
-    assert!(run.report.retryable);
 }
