@@ -212,6 +212,12 @@ impl Given<'_> {
         self.output.value
     }
 
+    /// Seconds for the whole run.
+    #[must_use]
+    pub fn deadline(&self) -> u64 {
+        self.deadline.value.unwrap_or(DEADLINE)
+    }
+
     /// Whether a terminal may get colors.
     #[must_use]
     pub const fn colors(&self) -> bool {

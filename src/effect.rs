@@ -30,6 +30,7 @@ const SHOWN_DOMAINS: usize = 10;
 
 /// A target whose TLS secret is up to date.
 struct UpToDate<'a> {
+    position: usize,
     task: &'a Task,
     synced: &'a Synced,
     outcome: Mutex<&'a mut Outcome>,
@@ -58,12 +59,14 @@ impl<'a> UpToDate<'a> {
 pub(crate) fn verify(run: &Run<'_>, targets: &mut [Target<'_>]) {
     let up_to_date = |target| {
         let Target {
+            position,
             task,
             outcome,
             synced,
         }: &mut Target<'_> = target;
         let (synced, outcome) = (synced.as_deref()?, Mutex::new(outcome));
         Some(UpToDate {
+            position: *position,
             task,
             synced,
             outcome,

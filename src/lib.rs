@@ -45,6 +45,7 @@ mod discover;
 mod effect;
 pub mod error;
 mod net;
+pub mod progress;
 pub mod report;
 pub mod stop;
 mod workers;
@@ -67,14 +68,15 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::Config;
+use crate::config::{Config, Probe};
 use crate::error::{Error, Reason};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
-use crate::report::{Check, Outcome, Results};
+use crate::progress::Progress;
+use crate::report::{Action, Check, Leaf, Outcome, Results};
 use crate::stop::Stop;
 use crate::sync::Run;
 use crate::sync::deployed::read_deployed;
@@ -92,6 +94,7 @@ const CHUNK: usize = 24;
 pub fn run(
     config: &Config,
     trigger: Trigger,
+    progress: &Progress,
     stop: &Arc<Stop>,
     now: UnixTime,
 ) -> Result<Vec<Outcome>, Error> {
@@ -99,28 +102,24 @@ pub fn run(
     if plan.tasks.is_empty() {
         return Ok(plan.settled);
     }
-    with_services(config, stop, now, |run| {
+    let open = plan.tasks.iter().map(|task| task.outcome(Action::Failed));
+    progress.plan(open.collect(), plan.settled.clone());
+    with_services(config, progress, stop, now, |run| {
         // runs begin at different targets: if the deadline always cuts them, each gets its turn
-        let (last, first) = plan.tasks.split_at(beginning(plan.tasks.len(), now));
-        let mut targets = Vec::new();
-        for tasks in first.chunks(CHUNK).chain(last.chunks(CHUNK)) {
-            targets.extend(bring_in_line(run, tasks));
-        }
-        targets.rotate_left(first.len());
+        let mut tasks: Vec<(usize, &Task)> = plan.tasks.iter().enumerate().collect();
+        let begin = beginning(tasks.len(), now);
+        tasks.rotate_left(begin);
+        let chunks = tasks.chunks(CHUNK);
+        let mut targets: Vec<_> = chunks.flat_map(|chunk| bring_in_line(run, chunk)).collect();
+        targets.sort_by_key(|target| target.position);
         if !config.dry_run {
             effect::verify(run, &mut targets);
-        }
-        let mut outcomes: Vec<Outcome> = targets.into_iter().map(|target| target.outcome).collect();
-        for outcome in &mut outcomes {
-            if run.iam.used_public() {
-                outcome.find(
-                    Reason::IamPublic,
-                    "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly",
-                );
+            for target in &targets {
+                progress.settle(target.position, &target.outcome, false);
             }
         }
-        outcomes.extend(plan.settled);
-        Ok(outcomes)
+        let outcomes = targets.into_iter().map(|target| target.outcome);
+        Ok(outcomes.chain(plan.settled).collect())
     })
 }
 
@@ -135,21 +134,27 @@ fn beginning(count: usize, now: UnixTime) -> usize {
 
 /// Tests every permission separately, and changes nothing.
 #[must_use]
-pub fn check(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
-    with_services(config, stop, now, check::check)
+pub fn check(config: &Config, progress: &Progress, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
+    with_services(config, progress, stop, now, check::check)
 }
 
 /// Lists TLS secrets and certificates, and what belongs together. Changes nothing.
 ///
 /// # Errors
 /// If there is no token.
-pub fn discover(config: &Config, stop: &Arc<Stop>, now: UnixTime) -> Result<Results, Error> {
-    with_services(config, stop, now, discover::discover)
+pub fn discover(
+    config: &Config,
+    progress: &Progress,
+    stop: &Arc<Stop>,
+    now: UnixTime,
+) -> Result<Results, Error> {
+    with_services(config, progress, stop, now, discover::discover)
 }
 
 /// Makes the clients of the services. Nothing is sent before the first call.
 fn with_services<R>(
     config: &Config,
+    progress: &Progress,
     stop: &Arc<Stop>,
     now: UnixTime,
     work: impl FnOnce(&Run<'_>) -> R,
@@ -166,6 +171,7 @@ fn with_services<R>(
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
         iam: &iam,
+        progress,
         stop,
         roots: Roots::new(config.further_roots.clone()),
         now,
@@ -173,28 +179,57 @@ fn with_services<R>(
 }
 
 /// What is deployed first, the certificates second (each secret once), replace third.
-fn bring_in_line<'a>(run: &Run<'_>, tasks: &'a [Task]) -> Vec<Target<'a>> {
-    let deployed = workers::each(tasks.iter().collect(), |task: &Task| {
-        read_deployed(run, &task.tls_secret)
+fn bring_in_line<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<Target<'a>> {
+    let deployed = workers::each(tasks.iter().collect(), |(position, task)| {
+        run.progress.step(*position, "reading what is deployed");
+        let deployed = read_deployed(run, &task.tls_secret)?;
+        run.progress.step(*position, "reading its certificate");
+        let from = deployed.leaf().map(Leaf::from);
+        run.progress.know(*position, |outcome| outcome.from = from);
+        Ok(deployed)
     });
     let secrets: BTreeSet<&Uuid> = tasks
         .iter()
         .zip(&deployed)
         .filter(|(_, deployed)| deployed.is_ok())
-        .map(|(task, _)| &task.secret)
+        .map(|((_, task), _)| &task.secret)
         .collect();
     let fetched = workers::each(secrets.iter().copied().collect(), |secret| {
         fetch_and_assemble(run, secret, run.config.version, run.now)
     });
     let fetched: BTreeMap<&Uuid, _> = secrets.into_iter().zip(fetched).collect();
-    let replaced = workers::each(tasks.iter().zip(deployed).collect(), |(task, deployed)| {
-        let deployed = deployed?;
-        let current = fetched.get(&task.secret).ok_or_else(Error::defect)?;
-        Ok(replace(run, task, deployed, current))
-    });
+    let replaced = workers::each(
+        tasks.iter().zip(deployed).collect(),
+        |(&(position, task), deployed)| {
+            let target = match (deployed, fetched.get(&task.secret)) {
+                (Ok(deployed), Some(current)) => replace(run, position, task, deployed, current),
+                (Err(error), _) => Target::failed(position, task, &error),
+                (Ok(_), None) => Target::failed(position, task, &Error::defect()),
+            };
+            Ok(settled(run, target))
+        },
+    );
     tasks
         .iter()
         .zip(replaced)
-        .map(|(task, target)| target.unwrap_or_else(|error| Target::failed(task, &error)))
+        .map(|(&(position, task), target)| {
+            target.unwrap_or_else(|error| Target::failed(position, task, &error))
+        })
         .collect()
+}
+
+/// Whatever happens to the run from now on, this is what became of the target.
+fn settled<'a>(run: &Run<'_>, mut target: Target<'a>) -> Target<'a> {
+    if run.iam.used_public() {
+        target.outcome.find(
+            Reason::IamPublic,
+            "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly",
+        );
+    }
+    let config = run.config;
+    let examined = config.probe != Probe::Off || !target.task.restart_apps.is_empty();
+    let effect = target.synced.is_some() && examined && !config.dry_run;
+    run.progress
+        .settle(target.position, &target.outcome, effect);
+    target
 }

@@ -4,28 +4,39 @@ mod log;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::UnixTime;
 use sm_tls_sync::config::{Config, Format, Given, Mode, help};
-use sm_tls_sync::error::{Error, Reason};
-use sm_tls_sync::report::{Heading, Report, Results, log_check, log_discovered, log_outcome};
+use sm_tls_sync::error::{Error, ExitStatus, Reason};
+use sm_tls_sync::progress::Progress;
+use sm_tls_sync::report::{Heading, Report, Results};
 use sm_tls_sync::stop::Stop;
 use sm_tls_sync::sync::validate::Trigger;
 use sm_tls_sync::text::sanitized;
 
-/// What is known of the run before its results.
+/// The longest time without progress before printing is given up.
+const QUIET: Duration = Duration::from_secs(1);
+/// Bytes that are printed at once: a page, in which pipes are emptied.
+const PIECE: usize = 4096;
+/// A report that waits longer for the log is printed beside it.
+const LOG_FIRST: Duration = Duration::from_millis(250);
+
+/// How this process ends.
+#[derive(Clone, Copy)]
 struct Edge {
     start: Instant,
     now: UnixTime,
-    heading: Heading,
     output: Format,
     colors: bool,
+    log_targets: bool,
 }
 
 fn main() -> ExitCode {
@@ -33,30 +44,28 @@ fn main() -> ExitCode {
     let mut edge = Edge {
         start: Instant::now(),
         now: now(),
-        heading: Heading::default(),
         output: match terminal {
             true => Format::Text,
             false => Format::Json,
         },
         colors: terminal,
+        log_targets: false,
     };
     set_hook(Box::new(|panic| {
         // the place, not the payload: that could quote what it found
         let place = panic.location().map(ToString::to_string);
         ::log::error!("bug at {}", place.unwrap_or_default());
     }));
+    let progress = Arc::new(Progress::default());
     let result = match arguments(std::env::args_os().skip(1), environment()) {
         Ok(Task::Print(text)) => return print(&text),
         Ok(Task::Run(environment)) => {
-            catch_unwind(AssertUnwindSafe(|| run(&environment, &mut edge)))
+            catch_unwind(AssertUnwindSafe(|| run(&environment, &mut edge, &progress)))
                 .unwrap_or_else(|_| Err(Error::defect()))
         }
         Err(error) => Err(error),
     };
-    let duration_ms = u64::try_from(edge.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let report = Report::new(edge.heading, result, duration_ms);
-    print(&report.print(edge.output, edge.colors, edge.now));
-    ExitCode::from(report.status())
+    ExitCode::from(edge.report(&progress, result))
 }
 
 enum Task {
@@ -95,54 +104,175 @@ fn arguments(
     Ok(Task::Run(environment))
 }
 
-fn run(environment: &BTreeMap<String, String>, edge: &mut Edge) -> Result<Results, Error> {
+fn run(
+    environment: &BTreeMap<String, String>,
+    edge: &mut Edge,
+    progress: &Arc<Progress>,
+) -> Result<Results, Error> {
     let given = Given::read(environment);
-    log::start(given.logging());
+    let logging = given.logging();
     edge.output = given.output().unwrap_or(edge.output);
     edge.colors &= given.colors();
     // a text report on a terminal shows every target already
-    let log_targets = (edge.output, given.logging().format) != (Format::Text, Format::Text);
+    edge.log_targets = (edge.output, logging.format) != (Format::Text, Format::Text);
+    let deadline = given.deadline();
+    // before the first line of the log: it may block
+    watch(*edge, deadline, progress).map_err(|e| {
+        Error::new(
+            Reason::Defect,
+            format!("cannot watch for SIGTERM and DEADLINE: {e}; nothing was done"),
+        )
+    })?;
+    log::start(logging);
     let config = Config::new(given)?;
     let trigger = Trigger::read(&config.trigger);
-    edge.heading = Heading {
-        trigger: Some(trigger.word),
-        event_id: trigger.id.clone(),
-        dry_run: config.dry_run,
-    };
     ::log::info!(
         "sm-tls-sync {}, trigger {}, event {}{}",
         env!("CARGO_PKG_VERSION"),
         trigger.word,
-        edge.heading.event_id.as_deref().unwrap_or("none"),
+        trigger.id.as_deref().unwrap_or("none"),
         if config.dry_run { ", dry run" } else { "" }
     );
+    progress.describe(Heading {
+        trigger: Some(trigger.word),
+        event_id: trigger.id.clone(),
+        dry_run: config.dry_run,
+    });
     for warning in &config.warnings {
         ::log::warn!("{warning}");
     }
-    let terminated = Arc::new(AtomicBool::new(false));
-    // as PID 1 the process has no default action for SIGTERM: without this it would go on
-    if let Err(e) = signal_hook::flag::register(signal_hook::consts::SIGTERM, terminated.clone()) {
-        ::log::warn!("SIGTERM will not stop this run: {e}");
-    }
-    let stop = Arc::new(Stop::new(edge.start, config.deadline, terminated));
-    let results = match config.mode {
-        Mode::Run => sm_tls_sync::run(&config, trigger, &stop, edge.now)?.into(),
+    let stop = Arc::new(Stop::new(edge.start, deadline, Arc::default()));
+    Ok(match config.mode {
+        Mode::Run => sm_tls_sync::run(&config, trigger, progress, &stop, edge.now)?.into(),
         Mode::Check => Results {
-            checks: sm_tls_sync::check(&config, &stop, edge.now),
+            checks: sm_tls_sync::check(&config, progress, &stop, edge.now),
             ..Results::default()
         },
-        Mode::Discover => sm_tls_sync::discover(&config, &stop, edge.now)?,
-    };
-    if log_targets {
-        results.targets.iter().for_each(log_outcome);
-        results.checks.iter().for_each(log_check);
-        let discovered = results.discovery.iter().flat_map(|found| &found.discovered);
-        discovered.for_each(log_discovered);
-    }
-    Ok(results)
+        Mode::Discover => sm_tls_sync::discover(&config, progress, &stop, edge.now)?,
+    })
 }
 
-/// Prints a line. A closed standard output is not a failure: the exit status is still there.
+/// Starts the watchdog: when SIGTERM arrives or the time is over, wherever the run is, it reports
+/// what is known and ends the process.
+fn watch(edge: Edge, deadline: u64, progress: &Arc<Progress>) -> io::Result<()> {
+    let (signals, signalled) = UnixStream::pair()?;
+    // as PID 1 the process has no default action for SIGTERM: without this it would go on
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, signalled)?;
+    let progress = Arc::clone(progress);
+    thread::Builder::new().spawn(move || {
+        let status = catch_unwind(AssertUnwindSafe(|| {
+            let why = time_over(&signals, edge.start, deadline);
+            edge.report(&progress, progress.stop(why))
+        }));
+        let status = status.unwrap_or(ExitStatus::Defect.status());
+        #[expect(clippy::exit, reason = "the other threads may be blocked for ever")]
+        std::process::exit(status.into())
+    })?;
+    Ok(())
+}
+
+/// Waits for SIGTERM, at most until the deadline; says which of them came.
+fn time_over(mut signals: &UnixStream, start: Instant, deadline: u64) -> Error {
+    let interrupted = |what| Error::new(Reason::Interrupted, what);
+    loop {
+        let left = Duration::from_secs(deadline).saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return interrupted(format!("DEADLINE ({deadline} s) exceeded"));
+        }
+        // the kernel counts in microseconds, and takes zero for no limit
+        let limited = signals.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+        match limited.and_then(|()| signals.read(&mut [0])) {
+            Ok(_) => return interrupted("interrupted by SIGTERM".to_owned()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return interrupted(format!("SIGTERM could not be awaited: {e}")),
+        }
+    }
+}
+
+impl Edge {
+    /// Prints what became of the run, and returns the exit status. Who comes second never returns: the
+    /// first one ends the process.
+    fn report(self, progress: &Arc<Progress>, result: Result<Results, Error>) -> u8 {
+        static FIRST: Mutex<()> = Mutex::new(());
+        std::mem::forget(FIRST.lock());
+        let duration_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let report = Arc::new(Report::new(progress.heading(), result, duration_ms));
+        let status = report.status();
+        let text = report.print(self.output, self.colors, self.now);
+        let mut patience = Patience {
+            progress,
+            moved: Instant::now(),
+            end: None,
+        };
+        let lines = printed(move |moved| {
+            if self.log_targets {
+                report.log(moved);
+            }
+        });
+        patience.wait(&lines, LOG_FIRST);
+        let text = printed(move |moved| {
+            let mut out = io::stdout().lock();
+            for piece in text.as_bytes().chunks(PIECE).chain([b"\n".as_slice()]) {
+                // a closed standard output is not a failure: the exit status is still there
+                let _closed = out.write_all(piece).and_then(|()| out.flush());
+                moved();
+            }
+        });
+        patience.wait(&text, QUIET);
+        patience.wait(&lines, QUIET);
+        status
+    }
+}
+
+/// Prints in a thread of its own, since a pipe that nobody reads blocks for ever. The receiver hears
+/// of each piece, and of the end.
+fn printed(print: impl Fn(&dyn Fn()) + Send + Sync + 'static) -> Receiver<()> {
+    let (piece, pieces) = mpsc::channel();
+    let print = Arc::new(move || {
+        print(&|| {
+            let _given_up = piece.send(());
+        })
+    });
+    let thread = {
+        let print = Arc::clone(&print);
+        thread::Builder::new().spawn(move || print())
+    };
+    if thread.is_err() {
+        print();
+    }
+    pieces
+}
+
+/// How long printing may take.
+struct Patience<'a> {
+    progress: &'a Progress,
+    moved: Instant,
+    /// Known once the time of the run is over.
+    end: Option<Instant>,
+}
+
+impl Patience<'_> {
+    /// Until all is printed, nothing moved for `quiet`, or the time is over.
+    fn wait(&mut self, pieces: &Receiver<()>, quiet: Duration) {
+        loop {
+            match pieces.recv_timeout(Duration::from_millis(50)) {
+                Ok(()) => self.moved = Instant::now(),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.progress.is_over() {
+                self.end.get_or_insert_with(|| Instant::now() + QUIET);
+            }
+            let over = self.end.is_some_and(|end| end <= Instant::now());
+            if over || self.moved.elapsed() >= quiet {
+                return;
+            }
+        }
+    }
+}
+
+/// Prints a line, for `--help` and `--version`.
 fn print(text: &str) -> ExitCode {
     let _closed = writeln!(io::stdout(), "{text}");
     ExitCode::SUCCESS

@@ -17,7 +17,7 @@ use crate::cert::certificate::{Certificate, rfc3339};
 use crate::cert::names::ServerName;
 use crate::error::{Error, ExitStatus, Reason};
 pub use crate::report::discovery::{CertificateRef, Discovered, Discovery, Match, ProposedTarget};
-pub use crate::report::json::{log_check, log_discovered, log_outcome};
+use crate::report::json::{log_check, log_discovered, log_outcome};
 
 /// More names than this are only counted.
 const SHOWN_NAMES: usize = 20;
@@ -127,7 +127,7 @@ pub enum State {
 }
 
 /// What happened to one target, or to one entry of the event that no target uses.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// The secret in Secrets Manager.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -411,6 +411,21 @@ impl Report {
     #[must_use]
     pub const fn status(&self) -> u8 {
         self.status
+    }
+
+    /// Logs each target, check and TLS secret; `logged` is called after each.
+    pub fn log(&self, logged: impl Fn()) {
+        let after = |()| logged();
+        let Results {
+            targets,
+            checks,
+            discovery,
+            ..
+        } = &self.results;
+        targets.iter().map(log_outcome).for_each(after);
+        checks.iter().map(log_check).for_each(after);
+        let discovered = discovery.iter().flat_map(|found| &found.discovered);
+        discovered.map(log_discovered).for_each(after);
     }
 
     /// What goes to standard output, without the last line end.

@@ -54,19 +54,11 @@ impl Stop {
         instant.saturating_duration_since(self.start)
     }
 
-    /// How long the run should have been over, if it should: what is in flight may get a little
-    /// more time.
+    /// How long the run has been over, if it is: what is in flight may get a little more time.
     #[must_use]
     pub fn over_for(&self) -> Option<Duration> {
-        let late = self
-            .start
-            .elapsed()
-            .checked_sub(Duration::from_secs(self.seconds));
-        if !self.terminated.load(Ordering::Relaxed) {
-            return late;
-        }
-        let since = self.terminated_at.get_or_init(Instant::now).elapsed();
-        Some(late.unwrap_or_default().max(since))
+        let over = self.terminated.load(Ordering::Relaxed);
+        over.then(|| self.terminated_at.get_or_init(Instant::now).elapsed())
     }
 
     /// Whether the run may go on.
@@ -74,28 +66,25 @@ impl Stop {
     /// # Errors
     /// [`Reason::Interrupted`] after SIGTERM, [`Reason::Interrupted`] after the deadline.
     pub fn check(&self) -> Result<(), Error> {
-        const NEXT: &str = "no target was left half-written; the next run continues";
-        if self.over_for().is_none() {
-            return Ok(());
+        match self.over_for() {
+            None => Ok(()),
+            Some(_) => Err(error!(Reason::Interrupted, "interrupted by SIGTERM")),
         }
-        if self.terminated.load(Ordering::Relaxed) {
-            return Err(error!(Reason::Interrupted, "interrupted by SIGTERM").hint(NEXT));
-        }
-        Err(error!(
-            Reason::Interrupted,
-            "DEADLINE ({} s) exceeded", self.seconds
-        )
-        .hint(format!(
-            "{NEXT}; if this happens again, raise DEADLINE and the job's maximum execution time"
-        )))
     }
 
-    /// Waits for `duration`, at most until the deadline.
+    /// Waits for `duration`. Nobody waits for what the deadline would cut.
     ///
     /// # Errors
-    /// As [`Stop::check`].
+    /// [`Reason::Interrupted`] if the run ends before that.
     pub fn wait(&self, duration: Duration) -> Result<(), Error> {
-        let until = Instant::now() + self.left(duration);
+        if self.left(Duration::MAX) <= duration {
+            return Err(error!(
+                Reason::Interrupted,
+                "DEADLINE ({} s) exceeded", self.seconds
+            )
+            .hint("if this happens again, raise DEADLINE and the job's maximum execution time"));
+        }
+        let until = Instant::now() + duration;
         loop {
             self.check()?;
             let rest = until.saturating_duration_since(Instant::now());

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
 use crate::ibm::secrets_manager::SecretsManager;
+use crate::progress::Progress;
 use crate::stop::Stop;
 
 /// What every step of a run works with.
@@ -31,6 +32,8 @@ pub(crate) struct Run<'a> {
     pub(crate) secrets_manager: SecretsManager<'a>,
     /// Where TLS secrets are.
     pub(crate) code_engine: CodeEngine<'a>,
+    /// What has been decided so far, and which writes are in flight.
+    pub(crate) progress: &'a Progress,
     /// When the run must end.
     pub(crate) stop: &'a Arc<Stop>,
     /// The roots that clients know.

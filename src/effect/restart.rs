@@ -148,6 +148,10 @@ impl Restarter<'_, '_> {
             |error: Error| error.context(format_args!("the run ended before app {name} was ready"));
         let cannot_restart = |failure| self.explain(&format!("cannot restart app {name}"), failure);
         let stop = self.run.stop;
+        for target in self.targets {
+            let step = format!("restarting app {name}");
+            self.run.progress.step(target.position, step);
+        }
         let mut app = self.read(name)?;
         let digests = self.digests(name, &app);
         let mut changed = false;
@@ -160,7 +164,8 @@ impl Restarter<'_, '_> {
             stop.check().map_err(stopped)?;
             before = app.status_details.latest_created_revision.clone();
             let code_engine = &self.run.code_engine;
-            let failure = match code_engine.set_variables(self.project, name, &app, &values) {
+            let set = || code_engine.set_variables(self.project, name, &app, &values);
+            let failure = match self.run.progress.change(set) {
                 Ok(answer) => {
                     log::info!("restarting app {name} to load the new certificate");
                     (app, changed) = (answer, true);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::Error;
-pub use crate::report::json::discovery::log_discovered;
+pub(super) use crate::report::json::discovery::log_discovered;
 use crate::report::{Check, CheckState, Leaf, Outcome, Report, Served, State};
 
 /// The longest line.
@@ -134,7 +134,7 @@ pub(super) fn line(report: &Report) -> String {
 }
 
 /// Logs the whole outcome of one target; the field `target` holds it as JSON.
-pub fn log_outcome(outcome: &Outcome) {
+pub(super) fn log_outcome(outcome: &Outcome) {
     let level = match outcome.rank() {
         Rank::Failed => Level::Error,
         Rank::Noteworthy => Level::Warn,
@@ -153,7 +153,7 @@ pub fn log_outcome(outcome: &Outcome) {
 }
 
 /// Logs one line of `--check`; the field `check` holds it as JSON.
-pub fn log_check(check: &Check) {
+pub(super) fn log_check(check: &Check) {
     let level = match check.state {
         CheckState::Red => Level::Error,
         CheckState::Green | CheckState::NotTested => Level::Info,

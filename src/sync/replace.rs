@@ -18,6 +18,7 @@ use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
+use crate::progress::Stage;
 use crate::report::{Action, Leaf, Outcome};
 use crate::sync::assemble::{Bundle, assemble};
 use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon};
@@ -44,6 +45,8 @@ pub(crate) struct Current {
 
 /// What happened to one target.
 pub(crate) struct Target<'a> {
+    /// The position among the targets of the run.
+    pub(crate) position: usize,
     pub(crate) task: &'a Task,
     pub(crate) outcome: Outcome,
     /// What the TLS secret holds, if it is in line.
@@ -71,8 +74,9 @@ pub(crate) struct Replaced {
 
 impl<'a> Target<'a> {
     /// A target that could not be processed.
-    pub(crate) fn failed(task: &'a Task, error: &Error) -> Self {
+    pub(crate) fn failed(position: usize, task: &'a Task, error: &Error) -> Self {
         Self {
+            position,
             task,
             outcome: task.outcome(Action::Failed).failed(error),
             synced: None,
@@ -107,13 +111,14 @@ pub(crate) fn fetch_and_assemble(
 /// second.
 pub(crate) fn replace<'a>(
     run: &Run<'_>,
+    position: usize,
     task: &'a Task,
     mut deployed: Deployed,
     current: &Result<Current, Error>,
 ) -> Target<'a> {
     let first = match current {
         Ok(current) => current,
-        Err(error) => return unfit(task, &deployed, error),
+        Err(error) => return unfit(position, task, &deployed, error),
     };
     let mut renewed: Option<Current> = None;
     let mut failures = Failures::default();
@@ -122,13 +127,16 @@ pub(crate) fn replace<'a>(
         let completed = bundle.completed(&deployed.certificates, run.now);
         let attempt = Attempt {
             run,
+            position,
             task,
             deployed: &deployed,
             bundle: completed.as_ref().unwrap_or(bundle),
             updated_at: *updated_at,
             number: failures.attempts() + 1,
+            doubt: failures.doubt,
         };
-        let wait = match attempt.run(failures.doubt) {
+        attempt.tell();
+        let wait = match attempt.run() {
             Ok(target) => return target,
             Err(failure) => match failures.add(failure, run.stop.left(LONGEST_DOUBT)) {
                 Some(wait) => wait,
@@ -153,21 +161,22 @@ pub(crate) fn replace<'a>(
 /// One attempt to bring a target in line.
 struct Attempt<'a, 'b> {
     run: &'b Run<'b>,
+    position: usize,
     task: &'a Task,
     deployed: &'b Deployed,
     bundle: &'b Bundle,
     /// When the secret was last changed.
     updated_at: Option<UnixTime>,
     number: u32,
+    /// Whether an earlier write may have taken effect, so that "in line" means that it did.
+    doubt: bool,
 }
 
 impl<'a> Attempt<'a, '_> {
-    /// `doubt`: an earlier write may have taken effect, so "in line" means that it did.
-    ///
     /// # Errors
     /// The write was not confirmed: read and decide again.
-    fn run(&self, doubt: bool) -> Result<Target<'a>, Unconfirmed> {
-        if doubt && self.deployed.shows(self.bundle) {
+    fn run(&self) -> Result<Target<'a>, Unconfirmed> {
+        if self.doubt && self.deployed.shows(self.bundle) {
             return Ok(self.replaced(Vec::new()));
         }
         let mut findings = match self.decide() {
@@ -193,6 +202,21 @@ impl<'a> Attempt<'a, '_> {
         }
     }
 
+    /// What a run that ends now can say of the target.
+    fn tell(&self) {
+        let known = self.target(Action::Failed, "", Vec::new()).outcome;
+        self.run.progress.know(self.position, |outcome| {
+            *outcome = Outcome {
+                message: String::new(),
+                findings: Vec::new(),
+                ..known
+            };
+        });
+        self.run
+            .progress
+            .step(self.position, "comparing and writing");
+    }
+
     fn decide(&self) -> Decision {
         decide(
             self.run,
@@ -215,13 +239,22 @@ impl<'a> Attempt<'a, '_> {
         // what is deployed was read with one
         let entity_tag = self.deployed.entity_tag.as_ref();
         let entity_tag = entity_tag.ok_or_else(Error::defect)?;
+        self.run.progress.begin_write(self.position);
         let answer = self.run.code_engine.replace(
             reference,
             entity_tag,
             certificate_pem,
             &self.bundle.key_pem,
         );
-        self.judge(answer)
+        let judged = self.judge(answer);
+        let stage = match &judged {
+            Ok(None) => Stage::Written,
+            Ok(Some(unconfirmed)) if unconfirmed.reason != Reason::WriteConflict => Stage::InDoubt,
+            _ if self.doubt => Stage::InDoubt,
+            _ => Stage::Open,
+        };
+        self.run.progress.answered(self.position, stage);
+        judged
     }
 
     /// What the answer to the PUT means.
@@ -307,6 +340,7 @@ impl<'a> Attempt<'a, '_> {
 
     fn target(&self, action: Action, verb: &str, further: Vec<Error>) -> Target<'a> {
         let Self {
+            position,
             task,
             bundle,
             deployed,
@@ -328,6 +362,7 @@ impl<'a> Attempt<'a, '_> {
         }
         let in_line = matches!(action, Action::Replaced | Action::Unchanged);
         Target {
+            position: *position,
             task,
             outcome: Outcome {
                 secret_name: Some(bundle.name.clone()),
@@ -504,7 +539,7 @@ fn after_undo(run: &Run<'_>, task: &Task, undone: &Bundle) -> Error {
 }
 
 /// The certificate could not be fetched, or is not fit to serve.
-fn unfit<'a>(task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
+fn unfit<'a>(position: usize, task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
     let outcome = Outcome {
         from: deployed.leaf().map(Leaf::from),
         ..task.outcome(Action::Ignored)
@@ -521,6 +556,7 @@ fn unfit<'a>(task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
         outcome.failed(error)
     };
     Target {
+        position,
         task,
         outcome,
         synced: None,

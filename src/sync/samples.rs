@@ -15,6 +15,7 @@ use crate::ibm::code_engine::{CodeEngine, Project, TlsSecret, TlsSecretRef};
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::{TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::SecretsManager;
+use crate::progress::Progress;
 use crate::secret::Secret;
 use crate::stop::Stop;
 use crate::sync::Run;
@@ -186,7 +187,7 @@ pub(crate) fn without_calls<R>(
 ) -> R {
     let mut config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
     change(&mut config);
-    let terminated = Arc::new(AtomicBool::new(false));
+    let terminated = Arc::new(AtomicBool::new(true));
     let stop = Arc::new(Stop::new(Instant::now(), 0, terminated));
     let http = Http::new(&[], None, Arc::clone(&stop), now());
     let iam = Iam::new(&http, &stop, &config.iam, &config.credentials);
@@ -195,6 +196,7 @@ pub(crate) fn without_calls<R>(
         iam: &iam,
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
+        progress: &Progress::default(),
         stop: &stop,
         roots: Roots::new(Vec::new()),
         now: now(),

@@ -33,7 +33,7 @@ impl Line<'_> {
 }
 
 /// Logs the whole finding about one TLS secret; the field `discovered` holds it as JSON.
-pub fn log_discovered(discovered: &Discovered) {
+pub(crate) fn log_discovered(discovered: &Discovered) {
     let word = discovered.matches.map_or("not compared", Match::word);
     let message = format!("TLS secret {}: {word}", discovered.tls_secret);
     let room = LONGEST - RESERVED - json(&message).get().len();

@@ -39,6 +39,10 @@ impl Case {
     }
 
     fn attempt<R>(&self, work: impl FnOnce(&Attempt<'_, '_>) -> R) -> R {
+        self.attempt_in_doubt(false, work)
+    }
+
+    fn attempt_in_doubt<R>(&self, doubt: bool, work: impl FnOnce(&Attempt<'_, '_>) -> R) -> R {
         let change = |config: &mut Config| {
             config.version = self.version;
             config.dry_run = self.dry_run;
@@ -46,6 +50,7 @@ impl Case {
         without_calls(change, |run| {
             work(&Attempt {
                 run,
+                position: 0,
                 task: &self.task,
                 deployed: &self.deployed,
                 bundle: &self.bundle,
@@ -53,13 +58,14 @@ impl Case {
                     UnixTime::since_unix_epoch(Duration::from_secs(now().as_secs() - seconds))
                 }),
                 number: 3,
+                doubt,
             })
         })
     }
 
     /// Action and reason of an attempt; `true`: an earlier write may have taken effect.
     fn run(&self, doubt: bool) -> (Action, Option<Reason>) {
-        self.attempt(|attempt| match attempt.run(doubt) {
+        self.attempt_in_doubt(doubt, |attempt| match attempt.run() {
             Ok(target) => (target.outcome.action, target.outcome.reason),
             Err(unconfirmed) => panic!("{}", unconfirmed.cause),
         })
@@ -380,7 +386,7 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
         deployed: of(&public),
         ..Case::new(&private)
     };
-    let outcome = case.attempt(|attempt| attempt.run(false).ok().unwrap().outcome);
+    let outcome = case.attempt(|attempt| attempt.run().ok().unwrap().outcome);
     assert_eq!(outcome.action, Action::Refused);
     assert_eq!(outcome.reason, Some(Reason::LessTrusted));
     assert!(outcome.command.unwrap().ends_with("FORCE=less-trusted"));
@@ -402,6 +408,7 @@ fn the_report_of_a_target() {
         } = case.attempt(|attempt| {
             let target = attempt.target(action, "now holds", vec![finding]);
             Target {
+                position: 0,
                 task: &case.task,
                 outcome: target.outcome,
                 synced: target.synced,
@@ -450,7 +457,7 @@ fn a_failure_names_the_tls_secret_once() {
 
 #[test]
 fn a_hold_and_an_undo_are_findings() {
-    let would = "the next event or daily run would change nothing: DEADLINE (0 s) exceeded";
+    let would = "the next event or daily run would change nothing: interrupted by SIGTERM";
     for (hold, version, action, expected) in [
         (false, Version::Current, Action::WouldReplace, None),
         (
@@ -509,7 +516,7 @@ fn a_pending_order_is_no_failure_if_the_secret_was_just_created() {
         task.just_created = just_created;
         let Target {
             outcome, synced, ..
-        } = unfit(&task, &of(&issue(&SHOP)), &error!(reason, "no"));
+        } = unfit(0, &task, &of(&issue(&SHOP)), &error!(reason, "no"));
         assert_eq!(outcome.action, action, "{reason} {just_created}");
         assert_eq!(outcome.reason, Some(reason));
         assert_eq!(outcome.tls_secret.as_deref(), Some("shop-tls"));
@@ -535,11 +542,11 @@ fn the_first_attempt_is_the_first() {
         |run| {
             let deployed = of(&issue(&SHOP));
             assert!(matches!(deployed.serves(now()), Serves::Yes(_)));
-            let target = replace(run, &task, deployed, &current);
+            let target = replace(run, 0, &task, deployed, &current);
             assert_eq!(target.outcome.action, Action::WouldReplace);
             assert_eq!(target.outcome.attempts, Some(1));
             let missing = Err(error!(Reason::SecretMissing, "no"));
-            let target = replace(run, &task, of(&issue(&SHOP)), &missing);
+            let target = replace(run, 0, &task, of(&issue(&SHOP)), &missing);
             assert_eq!(target.outcome.reason, Some(Reason::SecretMissing));
         },
     );

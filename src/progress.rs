@@ -1,0 +1,327 @@
+//! What has been decided so far, target by target, and which writes are in flight: what can be said
+//! truthfully when the time is over in the middle of the work.
+
+use std::borrow::Cow;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, Reason};
+use crate::report::{Action, Heading, Outcome, Results};
+
+/// How long the answers to writes in flight are awaited after the end of the run: knowing them is
+/// worth more than these seconds.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How far a target has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// Nothing was written.
+    Open,
+    /// The write is in flight.
+    Writing,
+    /// A write was sent and has no clear answer.
+    InDoubt,
+    /// The write is confirmed; the outcome follows at once.
+    Written,
+    /// The TLS secret is in line; whether the certificate is in effect is not known yet.
+    InLine,
+    /// The outcome is final.
+    Settled,
+}
+
+/// What is known of a target.
+#[derive(Debug)]
+struct Known {
+    stage: Stage,
+    /// What is being done: "waiting for its turn".
+    step: Cow<'static, str>,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    heading: Heading,
+    targets: Vec<Known>,
+    /// The entries of the event that no target uses.
+    others: Vec<Outcome>,
+    /// Changes of apps in flight.
+    changes: usize,
+    over: bool,
+}
+
+/// The state of the run, shared by all of its threads.
+#[derive(Debug, Default)]
+pub struct Progress {
+    state: Mutex<State>,
+    moved: Condvar,
+}
+
+impl Progress {
+    /// What is known of the run before its targets.
+    pub fn describe(&self, heading: Heading) {
+        self.lock().heading = heading;
+    }
+
+    /// What [`Progress::describe`] said.
+    #[must_use]
+    pub fn heading(&self) -> Heading {
+        self.lock().heading.clone()
+    }
+
+    /// Whether the time is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
+    /// The targets of the run, and what else it reports.
+    pub(crate) fn plan(&self, targets: Vec<Outcome>, others: Vec<Outcome>) {
+        let open = |outcome| Known {
+            stage: Stage::Open,
+            step: "waiting for its turn".into(),
+            outcome,
+        };
+        let mut state = self.lock();
+        state.targets = targets.into_iter().map(open).collect();
+        state.others = others;
+    }
+
+    /// What is being done for a target.
+    pub(crate) fn step(&self, target: usize, step: impl Into<Cow<'static, str>>) {
+        self.update(target, |known| known.step = step.into());
+    }
+
+    /// What became known of a target.
+    pub(crate) fn know(&self, target: usize, learn: impl FnOnce(&mut Outcome)) {
+        self.update(target, |known| learn(&mut known.outcome));
+    }
+
+    /// The write of a target is about to be sent. Once the run is over this never returns: nobody
+    /// could say what became of the write.
+    pub(crate) fn begin_write(&self, target: usize) {
+        let mut state = self.while_time_is_left();
+        if let Some(known) = state.targets.get_mut(target) {
+            known.stage = Stage::Writing;
+        }
+    }
+
+    /// What the answer to the write of a target says.
+    pub(crate) fn answered(&self, target: usize, stage: Stage) {
+        self.update(target, |known| known.stage = stage);
+    }
+
+    /// Sends `request`, which changes something that is no target. Once the run is over this never
+    /// returns.
+    pub(crate) fn change<R>(&self, request: impl FnOnce() -> R) -> R {
+        self.while_time_is_left().changes += 1;
+        let answer = request();
+        self.lock().changes -= 1;
+        self.moved.notify_all();
+        answer
+    }
+
+    /// The outcome of a target is final, unless its `effect` is still to be seen.
+    pub(crate) fn settle(&self, target: usize, outcome: &Outcome, effect: bool) {
+        self.update(target, |known| {
+            known.outcome = outcome.clone();
+            known.step = "waiting for the other targets".into();
+            known.stage = match effect {
+                true => Stage::InLine,
+                false => Stage::Settled,
+            };
+        });
+    }
+
+    /// Ends the run: nothing is written from now on. Waits for the answers to what is in flight, and
+    /// says what is known then; the run goes on meanwhile, and may come to its own end.
+    ///
+    /// # Errors
+    /// `why`, if the run has no targets yet, or is none that writes.
+    pub fn stop(&self, why: Error) -> Result<Results, Error> {
+        const IN_FLIGHT: [Stage; 2] = [Stage::Writing, Stage::Written];
+        let mut state = self.lock();
+        state.over = true;
+        let in_flight = |state: &mut State| {
+            let targets = &mut state.targets.iter();
+            state.changes > 0 || targets.any(|known| IN_FLIGHT.contains(&known.stage))
+        };
+        let waited = self.moved.wait_timeout_while(state, GRACE, in_flight);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if state.targets.is_empty() {
+            return Err(why);
+        }
+        // taken out: what the threads of the run still find out is not heard any more
+        let targets = std::mem::take(&mut state.targets).into_iter();
+        let targets = targets.map(|known| known.when_over(&why));
+        let mut outcomes: Vec<Outcome> = targets.collect();
+        outcomes.append(&mut state.others);
+        Ok(outcomes.into())
+    }
+
+    fn update(&self, target: usize, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.lock().targets.get_mut(target) {
+            change(known);
+        }
+        self.moved.notify_all();
+    }
+
+    /// Blocks for ever if no time is left.
+    fn while_time_is_left(&self) -> MutexGuard<'_, State> {
+        let wait = self.moved.wait_while(self.lock(), |state| state.over);
+        wait.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// The outcome if nothing more is found out.
+    fn when_over(mut self, why: &Error) -> Outcome {
+        let step = &self.step;
+        let told = match self.stage {
+            Stage::Settled => return self.outcome,
+            Stage::Written | Stage::InLine => {
+                if self.stage == Stage::Written {
+                    self.outcome.action = Action::Replaced;
+                    self.outcome.message = "the write was confirmed".to_owned();
+                }
+                let told =
+                    format!("the run ended before it could confirm what is served ({step}): {why}");
+                self.outcome.not_in_effect(Reason::Interrupted, &told);
+                return self.outcome;
+            }
+            Stage::Open => {
+                format!("{why} while {step}; nothing was written: the next run continues")
+            }
+            Stage::Writing => format!(
+                "{why} while a write was in flight: its outcome is unknown; the next run reads the TLS secret and continues"
+            ),
+            Stage::InDoubt => format!(
+                "{why} after a write without a clear answer: its outcome is unknown; the next run reads the TLS secret and continues"
+            ),
+        };
+        let name = self.outcome.tls_secret.clone().unwrap_or_default();
+        let error = Error::new(why.reason, told).context(format_args!("TLS secret {name}"));
+        self.outcome.failed(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    fn sigterm() -> Error {
+        Error::new(Reason::Interrupted, "interrupted by SIGTERM")
+    }
+
+    fn outcome(name: &str) -> Outcome {
+        Outcome {
+            tls_secret: Some(name.to_owned()),
+            ..Outcome::new(Action::Failed, "")
+        }
+    }
+
+    fn planned() -> Progress {
+        let progress = Progress::default();
+        let other = Outcome::ignored(Reason::EventIgnored, "not ours");
+        progress.plan(vec![outcome("a"), outcome("b")], vec![other]);
+        progress
+    }
+
+    #[test]
+    fn a_target_says_what_is_known_when_the_time_is_over() {
+        let failed = (Action::Failed, Some(9));
+        for (stage, (action, status), told) in [
+            (
+                Stage::Open,
+                failed,
+                "TLS secret a: interrupted by SIGTERM while reading it; nothing was written",
+            ),
+            (
+                Stage::Writing,
+                failed,
+                "TLS secret a: interrupted by SIGTERM while a write was in flight: its outcome is unknown",
+            ),
+            (
+                Stage::InDoubt,
+                failed,
+                "TLS secret a: interrupted by SIGTERM after a write without a clear answer: its outcome is unknown",
+            ),
+            (
+                Stage::Written,
+                (Action::Replaced, Some(10)),
+                "the write was confirmed; the run ended before it could confirm what is served (reading it): interrupted",
+            ),
+            (
+                Stage::InLine,
+                (Action::Unchanged, Some(10)),
+                "in line; the run ended before it could confirm what is served (reading it): interrupted",
+            ),
+            (Stage::Settled, (Action::Unchanged, None), "in line"),
+        ] {
+            let known = Known {
+                stage,
+                step: "reading it".into(),
+                outcome: Outcome {
+                    secret_name: Some("shop".to_owned()),
+                    action: Action::Unchanged,
+                    message: "in line".to_owned(),
+                    ..outcome("a")
+                },
+            };
+            let outcome = known.when_over(&sigterm());
+            assert!(outcome.message.starts_with(told), "{}", outcome.message);
+            let found = outcome.exit_status().map(|status| status.status());
+            assert_eq!((outcome.action, found), (action, status), "{told}");
+            assert_eq!(outcome.secret_name.as_deref(), Some("shop"));
+        }
+    }
+
+    #[test]
+    fn without_targets_there_is_only_the_reason() {
+        let error = Progress::default().stop(sigterm()).unwrap_err();
+        assert_eq!(error.message, "interrupted by SIGTERM");
+    }
+
+    #[test]
+    fn the_end_waits_for_the_answer_and_for_the_outcome_of_a_write_in_flight() {
+        let progress = planned();
+        progress.begin_write(0);
+        thread::scope(|scope| {
+            let stopped = scope.spawn(|| progress.stop(sigterm()));
+            while !progress.is_over() {
+                thread::yield_now();
+            }
+            progress.answered(0, Stage::Written);
+            let done = Outcome::new(Action::Replaced, "done");
+            progress.settle(0, &done, false);
+            let targets = stopped.join().unwrap().unwrap().targets;
+            let actions: Vec<Action> = targets.iter().map(|target| target.action).collect();
+            assert_eq!(actions, [Action::Replaced, Action::Failed, Action::Ignored]);
+        });
+    }
+
+    #[test]
+    fn nothing_is_sent_once_the_run_is_over() {
+        let progress: &'static Progress = Box::leak(Box::new(planned()));
+        progress.stop(sigterm()).unwrap();
+        let (sender, sent) = mpsc::channel();
+        for change in [false, true] {
+            let sender = sender.clone();
+            // blocked until the process ends
+            thread::spawn(move || {
+                match change {
+                    true => progress.change(|| ()),
+                    false => progress.begin_write(1),
+                }
+                sender.send(change).unwrap();
+            });
+        }
+        assert!(sent.recv_timeout(Duration::from_millis(300)).is_err());
+    }
+}
