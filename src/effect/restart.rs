@@ -148,7 +148,7 @@ impl Restarter<'_, '_> {
             |error: Error| error.context(format_args!("the run ended before app {name} was ready"));
         let cannot_restart = |failure| self.explain(&format!("cannot restart app {name}"), failure);
         let stop = self.run.stop;
-        for target in self.targets {
+        for target in &self.targets {
             let step = format!("restarting app {name}");
             self.run.progress.step(target.position, step);
         }
