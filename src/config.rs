@@ -1,10 +1,5 @@
-//! The environment of the run -> [`Config`].
-//!
-//! Belongs here: the variables, their defaults, and which of them contradict each other. Does not:
-//! reading the process environment (`main.rs`), nor judging the event (`validate.rs`).
-//!
-//! Two stages: [`Given`] is what the environment says, variable by variable; [`Config`] is what it
-//! means together. All problems are found before the first request and reported in one message.
+//! The environment of the run, in two stages: [`Given`] is what it says, variable by variable;
+//! [`Config`] is what it means together. All problems are found before the first request.
 
 mod help;
 mod targets;
@@ -18,7 +13,7 @@ use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 
 pub use crate::config::help::help;
-use crate::config::together::Targets;
+use crate::config::targets::Targets;
 pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
@@ -36,6 +31,7 @@ pub const HTTPS: u16 = 443;
 const PRIVATE_IAM: &str = "https://private.iam.cloud.ibm.com";
 /// IAM on the internet.
 const PUBLIC_IAM: &str = "https://iam.cloud.ibm.com";
+
 /// What the environment means.
 #[derive(Debug)]
 pub struct Config {
@@ -60,15 +56,13 @@ pub struct Config {
     pub projects: Vec<(Project, Option<Region>)>,
     /// With many targets: the only secret that this run is about.
     pub only_secret: Option<Uuid>,
-    /// Whether `SECRET_ID` is set.
-    pub secret_id_given: bool,
     /// The share of this instance in the job run's array.
     pub share: Share,
     /// Decide and report, write nothing.
     pub dry_run: bool,
     /// Which version of the certificate to deploy.
     pub version: Version,
-    /// The refusal reasons to override.
+    /// The refusal reasons to override; none but in a manual run with `SECRET_ID`.
     pub force: Vec<Reason>,
     /// Whether to check what is served.
     pub probe: Probe,
@@ -80,7 +74,7 @@ pub struct Config {
     pub further_roots: Vec<CertificateDer<'static>>,
     /// The proxy for HTTPS.
     pub proxy: Option<Proxy>,
-    /// Deprecated names that are in use.
+    /// What is worth a warning: deprecated names, misspelt ones, settings without effect.
     pub warnings: Vec<String>,
 }
 
@@ -181,7 +175,7 @@ pub struct Share {
     pub size: usize,
 }
 
-/// How the log looks.
+/// Log settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Logging {
     /// The least severe level that is shown.
@@ -190,26 +184,27 @@ pub struct Logging {
     pub format: Format,
 }
 
-/// What is needed before the rest is judged. A wrong value means the default here, and is a problem
-/// in [`Config::new`].
+/// Read before validation: a wrong value means the default here, and is a problem in
+/// [`Config::new`].
 impl Given<'_> {
-    /// How the log looks.
+    /// Log settings.
     #[must_use]
     pub fn logging(&self) -> Logging {
         Logging {
             level: self.log_level.value.unwrap_or(LevelFilter::Info),
-            format: match self.log_format.value {
-                Some(format) => format,
-                None if self.in_code_engine() => Format::Json,
-                None => Format::Text,
+            format: match self.in_code_engine() {
+                true => Format::Json,
+                false => Format::Text,
             },
         }
     }
 
-    /// The form of the report, if it is set.
+    /// The form of the report, unless standard output decides it.
     #[must_use]
-    pub const fn output(&self) -> Option<Format> {
-        self.output.value
+    pub fn output(&self) -> Option<Format> {
+        let for_people = [&self.check, &self.discover].map(|mode| mode.value == Some(true));
+        let default = for_people.contains(&true).then_some(Format::Text);
+        self.output.value.or(default)
     }
 
     /// Seconds for the whole run.
@@ -252,30 +247,21 @@ impl Config {
             let name = given.secrets_manager_url.name;
             given.notes.problem(name, "is required");
         }
+        given.notes.misspelt(given.environment);
         let mode = given.mode();
         let trigger = Trigger::of(given.environment);
         let instance = given.instance();
         let credentials = given.credentials();
-        let secret_id_given = given.secret.given;
         let version = given.version(&trigger);
-        let secret = given.notes.own_secret(&mut given.secret, instance.as_ref());
+        let force = given.force(&trigger);
         let Targets {
             targets,
             projects,
             only_secret,
-        } = given.targets(mode, secret, instance.as_ref());
+        } = given.targets(mode, instance.as_ref());
         let share = given.share();
         let proxy = given.proxy();
         let grantee = given.grantee(credentials.as_ref(), instance.clone());
-        let mut force = given.force.value.take().unwrap_or_default();
-        let forcible = matches!(trigger, Trigger::Manual) && secret_id_given;
-        if !force.is_empty() && !forcible {
-            force.clear();
-            given
-                .notes
-                .warnings
-                .push("FORCE is ignored: it only counts in a manual run with SECRET_ID".to_owned());
-        }
         let problems = given.notes.summary();
         match (given.secrets_manager_url.value, credentials, problems) {
             (Some(secrets_manager), Some(credentials), None) => Ok(Self {
@@ -292,7 +278,6 @@ impl Config {
                 targets,
                 projects,
                 only_secret,
-                secret_id_given,
                 share,
                 dry_run: given.dry_run.value.unwrap_or(false),
                 version,

@@ -1,202 +1,94 @@
-//! From the text of one value to what it means. These parsers do not name the variable: their caller
-//! does.
+//! From the text of one setting to its value. An error says which form was expected and how long the
+//! text is, never the text: it could be a secret in the wrong place.
 
+use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail, ensure};
-use log::LevelFilter;
+use anyhow::{Context, anyhow, ensure};
 use rustls_pki_types::CertificateDer;
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
 use ureq::{Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
 
-use crate::config::{Format, HTTPS, Probe, RestartApps};
-use crate::error::Reason;
+use crate::config::{HTTPS, RestartApps};
 use crate::ibm::client::read_roots;
-use crate::ibm::ids::{AppName, Crn, SecretId, Uuid};
-use crate::ibm::secrets_manager::Version;
+use crate::ibm::ids::{AppName, Crn, Uuid};
 use crate::secret::{Secret, read_file};
-use crate::text::sanitized;
 
 /// The largest file of roots: the usual bundle of all public roots has 220 KB.
 const LARGEST_ROOTS: usize = 2 * 1024 * 1024;
 /// Code Engine's longest run (Code Engine limits).
 const LONGEST_DEADLINE: u64 = 86_400;
 
-/// An absolute URL without query, fragment, user and closing slash. Plain HTTP is for loopback only.
+fn expected(form: &str, text: &str) -> anyhow::Error {
+    anyhow!("expected {form}, found {} characters", text.chars().count())
+}
+
+/// The value of one of these words.
+pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> anyhow::Result<T> {
+    let known = words.iter().find(|(word, _)| *word == text);
+    known.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        expected(&format!("one of {}", words.join(", ")), text)
+    })
+}
+
+pub(super) fn boolean(text: &str) -> anyhow::Result<bool> {
+    let words = [("true", true), ("false", false), ("1", true), ("0", false)];
+    choice(text, &words)
+}
+
+/// The words of a list with commas.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(',').map(str::trim);
+    words.filter(|word| !word.is_empty())
+}
+
+/// A base URL without slash at the end.
 pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
-    let text = text.trim_end_matches('/');
+    let base = text.trim_end_matches('/');
     // `{region}` is no part of a URL until it is replaced
-    let uri: Uri = text.replace("{region}", "region").parse().map_err(|_| {
-        anyhow!(
-            "expected a URL such as https://host, found {}",
-            sanitized(text)
-        )
-    })?;
-    let host = uri.host().unwrap_or_default();
-    let loopback = host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if loopback => {}
-        Some("http") => bail!("http:// is refused except to loopback: use https://"),
-        _ => bail!(
-            "expected a URL that begins with https://, found {}",
-            sanitized(text)
-        ),
-    }
+    let uri = base.replace("{region}", "region").parse::<Uri>();
+    let fits = uri.is_ok_and(|uri| {
+        let host = uri.host().unwrap_or_default();
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        let scheme = uri.scheme_str().unwrap_or_default();
+        !host.is_empty() && (scheme == "https" || scheme == "http" && loopback)
+    });
+    let form = "https://HOST without user, query and fragment (http:// only to loopback)";
     ensure!(
-        uri.query().is_none()
-            && !text.contains(['#', '?'])
-            && !uri.authority().is_some_and(|a| a.as_str().contains('@')),
-        "expected a URL without user, query and fragment"
+        fits && !base.contains(['@', '?', '#']),
+        expected(form, text)
     );
-    Ok(text.to_owned())
+    Ok(base.to_owned())
 }
 
-/// The base URL of an instance; the documented path may follow.
-pub(super) fn secrets_manager_url(text: &str) -> anyhow::Result<String> {
-    let base = base_url(text)?;
-    let base = base.strip_suffix("/v2").unwrap_or(&base);
-    without_path(base.strip_suffix("/api").unwrap_or(base))
-}
-
-/// The base URL of IAM; the documented path may follow.
-pub(super) fn iam_url(text: &str) -> anyhow::Result<String> {
-    let base = base_url(text)?;
-    without_path(base.strip_suffix("/identity/token").unwrap_or(&base))
-}
-
-fn without_path(base: &str) -> anyhow::Result<String> {
-    let base = base.trim_end_matches('/');
-    let path = base
-        .split_once("://")
-        .is_none_or(|(_, rest)| rest.contains('/'));
+/// The base URL of a service; one of these paths may follow, as its documents show it.
+pub(super) fn service_url(text: &str, documented: &[&str]) -> anyhow::Result<String> {
+    let url = base_url(text)?;
+    let mut bases = documented.iter().filter_map(|path| url.strip_suffix(path));
+    let base = bases.next().unwrap_or(&url).trim_end_matches('/');
     ensure!(
-        !path,
-        "expected no path beyond the documented one, found {}",
-        sanitized(base)
+        base.matches('/').count() == 2,
+        expected("https://HOST without a path", text)
     );
     Ok(base.to_owned())
 }
 
 /// The ID of an instance, or its CRN.
 pub(super) fn instance(text: &str) -> anyhow::Result<Uuid> {
-    if text.starts_with("crn:") {
-        return Uuid::parse(&Crn::parse(text)?.instance);
-    }
-    Uuid::parse(text)
-}
-
-/// The ID alone; a CRN must be of our instance.
-pub(super) fn secret_id(secret: SecretId, instance: Option<&Uuid>) -> anyhow::Result<Uuid> {
-    if let (Some(crn), Some(instance)) = (&secret.crn, instance) {
-        ensure!(
-            crn.instance == instance.to_string(),
-            "the secret belongs to {crn}, not to instance {instance}"
-        );
-    }
-    Ok(secret.id)
-}
-
-pub(super) fn one_line(text: &str) -> anyhow::Result<String> {
-    ensure!(
-        !text.chars().any(char::is_control),
-        "expected one line without control characters"
-    );
-    Ok(text.to_owned())
-}
-
-/// Its text is never shown.
-pub(super) fn api_key(text: &str) -> anyhow::Result<Secret> {
-    ensure!(
-        text.bytes().all(|b| b.is_ascii_graphic()),
-        "expected printable characters without spaces"
-    );
-    Ok(Secret::from(text.to_owned()))
-}
-
-/// Its text can hold a password: never shown.
-pub(super) fn proxy(text: &str) -> anyhow::Result<Proxy> {
-    Proxy::new(text)
-        .ok()
-        .filter(|proxy| matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https))
-        .ok_or_else(|| anyhow!("expected an HTTP proxy, http://host:port"))
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-}
-
-/// Additional roots, PEM.
-pub(super) fn roots(path: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    read_roots(&read_text(Path::new(path), LARGEST_ROOTS)?)
-}
-
-/// The text of a regular file of bounded size.
-pub(super) fn read_text(path: &Path, largest: usize) -> anyhow::Result<Zeroizing<String>> {
-    let text = read_file(path, largest);
-    text.with_context(|| format!("cannot read {}", sanitized(&path.display().to_string())))
-}
-
-/// Set to anything.
-pub(super) fn flag(_text: &str) -> anyhow::Result<bool> {
-    Ok(true)
-}
-
-pub(super) fn boolean(text: &str) -> anyhow::Result<bool> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => bail!("expected true or false, found {}", sanitized(text)),
+    match text.starts_with("crn:") {
+        true => Uuid::parse(&Crn::parse(text)?.instance),
+        false => Uuid::parse(text),
     }
 }
 
-pub(super) fn version(text: &str) -> anyhow::Result<Version> {
-    match text {
-        "current" => Ok(Version::Current),
-        "previous" => Ok(Version::Previous),
-        _ => bail!("expected current or previous, found {}", sanitized(text)),
-    }
-}
-
-pub(super) fn probe(text: &str) -> anyhow::Result<Probe> {
-    match text {
-        "warn" => Ok(Probe::Warn),
-        "require" => Ok(Probe::Require),
-        "off" => Ok(Probe::Off),
-        _ => bail!("expected warn, require or off, found {}", sanitized(text)),
-    }
-}
-
-/// `host[:port]`; an IPv6 address is in brackets.
-pub(super) fn probe_address(text: &str) -> anyhow::Result<(String, u16)> {
-    let address: Authority = text
-        .parse()
-        .ok()
-        .filter(|address: &Authority| !address.host().is_empty() && !text.contains('@'))
-        .ok_or_else(|| anyhow!("expected host or host:port, found {}", sanitized(text)))?;
-    let host = address.host().trim_matches(['[', ']']);
-    Ok((host.to_owned(), address.port_u16().unwrap_or(HTTPS)))
-}
-
-/// App names and `auto`, comma-separated.
+/// Names of apps and `auto`, comma-separated.
 pub(super) fn restart_apps(text: &str) -> anyhow::Result<RestartApps> {
-    restart_list(words(text))
-}
-
-/// App names and `auto`.
-pub(super) fn restart_list<'a>(
-    words: impl Iterator<Item = &'a str>,
-) -> anyhow::Result<RestartApps> {
     let mut apps = RestartApps::default();
-    for word in words {
+    for word in words(text) {
         match word {
             "auto" => apps.auto = true,
             name => {
@@ -210,50 +102,52 @@ pub(super) fn restart_list<'a>(
     Ok(apps)
 }
 
-/// Only the comparison with the deployed certificate can be overridden, never fitness to serve.
-pub(super) fn force(text: &str) -> anyhow::Result<Vec<Reason>> {
-    words(text)
-        .map(|word| {
-            Reason::FORCEABLE
-                .into_iter()
-                .find(|reason| reason.word() == word)
-                .ok_or_else(|| {
-                    let known = Reason::FORCEABLE.map(Reason::word).join(", ");
-                    anyhow!("expected some of {known}, found {}", sanitized(word))
-                })
-        })
-        .collect()
+pub(super) fn one_line(text: &str) -> anyhow::Result<String> {
+    let form = "one line without control characters";
+    ensure!(!text.contains(char::is_control), expected(form, text));
+    Ok(text.to_owned())
+}
+
+pub(super) fn api_key(text: &str) -> anyhow::Result<Secret> {
+    let form = "printable characters without spaces";
+    ensure!(
+        text.bytes().all(|b| b.is_ascii_graphic()),
+        expected(form, text)
+    );
+    Ok(Secret::from(text.to_owned()))
+}
+
+pub(super) fn proxy(text: &str) -> anyhow::Result<Proxy> {
+    Proxy::new(text)
+        .ok()
+        .filter(|proxy| matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https))
+        .ok_or_else(|| expected("an HTTP proxy, http://host:port", text))
+}
+
+/// `host[:port]`; an IPv6 address is in brackets.
+pub(super) fn probe_address(text: &str) -> anyhow::Result<(String, u16)> {
+    let fits = |address: &Authority| !address.host().is_empty() && !text.contains('@');
+    let address = text.parse().ok().filter(fits);
+    let address = address.ok_or_else(|| expected("host or host:port", text))?;
+    let host = address.host().trim_matches(['[', ']']);
+    Ok((host.to_owned(), address.port_u16().unwrap_or(HTTPS)))
 }
 
 pub(super) fn deadline(text: &str) -> anyhow::Result<u64> {
-    text.parse()
-        .ok()
+    let seconds = text.parse().ok();
+    seconds
         .filter(|seconds| (1..=LONGEST_DEADLINE).contains(seconds))
-        .ok_or_else(|| {
-            anyhow!(
-                "expected seconds from 1 to {LONGEST_DEADLINE}, found {}",
-                sanitized(text)
-            )
-        })
+        .ok_or_else(|| expected(&format!("seconds from 1 to {LONGEST_DEADLINE}"), text))
 }
 
-pub(super) fn log_level(text: &str) -> anyhow::Result<LevelFilter> {
-    match text {
-        "error" => Ok(LevelFilter::Error),
-        "warn" => Ok(LevelFilter::Warn),
-        "info" => Ok(LevelFilter::Info),
-        "debug" => Ok(LevelFilter::Debug),
-        _ => bail!(
-            "expected error, warn, info or debug, found {}",
-            sanitized(text)
-        ),
-    }
+/// Additional roots, PEM.
+pub(super) fn roots(path: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    read_roots(&text_of_file(path, LARGEST_ROOTS)?)
 }
 
-pub(super) fn format(text: &str) -> anyhow::Result<Format> {
-    match text {
-        "json" => Ok(Format::Json),
-        "text" => Ok(Format::Text),
-        _ => bail!("expected json or text, found {}", sanitized(text)),
-    }
+/// The text of a regular file of bounded size. The error does not name it: it could be the content
+/// instead of a path.
+pub(super) fn text_of_file(path: &str, largest: usize) -> anyhow::Result<Zeroizing<String>> {
+    let text = read_file(Path::new(path), largest);
+    text.with_context(|| expected("the path of a readable file", path).to_string())
 }

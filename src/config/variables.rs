@@ -7,18 +7,20 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
+use strsim::osa_distance;
 
-use crate::config::targets::{Entry, entries, entries_of_file};
+use crate::config::targets::{Entries, array, file, single};
 use crate::config::values::{
-    api_key, base_url, boolean, deadline, flag, force, format, iam_url, instance, log_level,
-    one_line, probe, probe_address, proxy, restart_apps, roots, secrets_manager_url, version,
+    api_key, base_url, boolean, choice, deadline, instance, one_line, probe_address, proxy,
+    restart_apps, roots, service_url, words,
 };
 use crate::config::{Format, Probe, RestartApps};
 use crate::error::Reason;
-use crate::ibm::ids::{SecretId, TlsSecretName, Uuid};
+use crate::ibm::ids::{SecretId, Uuid};
 use crate::ibm::proxy::NoProxy;
 use crate::ibm::secrets_manager::Version;
 use crate::secret::Secret;
+use crate::text::sanitized;
 
 /// A row of the table, as people know it.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub struct Variable {
     pub default: &'static str,
     /// What it means.
     pub meaning: &'static str,
+    /// Whether it decides what is done to what: then a misspelt name is refused, not only reported.
+    pub(super) decides: bool,
 }
 
 /// What the environment says of one variable.
@@ -43,10 +47,12 @@ pub(super) struct Value<T> {
 }
 
 macro_rules! variables {
-    ($($field:ident: $type:ty = $parser:expr, $name:literal $(or $older:literal)?, $default:literal, $meaning:literal;)*) => {
+    (@decides what) => { true };
+    (@decides how) => { false };
+    ($($kind:ident $field:ident: $type:ty = $parser:expr, $name:literal $(or $older:literal)?, $default:literal, $meaning:literal;)*) => {
         /// Every variable that the job reads, apart from those that Code Engine injects.
         pub const VARIABLES: &[Variable] = &[
-            $(Variable { name: $name, older: &[$($older)?], default: $default, meaning: $meaning },)*
+            $(Variable { name: $name, older: &[$($older)?], default: $default, meaning: $meaning, decides: variables!(@decides $kind) },)*
         ];
 
         /// What the environment says, variable by variable. [`crate::config::Config`] is what it
@@ -72,106 +78,83 @@ macro_rules! variables {
     };
 }
 
+// `what`: decides what is done to what; `how`: only how the job works and what it shows
 variables! {
-    secrets_manager_url: String = secrets_manager_url, "SECRETS_MANAGER_URL" or "SM_ENDPOINT",
-        "required",
+    what secrets_manager_url: String = |text| service_url(text, &["/api/v2", "/api"]), "SECRETS_MANAGER_URL" or "SM_ENDPOINT", "required",
         "endpoint of the Secrets Manager instance; the private one is recommended";
-    instance: Uuid = instance, "SECRETS_MANAGER_INSTANCE_ID",
-        "first label of that host, if it is a UUID",
+    what instance: Uuid = instance, "SECRETS_MANAGER_INSTANCE_ID", "first label of that host, if it is a UUID",
         "the instance that events must come from";
-    profile_id: String = one_line, "IAM_PROFILE_ID",
-        "required in Code Engine: one of the three",
-        "trusted profile to assume, by ID";
-    profile_name: String = one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME",
-        "",
+    how profile_id: String = one_line, "IAM_PROFILE_ID" or "IAM_PROFILE_CRN", "in Code Engine, set exactly one of IAM_PROFILE_ID, IAM_PROFILE_NAME",
+        "trusted profile to assume, by ID or CRN";
+    how profile_name: String = one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME", "",
         "trusted profile to assume, by name";
-    profile_crn: String = one_line, "IAM_PROFILE_CRN",
-        "",
-        "trusted profile to assume, by CRN";
-    tls_secret: TlsSecretName = TlsSecretName::parse, "TLS_SECRET_NAME" or "CE_SECRET",
-        "required unless TARGETS or TARGETS_FILE is set",
+    what tls_secret: Entries = single, "TLS_SECRET_NAME" or "CE_SECRET", "required unless TARGETS or TARGETS_FILE is set",
         "the Code Engine TLS secret to replace (one target)";
-    secret: SecretId = SecretId::parse, "SECRET_ID",
-        "the one certificate that the event names",
+    what secret: SecretId = SecretId::parse, "SECRET_ID", "the one certificate that the event names",
         "with TLS_SECRET_NAME: the Secrets Manager secret to copy from; with TARGETS: limits this run to that secret";
-    targets: Vec<anyhow::Result<Entry>> = entries, "TARGETS",
-        "",
+    what targets: Entries = array, "TARGETS", "",
         "many targets, as a JSON array of {\"secret_id\", \"tls_secret\", \"project_id\"?, \"region\"?, \"restart_apps\"?, \"hold\"?}; at most 128 KiB, the kernel's limit for one variable";
-    targets_file: Vec<anyhow::Result<Entry>> = entries_of_file, "TARGETS_FILE",
-        "",
+    what targets_file: Entries = file, "TARGETS_FILE", "",
         "instead of TARGETS: a file with the same JSON, such as a mounted configmap; for more than about 600 targets";
-    code_engine_url: String = base_url, "CODE_ENGINE_URL",
-        "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com",
+    what code_engine_url: String = base_url, "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com",
         "API base URL for all targets; may contain {region}";
-    project: Uuid = Uuid::parse, "PROJECT_ID",
-        "CE_PROJECT_ID, which Code Engine injects",
+    what project: Uuid = Uuid::parse, "PROJECT_ID", "CE_PROJECT_ID, which Code Engine injects",
         "default project of the targets";
-    iam_url: String = iam_url, "IAM_URL",
-        "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public",
+    how iam_url: String = |text| service_url(text, &["/identity/token"]), "IAM_URL", "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public",
         "IAM endpoint; if set, no fallback is tried";
-    token_file: PathBuf = |path| Ok(PathBuf::from(path)), "CR_TOKEN_FILENAME",
-        "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token, then the other defaults of IBM's SDKs",
+    how token_file: PathBuf = |path| Ok(PathBuf::from(path)), "CR_TOKEN_FILENAME", "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token, then the other defaults of IBM's SDKs",
         "file with the compute resource token";
-    api_key: Secret = api_key, "IBMCLOUD_API_KEY" or "IAM_API_KEY",
-        "",
+    how api_key: Secret = api_key, "IBMCLOUD_API_KEY" or "IAM_API_KEY", "",
         "instead of a profile, for runs outside Code Engine";
-    dry_run: bool = boolean, "DRY_RUN",
-        "false",
+    what dry_run: bool = boolean, "DRY_RUN", "false",
         "decide and report, write nothing; same exit status as the real run (as --dry-run)";
-    hold: bool = boolean, "HOLD",
-        "false",
-        "with TLS_SECRET_NAME, like \"hold\" of a target: decide and report, write nothing until it is released";
-    version: Version = version, "SECRET_VERSION",
-        "current",
+    what hold: bool = boolean, "HOLD", "false",
+        "for every target, like \"hold\" of one: decide and report, write nothing until it is released";
+    what version: Version = |text| choice(text, &[("current", Version::Current), ("previous", Version::Previous)]), "SECRET_VERSION", "current",
         "previous undoes a rotation; manual runs only, with SECRET_ID; ignores HOLD";
-    force: Vec<Reason> = force, "FORCE",
-        "none",
-        "refusal reasons to override, comma-separated: names-lost, less-trusted, chain-shorter, older; manual runs only, with SECRET_ID; otherwise ignored with a finding";
-    restart_apps: RestartApps = restart_apps, "RESTART_APPS",
-        "none",
-        "with TLS_SECRET_NAME, like \"restart_apps\" of a target: apps to restart, comma-separated; auto: those that read the secret as environment variables or by sub_path";
-    probe: Probe = probe, "PROBE",
-        "warn",
+    what force: Vec<Reason> = |text| words(text).map(|word| choice(word, &Reason::FORCEABLE.map(|reason| (reason.word(), reason)))).collect(), "FORCE", "none",
+        "refusal reasons to override, comma-separated: names-lost, less-trusted, chain-shorter, older; manual runs only, with SECRET_ID; otherwise ignored with a warning";
+    what restart_apps: RestartApps = restart_apps, "RESTART_APPS", "none",
+        "apps to restart, comma-separated; auto: those that read the secret as environment variables or by sub_path. With several targets only auto, for each target without \"restart_apps\"";
+    what probe: Probe = |text| choice(text, &[("warn", Probe::Warn), ("require", Probe::Require), ("off", Probe::Off)]), "PROBE", "warn",
         "check afterwards what the domain mappings serve: warn, require (exit status 10 if one serves another certificate) or off";
-    probe_address: (String, u16) = probe_address, "PROBE_ADDRESS",
-        "the cname_target of the mapping, port 443",
-        "host[:port] to connect to instead";
-    check: bool = boolean, "CHECK",
-        "false",
+    what probe_address: (String, u16) = probe_address, "PROBE_ADDRESS", "the cname_target of the mapping, port 443",
+        "probe this host[:port] instead of the cname_target";
+    what check: bool = boolean, "CHECK", "false",
         "check every permission separately, change nothing (as --check)";
-    discover: bool = boolean, "DISCOVER",
-        "false",
+    what discover: bool = boolean, "DISCOVER", "false",
         "list the TLS secrets and the certificates that match them, change nothing (as --discover)";
-    deadline: u64 = deadline, "DEADLINE",
-        "120",
+    what deadline: u64 = deadline, "DEADLINE", "120",
         "seconds for the whole run; caps every other time limit";
-    output: Format = format, "OUTPUT",
-        "text if standard output is a terminal, else json",
+    how output: Format = |text| choice(text, &[("json", Format::Json), ("text", Format::Text)]), "OUTPUT", "text on a terminal and for check and discover, else json",
         "form of the report: json or text (as --output)";
-    log_level: LevelFilter = log_level, "LOG_LEVEL",
-        "info",
+    how log_level: LevelFilter = |text| choice(text, &[("error", LevelFilter::Error), ("warn", LevelFilter::Warn), ("info", LevelFilter::Info), ("debug", LevelFilter::Debug)]), "LOG_LEVEL", "info",
         "error, warn, info or debug";
-    log_format: Format = format, "LOG_FORMAT",
-        "json in Code Engine, else text",
-        "json or text";
-    no_color: bool = flag, "NO_COLOR",
-        "colors only if standard output is a terminal",
+    how no_color: () = |_| Ok(()), "NO_COLOR", "colors only if standard output is a terminal",
         "if set, the text report has no colors";
-    proxy: ureq::Proxy = proxy, "HTTPS_PROXY" or "https_proxy",
-        "none",
+    how proxy: ureq::Proxy = proxy, "HTTPS_PROXY" or "https_proxy", "none",
         "proxy for HTTPS: http://[user:password@]host[:port]";
-    no_proxy: NoProxy = NoProxy::parse, "NO_PROXY" or "no_proxy",
-        "none",
+    how no_proxy: NoProxy = NoProxy::parse, "NO_PROXY" or "no_proxy", "none",
         "hosts, domains, host:port and CIDR blocks to reach without the proxy, comma-separated";
-    further_roots: Vec<CertificateDer<'static>> = roots, "SSL_CERT_FILE",
-        "built-in public roots only",
+    how further_roots: Vec<CertificateDer<'static>> = roots, "SSL_CERT_FILE", "built-in public roots only",
         "additional trusted roots (PEM file)";
 }
+
+/// Names near ours that mean something else, and that systems and tools set: the platforms of
+/// container builds and of Rust, Go's module proxy, Xcode's folder, IBM's tools.
+const OF_OTHERS: [&str; 6] = [
+    "GOPROXY",
+    "HTTP_PROXY",
+    "IBM_CLOUD_API_KEY",
+    "PROJECT_DIR",
+    "TARGET",
+    "TARGETOS",
+];
 
 /// More problems than this are only counted.
 const SHOWN_PROBLEMS: usize = 50;
 
-/// What is wrong, and what is deprecated.
+/// What is wrong, and what is worth a warning.
 #[derive(Default)]
 pub(super) struct Notes {
     problems: Vec<String>,
@@ -187,44 +170,72 @@ impl Notes {
         older: &[&'static str],
         parse: impl Fn(&'a str) -> anyhow::Result<T>,
     ) -> Value<T> {
-        let mut set = std::iter::once(&name).chain(older).filter_map(|name| {
-            let text = environment.get(*name)?;
-            (!text.is_empty()).then_some((*name, text))
-        });
-        let Some((used, text)) = set.next() else {
-            return Value {
-                name,
-                given: false,
-                value: None,
-            };
-        };
+        let names = std::iter::once(&name).chain(older);
+        let mut set = names.filter_map(|name| Some((*name, set(environment, name)?)));
+        let used = set.next();
         // the lower-case form of a name is not deprecated
-        let deprecated = |used: &str| !used.eq_ignore_ascii_case(name);
-        if deprecated(used) {
+        let deprecated = |(used, _): &(&str, _)| !used.eq_ignore_ascii_case(name);
+        if let Some((used, _)) = used.filter(deprecated) {
             self.warnings
                 .push(format!("{used} is deprecated: use {name}"));
         }
-        if let Some((other, _)) = set.find(|(other, _)| deprecated(other)) {
+        if let Some((other, _)) = set.find(deprecated) {
             let what = format!("is the deprecated name of {name}, which is also set");
             self.problem(other, what);
         }
+        let value = used.and_then(|(used, text)| {
+            let value = parse(text);
+            value.map_err(|e| self.problem(used, format!("{e:#}"))).ok()
+        });
         Value {
             name,
-            given: true,
-            value: parse(text).map_err(|e| self.problem(used, e)).ok(),
+            given: used.is_some(),
+            value,
+        }
+    }
+
+    /// Looks for misspelt names. What decides must not be without effect.
+    pub(super) fn misspelt(&mut self, environment: &BTreeMap<String, String>) {
+        for name in environment
+            .keys()
+            .filter(|name| set(environment, name).is_some())
+        {
+            let Some(right) = meant(name).filter(|v| set(environment, v.name).is_none()) else {
+                continue;
+            };
+            let (name, what) = (sanitized(name), format!("did you mean {}?", right.name));
+            match right.decides {
+                true => self.problem(name, what),
+                false => self.warnings.push(format!("{name}: {what}")),
+            }
         }
     }
 
     pub(super) fn problem(&mut self, name: impl Display, what: impl Display) {
-        self.problems.push(format!("{name}: {what:#}"));
+        self.problems.push(format!("{name}: {what}"));
+    }
+
+    /// The names of those that are set; it is a problem if they are several.
+    pub(super) fn at_most_one<const N: usize>(
+        &mut self,
+        variables: [(&'static str, bool); N],
+    ) -> Vec<&'static str> {
+        let set = variables.into_iter().filter(|(_, set)| *set);
+        let names: Vec<&'static str> = set.map(|(name, _)| name).collect();
+        if names.len() > 1 {
+            self.problem(names.join(", "), "set only one of these");
+        }
+        names
     }
 
     /// All problems in one sentence; `None` if there are none.
     pub(super) fn summary(&self) -> Option<String> {
-        let shown = self
+        let shown: Vec<&str> = self
             .problems
-            .get(..SHOWN_PROBLEMS)
-            .unwrap_or(&self.problems);
+            .iter()
+            .take(SHOWN_PROBLEMS)
+            .map(String::as_str)
+            .collect();
         let text = shown.join("; ");
         match self.problems.len() - shown.len() {
             _ if shown.is_empty() => None,
@@ -232,4 +243,23 @@ impl Notes {
             more => Some(format!("{text}; and {more} more problems")),
         }
     }
+}
+
+fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
+    environment.get(name).filter(|text| !text.is_empty())
+}
+
+/// The variable that is meant by a name that is none of ours: equal but for `_` and case, one edit away,
+/// or two if the right name has more than six letters.
+fn meant(name: &str) -> Option<&'static Variable> {
+    let ours = |v: &Variable| v.name == name || v.older.contains(&name);
+    if OF_OTHERS.contains(&name) || VARIABLES.iter().any(ours) {
+        return None;
+    }
+    let letters = |name: &str| name.replace('_', "").to_ascii_uppercase();
+    VARIABLES.iter().find(|variable| {
+        let right = letters(variable.name);
+        let most = if right.len() > 6 { 2 } else { 1 };
+        right == letters(name) || osa_distance(name, variable.name) <= most
+    })
 }
