@@ -3,6 +3,8 @@
 
 mod help;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod together;
 mod values;
 mod variables;

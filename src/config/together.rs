@@ -162,6 +162,3 @@ impl Given<'_> {
         Share { index, size }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -126,7 +126,10 @@ pub(super) fn proxy(text: &str) -> anyhow::Result<Proxy> {
 
 /// `host[:port]`; an IPv6 address is in brackets.
 pub(super) fn probe_address(text: &str) -> anyhow::Result<(String, u16)> {
-    let fits = |address: &Authority| !address.host().is_empty() && !text.contains('@');
+    let fits = |address: &Authority| {
+        let host = address.host();
+        !host.is_empty() && !text.contains('@') && (host == text || address.port_u16().is_some())
+    };
     let address = text.parse().ok().filter(fits);
     let address = address.ok_or_else(|| expected("host or host:port", text))?;
     let host = address.host().trim_matches(['[', ']']);

@@ -142,13 +142,14 @@ variables! {
 
 /// Names near ours that mean something else, and that systems and tools set: the platforms of
 /// container builds and of Rust, Go's module proxy, Xcode's folder, IBM's tools.
-const OF_OTHERS: [&str; 6] = [
+const OF_OTHERS: [&str; 7] = [
     "GOPROXY",
     "HTTP_PROXY",
     "IBM_CLOUD_API_KEY",
     "PROJECT_DIR",
     "TARGET",
     "TARGETOS",
+    "TARGET_OS",
 ];
 
 /// More problems than this are only counted.
@@ -185,7 +186,7 @@ impl Notes {
         }
         let value = used.and_then(|(used, text)| {
             let value = parse(text);
-            value.map_err(|e| self.problem(used, format!("{e:#}"))).ok()
+            value.map_err(|e| self.problem(used, e)).ok()
         });
         Value {
             name,
@@ -212,7 +213,7 @@ impl Notes {
     }
 
     pub(super) fn problem(&mut self, name: impl Display, what: impl Display) {
-        self.problems.push(format!("{name}: {what}"));
+        self.problems.push(format!("{name}: {what:#}"));
     }
 
     /// The names of those that are set; it is a problem if they are several.
@@ -251,7 +252,7 @@ fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a 
 
 /// The variable that is meant by a name that is none of ours: equal but for `_` and case, one edit away,
 /// or two if the right name has more than six letters.
-fn meant(name: &str) -> Option<&'static Variable> {
+pub(super) fn meant(name: &str) -> Option<&'static Variable> {
     let ours = |v: &Variable| v.name == name || v.older.contains(&name);
     if OF_OTHERS.contains(&name) || VARIABLES.iter().any(ours) {
         return None;

@@ -24,7 +24,7 @@ fn logged(run: &Run) -> Vec<Discovered> {
 fn forty_tls_secrets_in_two_projects() {
     let world = World::new(Scene::of(CertificateSpec::default()));
     let before = world.scene.cloud.state();
-    let run = world.discover().env("LOG_FORMAT", "json").run();
+    let run = world.discover().env("CE_JOBRUN", "run").run();
     assert_eq!(run.status, 0, "{run:#?}");
 
     // nothing changes, nothing but reading is asked for, and no payload
@@ -234,7 +234,7 @@ fn all_pages_of_all_lists_are_read() {
         &mapping,
     );
     scene.cloud.clear_journal();
-    let run = bare(&scene).env("LOG_FORMAT", "json").run();
+    let run = bare(&scene).env("CE_JOBRUN", "run").run();
     assert_eq!(run.report.message, "92 TLS secrets: 90 same, 2 renewed");
     for list in [
         route::LIST_SECRETS,
@@ -293,7 +293,7 @@ fn each_right_missing_alone() {
     let readers = world.readers();
     for missing in &readers {
         cloud.revoke(missing);
-        let run = world.discover().env("LOG_FORMAT", "json").run();
+        let run = world.discover().env("CE_JOBRUN", "run").run();
         cloud.grant(missing.clone());
         let in_secrets_manager = matches!(missing, Policy::SecretsManager { .. });
         let (status, code) = match in_secrets_manager {
@@ -525,7 +525,7 @@ fn the_report_has_the_first_of_several_failures_and_the_log_the_others() {
     let scene = Scene::new();
     let refused = |list| scene.cloud.fault(Fault::on(list, FaultKind::Status(400)));
     let _lists = [route::LIST_SECRETS, route::LIST_DOMAIN_MAPPINGS].map(refused);
-    let run = bare(&scene).env("LOG_FORMAT", "json").run();
+    let run = bare(&scene).env("CE_JOBRUN", "run").run();
     let first = &run.rejected(5, "secrets-manager-refused").message;
     assert!(first.contains("cannot list the certificates"), "{first}");
     let second = r#"{"level":"error","message":"cannot list the domain mappings of project "#;

@@ -213,7 +213,7 @@ fn a_profile_may_be_given_by_id_name_or_crn() {
     let scene = Scene::new();
     for (name, value) in [
         ("IAM_PROFILE_NAME", &scene.world.profile_name),
-        ("IAM_PROFILE_CRN", &scene.world.profile_crn),
+        ("IAM_PROFILE_ID", &scene.world.profile_crn),
         ("IAM_PROFILE_ID", &scene.world.profile_id),
     ] {
         scene.cloud.rotate_quietly(&[&scene.secret]);

@@ -412,6 +412,8 @@ impl Scene {
         let mut environment = self.cloud.environment();
         // a probe is no part of every test
         environment.insert("PROBE".to_owned(), "off".to_owned());
+        // also of checks and discoveries
+        environment.insert("OUTPUT".to_owned(), "json".to_owned());
         environment.extend(
             [
                 ("TLS_SECRET_NAME", TLS_SECRET),
