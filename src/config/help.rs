@@ -45,7 +45,7 @@ Environment:
     }
     text.push_str(
         "\nThe log goes to standard error, the report to standard output: text on a\n\
-         terminal, otherwise one line of JSON.\n\nExit status:\n",
+         terminal and for check and discover, otherwise one line of JSON.\n\nExit status:\n",
     );
     for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
         let lines = wrapped(meaning, WIDTH - 6);

@@ -84,7 +84,7 @@ variables! {
         "endpoint of the Secrets Manager instance; the private one is recommended";
     what instance: Uuid = instance, "SECRETS_MANAGER_INSTANCE_ID", "first label of that host, if it is a UUID",
         "the instance that events must come from";
-    how profile_id: String = one_line, "IAM_PROFILE_ID" or "IAM_PROFILE_CRN", "in Code Engine, set exactly one of IAM_PROFILE_ID, IAM_PROFILE_NAME",
+    how profile_id: String = one_line, "IAM_PROFILE_ID" or "IAM_PROFILE_CRN", "required in Code Engine: set exactly one of IAM_PROFILE_ID, IAM_PROFILE_NAME",
         "trusted profile to assume, by ID or CRN";
     how profile_name: String = one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME", "",
         "trusted profile to assume, by name";

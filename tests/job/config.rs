@@ -8,7 +8,7 @@ fn everything_that_is_wrong_is_named_in_one_message_before_any_request() {
         TLS_SECRET_NAME=Shop SECRET_ID=../x DRY_RUN=maybe DEADLINE=0 PROBE=maybe PROBE_ADDRESS=user@host
         CHECK=maybe HOLD=maybe RESTART_APPS=../x SECRET_VERSION=oldest LOG_LEVEL=loud SSL_CERT_FILE=/nowhere
         IBMCLOUD_API_KEY=besides-a-profile DISCOVER=maybe OUTPUT=xml HTTPS_PROXY=socks5://proxy JOB_ARRAY_SIZE=3
-        JOB_INDEX=7 RESTART_APP=shop";
+        JOB_INDEX=7 TARGETSFILE=/targets";
     let settings = wrong.split_whitespace().map(|s| s.split_once('=').unwrap());
     for (name, value) in settings.clone() {
         start = start.env(name, value);
