@@ -90,7 +90,7 @@ pub(crate) type Handler = fn(&Arc<Cloud>, &mut Store, &Ask) -> Answer;
 pub(crate) type Routes = &'static [(&'static str, Handler)];
 
 /// What the path has in place of the template's parameters, if it fits.
-pub(crate) fn fitted(template: &str, path: &[String]) -> Option<Vec<String>> {
+fn fitted(template: &str, path: &[String]) -> Option<Vec<String>> {
     let parts: Vec<_> = template.split('/').skip(1).collect();
     let fits = |(part, text): (&&str, &String)| part.starts_with('{') || part == text;
     if parts.len() != path.len() || !parts.iter().zip(path).all(fits) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::authority::{CertificateSpec, Material};
 use crate::events::{self, Happened};
 use crate::journal::Entry;
-use crate::store::{Link, Policy, Profile, Role, Secret, Version};
+use crate::store::{Link, Policy, Profile, Secret, Version};
 use crate::{Authority, CloudHandle, Environment, Fault, FaultGuard, World, secrets_manager};
 
 mod code_engine;
@@ -141,20 +141,6 @@ impl CloudHandle {
         self.profile(|profile| profile.policies.clone())
     }
 
-    /// Lets a job of any project assume the world's profile, and the profile write that project.
-    pub fn trust_job(&self, project_id: &str, job: &str) {
-        let link = Link {
-            crn: self.project_crn(project_id),
-            component_type: "job".into(),
-            component_name: job.to_owned(),
-        };
-        self.profile(|profile| profile.links.push(link));
-        self.grant(Policy::CodeEngine {
-            role: Role::Writer,
-            project_id: project_id.to_owned(),
-        });
-    }
-
     /// Creates a trusted profile, or replaces all that it is; `id` is `Profile-` and a UUID.
     pub fn put_profile(&self, id: &str, name: &str, links: Vec<Link>, policies: Vec<Policy>) {
         let profile = Profile {
@@ -273,13 +259,6 @@ impl CloudHandle {
     /// The last change of the secret is that much longer ago.
     pub fn age(&self, secret_id: &str, by: std::time::Duration) {
         self.secret(secret_id, |secret| secret.updated_at -= by);
-    }
-
-    /// The current version was created that much earlier.
-    pub fn age_version(&self, secret_id: &str, by: std::time::Duration) {
-        self.secret(secret_id, |secret| {
-            secret.versions.last_mut().expect("a version").created_at -= by;
-        });
     }
 
     /// The current version's content.

@@ -134,8 +134,7 @@ pub enum Policy {
     },
 }
 
-#[derive(Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Serialize)]
 pub(crate) struct Profile {
     pub(crate) name: String,
     pub(crate) links: Vec<Link>,

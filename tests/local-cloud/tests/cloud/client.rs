@@ -106,6 +106,11 @@ impl Stage {
         write(method, &url, &self.owner(), "*", body)
     }
 
+    pub(crate) fn control(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let url = format!("{}/{path}", self.cloud.control_url());
+        write(method, &url, "", "", body)
+    }
+
     /// Below the project; with `If-Match: *`.
     pub(crate) fn code_engine(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.conditional(method, path, "*", body)

@@ -328,3 +328,42 @@ fn the_whole_state() {
             .all(|secret| !text.contains(secret))
     );
 }
+
+/// What scripts and people ask of the control port: status and, where there is one, a field.
+#[test]
+fn the_control_port() {
+    let stage = Stage::new(Options::default());
+    let (secret, project) = (&stage.secret, &stage.project);
+    let material = format!("secrets/{secret}/material");
+    let domain = format!("projects/{project}/domains/a.example.com");
+    let broken = json!({ "certificate": "not PEM", "private_key": "neither" });
+    for (method, path, body, status, field) in [
+        ("GET", "world", Value::Null, 200, "api_key"),
+        ("GET", "state", Value::Null, 200, "iam"),
+        ("PUT", &material, broken, 204, ""),
+        ("GET", &material, Value::Null, 200, "certificate"),
+        ("PUT", &material, json!({ "colour": "red" }), 400, "error"),
+        ("PUT", &domain, json!({ "tls_secret": "shop-tls" }), 204, ""),
+        ("PUT", &domain, json!({ "tls_secret": "nothing" }), 204, ""),
+        ("PUT", "projects/x/domains/y", json!({}), 400, "error"),
+        (
+            "POST",
+            "rotate",
+            json!({ "secret_ids": ["x"] }),
+            400,
+            "error",
+        ),
+        ("GET", "nothing", Value::Null, 404, "error"),
+    ] {
+        let answer = stage.control(method, path, &body);
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert!(
+            field.is_empty() || !answer.json()[field].is_null(),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(
+        stage.cloud.material(secret).certificate.as_deref(),
+        Some("not PEM")
+    );
+}
