@@ -329,7 +329,7 @@ impl Account {
                 Ok("OK\n".into())
             }
             "iam trusted-profile-links" => {
-                let links = self.profile(word)?["links"].as_array().unwrap().iter();
+                let links = entries(&self.profile(word)?["links"]).iter();
                 self.of_profile(
                     call,
                     "links",
@@ -339,7 +339,7 @@ impl Account {
                 )
             }
             "iam trusted-profile-policies" => {
-                let policies = self.profile(word)?["policies"].as_array().unwrap();
+                let policies = entries(&self.profile(word)?["policies"]);
                 self.of_profile(
                     call,
                     "policies",
@@ -379,11 +379,7 @@ impl Account {
                         .into_iter()
                         .for_each(|value| policy[key] = value.into());
                 }
-                if self.profile(word)?["policies"]
-                    .as_array()
-                    .unwrap()
-                    .contains(&policy)
-                {
+                if entries(&self.profile(word)?["policies"]).contains(&policy) {
                     return failed("status 409: policy_conflict_error: The policy exists already.");
                 }
                 self.add(word, "policies", policy)
@@ -430,7 +426,7 @@ impl Account {
     /// Is there an authorization from this service to this instance with all of these roles?
     pub(crate) fn is_authorized(&self, from: &str, to: &str, roles: &[&str]) -> bool {
         self.authorizations.iter().any(|one| {
-            let held = one["roles"].as_array().unwrap();
+            let held = entries(&one["roles"]);
             one["source_service"] == from
                 && one["target_instance"] == to
                 && roles.iter().all(|role| held.contains(&json!(role)))
@@ -453,14 +449,12 @@ impl Account {
     /// Does to the local cloud what the profile says.
     fn tell_profile(&self, name: &str) -> Outcome {
         let profile = self.profile(name)?;
-        let links = profile["links"].as_array().unwrap().iter().map(|link| {
+        let links = entries(&profile["links"]).iter().map(|link| {
             let fields = ["crn", "component_type", "component_name"]
                 .map(|key| (key.to_owned(), link[key].clone()));
             serde_json::from_value(Value::Object(fields.into_iter().collect())).unwrap()
         });
-        let policies = profile["policies"]
-            .as_array()
-            .unwrap()
+        let policies = entries(&profile["policies"])
             .iter()
             .map(|policy| self.effect(policy));
         let [id, name] = ["id", "name"].map(|key| profile[key].as_str().unwrap());
@@ -479,12 +473,7 @@ impl Account {
         };
         let effect = match self.roles.iter().find(|custom| custom["name"] == *role) {
             Some(custom) => {
-                let actions: Vec<_> = custom["actions"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(name)
-                    .collect();
+                let actions: Vec<_> = entries(&custom["actions"]).iter().map(name).collect();
                 json!({ "CodeEngineCustom": { "actions": actions, "project_id": policy["instance"] } })
             }
             None if policy["service"] == "codeengine" => {
@@ -506,72 +495,64 @@ impl Account {
     }
 
     fn authorization(&self, one: &Value) -> Value {
-        let v2 = self.is("policies-v2");
         let side = |side: &str| {
-            let (service, instance) = (
-                &one[format!("{side}_service")],
-                &one[format!("{side}_instance")],
-            );
-            let key = if v2 { "key" } else { "name" };
-            json!([{ "attributes": [{ key: "serviceName", "value": service }, { key: "serviceInstance", "value": instance }] }])
+            let [service, instance] =
+                ["service", "instance"].map(|word| &one[format!("{side}_{word}")]);
+            attributes(&[("serviceName", service), ("serviceInstance", instance)])
         };
-        if v2 {
-            json!({
-                "id": one["id"], "subject": side("source")[0], "resource": side("target")[0],
-                "control": { "grant": { "roles": roles(&one["roles"], false) } },
-            })
-        } else {
-            json!({
-                "id": one["id"], "subjects": side("source"), "resources": side("target"),
-                "roles": roles(&one["roles"], true),
-            })
-        }
+        let sides = (side("source"), side("target"));
+        self.dialect(json!({ "id": one["id"], "subjects": sides.0, "resources": sides.1, "roles": roles(&one["roles"]) }))
     }
 
     fn policy(&self, one: &Value) -> Value {
-        let names = [
-            ("service", "serviceName"),
-            ("instance", "serviceInstance"),
-            ("resource_type", "resourceType"),
-            ("resource", "resource"),
-        ];
-        let key = if self.is("policies-v2") {
-            "key"
-        } else {
-            "name"
-        };
-        let attributes: Vec<_> = names
-            .iter()
-            .filter(|(own, _)| !one[own].is_null())
-            .map(|(own, name)| json!({ key: name, "value": one[own] }))
-            .collect();
-        let (roles, id) = (roles(&one["roles"], true), "b3d1");
-        match (self.is("policies-opaque"), key) {
-            (true, _) => json!({ "id": id }),
-            (_, "key") => {
-                json!({ "id": id, "control": { "grant": { "roles": roles } }, "resource": { "attributes": attributes } })
-            }
-            _ => json!({ "id": id, "roles": roles, "resources": [{ "attributes": attributes }] }),
+        let named = ["service", "instance", "resource_type", "resource"].map(|word| &one[word]);
+        let names = ["serviceName", "serviceInstance", "resourceType", "resource"];
+        let resources = attributes(&std::array::from_fn::<_, 4, _>(|n| (names[n], named[n])));
+        match self.is("policies-opaque") {
+            true => json!({ "id": "b3d1" }),
+            false => self.dialect(
+                json!({ "id": "b3d1", "roles": roles(&one["roles"]), "resources": resources }),
+            ),
         }
     }
+
+    /// As version 2 of the API words it, if that is asked for.
+    fn dialect(&self, policy: Value) -> Value {
+        let words = [
+            ("name\":\"", "key\":\""),
+            ("subjects\":", "subject\":"),
+            ("resources\":", "resource\":"),
+            ("roles\":", "control\":"),
+        ];
+        let v2 = words.iter().fold(policy.to_string(), |text, (v1, v2)| {
+            text.replace(v1, v2).replace("display_key", "display_name")
+        });
+        if self.is("policies-v2") {
+            serde_json::from_str(&v2).unwrap()
+        } else {
+            policy
+        }
+    }
+}
+
+fn attributes(named: &[(&str, &Value)]) -> Value {
+    let given = named.iter().filter(|(_, value)| !value.is_null());
+    let all: Vec<_> = given
+        .map(|(name, value)| json!({ "name": name, "value": value }))
+        .collect();
+    json!([{ "attributes": all }])
 }
 
 /// The only resource group of the account.
 const GROUP: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
-fn roles(names: &Value, displayed: bool) -> Value {
-    let role = |name: &Value| {
-        let id = format!(
-            "crn:v1:bluemix:public:iam::::role:{}",
-            name.as_str().unwrap().replace(' ', "")
-        );
-        if displayed {
-            json!({ "role_id": id, "display_name": name })
-        } else {
-            json!({ "role_id": id })
-        }
-    };
-    names.as_array().unwrap().iter().map(role).collect()
+fn roles(names: &Value) -> Value {
+    let role = |name: &Value| json!({ "role_id": format!("crn:v1:bluemix:public:iam::::role:{name}"), "display_name": name });
+    entries(names).iter().map(role).collect()
+}
+
+fn entries(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Removes the one whose field has this value.

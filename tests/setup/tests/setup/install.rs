@@ -1,7 +1,7 @@
 //! Installations: fresh, again, with the documents' gaps filled in each way, and their variants.
 
 use ibmcloud_stand_in::{Door, JOB, TLS_SECRET, root};
-use local_cloud::{Action, Link, Policy, Role, Trigger};
+use local_cloud::Trigger;
 use serde_json::json;
 
 use crate::harness::Here;
@@ -97,34 +97,6 @@ fn all_that_is_made_is_in_the_table_and_the_rights_are_the_least() {
             [here.world.project_id.as_str()],
         );
         assert_as_in_the_table(&here, "one_certificate", writer, &groups, &projects, "");
-        let id = here.account().profiles[0]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let link = Link {
-            crn: here.cloud.project_crn(&here.job_project),
-            component_type: "job".into(),
-            component_name: JOB.into(),
-        };
-        let read = Policy::SecretsManager {
-            role: Role::SecretsReader,
-            secret_group_id: Some(here.world.secret_group_id.clone()),
-        };
-        let project_id = here.world.project_id.clone();
-        let update = match writer {
-            true => Policy::CodeEngine {
-                role: Role::Writer,
-                project_id,
-            },
-            false => Policy::CodeEngineCustom {
-                actions: Action::ALL_OF_THE_JOB.to_vec(),
-                project_id,
-            },
-        };
-        assert_eq!(
-            here.cloud.profile_access(&id).unwrap(),
-            (vec![link], vec![read, update])
-        );
     }
 }
 
