@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::process::ExitCode;
 
 use ibmcloud_stand_in::{Site, root};
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn main() -> ExitCode {
     let Ok(address) = std::env::var("IBMCLOUD_STAND_IN") else {
@@ -38,10 +38,9 @@ fn main() -> ExitCode {
 /// A shell in which `ibmcloud` is the stand-in, on a small account.
 fn by_hand() -> ExitCode {
     let site = Site::new(&std::env::current_exe().expect("this program"));
-    let world: Value = json!({ "region": site.world.region, "apps": site.world.project_name });
     println!(
         "A shell with an account of its own; it ends with the shell. Try:\n\n  scripts/setup.sh --plan {}\n\n\
-         and then without --plan; scripts/teardown.sh --help; ibmcloud ce job list\nIn it: {world}",
+         and then without --plan; scripts/teardown.sh --help; ibmcloud ce project select --name cert-sync",
         site.inputs().join(" ")
     );
     let status = site.command("bash").arg("-i").current_dir(root()).status();
