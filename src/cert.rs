@@ -5,14 +5,10 @@
 //! or of a step.
 
 pub mod certificate;
-pub mod certificates;
 pub(crate) mod chain;
 mod constraints;
-mod der;
-mod distinguished_name;
 pub mod handshake;
 pub mod key;
 pub(crate) mod names;
 pub mod pem;
 pub(crate) mod roots;
-pub mod signature;

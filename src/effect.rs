@@ -190,7 +190,7 @@ fn ingress_limit(leaf: &Certificate) -> Option<Error> {
     let kind = leaf.key_kind();
     let who = match kind {
         KeyKind::Ecdsa(Curve::P384 | Curve::P521) => "Envoy before 1.33 refuses",
-        KeyKind::Ed25519 | KeyKind::Ed448 => "browsers refuse",
+        KeyKind::Ed25519 => "browsers refuse",
         _ => return None,
     };
     Some(error!(

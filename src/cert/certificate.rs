@@ -1,52 +1,54 @@
-//! Facts of one X.509 certificate (RFC 5280): names, validity, issuer, serial, digest.
-//!
-//! Belongs here: what a certificate says. Does not: any opinion on whether that is good enough.
-//!
-//! Servers read more than the standard allows (a serial number that is too long, a time with an
-//! offset). What they serve must be readable here, too: so this is no strict reader, and what a
-//! strict one would refuse is told in [`Certificate::oddity`].
+//! Facts of one X.509 certificate (RFC 5280), as servers read it: what a strict reader would refuse,
+//! though servers do not, is told in [`Certificate::oddity`].
 
+use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use ::der::DateTime;
-use anyhow::{Context, ensure};
-use aws_lc_rs::digest::{self, SHA256, digest};
+use anyhow::{Context, anyhow, bail, ensure};
+use aws_lc_rs::digest::{Context as Digest, SHA256};
+use rustls::SignatureScheme;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use x509_parser::asn1_rs::{Any, FromDer, GeneralizedTime, Tag};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::objects::oid2abbrev;
+use x509_parser::oid_registry::OidRegistry;
+use x509_parser::signature_algorithm::RsaSsaPssParams;
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::{AlgorithmIdentifier, RelativeDistinguishedName, X509Name};
 
-use super::constraints::{Constraints, general_names};
-use super::der::{self, Reader, Value, oid_text, tagged};
-use super::distinguished_name::{DistinguishedName, has_empty_common_name, text};
-use super::key::{KeyKind, PublicKey};
-use super::names::ServerName;
-use super::signature::{Signature, Signed, weak_digest};
+use super::constraints::Constraints;
+use super::key::{KeyKind, PublicKey, content, values};
+use super::names::{ServerName, ip_address};
 use crate::text::sanitized;
 
 /// Larger than any that a public CA issues: what is beyond is a mistake, or an attack.
 const LARGEST: usize = 64 * 1024;
 /// Bytes of a serial number (RFC 5280 section 4.1.2.2).
 const LONGEST_SERIAL: usize = 20;
+/// RSA keys outside of these sizes are not verified here (in bits); smaller ones are weak.
+const VERIFIED_RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// `id-kp-serverAuth` (RFC 5280 section 4.2.1.12).
-const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 /// The extension of embedded certificate-transparency stamps (RFC 6962 section 3.3).
-const STAMPS: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x02];
+const STAMPS: &str = "1.3.6.1.4.1.11129.2.4.2";
+/// TLS features (RFC 7633), and `status_request` among them.
+const TLS_FEATURES: &str = "1.3.6.1.5.5.7.1.24";
+const STATUS_REQUEST: &[u8] = &[5];
+/// ML-DSA and its kin (2.16.840.1.101.3.4.3): our library verifies them, today's servers do not.
+const ML_DSA: &[u8] = &[6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3];
 
 /// One certificate: its bytes and what they say.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     /// The whole certificate, DER.
     pub der: CertificateDer<'static>,
-    /// The subject.
-    pub subject: DistinguishedName,
-    /// The issuer.
-    pub issuer: DistinguishedName,
-    /// The subject as text (RFC 4514), fit for a message; the first name, if it is empty.
-    pub subject_text: String,
-    /// The issuer as text (RFC 4514), fit for a message.
-    pub issuer_text: String,
-    /// Whether the subject has a common name without a character, which Envoy refuses.
-    pub empty_common_name: bool,
+    /// The subject (RFC 4514), fit for a message; the first name, if it is empty.
+    pub subject: String,
+    /// The issuer (RFC 4514), fit for a message.
+    pub issuer: String,
     /// The serial number: lower-case hex bytes joined by colons, as Secrets Manager prints it.
     pub serial: String,
     /// Valid from, seconds since the Unix epoch.
@@ -57,12 +59,6 @@ pub struct Certificate {
     pub names: Vec<ServerName>,
     /// Whether the basic constraints say that this is a CA.
     pub is_ca: bool,
-    /// How many intermediate certificates may be below it, if it is a CA that says so.
-    pub path_len: Option<usize>,
-    /// Whether the key usage, if there is one, permits what a TLS server does with its key.
-    pub key_serves: bool,
-    /// Whether the extended key usage, if there is one, permits TLS servers.
-    pub for_servers: bool,
     /// Whether certificate-transparency stamps are embedded (RFC 6962 section 3.3): only publicly
     /// trusted CAs have a reason to.
     pub has_stamps: bool,
@@ -72,85 +68,88 @@ pub struct Certificate {
     pub weak_digest: Option<&'static str>,
     /// What a strict reader would refuse, though servers do not, as the end of a sentence.
     pub oddity: Option<String>,
+    /// What its other extensions say.
+    pub(super) said: Said,
+    pub(super) subject_name: Name,
+    issuer_name: Name,
+    empty_common_name: bool,
+    /// The contents of the identifiers of algorithms, as the TLS library compares them.
+    signature_algorithm: Vec<u8>,
+    key_algorithm: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// What extensions say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    /// How many intermediate certificates may be below it, if it is a CA that says so.
+    pub(super) path_len: Option<u32>,
     /// What it allows below it, if it is a CA that says so.
     pub(super) constraints: Option<Constraints>,
     /// Whether a critical extension is about policies, which the TLS library does not know.
     pub(super) critical_policies: bool,
-    key_signs_certificates: bool,
-    /// Whether clients do not know a critical extension.
-    pub(super) unknown_critical: bool,
-    pub(super) subject_key_id: Option<Vec<u8>>,
+    unknown_critical: bool,
+    not_for_servers: bool,
+    /// What the key usage, if there is one, does not permit.
+    cannot_sign: bool,
+    cannot_decipher: bool,
+    cannot_certify: bool,
+    must_staple: bool,
+    subject_key_id: Option<Vec<u8>>,
+    /// Which certificate of its issuer it names (RFC 5280 section 4.2.1.1): the id of its key; its
+    /// issuer and its serial number.
     authority_key_id: Option<Vec<u8>>,
+    authority: Option<(Name, String)>,
 }
 
-/// The parts of a certificate as they are in its bytes: encoding them anew could change them.
-struct Parts<'a> {
-    signed: Signed<'a>,
-    /// The algorithm once more, within the signed bytes.
-    inner_algorithm: &'a [u8],
-    serial: &'a [u8],
-    issuer: &'a [u8],
-    validity: Reader<'a>,
-    subject: &'a [u8],
-    /// The content of the key algorithm's identifier, and the key.
-    key_algorithm: &'a [u8],
-    key: &'a [u8],
-    extensions: Reader<'a>,
+/// One of those that the TLS library verifies.
+type Algorithm = &'static dyn SignatureVerificationAlgorithm;
+
+/// A name to compare, level by level from the top: the type of a string, letter case and the number
+/// of spaces make no difference (RFC 5280 section 7.1).
+pub(super) type Name = Vec<String>;
+
+/// Whether one certificate signed another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signature {
+    /// The signature was verified.
+    Verified,
+    /// The names fit, and no more is known: the algorithm is not supported here.
+    Unverifiable,
+    /// It did not.
+    Foreign,
 }
 
-impl<'a> Parts<'a> {
-    /// RFC 5280 section 4.1.
-    fn of(der: &'a [u8]) -> Option<Self> {
-        let mut certificate = Reader(der).sequence()?;
-        let message = certificate.optional(der::SEQUENCE)?;
-        let algorithm = certificate.expect(der::SEQUENCE)?;
-        let signature = certificate.bit_string()?;
+/// What keeps Envoy or strict clients from using a certificate that OpenSSL reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// The TLS feature `status_request`.
+    MustStaple,
+    /// A common name without a character.
+    EmptyCommonName,
+    /// EC or Ed25519, and a key usage without digitalSignature.
+    NoDigitalSignature,
+    /// RSA below 2048 bits.
+    SmallKey,
+    /// The same of a CA that would be sent.
+    SmallCaKey,
+}
 
-        let mut tbs = Reader(message.content);
-        tbs.optional(tagged(0));
-        let serial = tbs.expect(der::INTEGER)?;
-        let inner_algorithm = tbs.expect(der::SEQUENCE)?;
-        let issuer = tbs.expect(der::SEQUENCE)?;
-        let validity = tbs.sequence()?;
-        let subject = tbs.expect(der::SEQUENCE)?;
-        let mut public_key = tbs.sequence()?;
-        let extensions = tbs
-            .find(|part| part.tag == tagged(3))
-            .map_or(Some(Reader(&[])), |list| Reader(list.content).sequence())?;
-        Some(Self {
-            signed: Signed {
-                message: message.whole,
-                algorithm,
-                signature,
-            },
-            inner_algorithm,
-            serial,
-            issuer,
-            validity,
-            subject,
-            key_algorithm: public_key.expect(der::SEQUENCE)?,
-            key: public_key.bit_string()?,
-            extensions,
+impl fmt::Display for Fault {
+    /// The end of a sentence about the leaf.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MustStaple => "is must-staple (OCSP), so that Envoy does not load it",
+            Self::EmptyCommonName => "has an empty common name, so that Envoy does not load it",
+            Self::NoDigitalSignature => "lacks digitalSignature in its key usage: Envoy refuses it",
+            Self::SmallKey => "has an RSA key below 2048 bits, which Envoy refuses",
+            Self::SmallCaKey => "has a CA with an RSA key below 2048 bits, which clients refuse",
         })
     }
-
-    /// The serial number as people write it, without the sign of a positive number.
-    const fn serial_bytes(&self) -> &'a [u8] {
-        match self.serial {
-            [0, rest @ ..] if !rest.is_empty() => rest,
-            serial => serial,
-        }
-    }
 }
 
-/// The content of the key algorithm's identifier and the key of a certificate, whatever else it holds.
-pub(super) fn key_of(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    Parts::of(der).map(|parts| (parts.key_algorithm, parts.key))
-}
-
-/// The subject of a certificate as it is in its bytes.
-pub(super) fn subject_of(der: &[u8]) -> Option<&[u8]> {
-    Parts::of(der).map(|parts| parts.subject)
+pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
+    default_provider().signature_verification_algorithms
 }
 
 impl Certificate {
@@ -158,182 +157,153 @@ impl Certificate {
     ///
     /// # Errors
     /// If it is not exactly one certificate. The text never holds its bytes.
-    pub fn from_der(der: CertificateDer<'static>) -> anyhow::Result<Self> {
-        let (certificate, rest) = Self::first_of(&der);
+    pub fn from_der(der: &[u8]) -> anyhow::Result<Self> {
+        let (certificate, rest) = Self::first_of(der);
         ensure!(rest.is_empty(), "more follows the certificate");
         certificate
     }
 
     /// Reads the certificate that these bytes begin with, and what follows it.
     pub(super) fn first_of(der: &[u8]) -> (anyhow::Result<Self>, &[u8]) {
-        let mut reader = Reader(der);
-        let certificate = match reader.next() {
-            Some(value) => Self::read(value.whole),
-            None => return (Err(anyhow::anyhow!("not an X.509 certificate")), &[]),
+        let Ok((rest, _)) = Any::from_der(der) else {
+            return (Err(anyhow!("not an X.509 certificate")), &[]);
         };
-        (certificate, reader.0)
+        let (certificate, _) = der.split_at(der.len() - rest.len());
+        (Self::read(certificate), rest)
     }
 
     fn read(der: &[u8]) -> anyhow::Result<Self> {
+        let size = der.len() / 1024;
         ensure!(
             der.len() <= LARGEST,
-            "a certificate of {} KiB, expected at most {}",
-            der.len() / 1024,
-            LARGEST / 1024
+            "it has {size} KiB, expected at most 64"
         );
-        let parts = Parts::of(der).context("not an X.509 certificate")?;
-        let subject =
-            DistinguishedName::read(parts.subject).context("its subject is unreadable")?;
-        let issuer = DistinguishedName::read(parts.issuer).context("its issuer is unreadable")?;
-        let public_key = PublicKey::read(parts.key_algorithm, parts.key)
-            .context("its public key is unreadable")?;
-        let serial = parts.serial_bytes();
-        let ((not_before, not_after), strict) =
-            validity(parts.validity).context("its validity is unreadable")?;
-        let oddity = if serial.len() > LONGEST_SERIAL {
-            Some(format!(
-                "has a serial number of {} bytes, expected at most {LONGEST_SERIAL}",
-                serial.len()
-            ))
-        } else if parts.signed.algorithm != parts.inner_algorithm {
-            Some("names two different signature algorithms".to_owned())
-        } else {
-            (!strict).then(|| "has a date that is not in the form YYMMDDHHMMSSZ".to_owned())
+        // the library's errors may quote the certificate
+        let parsed = X509Certificate::from_der(der).ok();
+        let (_, x509) = parsed.context("not an X.509 certificate")?;
+        let tbs = &x509.tbs_certificate;
+        let serial = match tbs.raw_serial() {
+            // what OpenSSL refuses to read, too
+            [] | [0, 0..=0x7f, ..] | [0xff, 0x80..=0xff, ..] => bail!("its serial is damaged"),
+            serial => serial_text(serial),
         };
-        let names = |name| text(name).map(|text| sanitized(&text)).unwrap_or_default();
+        let key = &tbs.subject_pki;
+        let inner = values(tbs.as_ref());
+        // the version may be missing
+        let version = usize::from(inner.first().is_some_and(|value| value.tag() == Tag(0)));
+        let data = |of: &[Any<'_>], at: usize| of.get(at).map_or(&[][..], |v| v.data).to_vec();
+        let signature_algorithm = data(&values(der), 1);
+        let validity = data(&inner, version + 3);
+        let oddity = if serial.len() > 3 * LONGEST_SERIAL {
+            Some("has a serial number of more than 20 bytes")
+        } else if signature_algorithm != data(&inner, version + 1) {
+            Some("names two different signature algorithms")
+        } else if !content(&validity).iter().all(is_strict_time) {
+            Some("has a date that is not in the form YYMMDDHHMMSSZ")
+        } else {
+            None
+        };
+        let mut common_names = tbs.subject.iter_common_name();
         let mut certificate = Self {
-            subject_text: names(parts.subject),
-            issuer_text: names(parts.issuer),
-            empty_common_name: has_empty_common_name(parts.subject),
-            serial: hex(serial, ":"),
-            not_before,
-            not_after,
+            subject: text(&tbs.subject),
+            issuer: text(&tbs.issuer),
+            serial,
+            not_before: time(tbs.validity.not_before),
+            not_after: time(tbs.validity.not_after),
             names: Vec::new(),
             is_ca: false,
-            path_len: None,
-            key_serves: true,
-            for_servers: true,
             has_stamps: false,
-            public_key,
-            weak_digest: weak_digest(parts.signed.algorithm),
-            oddity,
-            constraints: None,
-            critical_policies: false,
-            key_signs_certificates: true,
-            unknown_critical: false,
-            subject_key_id: None,
-            authority_key_id: None,
+            public_key: PublicKey::of(key),
+            weak_digest: weak_digest(&x509.signature_algorithm),
+            oddity: oddity.map(str::to_owned),
+            said: Said::default(),
+            subject_name: name(&tbs.subject),
+            issuer_name: name(&tbs.issuer),
+            empty_common_name: common_names.any(|name| name.as_slice().is_empty()),
+            signature_algorithm,
+            key_algorithm: data(&values(key.raw), 0),
+            key: key.subject_public_key.data.to_vec(),
             der: CertificateDer::from(der.to_vec()),
-            subject,
-            issuer,
         };
-        certificate.take_extensions(parts.extensions);
-        if let (true, Some(name)) = (certificate.subject.is_empty(), certificate.names.first()) {
-            certificate.subject_text = name.to_string();
+        for extension in tbs.extensions() {
+            certificate.take(extension)?;
+        }
+        if let ("", Some(name)) = (certificate.subject.as_str(), certificate.names.first()) {
+            certificate.subject = name.to_string();
         }
         Ok(certificate)
     }
 
-    fn take_extensions(&mut self, extensions: Reader<'_>) {
-        let mut seen: Vec<&[u8]> = Vec::new();
-        for extension in extensions {
-            let mut parts = Reader(extension.content);
-            let Some(id) = parts.expect(der::OID) else {
-                self.oddity = Some("has an unreadable extension".to_owned());
-                continue;
-            };
-            let critical = boolean(&mut parts, &mut self.oddity);
-            let read = parts
-                .expect(der::OCTET_STRING)
-                .and_then(|value| self.take(id, critical, Reader(value)));
-            if read.is_none() {
-                self.oddity = Some(format!("has an unreadable extension {}", oid_text(id)));
+    /// Takes over what an extension says.
+    ///
+    /// # Errors
+    /// If servers refuse to read it.
+    fn take(&mut self, extension: &X509Extension<'_>) -> anyhow::Result<()> {
+        let (oid, value) = (extension.oid.to_id_string(), extension.value);
+        let said = &mut self.said;
+        // whether clients know it, so that it may be critical
+        let mut known = true;
+        match (oid.as_str(), extension.parsed_extension()) {
+            (STAMPS, _) => (self.has_stamps, known) = (true, false),
+            (TLS_FEATURES, _) => {
+                said.must_staple = values(value).iter().any(|v| v.data == STATUS_REQUEST);
+                known = false;
             }
-            if seen.contains(&id) {
-                self.oddity = Some(format!("has the extension {} twice", oid_text(id)));
+            // the library does not look at the tag
+            (_, ParsedExtension::SubjectKeyIdentifier(id)) if value.starts_with(&[4]) => {
+                (said.subject_key_id, known) = (Some(id.0.to_vec()), false);
             }
-            seen.push(id);
-        }
-    }
-
-    /// Takes over what an extension says; none, if it is unreadable. Those of RFC 5280 section 4.2
-    /// are the ones that clients know, so that they may be critical.
-    fn take(&mut self, id: &[u8], critical: bool, mut value: Reader<'_>) -> Option<()> {
-        // id-ce is 2.5.29
-        match id {
-            [0x55, 0x1d, 14] => {
-                self.subject_key_id = Some(value.expect(der::OCTET_STRING)?.to_vec())
+            (_, ParsedExtension::AuthorityKeyIdentifier(id)) => {
+                said.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+                let issuer = id.authority_cert_issuer.iter().flatten().next();
+                let serial = id.authority_cert_serial.map(serial_text);
+                if let (Some(GeneralName::DirectoryName(issuer)), Some(serial)) = (issuer, serial) {
+                    said.authority = Some((name(issuer), serial));
+                }
+                known = false;
             }
-            [0x55, 0x1d, 15] => {
-                let bits = value.expect(der::BIT_STRING)?.get(1).copied().unwrap_or(0);
-                // digital signature, key encipherment, key agreement
-                self.key_serves = bits & (0x80 | 0x20 | 0x08) != 0;
-                self.key_signs_certificates = bits & 0x04 != 0;
+            ("2.5.29.14" | "2.5.29.35", _) => bail!("its key identifier is unreadable"),
+            // policies, their mappings and constraints, and the inhibition of any
+            ("2.5.29.32" | "2.5.29.33" | "2.5.29.36" | "2.5.29.54", _) => {
+                said.critical_policies |= extension.critical;
             }
-            [0x55, 0x1d, 17] => self.names = general_names(value.sequence()?).collect(),
-            [0x55, 0x1d, 19] => {
-                let mut constraints = value.sequence()?;
-                self.is_ca = boolean(&mut constraints, &mut self.oddity);
-                self.path_len = constraints.unsigned().map(|number| {
-                    let number = number.iter().try_fold(0_usize, |sum, byte| {
-                        sum.checked_mul(256)?.checked_add(usize::from(*byte))
-                    });
-                    number.unwrap_or(usize::MAX)
-                });
+            (_, ParsedExtension::KeyUsage(usage)) => {
+                said.cannot_sign = !usage.digital_signature();
+                said.cannot_decipher = !usage.key_encipherment();
+                said.cannot_certify = !usage.key_cert_sign();
             }
-            [0x55, 0x1d, 30] => self.constraints = Some(Constraints::read(value.sequence()?)?),
-            // policies, their mappings and constraints, and the inhibition of anyPolicy
-            [0x55, 0x1d, 32 | 33 | 36 | 54] => self.critical_policies |= critical,
-            [0x55, 0x1d, 35] => {
-                let mut parts = value.sequence()?;
-                let id = parts.optional(0x80).map(|id| id.content.to_vec());
-                self.authority_key_id = id;
-            }
-            [0x55, 0x1d, 37] => {
+            (_, ParsedExtension::ExtendedKeyUsage(usage)) => {
                 // TLS clients do not take anyExtendedKeyUsage for it
-                self.for_servers = value.sequence()?.any(|usage| usage.content == SERVER_AUTH);
+                said.not_for_servers = !usage.server_auth;
             }
-            STAMPS => self.has_stamps = true,
-            _ => self.unknown_critical |= critical,
+            (_, ParsedExtension::SubjectAlternativeName(names)) => {
+                self.names = names.general_names.iter().filter_map(server_name).collect();
+            }
+            (_, ParsedExtension::BasicConstraints(constraints)) => {
+                (self.is_ca, said.path_len) = (constraints.ca, constraints.path_len_constraint);
+            }
+            (_, ParsedExtension::NameConstraints(constraints)) => {
+                said.constraints = Some(Constraints::of(constraints));
+            }
+            (_, ParsedExtension::ParseError { .. }) => {
+                self.oddity = Some(format!("has an unreadable extension {oid}"));
+            }
+            _ => known = false,
         }
-        if critical && matches!(id, [0x55, 0x1d, 14 | 35] | STAMPS) {
-            self.unknown_critical = true;
-        }
-        Some(())
+        said.unknown_critical |= extension.critical && !known;
+        Ok(())
     }
 
     /// The SHA-256 digest of the DER, lower-case hex: what people call the fingerprint.
     #[must_use]
     pub fn sha256(&self) -> String {
-        hex(digest(&SHA256, &self.der).as_ref(), "")
+        chain_sha256(std::iter::once(self))
     }
 
     /// Whether `now` lies within the validity, both ends included (RFC 5280 section 4.1.2.5).
     #[must_use]
     pub fn valid_at(&self, now: UnixTime) -> bool {
         self.not_before <= now && now <= self.not_after
-    }
-
-    /// Whether subject and issuer are the same: a root, or a self-signed placeholder.
-    #[must_use]
-    pub fn self_issued(&self) -> bool {
-        self.subject == self.issuer
-    }
-
-    /// Why no chain may go through this certificate, whatever the time.
-    #[must_use]
-    pub fn issuer_flaw(&self) -> Option<&str> {
-        if !self.is_ca {
-            Some("is not a CA")
-        } else if !self.key_signs_certificates {
-            Some("may not sign certificates (key usage)")
-        } else if !self.for_servers {
-            Some("is not meant for TLS servers (extended key usage)")
-        } else if self.unknown_critical {
-            Some("has a critical extension that clients do not know")
-        } else {
-            self.oddity.as_deref()
-        }
     }
 
     /// The kind of its key.
@@ -348,129 +318,226 @@ impl Certificate {
         self.names.iter().any(|own| own.covers(name))
     }
 
+    /// Why no chain may go through this certificate, whatever the time.
+    #[must_use]
+    pub fn issuer_flaw(&self) -> Option<&str> {
+        if !self.is_ca {
+            Some("is not a CA")
+        } else if self.said.cannot_certify {
+            Some("may not sign certificates (key usage)")
+        } else {
+            self.flaw()
+        }
+    }
+
+    /// Why no client takes it for that of a server, whatever the time.
+    #[must_use]
+    pub fn leaf_flaw(&self) -> Option<&str> {
+        if self.is_ca {
+            Some("is that of a CA")
+        } else if self.names.is_empty() {
+            Some("names no server (no DNS name or IP address in subjectAltName)")
+        } else if self.only_deciphers() && self.said.cannot_decipher {
+            Some("has a key that may not serve (key usage)")
+        } else {
+            self.flaw()
+        }
+    }
+
+    fn flaw(&self) -> Option<&str> {
+        if self.said.not_for_servers {
+            Some("is not meant for TLS servers (extended key usage)")
+        } else if self.said.unknown_critical {
+            Some("has a critical extension that clients do not know")
+        } else {
+            self.oddity.as_deref()
+        }
+    }
+
+    /// What keeps Envoy or strict clients from using it, though OpenSSL reads it.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let is_small = (1..*VERIFIED_RSA.start()).contains(&self.rsa_bits());
+        if self.is_ca {
+            return is_small.then_some(Fault::SmallCaKey).into_iter().collect();
+        }
+        let no_signature = self.said.cannot_sign && self.rsa_bits() == 0;
+        let mut faults = Vec::new();
+        faults.extend(self.said.must_staple.then_some(Fault::MustStaple));
+        faults.extend(self.empty_common_name.then_some(Fault::EmptyCommonName));
+        faults.extend(no_signature.then_some(Fault::NoDigitalSignature));
+        faults.extend(is_small.then_some(Fault::SmallKey));
+        faults
+    }
+
+    /// Whether it has RSA and a key usage without digitalSignature: TLS 1.2 can do without that.
+    pub(crate) const fn only_deciphers(&self) -> bool {
+        self.said.cannot_sign && self.rsa_bits() > 0
+    }
+
+    /// The size of an RSA key, else 0.
+    const fn rsa_bits(&self) -> usize {
+        match self.key_kind() {
+            KeyKind::Rsa { bits } => *bits,
+            _ => 0,
+        }
+    }
+
+    /// Whether its own key signed it; with equal names and a signature that cannot be verified here
+    /// it counts as self-signed.
+    #[must_use]
+    pub fn self_signed(&self) -> bool {
+        self.signed_by(self) != Signature::Foreign
+    }
+
+    /// Whether the name of its issuer is that of `issuer`.
+    pub(super) fn names_as_issuer(&self, issuer: &Self) -> bool {
+        self.issuer_name == issuer.subject_name
+    }
+
     /// Whether `self` was signed by `issuer`, by name and by signature.
     #[must_use]
-    pub fn signed_by(&self, issuer: &Self, algorithms: WebPkiSupportedAlgorithms) -> Signature {
-        if self.issuer != issuer.subject {
-            return Signature::Foreign;
-        }
-        let (Some(own), Some((algorithm, key))) = (Parts::of(&self.der), key_of(&issuer.der))
-        else {
+    pub fn signed_by(&self, issuer: &Self) -> Signature {
+        let parsed = X509Certificate::from_der(&self.der);
+        let (true, Ok((_, x509))) = (self.names_as_issuer(issuer), parsed) else {
             return Signature::Foreign;
         };
-        let kind = issuer.key_kind();
-        match own.signed.by(kind, algorithm, key, algorithms) {
-            Signature::Unverifiable if !self.ids_fit(issuer) => Signature::Foreign,
-            signature => signature,
+        let (message, signature) = (x509.tbs_certificate.as_ref(), &x509.signature_value.data);
+        match issuer.verifies(&self.known_algorithms(), message, signature) {
+            Some(true) => Signature::Verified,
+            // the identifier is all that is known
+            None if self.fits_issuer(issuer) => Signature::Unverifiable,
+            _ => Signature::Foreign,
         }
     }
 
-    fn ids_fit(&self, issuer: &Self) -> bool {
-        match (&self.authority_key_id, &issuer.subject_key_id) {
-            (Some(wanted), Some(given)) => wanted == given,
-            _ => true,
-        }
+    /// Those that its signature may be of; none, if it is not supported here, or hardly anywhere.
+    pub(super) fn known_algorithms(&self) -> Vec<Algorithm> {
+        let own = &self.signature_algorithm;
+        let mut known = algorithms().all.to_vec();
+        known.retain(|known| known.signature_alg_id().as_ref() == own && !own.starts_with(ML_DSA));
+        known
     }
 
-    /// The issuer as it is in the bytes.
-    pub(super) fn issuer_bytes(&self) -> &[u8] {
-        Parts::of(&self.der)
-            .map(|parts| parts.issuer)
-            .unwrap_or_default()
+    /// Whether its key made this signature of this scheme of TLS, if that can be told.
+    pub(crate) fn proves(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> bool {
+        let mut schemes = algorithms().mapping.iter();
+        schemes.any(|(known, candidates)| {
+            *known == scheme && self.verifies(candidates, message, signature) == Some(true)
+        })
+    }
+
+    /// Whether its key made this signature by one of these algorithms; none, if that cannot be told.
+    fn verifies(&self, by: &[Algorithm], message: &[u8], signature: &[u8]) -> Option<bool> {
+        let mut known = by.to_vec();
+        known.retain(|known| known.public_key_alg_id().as_ref() == self.key_algorithm);
+        let is_odd = self.rsa_bits() > 0 && !VERIFIED_RSA.contains(&self.rsa_bits());
+        let verify = |by: &Algorithm| by.verify_signature(&self.key, message, signature).is_ok();
+        (!known.is_empty() && !is_odd).then(|| known.iter().any(verify))
+    }
+
+    /// Whether `issuer` is the certificate that the authority key identifier names: OpenSSL takes no
+    /// other, whatever the signature.
+    pub(crate) fn fits_issuer(&self, issuer: &Self) -> bool {
+        let key_id = self.said.authority_key_id.as_ref();
+        let mut key_ids = key_id.zip(issuer.said.subject_key_id.as_ref()).into_iter();
+        let mut named = self.said.authority.iter();
+        key_ids.all(|(wanted, given)| wanted == given)
+            && named.all(|(name, serial)| (name, serial) == (&issuer.issuer_name, &issuer.serial))
     }
 }
 
-/// A boolean that is false if it is left out.
-fn boolean(parts: &mut Reader<'_>, oddity: &mut Option<String>) -> bool {
-    let Some(content) = parts.expect(der::BOOLEAN) else {
-        return false;
-    };
-    if !matches!(content, [0 | 0xff]) {
-        *oddity = Some("has a boolean that is neither 00 nor ff".to_owned());
+fn server_name(name: &GeneralName<'_>) -> Option<ServerName> {
+    match name {
+        GeneralName::DNSName(name) => Some(ServerName::dns(name)),
+        GeneralName::IPAddress(octets) => ip_address(octets).map(ServerName::Ip),
+        _ => None,
     }
-    content != [0]
 }
 
-/// Both ends of a validity, and whether both are written as the standard says.
-fn validity(mut ends: Reader<'_>) -> Option<((UnixTime, UnixTime), bool)> {
-    let (from, strict_from) = time(ends.next()?)?;
-    let (until, strict_until) = time(ends.next()?)?;
-    Some(((from, until), strict_from && strict_until))
+/// A name to compare; what is unreadable, byte by byte.
+pub(super) fn name(name: &X509Name<'_>) -> Name {
+    let level = |level: &RelativeDistinguishedName<'_>| {
+        let alone = X509Name::new(vec![level.clone()], &[]);
+        match alone.to_string_with_registry(&OidRegistry::default()) {
+            Ok(text) => {
+                let text = text.to_lowercase().replace('=', "= ");
+                text.split_whitespace().collect::<Vec<_>>().join(" ")
+            }
+            Err(_) => hex(name.as_raw(), ":"),
+        }
+    };
+    name.iter_rdn().map(level).collect()
 }
 
-/// A time (RFC 5280 section 4.1.2.5), and whether it is written as the standard says: servers take
-/// offsets, and times without seconds. Before 1970 is 1970.
-fn time(value: Value<'_>) -> Option<(UnixTime, bool)> {
-    const UTC_TIME: u8 = 0x17;
-    const GENERALIZED_TIME: u8 = 0x18;
-    let text = std::str::from_utf8(value.content).ok()?;
-    let (year, rest) = match value.tag {
-        UTC_TIME => {
-            let (year, rest) = text.split_at_checked(2)?;
-            let year: u16 = year.parse().ok()?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
-        }
-        GENERALIZED_TIME => {
-            let (year, rest) = text.split_at_checked(4)?;
-            (year.parse().ok()?, rest)
-        }
-        _ => return None,
-    };
-    let digits = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
-    let (digits, zone) = rest.split_at_checked(digits)?;
-    let number = |at: usize| digits.get(at..at + 2)?.parse::<u8>().ok();
-    let seconds = number(8).unwrap_or(0);
-    let zone = zone.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
-    let offset = match zone.split_at_checked(1) {
-        None | Some(("Z", "")) => 0,
-        Some((sign @ ("+" | "-"), offset)) => {
-            let hours: i64 = offset.get(..2)?.parse().ok()?;
-            let minutes: i64 = offset.get(2..)?.parse().ok()?;
-            (hours * 3600 + minutes * 60) * if sign == "+" { 1 } else { -1 }
-        }
-        Some(_) => return None,
-    };
-    let strict = digits.len() == 10 && rest.len() == 11 && rest.ends_with('Z');
-    if year < 1970 {
-        return Some((UnixTime::since_unix_epoch(Duration::ZERO), strict));
+/// A name as people read it (RFC 4514), fit for a message.
+fn text(name: &X509Name<'_>) -> String {
+    static SHORT: LazyLock<OidRegistry<'_>> = LazyLock::new(|| OidRegistry::default().with_x509());
+    let mut attributes = Vec::new();
+    for attribute in name.iter_attributes() {
+        let kind = oid2abbrev(attribute.attr_type(), &SHORT).unwrap_or("?");
+        attributes.push(format!("{kind}={}", attribute.as_str().unwrap_or("?")));
     }
-    let time = DateTime::new(
-        year,
-        number(0)?,
-        number(2)?,
-        number(4)?,
-        number(6)?,
-        seconds,
-    )
-    .ok()?;
-    let seconds = time
-        .unix_duration()
-        .as_secs()
-        .saturating_add_signed(-offset);
-    Some((
-        UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
-        strict,
-    ))
+    attributes.reverse();
+    sanitized(&attributes.join(","))
+}
+
+/// MD2, MD4 and MD5: each alone, with RSA, and with RSA as OIW names it.
+const MD5: &str = "1.2.840.113549.2.2 1.2.840.113549.2.4 1.2.840.113549.2.5 1.2.840.113549.1.1.2 \
+     1.2.840.113549.1.1.3 1.2.840.113549.1.1.4 1.3.14.3.2.2 1.3.14.3.2.3 1.3.14.3.2.4";
+/// Alone, with RSA, ECDSA and DSA, and as OIW names these.
+const SHA_1: &str = "1.3.14.3.2.26 1.2.840.113549.1.1.5 1.2.840.10045.4.1 1.2.840.10040.4.3 \
+     1.3.14.3.2.13 1.3.14.3.2.27 1.3.14.3.2.29";
+
+/// The digest of this signature algorithm, if it is one that today's clients and servers refuse.
+fn weak_digest(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
+    let mut oid = algorithm.algorithm.to_id_string();
+    if oid == "1.2.840.113549.1.1.10" {
+        // RSASSA-PSS names its digest in its parameters; without a name it is SHA-1 (RFC 4055)
+        let parameters = algorithm.parameters.as_ref().map(RsaSsaPssParams::try_from);
+        oid = match parameters {
+            Some(parameters) => parameters.ok()?.hash_algorithm_oid().to_id_string(),
+            None => return Some("SHA-1"),
+        };
+    }
+    let digests = [("MD5", MD5), ("SHA-1", SHA_1)];
+    let mut weak = digests
+        .iter()
+        .filter(|(_, oids)| oids.split(' ').any(|weak| weak == oid));
+    weak.next().map(|(digest, _)| *digest)
+}
+
+/// Servers take offsets and times without seconds, the standard does not (section 4.1.2.5).
+fn is_strict_time(time: &Any<'_>) -> bool {
+    let length = if time.tag() == Tag::UtcTime { 13 } else { 15 };
+    time.data.len() == length && time.data.ends_with(b"Z")
+}
+
+/// Before 1970 is 1970.
+fn time(time: ASN1Time) -> UnixTime {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+/// A serial number as people write it, without the sign of a positive number.
+fn serial_text(serial: &[u8]) -> String {
+    match serial {
+        [0, rest @ ..] if !rest.is_empty() => hex(rest, ":"),
+        serial => hex(serial, ":"),
+    }
 }
 
 fn hex(bytes: &[u8], separator: &str) -> String {
-    bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<Vec<_>>()
-        .join(separator)
+    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(separator)
 }
 
 /// The SHA-256 digest of a whole chain, DER after DER, lower-case hex.
 #[must_use]
 pub fn chain_sha256<'a>(chain: impl Iterator<Item = &'a Certificate>) -> String {
-    let mut context = digest::Context::new(&SHA256);
-    for certificate in chain {
-        context.update(&certificate.der);
-    }
-    hex(context.finish().as_ref(), "")
+    let mut digest = Digest::new(&SHA256);
+    chain.for_each(|certificate| digest.update(&certificate.der));
+    hex(digest.finish().as_ref(), "")
 }
 
 /// Whether two serial numbers in colon-separated hex are the same number: IBM's texts differ in
@@ -478,11 +545,10 @@ pub fn chain_sha256<'a>(chain: impl Iterator<Item = &'a Certificate>) -> String 
 #[must_use]
 pub fn same_serial(a: &str, b: &str) -> bool {
     let digits = |text: &str| {
-        text.split(':')
-            .map(|byte| format!("{:0>2}", byte.to_ascii_lowercase()))
-            .collect::<String>()
-            .trim_start_matches('0')
-            .to_owned()
+        let bytes = text
+            .split(':')
+            .map(|byte| format!("{:0>2}", byte.to_ascii_lowercase()));
+        bytes.collect::<String>().trim_start_matches('0').to_owned()
     };
     digits(a) == digits(b)
 }
@@ -490,20 +556,24 @@ pub fn same_serial(a: &str, b: &str) -> bool {
 /// The time of an RFC 3339 text in UTC, to the second.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
-    let whole = text.split(['.', 'Z']).next()?;
-    let time: DateTime = format!("{whole}Z").parse().ok()?;
-    text.ends_with('Z')
-        .then(|| UnixTime::since_unix_epoch(time.unix_duration()))
+    let whole = text.strip_suffix('Z')?.split('.').next()?;
+    let digits: String = whole.split(['-', ':', 'T']).collect();
+    let parsed = GeneralizedTime::from_bytes(format!("{digits}Z").as_bytes()).ok()?;
+    Some(time(ASN1Time::new(parsed.utc_datetime().ok()?)))
 }
 
 /// A point in time as RFC 3339 text in UTC.
 #[must_use]
 pub fn rfc3339(time: UnixTime) -> String {
-    DateTime::from_unix_duration(Duration::from_secs(time.as_secs())).map_or_else(
-        |_| format!("second {}", time.as_secs()),
-        |time| time.to_string(),
-    )
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let Ok(time) = ASN1Time::from_timestamp(seconds) else {
+        return format!("second {seconds}");
+    };
+    let time = time.to_datetime();
+    let ((year, month, day), (h, m, s)) = (time.to_calendar_date(), time.to_hms());
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,29 +1,23 @@
 //! The chain of one leaf among certificates in any order (RFC 5280 section 6 builds such paths from
 //! the other end).
 //!
-//! One rule: the longest path of verified signatures, leaf first, whose certificates are all valid
-//! now, self-signed roots left out; among twins (same subject, key and issuer) the one with the newest
-//! `notBefore`. The same material in any order gives the same path. A link that cannot be verified
-//! counts only where there is no verified one, and a weak signature only where there is no better one.
-//!
-//! Belongs here: that rule. Does not: whether the leaf is fit to serve.
+//! From the leaf upwards the best issuer is taken each time, until there is none: one whose signature
+//! verifies, then one that the authority key identifier fits, then one that does not end soon, then
+//! one that goes on, then the newest. Self-signed roots are left out. The same material in any order
+//! gives the same chain.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::UnixTime;
 
-use super::certificate::{Certificate, rfc3339};
-use super::signature::Signature;
+use super::certificate::{Certificate, Signature, rfc3339};
 use crate::error::{Error, Reason, error};
 
-/// Signature checks for one secret; real material needs fewer than ten.
-const MOST_SIGNATURE_CHECKS: usize = 200;
-/// Steps of the search for the longest path; real material needs fewer than ten.
-const MOST_STEPS: usize = 2000;
+/// Signature checks for one secret; real material needs fewer than twenty.
+const MOST_SIGNATURE_CHECKS: usize = 400;
+const DAY: u64 = 24 * 60 * 60;
 
 /// What was found.
 pub(crate) struct Chain<'a> {
@@ -31,8 +25,10 @@ pub(crate) struct Chain<'a> {
     pub(crate) path: Vec<&'a Certificate>,
     /// If an issuer is missing: where.
     pub(crate) gap: Option<Gap>,
-    /// The first link, signed and issuer, that could not be verified for want of the algorithm.
-    pub(crate) unverified: Option<(&'a Certificate, &'a Certificate)>,
+    /// The first certificate of the chain whose signature cannot be verified here.
+    pub(crate) unverified: Option<&'a Certificate>,
+    /// The first one whose authority key identifier does not fit the issuer above it.
+    pub(crate) misfit: Option<&'a Certificate>,
     /// Certificates that no path from the leaf reaches, fit or not.
     pub(crate) strangers: Vec<&'a Certificate>,
 }
@@ -48,262 +44,213 @@ impl fmt::Display for Gap {
     }
 }
 
+/// How long before an end, in seconds, the leaf should have been renewed: a quarter of its lifetime.
+/// Secrets Manager renews public certificates from 31 days before their end, and tries daily: with 24
+/// days left a week of attempts has failed.
+pub(crate) fn too_late(leaf: &Certificate, is_public: bool) -> u64 {
+    let (begin, end) = (leaf.not_before.as_secs(), leaf.not_after.as_secs());
+    let most = if is_public { 24 * DAY } else { 14 * DAY };
+    most.min(end.saturating_sub(begin) / 4)
+}
+
 /// Finds the chain of `leaf` among `certificates`, which may hold it too and are sorted, newest first.
 ///
 /// # Errors
-/// [`Reason::Unfit`]; [`Reason::WeakSignature`]; [`Reason::PemUnreadable`] if the material needs
-/// more work than any real one.
+/// [`Reason::Unfit`]; [`Reason::PemUnreadable`] if the material needs more work than any real one.
 pub(crate) fn build<'a>(
     leaf: &'a Certificate,
     certificates: &'a [Certificate],
     now: UnixTime,
 ) -> Result<Chain<'a>, Error> {
+    let checked = RefCell::default();
     let search = Search {
-        algorithms: default_provider().signature_verification_algorithms,
-        checked: RefCell::new(BTreeMap::new()),
-        steps: Cell::new(0),
+        leaf,
+        certificates,
+        now,
+        checked,
     };
-    let mut roots = Vec::new();
-    let mut issuers: Vec<&Certificate> = Vec::new();
-    for certificate in certificates.iter().filter(|c| c.der != leaf.der) {
-        if search.links(certificate, certificate)? {
-            roots.push(certificate);
-        } else if certificate.issuer_flaw().is_none()
-            && certificate.valid_at(now)
-            // sorted: of twins the newest comes first
-            && !issuers.iter().any(|other| twins(other, certificate))
-        {
-            issuers.push(certificate);
-        }
+    let mut path = Vec::new();
+    while let Some(issuer) = search.best_issuer(&path) {
+        path.push(issuer);
     }
-
-    let path = search.longest_path(leaf, &issuers, &mut Vec::new())?;
-    if let Some(weak) = path.iter().find(|issuer| issuer.weak_digest.is_some()) {
-        return Err(weak_signature(weak));
-    }
-    let gap = match path.last() {
-        None => search.gap_above(leaf, certificates, now)?,
-        Some(top) => search.gap_at_the_top(top, certificates, now)?,
-    };
     let top = path.last().copied().unwrap_or(leaf);
-    let unverified = std::iter::once(leaf)
-        .chain(path.iter().copied())
-        .zip(path.iter().copied())
-        .chain(roots.iter().map(|root| (top, *root)))
-        .find(|link| search.known(*link) == Some(Signature::Unverifiable));
-    let reached = reached(leaf, certificates);
-    let strangers = certificates
-        .iter()
-        .filter(|c| !reached.iter().any(|other| other.der == c.der))
-        .collect();
+    let gap = search.gap_above(top);
+    if search.checked.borrow().len() >= MOST_SIGNATURE_CHECKS {
+        return Err(error!(
+            Reason::PemUnreadable,
+            "the certificates need more than {MOST_SIGNATURE_CHECKS} signature checks"
+        ));
+    }
+    let sent = || std::iter::once(leaf).chain(path.iter().copied());
+    // the root in the material counts, too
+    let above = || {
+        path.iter()
+            .copied()
+            .chain(certificates.iter().filter(|root| search.is_root(root)))
+    };
+    let links = || sent().zip(path.iter().copied());
+    let misfit = links().find(|(signed, issuer)| !signed.fits_issuer(issuer));
+    let unverifiable = |signed: &&Certificate| {
+        let is = |issuer| search.signature(signed, issuer) == Signature::Unverifiable;
+        signed.known_algorithms().is_empty() && !search.is_root(signed) || above().any(is)
+    };
     Ok(Chain {
+        gap: gap?,
+        unverified: sent().find(unverifiable),
+        misfit: misfit.map(|(signed, _)| signed),
+        strangers: strangers(leaf, certificates),
         path,
-        gap,
-        unverified,
-        strangers,
     })
 }
 
-/// That a certificate which would be sent has a signature that clients and servers refuse.
-pub(crate) fn weak_signature(certificate: &Certificate) -> Error {
-    error!(
-        Reason::WeakSignature,
-        "the certificate {} (serial {}) is signed with {}, which clients and servers no longer accept",
-        certificate.subject_text,
-        certificate.serial,
-        certificate.weak_digest.unwrap_or_default()
-    )
-    .hint("have it issued with SHA-256, or import the issuer's current certificate")
-}
-
-struct Search {
-    algorithms: WebPkiSupportedAlgorithms,
+struct Search<'a> {
+    leaf: &'a Certificate,
+    certificates: &'a [Certificate],
+    now: UnixTime,
     /// The links that were checked so far.
     checked: RefCell<BTreeMap<(usize, usize), Signature>>,
-    steps: Cell<usize>,
 }
 
-impl Search {
-    /// The longest path of issuers from `from` on; of several the one that begins with the newest.
-    fn longest_path<'a>(
-        &self,
-        from: &Certificate,
-        issuers: &[&'a Certificate],
-        used: &mut Vec<&'a Certificate>,
-    ) -> Result<Vec<&'a Certificate>, Error> {
-        self.steps.set(self.steps.get() + 1);
-        if self.steps.get() > MOST_STEPS {
-            return Err(error!(
-                Reason::PemUnreadable,
-                "the certificates form too many chains: more than {MOST_STEPS} steps to find the longest"
-            ));
-        }
-        let mut candidates = Vec::new();
-        for issuer in issuers {
-            let repeated = used.iter().any(|other| {
-                other.subject == issuer.subject && other.public_key == issuer.public_key
-            });
-            if !repeated && issuer.path_len.is_none_or(|most| used.len() <= most) {
-                let signature = self.signature(from, issuer)?;
-                let trust = match (signature, issuer.weak_digest) {
-                    (Signature::Foreign, _) => continue,
-                    (Signature::Verified, None) => 0,
-                    (Signature::Verified, Some(_)) => 1,
-                    (Signature::Unverifiable, _) => 2,
-                };
-                candidates.push((trust, *issuer));
-            }
-        }
-        let best = candidates.iter().map(|(trust, _)| *trust).min();
-        let mut longest = Vec::new();
-        for (_, issuer) in candidates.iter().filter(|(trust, _)| Some(*trust) == best) {
-            used.push(issuer);
-            let rest = self.longest_path(issuer, issuers, used)?;
-            used.pop();
-            if rest.len() + 1 > longest.len() {
-                longest = vec![*issuer];
-                longest.extend(rest);
-            }
-        }
-        Ok(longest)
+impl<'a> Search<'a> {
+    /// The best one to come next above this path.
+    fn best_issuer(&self, path: &[&'a Certificate]) -> Option<&'a Certificate> {
+        let signed = path.last().copied().unwrap_or(self.leaf);
+        let soon = self.now.as_secs() + too_late(self.leaf, self.leaf.has_stamps);
+        let fitting = self.certificates.iter().filter_map(|issuer| {
+            let signature = self.fits_above(path, issuer)?;
+            let rank = (
+                signature == Signature::Unverifiable,
+                issuer.weak_digest.is_some(),
+                !signed.fits_issuer(issuer),
+                issuer.not_after.as_secs() < soon,
+                !self.goes_on(&[path, &[issuer]].concat()),
+            );
+            Some((rank, issuer))
+        });
+        // sorted: among equals the first one is the newest
+        fitting
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, issuer)| issuer)
     }
 
-    /// Without any path above the leaf: whether its issuer is missing. It may be there as a root.
-    fn gap_above(
-        &self,
-        leaf: &Certificate,
-        certificates: &[Certificate],
-        now: UnixTime,
-    ) -> Result<Option<Gap>, Error> {
-        if self.links(leaf, leaf)? {
+    /// Whether an issuer can stand above this path, and how far its signature is known.
+    fn fits_above(&self, path: &[&Certificate], issuer: &Certificate) -> Option<Signature> {
+        let signed = path.last().copied().unwrap_or(self.leaf);
+        let same_ca = |below: &&Certificate| {
+            (&below.subject_name, &below.public_key) == (&issuer.subject_name, &issuer.public_key)
+        };
+        let most = issuer
+            .said
+            .path_len
+            .and_then(|most| usize::try_from(most).ok());
+        let fit = signed.names_as_issuer(issuer)
+            && issuer.der != self.leaf.der
+            && issuer.issuer_flaw().is_none()
+            && issuer.valid_at(self.now)
+            && most.is_none_or(|most| path.len() <= most)
+            && !path.iter().any(same_ca)
+            && !self.is_root(issuer);
+        let signature = fit.then(|| self.signature(signed, issuer));
+        signature.filter(|signature| *signature != Signature::Foreign)
+    }
+
+    /// Whether there is more above this path: another issuer, or a root.
+    fn goes_on(&self, path: &[&Certificate]) -> bool {
+        let root =
+            |issuer| path.last().is_some_and(|top| self.links(top, issuer)) && self.is_root(issuer);
+        let mut issuers = self.certificates.iter();
+        issuers.any(|issuer| self.fits_above(path, issuer).is_some() || root(issuer))
+    }
+
+    fn is_root(&self, certificate: &Certificate) -> bool {
+        self.links(certificate, certificate)
+    }
+
+    /// Whether the issuer of the top of a chain is missing.
+    ///
+    /// Above the leaf it must be there, if only as a root. Further up the chain may end below a root
+    /// that is not in the material; but where there is one of that name and it did not sign, the end
+    /// of the chain is damaged or foreign.
+    fn gap_above(&self, top: &Certificate) -> Result<Option<Gap>, Error> {
+        let is_leaf = top.der == self.leaf.der;
+        let mut named: Vec<&Certificate> = self.certificates.iter().collect();
+        named.retain(|c| top.names_as_issuer(c) && c.der != top.der);
+        if is_leaf && self.is_root(top) || !is_leaf && named.is_empty() {
             return Ok(None);
         }
-        let (mut rooted, mut unfit) = (false, false);
-        for issuer in certificates {
-            if self.links(leaf, issuer)? {
-                // any other fit issuer would begin the path; of a root clients have their own copy,
-                // whatever else this one says
-                let fit = self.links(issuer, issuer)? && issuer.is_ca && issuer.valid_at(now);
-                rooted |= fit;
-                unfit |= !fit;
-            }
-        }
-        if unfit && !rooted {
-            return Err(error!(
+        named.retain(|issuer| self.links(top, issuer));
+        // of a root clients have their own copy, whatever else this one says
+        let root = |issuer: &&Certificate| {
+            self.is_root(issuer) && issuer.is_ca && issuer.valid_at(self.now)
+        };
+        match named.is_empty() {
+            true => Ok(Some(self.tree(top))),
+            false if !is_leaf || named.iter().any(root) => Ok(None),
+            // any fit issuer would begin the path
+            false => Err(error!(
                 Reason::Unfit,
                 "the issuer of the certificate is there, but unfit:\n{}",
-                tree(leaf, certificates, now)
+                self.tree(top)
             )
-            .hint("import the certificate again with the current certificate of its issuer"));
+            .hint("import the certificate again with the current certificate of its issuer")),
         }
-        Ok((!rooted).then(|| Gap(tree(leaf, certificates, now))))
-    }
-
-    /// A chain may end below a root that is not in the material; but where there is one of that name
-    /// and it did not sign, the end of the chain is damaged or foreign.
-    fn gap_at_the_top(
-        &self,
-        top: &Certificate,
-        certificates: &[Certificate],
-        now: UnixTime,
-    ) -> Result<Option<Gap>, Error> {
-        let named = |c: &&Certificate| c.subject == top.issuer && c.der != top.der;
-        let mut signers = certificates.iter().filter(named).peekable();
-        let any = signers.peek().is_some();
-        for signer in signers {
-            if self.links(top, signer)? {
-                return Ok(None);
-            }
-        }
-        Ok(any.then(|| Gap(tree(top, certificates, now))))
     }
 
     /// Whether `issuer` signed `signed`, as far as that is known.
-    fn links(&self, signed: &Certificate, issuer: &Certificate) -> Result<bool, Error> {
-        Ok(self.signature(signed, issuer)? != Signature::Foreign)
+    fn links(&self, signed: &Certificate, issuer: &Certificate) -> bool {
+        self.signature(signed, issuer) != Signature::Foreign
     }
 
-    fn signature(&self, signed: &Certificate, issuer: &Certificate) -> Result<Signature, Error> {
-        if signed.issuer != issuer.subject {
-            return Ok(Signature::Foreign);
+    /// Checks each link once; beyond the limit none counts.
+    fn signature(&self, signed: &Certificate, issuer: &Certificate) -> Signature {
+        // certificates stay where they are during a search: their addresses tell them apart
+        let address = |certificate: &Certificate| std::ptr::from_ref(certificate).addr();
+        let mut checked = self.checked.borrow_mut();
+        if !signed.names_as_issuer(issuer) || checked.len() >= MOST_SIGNATURE_CHECKS {
+            return Signature::Foreign;
         }
-        if let Some(known) = self.known((signed, issuer)) {
-            return Ok(known);
-        }
-        if self.checked.borrow().len() >= MOST_SIGNATURE_CHECKS {
-            return Err(error!(
-                Reason::PemUnreadable,
-                "the certificates need more than {MOST_SIGNATURE_CHECKS} signature checks"
+        let link = checked.entry((address(signed), address(issuer)));
+        *link.or_insert_with(|| signed.signed_by(issuer))
+    }
+
+    /// The certificate, and each one that has the name of its issuer, with what is wrong with it.
+    fn tree(&self, signed: &Certificate) -> Gap {
+        let mut tree = format!("{} (serial {})", signed.subject, signed.serial);
+        let mut missing = true;
+        let named = |c: &&Certificate| signed.names_as_issuer(c) && c.der != signed.der;
+        for issuer in self.certificates.iter().filter(named) {
+            let why = if let Some(flaw) = issuer.issuer_flaw() {
+                flaw.to_owned()
+            } else if self.now > issuer.not_after {
+                format!("expired at {}", rfc3339(issuer.not_after))
+            } else if self.now < issuer.not_before {
+                format!("becomes valid at {}", rfc3339(issuer.not_before))
+            } else {
+                "has this name, but did not sign".to_owned()
+            };
+            tree.push_str(&format!(
+                "\n  <- {} (serial {}) {why}",
+                issuer.subject, issuer.serial
             ));
+            missing &= issuer.issuer_flaw().is_none() && issuer.valid_at(self.now);
         }
-        let signature = signed.signed_by(issuer, self.algorithms);
-        let key = key(signed, issuer);
-        self.checked.borrow_mut().insert(key, signature);
-        Ok(signature)
-    }
-
-    fn known(&self, (signed, issuer): (&Certificate, &Certificate)) -> Option<Signature> {
-        self.checked.borrow().get(&key(signed, issuer)).copied()
+        if missing {
+            tree.push_str(&format!("\n  <- {} is missing", signed.issuer));
+        }
+        Gap(tree)
     }
 }
 
-/// Certificates stay where they are during a search: their addresses tell them apart.
-fn key(signed: &Certificate, issuer: &Certificate) -> (usize, usize) {
-    let address = |certificate: &Certificate| std::ptr::from_ref(certificate).addr();
-    (address(signed), address(issuer))
-}
-
-/// Same subject, key and issuer: the same CA, issued twice. One whose key identifier differs stays:
-/// what can only be compared by identifiers may name either.
-fn twins(a: &Certificate, b: &Certificate) -> bool {
-    (&a.subject, &a.public_key, &a.issuer, &a.subject_key_id)
-        == (&b.subject, &b.public_key, &b.issuer, &b.subject_key_id)
-}
-
-/// Everything that a path of names leads to from `leaf`, fit or not.
-fn reached<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<&'a Certificate> {
+/// Everything that no path of names leads to from `leaf`.
+fn strangers<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<&'a Certificate> {
+    let mut strangers: Vec<&Certificate> = certificates.iter().collect();
     let mut reached = vec![leaf];
-    let mut next = 0;
-    while let Some(signed) = reached.get(next).copied() {
-        next += 1;
-        for certificate in certificates {
-            if certificate.subject == signed.issuer
-                && !reached.iter().any(|other| other.der == certificate.der)
-            {
-                reached.push(certificate);
-            }
-        }
+    while let Some(signed) = reached.pop() {
+        let is_issuer = |c: &mut &'a Certificate| signed.names_as_issuer(c);
+        reached.extend(strangers.extract_if(.., is_issuer));
     }
-    reached
-}
-
-/// The leaf, and each certificate that has the name of its issuer, with what is wrong with it.
-fn tree(leaf: &Certificate, certificates: &[Certificate], now: UnixTime) -> String {
-    let mut tree = format!("{} (serial {})", leaf.subject_text, leaf.serial);
-    let mut missing = true;
-    for issuer in certificates
-        .iter()
-        .filter(|c| c.subject == leaf.issuer && c.der != leaf.der)
-    {
-        let why = if let Some(flaw) = issuer.issuer_flaw() {
-            flaw.to_owned()
-        } else if now > issuer.not_after {
-            format!("expired at {}", rfc3339(issuer.not_after))
-        } else if now < issuer.not_before {
-            format!("becomes valid at {}", rfc3339(issuer.not_before))
-        } else {
-            "has this name, but did not sign".to_owned()
-        };
-        tree.push_str(&format!(
-            "\n  <- {} (serial {}) {why}",
-            issuer.subject_text, issuer.serial
-        ));
-        missing &= issuer.issuer_flaw().is_none() && issuer.valid_at(now);
-    }
-    if missing {
-        tree.push_str(&format!("\n  <- {} is missing", leaf.issuer_text));
-    }
-    tree
+    strangers.retain(|certificate| certificate.der != leaf.der);
+    strangers
 }
 
 #[cfg(test)]

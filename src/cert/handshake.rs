@@ -1,332 +1,150 @@
-//! TLS handshakes: the dress rehearsal in memory with the very bytes that are about to be written,
-//! and the verifier that it shares with the probe.
-//!
-//! Belongs here: whether a TLS server can serve them and a TLS client accepts them. Does not:
-//! anything about the network; the bytes go from one buffer into the other.
+//! The rehearsal: the very bytes that are about to be written, judged as a TLS client would.
 //!
 //! The path is verified up to the top of the chain. The library takes an intermediate as trust anchor
 //! without looking at its dates or whether it is a CA: `chain.rs` has. Where there is no chain to
 //! verify (the issuer is missing, or is the root), possession of the key and the names remain.
 
-use std::sync::Arc;
-
-use anyhow::{Context, bail};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use anyhow::{Context, bail, ensure};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs::default_provider};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::server::ParsedCertificate;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::time_provider::TimeProvider;
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct,
-    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
-};
+use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::certificate::{Certificate, key_of, subject_of};
-use super::certificates;
-use super::constraints::{Constraints, Refusal};
+use super::certificate::{Certificate, algorithms};
+use super::constraints::Constraints;
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
+use super::pem;
 use crate::error::{Error, Reason, error};
 
-/// Flights that a handshake may take; TLS 1.3 needs three.
-const MOST_FLIGHTS: usize = 10;
 /// Names that the TLS library is asked for one by one, each of which it compares with all: no public
 /// CA takes more into a certificate.
 const MOST_ASKED: usize = 100;
 
-/// Serves these texts to a client at `now`, and checks each of the names. `verified`: whether every
-/// signature of the chain could be verified.
+/// Judges these texts as a client would at `now`. `verified`: whether every signature of the chain
+/// could be verified.
 ///
 /// # Errors
-/// [`Reason::Unfit`], with what the server or the client said.
+/// [`Reason::Unfit`], with what a client would say.
 pub(crate) fn rehearse(
     certificate_pem: &str,
     key_pem: &str,
     verified: bool,
     now: UnixTime,
 ) -> Result<Vec<Error>, Error> {
-    // the very bytes: they are read again from the text
-    let chain: Result<Vec<Certificate>, String> = certificates::from_pem(certificate_pem)
-        .into_iter()
-        .collect();
-    let subject = match &chain {
-        Ok(chain) => chain.first().map(|leaf| leaf.subject_text.clone()),
-        Err(_) => None,
-    };
-    chain
-        .map_err(anyhow::Error::msg)
-        .and_then(|chain| perform(&chain, key_pem, verified, now))
-        .map_err(|e| {
-            let subject = subject.unwrap_or_default();
-            error!(
-                Reason::Unfit,
-                "a TLS handshake with the certificate {subject} failed in memory: {e:#}"
-            )
-            .hint("a TLS client would fail like this, too: issue or import another certificate")
-        })
+    let limit = judge(certificate_pem, key_pem, verified, now).map_err(|why| {
+        error!(
+            Reason::Unfit,
+            "TLS clients would refuse the certificate: {why:#}"
+        )
+        .hint("issue or import another certificate")
+    })?;
+    let finding = |limit| Error::new(Reason::ChainUnverified, limit);
+    Ok(limit.map(finding).into_iter().collect())
 }
 
-fn perform(
-    chain: &[Certificate],
+/// What could not be checked, if anything.
+fn judge(
+    certificate_pem: &str,
     key_pem: &str,
     verified: bool,
     now: UnixTime,
-) -> anyhow::Result<Vec<Error>> {
-    let leaf = chain.first().context("no certificate")?;
-    if let Some(broken) = broken_constraint(chain) {
-        bail!("{broken}");
-    }
-    let mut findings = Vec::new();
-    // policies are the one thing that clients know and the library does not
-    let parsed = match ParsedCertificate::try_from(&leaf.der) {
-        Err(_) if leaf.critical_policies && !leaf.unknown_critical => None,
-        parsed => Some(parsed?),
-    };
-    let names = client_names(leaf, parsed.as_ref());
-    match &parsed {
-        Some(parsed) if constraints_are_plain(chain) && names_are_plain(chain) => {
-            if verified && chain.len() > 1 {
-                verify_path(parsed, chain, now)?;
-            }
+) -> anyhow::Result<Option<String>> {
+    // the very bytes: they are read again from the text
+    let chain = pem::certificates(certificate_pem);
+    let chain: Result<Vec<Certificate>, String> = chain.into_iter().collect();
+    let chain = chain.map_err(anyhow::Error::msg)?;
+    let leaf = chain.first().context("there is none")?;
+    possession(leaf, key_pem)?;
+    for (position, ca) in chain.iter().enumerate() {
+        let below = chain.get(..position).unwrap_or_default();
+        if let Some(constraints) = &ca.said.constraints
+            && let Some(refusal) = below.iter().find_map(|below| constraints.refusal(below))
+        {
+            bail!("the name constraints of {} {refusal}", ca.subject);
         }
-        _ => findings.push(Error::new(
-            Reason::ChainUnverified,
-"the rehearsal cannot check everything in the chain (policies, constraints on directory names, names in other string types): TLS clients can",
-        )),
     }
-    let name = names
-        .into_iter()
-        .next()
-        .context("no TLS client can ask for any of its names")?;
-    possession(chain, key_pem, name, now)?;
-    Ok(findings)
+    // policies are the one thing that clients know and the library does not
+    let parsed = ParsedCertificate::try_from(&leaf.der).ok();
+    let is_known = leaf.said.critical_policies && leaf.leaf_flaw().is_none();
+    ensure!(
+        parsed.is_some() || is_known,
+        "it is not in the form that clients read"
+    );
+    let mut refused: Vec<(&Name, ServerName<'_>)> =
+        leaf.names.iter().filter_map(client_name).collect();
+    let count = refused.len();
+    refused.truncate(MOST_ASKED);
+    refused.retain(|(_, asked)| {
+        let parsed = parsed.as_ref();
+        parsed.is_some_and(|parsed| verify_server_name(parsed, asked).is_err())
+    });
+    let is_found = refused.len() < count;
+    ensure!(is_found, "no TLS client can ask for any of its names");
+    let refused: Vec<String> = refused.iter().map(|(name, _)| name.to_string()).collect();
+    let is_verified = match parsed {
+        Some(parsed) if verified && chain.len() > 1 => verify_path(&parsed, &chain, now)?,
+        parsed => parsed.is_some(),
+    };
+    if !is_verified {
+        return Ok(Some(
+            "the rehearsal cannot check everything in the chain (policies, constraints on directory names, names in other string types): TLS clients can"
+                .to_owned(),
+        ));
+    }
+    Ok((!refused.is_empty()).then(|| format!("not every client finds {}", refused.join(", "))))
 }
 
-/// Whether each issuer's name is spelled alike on both sides: the library compares bytes.
-fn names_are_plain(chain: &[Certificate]) -> bool {
-    let mut links = chain.iter().zip(chain.iter().skip(1));
-    links.all(|(signed, issuer)| Some(signed.issuer_bytes()) == subject_of(&issuer.der))
-}
-
-/// The path from the leaf to the top of the chain, as a TLS client verifies it.
+/// Verifies the path from the leaf to the top of the chain, as a TLS client does; false, if it demands
+/// what the library does not know.
 fn verify_path(
     leaf: &ParsedCertificate<'_>,
     chain: &[Certificate],
     now: UnixTime,
-) -> anyhow::Result<()> {
-    let (top, below) = chain.split_last().context("no certificate")?;
+) -> anyhow::Result<bool> {
+    let (top, below) = chain.split_last().context("there is none")?;
+    let said = || chain.iter().map(|certificate| &certificate.said);
+    let constraints = said().filter_map(|said| said.constraints.as_ref());
+    if said().any(|said| said.critical_policies)
+        || !constraints.into_iter().all(Constraints::is_plain)
+    {
+        return Ok(false);
+    }
     let mut roots = RootCertStore::empty();
-    roots.add(top.der.clone())?;
     let between: Vec<CertificateDer<'_>> = below.iter().skip(1).map(|c| c.der.clone()).collect();
-    let algorithms = default_provider().signature_verification_algorithms.all;
-    verify_server_cert_signed_by_trust_anchor(leaf, &roots, &between, now, algorithms)?;
-    Ok(())
+    let result = roots.add(top.der.clone()).and_then(|()| {
+        verify_server_cert_signed_by_trust_anchor(leaf, &roots, &between, now, algorithms().all)
+    });
+    match result {
+        Ok(()) => Ok(true),
+        // names were compared before: the library compares them byte by byte
+        Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Ok(false),
+        Err(_) => bail!("the path from it to {} does not verify", top.subject),
+    }
 }
 
-/// A whole handshake: a server with these texts, and a client that accepts this leaf and no other.
-fn possession(
-    chain: &[Certificate],
-    key_pem: &str,
-    name: ServerName<'static>,
-    now: UnixTime,
-) -> anyhow::Result<()> {
-    let provider = Arc::new(default_provider());
+/// The key signs, and the leaf verifies: by whichever algorithm both know first.
+fn possession(leaf: &Certificate, key_pem: &str) -> anyhow::Result<()> {
+    const MESSAGE: &[u8] = b"rehearsal";
     let key = PrivateKey::from_pem(key_pem)?;
-    let key = provider
-        .key_provider
-        .load_private_key(key.der().clone_key())?;
-    let served = chain.iter().map(|c| c.der.clone()).collect();
-    // whether the key belongs to the leaf is what the handshake is about
-    let certified = CertifiedKey::new(served, key);
-    let clock = Arc::new(Fixed(now));
-    let server = ServerConfig::builder_with_details(provider.clone(), clock.clone())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-    let client = ClientConfig::builder_with_details(provider, clock)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Possession::of(
-            chain.first().map(|leaf| leaf.der.clone()),
-        )))
-        .with_no_client_auth();
-    shake_hands(
-        ServerConnection::new(Arc::new(server))?,
-        ClientConnection::new(Arc::new(client), name)?,
-    )
-}
-
-/// The names as a client asks for them, without those that none can ask for: any label replaces the
-/// star of a wildcard.
-fn client_names(
-    leaf: &Certificate,
-    parsed: Option<&ParsedCertificate<'_>>,
-) -> Vec<ServerName<'static>> {
-    let asked = leaf
-        .names
-        .iter()
-        .enumerate()
-        .filter_map(|(position, name)| {
-            let parsed = parsed.filter(|_| position < MOST_ASKED);
-            client_name(name).filter(|asked| {
-                parsed.is_none_or(|parsed| verify_server_name(parsed, asked).is_ok())
-            })
-        });
-    asked.collect()
-}
-
-fn client_name(name: &Name) -> Option<ServerName<'static>> {
-    match name {
-        Name::Ip(address) => Some(ServerName::IpAddress((*address).into())),
-        Name::Dns(dns) if name.can_be_asked_for() => {
-            let asked = match dns.strip_prefix("*.") {
-                Some(parent) => format!("any.{parent}"),
-                None => dns.clone(),
-            };
-            ServerName::try_from(asked).ok()
-        }
-        Name::Dns(_) => None,
-    }
-}
-
-fn shake_hands(mut server: ServerConnection, mut client: ClientConnection) -> anyhow::Result<()> {
-    for _ in 0..MOST_FLIGHTS {
-        // the client is the one that verifies; in TLS 1.2 it also finishes last
-        if !client.is_handshaking() {
-            return Ok(());
-        }
-        carry(&mut client, &mut server).context("the server")?;
-        carry(&mut server, &mut client).context("the client")?;
-    }
-    bail!("it did not end within {MOST_FLIGHTS} flights")
-}
-
-/// Carries what one side has to say to the other.
-fn carry<A, B>(from: &mut ConnectionCommon<A>, to: &mut ConnectionCommon<B>) -> anyhow::Result<()> {
-    let mut flight = Vec::new();
-    while from.wants_write() {
-        from.write_tls(&mut flight)?;
-    }
-    let mut rest = flight.as_slice();
-    while !rest.is_empty() {
-        to.read_tls(&mut rest)?;
-        to.process_new_packets()?;
-    }
+    let key = any_supported_type(&key.der()).ok();
+    let signer = key.and_then(|key| key.choose_scheme(&algorithms().supported_schemes()));
+    let is_proven = signer.is_some_and(|signer| {
+        let signature = signer.sign(MESSAGE);
+        signature.is_ok_and(|signature| leaf.proves(signer.scheme(), MESSAGE, &signature))
+    });
+    ensure!(is_proven, "the private key does not fit it");
     Ok(())
 }
 
-#[derive(Debug)]
-struct Fixed(UnixTime);
-
-impl TimeProvider for Fixed {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(self.0)
-    }
-}
-
-/// Makes the server prove that it has the key of the leaf that it shows: of one certain leaf, or of
-/// any. Nothing else is verified.
-#[derive(Debug)]
-pub(crate) struct Possession {
-    leaf: Option<CertificateDer<'static>>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl Possession {
-    /// Of this leaf; of any, if none is given.
-    pub(crate) fn of(leaf: Option<CertificateDer<'static>>) -> Self {
-        Self {
-            leaf,
-            algorithms: default_provider().signature_verification_algorithms,
-        }
-    }
-
-    /// Whether the key of this leaf signed the message. The TLS library's own function reads the
-    /// leaf with its strict reader first.
-    fn proven(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let (algorithm, key) = key_of(leaf).ok_or(CertificateError::BadEncoding)?;
-        let mut candidates = self
-            .algorithms
-            .mapping
-            .iter()
-            .filter(|(scheme, _)| *scheme == signed.scheme)
-            .flat_map(|(_, candidates)| candidates.iter())
-            .filter(|candidate| candidate.public_key_alg_id().as_ref() == algorithm);
-        if candidates.any(|c| c.verify_signature(key, message, signed.signature()).is_ok()) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        Err(CertificateError::BadSignature.into())
-    }
-}
-
-impl ServerCertVerifier for Possession {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match &self.leaf {
-            Some(leaf) if leaf != end_entity => {
-                Err(rustls::Error::General("another certificate".to_owned()))
-            }
-            _ => Ok(ServerCertVerified::assertion()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.proven(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.proven(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// The first name of a chain, leaf first, that a CA above does not allow, as a sentence.
-fn broken_constraint(chain: &[Certificate]) -> Option<String> {
-    chain.iter().enumerate().find_map(|(position, ca)| {
-        let constraints = ca.constraints.as_ref()?;
-        let of = format!("the name constraints of {}", ca.subject_text);
-        chain.get(..position)?.iter().find_map(|below| {
-            Some(match constraints.refusal(&below.subject, &below.names)? {
-                Refusal::TooMany => format!("{of} are too many to compare"),
-                Refusal::Subject => format!("{of} do not allow {}", below.subject_text),
-                Refusal::Name(name) => format!("{of} do not allow {name}"),
-            })
-        })
-    })
-}
-
-/// Whether the TLS library can check everything that the CAs of this chain demand.
-fn constraints_are_plain(chain: &[Certificate]) -> bool {
-    chain.iter().all(|certificate| {
-        let constraints = certificate.constraints.as_ref();
-        constraints.is_none_or(Constraints::is_plain) && !certificate.critical_policies
-    })
+/// The name with the one that a client asks for: any label replaces the star of a wildcard.
+fn client_name(name: &Name) -> Option<(&Name, ServerName<'static>)> {
+    let asked = match name {
+        Name::Ip(address) => ServerName::IpAddress((*address).into()),
+        Name::Dns(dns) => ServerName::try_from(dns.replacen('*', "any", 1)).ok()?,
+    };
+    name.can_be_asked_for().then_some((name, asked))
 }
 
 #[cfg(test)]

@@ -6,22 +6,29 @@
 
 use std::fmt;
 
+use anyhow::{Context, bail, ensure};
 use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use aws_lc_rs::encoding::{AsBigEndian, AsDer, EcPrivateKeyBin, Pkcs8V1Der};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::asn1_rs::{Any, FromDer, Oid, Tag};
+use x509_parser::x509::SubjectPublicKeyInfo;
 use zeroize::Zeroizing;
 
-use super::der::{self, Reader, oid_text, tagged};
 use super::pem;
 
-/// Sizes of RSA that servers and clients take, in bits.
-const RSA_SIZES: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// No key or certificate has more values side by side.
+const MOST_VALUES: usize = 16;
+const CURVES: [(Curve, &agreement::Algorithm); 3] = [
+    (Curve::P256, &ECDH_P256),
+    (Curve::P384, &ECDH_P384),
+    (Curve::P521, &ECDH_P521),
+];
 
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-const ED448: &[u8] = &[0x2b, 0x65, 0x71];
+const RSA: &str = "1.2.840.113549.1.1.1";
+const EC: &str = "1.2.840.10045.2.1";
+const ED25519: &str = "1.3.101.112";
 
 /// The kind of a key, and its size.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -35,9 +42,7 @@ pub enum KeyKind {
     Ecdsa(Curve),
     /// Ed25519 (RFC 8410).
     Ed25519,
-    /// Ed448 (RFC 8410).
-    Ed448,
-    /// An algorithm that is not known here: its object identifier.
+    /// An algorithm or a curve that TLS servers do not use: its object identifier.
     Other(String),
 }
 
@@ -50,8 +55,6 @@ pub enum Curve {
     P384,
     /// secp521r1
     P521,
-    /// One that TLS does not use.
-    Other,
 }
 
 impl fmt::Display for KeyKind {
@@ -61,354 +64,195 @@ impl fmt::Display for KeyKind {
             Self::Ecdsa(Curve::P256) => f.write_str("ECDSA P-256"),
             Self::Ecdsa(Curve::P384) => f.write_str("ECDSA P-384"),
             Self::Ecdsa(Curve::P521) => f.write_str("ECDSA P-521"),
-            Self::Ecdsa(Curve::Other) => f.write_str("ECDSA on another curve"),
             Self::Ed25519 => f.write_str("Ed25519"),
-            Self::Ed448 => f.write_str("Ed448"),
             Self::Other(oid) => write!(f, "a key of algorithm {oid}"),
         }
     }
 }
 
-impl Curve {
-    const KNOWN: [Self; 3] = [Self::P256, Self::P384, Self::P521];
-
-    fn of_oid(oid: &[u8]) -> Self {
-        let known = Self::KNOWN.into_iter().find(|curve| curve.oid() == oid);
-        known.unwrap_or(Self::Other)
-    }
-
-    const fn oid(self) -> &'static [u8] {
-        match self {
-            Self::P256 => &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
-            Self::P384 => &[0x2b, 0x81, 0x04, 0x00, 0x22],
-            Self::P521 => &[0x2b, 0x81, 0x04, 0x00, 0x23],
-            Self::Other => &[],
-        }
-    }
-
-    /// Bytes of a coordinate and of a private value, if the curve is known.
-    pub(super) const fn size(self) -> Option<usize> {
-        match self {
-            Self::P256 => Some(32),
-            Self::P384 => Some(48),
-            Self::P521 => Some(66),
-            Self::Other => None,
-        }
-    }
-
-    const fn agreement(self) -> Option<&'static agreement::Algorithm> {
-        match self {
-            Self::P256 => Some(&ECDH_P256),
-            Self::P384 => Some(&ECDH_P384),
-            Self::P521 => Some(&ECDH_P521),
-            Self::Other => None,
-        }
-    }
-}
-
-/// A public key, however its algorithm's identifier is spelled.
+/// A public key. Two are equal if the keys are, however they are spelled.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PublicKey {
     /// What it is.
     pub kind: KeyKind,
+    /// The key; of a point the compressed form.
     bits: Vec<u8>,
 }
 
 impl PublicKey {
-    /// Of a certificate: the content of the algorithm's identifier, and the key (RFC 5280 section
-    /// 4.1.2.7).
-    pub(super) fn read(algorithm: &[u8], bits: &[u8]) -> Option<Self> {
-        let mut algorithm = Reader(algorithm);
-        let kind = match algorithm.expect(der::OID)? {
-            RSA => KeyKind::Rsa {
-                bits: bit_length(Reader(bits).sequence()?.unsigned()?),
-            },
-            EC => KeyKind::Ecdsa(
-                algorithm
-                    .expect(der::OID)
-                    .map_or(Curve::Other, Curve::of_oid),
-            ),
-            ED25519 => KeyKind::Ed25519,
-            ED448 => KeyKind::Ed448,
-            other => KeyKind::Other(oid_text(other)),
+    fn new(kind: KeyKind, bits: &[u8]) -> Self {
+        let bits = match (&kind, bits) {
+            // SEC 1 section 2.3.3: x, and whether y is odd
+            (KeyKind::Ecdsa(_), [4 | 6 | 7, point @ ..]) => {
+                let (x, y) = point.split_at(point.len() / 2);
+                let odd = y.last().unwrap_or(&0) & 1;
+                [&[2 | odd], x].concat()
+            }
+            _ => bits.to_vec(),
         };
-        Some(Self {
-            kind,
-            bits: bits.to_vec(),
-        })
+        Self { kind, bits }
+    }
+
+    fn rsa(key: &[u8]) -> Self {
+        let values = values(key);
+        let modulus = match values.first().map_or(&[][..], |modulus| modulus.data) {
+            [0, modulus @ ..] | modulus => modulus,
+        };
+        let zeros = modulus.first().map_or(0, |byte| byte.leading_zeros());
+        let bits = 8 * modulus.len() - usize::try_from(zeros).unwrap_or_default();
+        Self::new(KeyKind::Rsa { bits }, key)
+    }
+
+    /// Of a certificate.
+    pub(super) fn of(info: &SubjectPublicKeyInfo<'_>) -> Self {
+        let (algorithm, key) = (&info.algorithm, info.subject_public_key.data.as_ref());
+        let parameters = algorithm.parameters.as_ref();
+        let curve = parameters.and_then(|curve| curve.as_oid().ok());
+        let curve = curve.map(|curve| curve.to_id_string()).unwrap_or_default();
+        let kind = match (algorithm.algorithm.to_id_string().as_str(), curve.as_str()) {
+            (RSA, _) => return Self::rsa(key),
+            (EC, "1.2.840.10045.3.1.7") => KeyKind::Ecdsa(Curve::P256),
+            (EC, "1.3.132.0.34") => KeyKind::Ecdsa(Curve::P384),
+            (EC, "1.3.132.0.35") => KeyKind::Ecdsa(Curve::P521),
+            (ED25519, _) => KeyKind::Ed25519,
+            (EC, other) | (other, _) => KeyKind::Other(other.to_owned()),
+        };
+        Self::new(kind, key)
     }
 }
 
-fn bit_length(number: &[u8]) -> usize {
-    let zeros = number.first().map_or(0, |first| first.leading_zeros());
-    number.len() * 8 - usize::try_from(zeros).unwrap_or_default()
+/// The values that a sequence holds; none, if these bytes are no sequence.
+pub(super) fn values(der: &[u8]) -> Vec<Any<'_>> {
+    match Any::from_der(der) {
+        Ok((_, any)) if any.tag() == Tag::Sequence => content(any.data),
+        _ => Vec::new(),
+    }
 }
 
-/// A private key that a TLS server can use.
+/// The values that stand side by side here.
+pub(super) fn content(mut rest: &[u8]) -> Vec<Any<'_>> {
+    let mut values = Vec::new();
+    while let Ok((after, value)) = Any::from_der(rest)
+        && values.len() < MOST_VALUES
+    {
+        values.push(value);
+        rest = after;
+    }
+    values
+}
+
+/// A private key that a TLS server can use. Debugging shows nothing of it.
+#[derive(Debug)]
 pub struct PrivateKey {
     /// Its public half.
     pub public: PublicKey,
-    /// PKCS#8 version 1.
-    pkcs8: Zeroizing<Vec<u8>>,
+    pkcs8: Pkcs8V1Der<'static>,
 }
-
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PrivateKey({})", self.public.kind)
-    }
-}
-
-/// Why a key cannot be read. The texts never contain any of it.
-#[derive(Debug, Eq, PartialEq)]
-pub enum KeyError {
-    /// Nobody can use it without its password.
-    Encrypted,
-    /// There is none.
-    Missing,
-    /// There are several different ones.
-    Several(usize),
-    /// A PEM block cannot be read.
-    Damaged(String),
-    /// The content of the block is not a private key, or not a whole one.
-    Malformed(&'static str),
-    /// It is of a kind or size that TLS servers do not take.
-    Unsupported(KeyKind),
-}
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Encrypted => f.write_str("the key is encrypted"),
-            Self::Missing => f.write_str("there is no PEM block of a private key"),
-            Self::Several(count) => write!(f, "there are {count} different keys, expected one"),
-            Self::Damaged(why) => f.write_str(why),
-            Self::Malformed(why) => f.write_str(why),
-            Self::Unsupported(kind @ KeyKind::Rsa { .. }) => write!(
-                f,
-                "{kind}: servers take RSA of {} to {} bits",
-                RSA_SIZES.start(),
-                RSA_SIZES.end()
-            ),
-            Self::Unsupported(kind) => write!(f, "{kind} is not supported"),
-        }
-    }
-}
-
-impl std::error::Error for KeyError {}
 
 impl PrivateKey {
     /// The one private key in a text: the same key may be in it twice, and certificates may follow.
     ///
     /// # Errors
-    /// If there is none or more than one, or if it cannot be used.
-    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+    /// If there is none or more than one, or if it cannot be used. The text never holds any of it.
+    pub fn from_pem(text: &str) -> anyhow::Result<Self> {
         let mut found: Vec<Self> = Vec::new();
         for block in pem::blocks(text) {
             if block.encrypted || block.label == "ENCRYPTED PRIVATE KEY" {
-                return Err(KeyError::Encrypted);
+                bail!(ENCRYPTED);
             }
-            let der = match block.content {
-                Err(why) if !block.label.contains("CERTIFICATE") => {
-                    return Err(KeyError::Damaged(format!("a PEM block {why}")));
+            match block.content {
+                Err(why) if !block.label.contains("CERTIFICATE") => bail!("a PEM block {why}"),
+                Ok(der) if block.label.ends_with("PRIVATE KEY") => {
+                    let key = Self::from_der(&der)?;
+                    if found.iter().all(|other| other.public != key.public) {
+                        found.push(key);
+                    }
                 }
-                Ok(der) if block.label.ends_with("PRIVATE KEY") => der,
-                _ => continue,
-            };
-            let key = Self::from_der(&der)?;
-            if found.iter().all(|other| other.pkcs8 != key.pkcs8) {
-                found.push(key);
+                _ => {}
             }
         }
-        match (found.pop(), found.len()) {
-            (None, _) => Err(KeyError::Missing),
-            (Some(key), 0) => Ok(key),
-            (Some(_), others) => Err(KeyError::Several(others + 1)),
-        }
+        let count = found.len();
+        let key = found.pop();
+        let key = key.context("there is no PEM block of a private key")?;
+        ensure!(count == 1, "there are {count} different keys, expected one");
+        Ok(key)
     }
 
     /// Reads PKCS#8 (RFC 5958), PKCS#1 (RFC 8017 appendix A.1.2) or SEC1 (RFC 5915 section 3),
     /// whichever it is.
-    fn from_der(der: &[u8]) -> Result<Self, KeyError> {
-        const NO_KEY: KeyError = KeyError::Malformed("the block does not hold a whole private key");
-        let mut key = Reader(der).sequence().ok_or(NO_KEY)?;
-        let mut ahead = key;
-        match (ahead.next().map(|v| v.tag), ahead.next().map(|v| v.tag)) {
-            (Some(der::SEQUENCE), Some(der::OCTET_STRING)) => Err(KeyError::Encrypted),
-            (Some(der::INTEGER), Some(der::SEQUENCE)) => from_pkcs8(der).ok_or(NO_KEY)?,
-            (Some(der::INTEGER), Some(der::OCTET_STRING)) => {
-                from_sec1(der, None, der).ok_or(NO_KEY)?
+    fn from_der(der: &[u8]) -> anyhow::Result<Self> {
+        let values = values(der);
+        let tags: Vec<Tag> = values.iter().map(Any::tag).collect();
+        let key = match (tags.as_slice(), values.as_slice()) {
+            ([Tag::Sequence, Tag::OctetString, ..], _) => bail!(ENCRYPTED),
+            ([Tag::Integer, Tag::Integer, ..], _) => Self::rsa(der),
+            ([Tag::Integer, Tag::OctetString, ..], _) => Self::ecdsa(der, der),
+            // attributes and the public half may follow: both can be told from the rest
+            ([Tag::Integer, Tag::Sequence, Tag::OctetString, ..], [_, algorithm, key, ..]) => {
+                let oid = Oid::from_der(algorithm.data).ok();
+                let oid = oid.map(|(_, oid)| oid.to_id_string()).unwrap_or_default();
+                match oid.as_str() {
+                    RSA => Self::rsa(key.data),
+                    EC => Self::ecdsa(der, key.data),
+                    ED25519 => Self::ed25519(key.data),
+                    _ => None,
+                }
             }
-            (Some(der::INTEGER), Some(der::INTEGER)) => from_pkcs1(&mut key).ok_or(NO_KEY)?,
-            _ => Err(NO_KEY),
-        }
+            _ => None,
+        };
+        key.context(NO_KEY)
+    }
+
+    /// Of PKCS#1.
+    fn rsa(der: &[u8]) -> Option<Self> {
+        let pair = rsa::KeyPair::from_der(der).ok()?;
+        let public = PublicKey::rsa(pair.public_key().as_ref());
+        let pkcs8 = pair.as_der().ok()?;
+        Some(Self { public, pkcs8 })
+    }
+
+    /// Of all there is, or of the SEC1 in it: the parameters can be in either, or nowhere. Without
+    /// them it is the smallest curve that fits; whose certificate it is shows whether that was right.
+    fn ecdsa(whole: &[u8], sec1: &[u8]) -> Option<Self> {
+        let read = |der| {
+            CURVES.iter().find_map(|(curve, algorithm)| {
+                let key = agreement::PrivateKey::from_private_key_der(algorithm, der);
+                Some((*curve, key.ok()?))
+            })
+        };
+        let (curve, key) = read(whole).or_else(|| read(sec1))?;
+        // what is read without its public half is written without it
+        let value: EcPrivateKeyBin<'_> = key.as_be_bytes().ok()?;
+        let key = agreement::PrivateKey::from_private_key(key.algorithm(), value.as_ref()).ok()?;
+        let public = key.compute_public_key().ok()?;
+        let public = PublicKey::new(KeyKind::Ecdsa(curve), public.as_ref());
+        let pkcs8 = key.as_der().ok()?;
+        Some(Self { public, pkcs8 })
+    }
+
+    /// Of the seed, an octet string (RFC 8410 section 7).
+    fn ed25519(der: &[u8]) -> Option<Self> {
+        let (_, seed) = <&[u8]>::from_der(der).ok()?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
+        let public = PublicKey::new(KeyKind::Ed25519, pair.public_key().as_ref());
+        let pkcs8 = pair.as_der().ok()?;
+        Some(Self { public, pkcs8 })
     }
 
     /// The key in the form that is written.
     #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
-        pem::write("PRIVATE KEY", &self.pkcs8)
+        pem::write("PRIVATE KEY", self.pkcs8.as_ref())
     }
 
     /// The same for the TLS library.
     pub(super) fn der(&self) -> PrivateKeyDer<'_> {
-        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.pkcs8.as_slice()))
-    }
-
-    /// Of an algorithm's identifier (its parts behind the OID included) and what it wraps.
-    fn of(
-        kind: KeyKind,
-        algorithm: &[&[u8]],
-        private: &[u8],
-        public: Vec<u8>,
-    ) -> Result<Self, KeyError> {
-        let version = der::unsigned(&[]);
-        let algorithm = der::value(der::SEQUENCE, algorithm);
-        let private = der::value(der::OCTET_STRING, &[private]);
-        let pkcs8 = der::value(der::SEQUENCE, &[&version, &algorithm, &private]);
-        let key = Self {
-            public: PublicKey { kind, bits: public },
-            pkcs8,
-        };
-        // the TLS library has the last word: it computes with the key
-        any_supported_type(&key.der())
-            .map_err(|_| KeyError::Malformed("the numbers of the key do not fit together"))?;
-        Ok(key)
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.pkcs8.as_ref()))
     }
 }
 
-type Found = Option<Result<PrivateKey, KeyError>>;
-
-fn from_pkcs8(der: &[u8]) -> Found {
-    let mut key = Reader(der).sequence()?;
-    key.expect(der::INTEGER)?;
-    let mut algorithm = key.sequence()?;
-    let private = key.expect(der::OCTET_STRING)?;
-    // attributes and the public half may follow: both can be told from the rest
-    match algorithm.expect(der::OID)? {
-        RSA => from_pkcs1(&mut Reader(private).sequence()?),
-        EC => from_sec1(private, algorithm.next().map(|curve| curve.whole), der),
-        ED25519 => {
-            let seed = Reader(private).expect(der::OCTET_STRING)?;
-            let pair = Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
-            Some(PrivateKey::of(
-                KeyKind::Ed25519,
-                &[&der::value(der::OID, &[ED25519])],
-                &der::value(der::OCTET_STRING, &[seed]),
-                pair.public_key().as_ref().to_vec(),
-            ))
-        }
-        ED448 => Some(Err(KeyError::Unsupported(KeyKind::Ed448))),
-        other => Some(Err(KeyError::Unsupported(KeyKind::Other(oid_text(other))))),
-    }
-}
-
-fn from_pkcs1(key: &mut Reader<'_>) -> Found {
-    let version = key.unsigned()?;
-    let mut numbers = Vec::with_capacity(8);
-    while let Some(number) = key.unsigned() {
-        numbers.push(number);
-    }
-    let [modulus, exponent, ..] = numbers.as_slice() else {
-        return None;
-    };
-    let kind = KeyKind::Rsa {
-        bits: bit_length(modulus),
-    };
-    if !version.is_empty() {
-        return Some(Err(KeyError::Malformed(
-            "RSA of more than two primes is not supported",
-        )));
-    }
-    if numbers.len() != 8 {
-        // five numbers: DSA, which TLS no longer has
-        return None;
-    }
-    if !matches!(kind, KeyKind::Rsa { bits } if RSA_SIZES.contains(&bits)) {
-        return Some(Err(KeyError::Unsupported(kind)));
-    }
-    let public = der::value(
-        der::SEQUENCE,
-        &[&der::unsigned(modulus), &der::unsigned(exponent)],
-    );
-    let public = public.to_vec();
-    let numbers: Vec<_> = numbers.into_iter().map(der::unsigned).collect();
-    let version = der::unsigned(&[]);
-    let parts: Vec<&[u8]> = std::iter::once(version.as_slice())
-        .chain(numbers.iter().map(|number| number.as_slice()))
-        .collect();
-    let private = der::value(der::SEQUENCE, &parts);
-    let algorithm: [&[u8]; 2] = [&der::value(der::OID, &[RSA]), &[der::NULL, 0]];
-    Some(PrivateKey::of(kind, &algorithm, &private, public))
-}
-
-/// `parameters` are those of the PKCS#8 around it, `outer` is all there is.
-fn from_sec1(der: &[u8], parameters: Option<&[u8]>, outer: &[u8]) -> Found {
-    let mut key = Reader(der).sequence()?;
-    key.expect(der::INTEGER)?;
-    let given = der::without_zeros(key.expect(der::OCTET_STRING)?);
-    let own = key.optional(tagged(0)).map(|value| value.content);
-    let point = key
-        .optional(tagged(1))
-        .and_then(|point| Reader(point.content).bit_string());
-    let curve = match parameters.or(own) {
-        Some(parameters) => match Reader(parameters).expect(der::OID) {
-            Some(oid) => Curve::of_oid(oid),
-            None => explicit_curve(outer),
-        },
-        None => curve_of_size(point, given),
-    };
-    let (Some(algorithm), Some(size)) = (curve.agreement(), curve.size()) else {
-        return Some(Err(KeyError::Unsupported(KeyKind::Ecdsa(curve))));
-    };
-    let mut private = Zeroizing::new(vec![0; size]);
-    private
-        .get_mut(size.checked_sub(given.len())?..)?
-        .copy_from_slice(given);
-    let pair = agreement::PrivateKey::from_private_key(algorithm, &private).ok()?;
-    let public = pair.compute_public_key().ok()?.as_ref().to_vec();
-    let bits = der::value(der::BIT_STRING, &[&[0], &public]);
-    let sec1 = der::value(
-        der::SEQUENCE,
-        &[
-            &der::unsigned(&[1]),
-            &der::value(der::OCTET_STRING, &[&private]),
-            &der::value(tagged(1), &[&bits]),
-        ],
-    );
-    let algorithm: [&[u8]; 2] = [
-        &der::value(der::OID, &[EC]),
-        &der::value(der::OID, &[curve.oid()]),
-    ];
-    Some(PrivateKey::of(
-        KeyKind::Ecdsa(curve),
-        &algorithm,
-        &sec1,
-        public,
-    ))
-}
-
-/// The parameters spell the curve out instead of naming it: the TLS library knows which it is.
-fn explicit_curve(key: &[u8]) -> Curve {
-    let mut known = Curve::KNOWN.into_iter();
-    let is = |curve: &Curve| {
-        let algorithm = curve.agreement();
-        algorithm.is_some_and(|a| agreement::PrivateKey::from_private_key_der(a, key).is_ok())
-    };
-    known.find(is).unwrap_or(Curve::Other)
-}
-
-/// Without parameters the size decides: that of the public half if it is there. Which certificate the
-/// key belongs to shows whether that was right.
-fn curve_of_size(point: Option<&[u8]>, private: &[u8]) -> Curve {
-    let size = match point.and_then(<[u8]>::split_first) {
-        Some((4, coordinates)) => coordinates.len() / 2,
-        Some((2 | 3, coordinate)) => coordinate.len(),
-        _ => private.len(),
-    };
-    let mut known = Curve::KNOWN.into_iter();
-    let fits = |curve: &Curve| curve.size() >= Some(size);
-    known.find(fits).unwrap_or(Curve::Other)
-}
+const ENCRYPTED: &str = "the key is encrypted: import the certificate with an unencrypted key";
+const NO_KEY: &str = "the block holds no whole key that servers take: use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519";
 
 #[cfg(test)]
 mod tests;

@@ -30,17 +30,7 @@ impl ServerName {
     /// one label (RFC 9525 section 6.3), and itself. A trailing dot makes no difference.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Dns(own), Self::Dns(asked)) => {
-                let (own, asked) = (rooted(own), rooted(asked));
-                own == asked
-                    || own
-                        .strip_prefix("*.")
-                        .zip(asked.split_once('.'))
-                        .is_some_and(|(parent, (label, rest))| parent == rest && label != "*")
-            }
-            _ => self == other,
-        }
+        NameSet::from_iter([self]).covers(other)
     }
 
     /// Whether any TLS client can ask for it. URLs, ports, addresses of mail, IP addresses as DNS

@@ -10,10 +10,14 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
+use super::certificate::Certificate;
+
+/// A longer label is none.
+const LONGEST_LABEL: usize = 40;
 /// Characters of base64 in a line (RFC 7468 section 2).
 const LINE: usize = 64;
 /// So many characters of base64 in a line are the body of a block, not a word.
-pub(super) const BODY: usize = 16;
+const BODY: usize = 16;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -47,11 +51,11 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
     let mut lines = lines(text);
     while let Some(line) = lines.next() {
         match (mark(line), open.as_mut()) {
-            (Some(Mark::Begin(label)), _) => {
+            (Some((true, label)), _) => {
                 let unfinished = open.replace((label, Vec::new()));
                 blocks.extend(unfinished.map(|(label, _)| Block::damaged(label, NO_END)));
             }
-            (Some(Mark::End(end)), _) => blocks.push(match open.take() {
+            (Some((false, end)), _) => blocks.push(match open.take() {
                 Some((label, body)) if label == end => Block::of(label, &body),
                 Some((label, _)) => Block::damaged(label, NO_END),
                 None => Block::damaged(end, NO_BEGIN),
@@ -122,19 +126,12 @@ fn lines(text: &str) -> impl Iterator<Item = &str> + Clone {
         .map(|line| line.trim_end_matches(|c: char| c.is_whitespace() || c.is_control()))
 }
 
-enum Mark<'a> {
-    Begin(&'a str),
-    End(&'a str),
-}
-
-fn mark(line: &str) -> Option<Mark<'_>> {
+/// The label of a BEGIN or END line, and whether it is the former.
+fn mark(line: &str) -> Option<(bool, &str)> {
     let mark = line.strip_prefix("-----")?.strip_suffix("-----")?;
-    let (mark, label): (fn(_) -> _, _) = if let Some(label) = mark.strip_prefix("BEGIN ") {
-        (Mark::Begin, label)
-    } else {
-        (Mark::End, mark.strip_prefix("END ")?)
-    };
-    (!label.contains("--")).then(|| mark(label))
+    let begin = mark.strip_prefix("BEGIN ");
+    let label = begin.or_else(|| mark.strip_prefix("END "))?;
+    (!label.contains("--")).then_some((begin.is_some(), label))
 }
 
 /// What is wrong with a line that looks as if a block began there. A comment may say BEGIN: no body
@@ -165,33 +162,68 @@ fn is_body(line: &str) -> bool {
     line.len() >= BODY && characters.all(is_base64)
 }
 
+/// The certificates of a text in their order; for what may be one and cannot be read, why not. Keys,
+/// parameters and requests are left out.
+#[must_use]
+pub fn certificates(text: &str) -> Vec<Result<Certificate, String>> {
+    let mut certificates = Vec::new();
+    for (position, block) in blocks(text).into_iter().enumerate() {
+        let name = match block.label {
+            label if is_label(label) => format!("PEM block {} ({label})", position + 1),
+            _ => format!("PEM block {}", position + 1),
+        };
+        match block.content {
+            Err(why) => certificates.push(Err(format!("{name} {why}"))),
+            Ok(_) if is_other(block.label) => {}
+            Ok(der) => {
+                let (certificate, rest) = Certificate::first_of(&der);
+                // trust settings follow the certificate in OpenSSL's own form
+                let trailing = !rest.is_empty() && block.label != "TRUSTED CERTIFICATE";
+                let trailing = trailing && certificate.is_ok();
+                certificates.push(certificate.map_err(|why| format!("{name}: {why:#}")));
+                if trailing {
+                    certificates.push(Err(format!("{name} holds more than a certificate")));
+                }
+            }
+        }
+    }
+    certificates
+}
+
+/// Labels of blocks that are not certificates. Everything else may be one, whatever it is called.
+fn is_other(label: &str) -> bool {
+    ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"]
+        .iter()
+        .any(|end| label.ends_with(end))
+}
+
+/// Whether it is fit for a message: nothing of a body that was pasted into it.
+fn is_label(label: &str) -> bool {
+    let is_plain = |c| matches!(c, b'A'..=b'Z' | b'0'..=b'9');
+    let mut words = label.split(' ');
+    label.len() <= LONGEST_LABEL && words.all(|w| w.len() < BODY && w.bytes().all(is_plain))
+}
+
 /// Writes one block, with one line end at its end.
 #[must_use]
 pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
     let body = Zeroizing::new(BASE64_STANDARD.encode(der));
-    let mut text = Zeroizing::new(String::with_capacity(
-        body.len() + body.len() / LINE + 2 * label.len() + 40,
-    ));
-    text.push_str("-----BEGIN ");
-    text.push_str(label);
-    text.push_str("-----\n");
-    let mut rest = body.as_str();
-    while !rest.is_empty() {
-        // base64 is ASCII: every position is a boundary
-        let (line, more) = rest.split_at(rest.len().min(LINE));
-        text.push_str(line);
-        text.push('\n');
-        rest = more;
-    }
-    text.push_str("-----END ");
-    text.push_str(label);
-    text.push_str("-----\n");
+    let size = body.len() + body.len() / LINE + 2 * label.len() + 40;
+    let mut text = Zeroizing::new(String::with_capacity(size));
+    text.extend(["-----BEGIN ", label, "-----\n"]);
+    // base64 is ASCII
+    let lines = body.as_bytes().chunks(LINE);
+    text.extend(
+        lines
+            .filter_map(|line| str::from_utf8(line).ok())
+            .flat_map(|line| [line, "\n"]),
+    );
+    text.extend(["-----END ", label, "-----\n"]);
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::certificates::from_pem;
     use super::*;
 
     fn block(label: &str, bytes: &[u8]) -> String {
@@ -282,7 +314,7 @@ mod tests {
             ("en dashes", whole.replace("-----", "–––––"), 1),
             ("em dashes and hyphens", whole.replace("-----", "——-"), 1),
         ] {
-            let found = from_pem(&text);
+            let found = certificates(&text);
             assert!(found.iter().any(Result::is_err), "{damage}: {text:?}");
             assert_eq!(found.len(), blocks, "{damage}: {found:?}");
             for error in found.into_iter().filter_map(Result::err) {
@@ -310,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_left_out_and_what_may_be_one_is_not() {
-        let of = |label: &str| from_pem(&block(label, &[5, 0])).len();
+        let of = |label: &str| certificates(&block(label, &[5, 0])).len();
         for other in [
             "PRIVATE KEY",
             "EC PARAMETERS",

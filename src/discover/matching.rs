@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{parse_rfc3339, same_serial};
-use crate::cert::certificates;
 use crate::cert::names::{NameSet, ServerName, lost};
+use crate::cert::pem;
 use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::secrets_manager::ListedCertificate;
 use crate::report::{CertificateRef, Match};
@@ -71,13 +71,13 @@ pub(super) struct Held {
 impl Held {
     /// What servers send first.
     pub(super) fn of(secret: &TlsSecret) -> Option<Self> {
-        let leaf = certificates::from_pem(&secret.certificate)
+        let leaf = pem::certificates(&secret.certificate)
             .into_iter()
             .next()?
             .ok()?;
         Some(Self {
             serial: leaf.serial,
-            issuer: leaf.issuer_text,
+            issuer: leaf.issuer,
             names: leaf.names,
             not_after: leaf.not_after,
         })

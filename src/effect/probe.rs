@@ -7,12 +7,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{ClientConfig, ClientConnection};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::cert::certificate::{Certificate, rfc3339};
-use crate::cert::handshake::Possession;
+use crate::cert::certificate::{Certificate, algorithms, rfc3339};
 use crate::config::HTTPS;
 use crate::error::Error;
 use crate::ibm::code_engine::DomainMapping;
@@ -153,7 +155,7 @@ impl<'a> Domain<'a> {
 
     fn judge(&self, leaf: CertificateDer<'static>) -> (State, String) {
         let is_new = leaf == self.expected.leaf.der;
-        let Ok(leaf) = Certificate::from_der(leaf) else {
+        let Ok(leaf) = Certificate::from_der(&leaf) else {
             return (State::Other, "an unreadable certificate".to_owned());
         };
         let state = match is_new {
@@ -213,9 +215,53 @@ fn client() -> Client {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Possession::of(None)))
+        .with_custom_certificate_verifier(Arc::new(Possession))
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// Makes the server prove that it has the key of the leaf that it shows. Nothing else is verified.
+#[derive(Debug)]
+struct Possession;
+
+impl ServerCertVerifier for Possession {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // the library's own function reads the leaf with its strict reader first
+        let leaf = Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
+        match leaf.proves(dss.scheme, message, dss.signature()) {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(CertificateError::BadSignature.into()),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        algorithms().supported_schemes()
+    }
 }
 
 #[cfg(test)]
@@ -231,7 +277,7 @@ mod tests {
         params.not_before = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let der = params.self_signed(&key).unwrap().der().clone();
-        Arc::new(Certificate::from_der(der).unwrap())
+        Arc::new(Certificate::from_der(&der).unwrap())
     }
 
     fn mapping(cname_target: Option<&str>) -> DomainMapping {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
-use crate::cert::certificates;
+use crate::cert::pem;
 use crate::ibm::code_engine::DomainMapping;
 use crate::report::Action;
 use crate::sync::samples::{SHOP, issue};
 
 fn certificate(pem: &str) -> Certificate {
-    certificates::from_pem(pem).remove(0).unwrap()
+    pem::certificates(pem).remove(0).unwrap()
 }
 
 /// What is written about these domains.
@@ -124,7 +124,6 @@ fn what_an_ingress_or_a_browser_refuses_is_a_finding_if_a_domain_uses_it() {
     };
     let generated = |algorithm| with_key(&KeyPair::generate_for(algorithm).unwrap());
     let rsa_2048 = include_str!("../../tests/certificates/rsa-2048.pem");
-    let ed448 = include_str!("../../tests/certificates/leaf-ed448.pem");
     let (envoy, browsers) = ("Envoy before 1.33 refuses", "browsers refuse");
     for (leaf, expected) in [
         (generated(&rcgen::PKCS_ECDSA_P256_SHA256), None),
@@ -132,7 +131,6 @@ fn what_an_ingress_or_a_browser_refuses_is_a_finding_if_a_domain_uses_it() {
         (generated(&rcgen::PKCS_ECDSA_P384_SHA384), Some(envoy)),
         (generated(&rcgen::PKCS_ECDSA_P521_SHA512), Some(envoy)),
         (generated(&rcgen::PKCS_ED25519), Some(browsers)),
-        (certificate(ed448), Some(browsers)),
     ] {
         let kind = leaf.key_kind().to_string();
         assert!(codes(&concluded(Probe::Require, leaf.clone(), &[])).is_empty());

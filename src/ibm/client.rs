@@ -19,6 +19,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 use zeroize::Zeroizing;
 
+use crate::cert::certificate::parse_rfc3339;
 use crate::error::Error;
 use crate::ibm::api_error::Problem;
 pub use crate::ibm::api_error::{ApiError, Fate};
@@ -439,15 +440,8 @@ fn http_date(text: &str) -> Option<u64> {
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let month = months.iter().zip(1..).find(|(name, _)| *name == month)?.1;
-    let date = der::DateTime::new(
-        year.parse().ok()?,
-        month,
-        day.parse().ok()?,
-        hour.parse().ok()?,
-        minute.parse().ok()?,
-        second.parse().ok()?,
-    );
-    Some(date.ok()?.unix_duration().as_secs())
+    let text = format!("{year}-{month:02}-{day}T{hour}:{minute}:{second}Z");
+    parse_rfc3339(&text).map(|time| time.as_secs())
 }
 
 #[cfg(test)]

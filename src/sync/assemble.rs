@@ -1,19 +1,17 @@
 //! Step 3, assemble: PEM texts -> a [`Bundle`] that is fit to serve, or the reason why not.
 //!
-//! Belongs here: which certificate is the leaf, and whether it and its chain can be served at all.
-//! Does not: whether that is better than what is deployed (`compare.rs`). Pure: no network, no clock;
-//! `now` is an argument.
+//! Which certificate is the leaf, and whether it and its chain can be served at all; not whether that
+//! is better than what is deployed (`compare.rs`). Pure: `now` is an argument.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, chain_sha256, rfc3339};
-use crate::cert::certificates;
-use crate::cert::chain::{self, Gap};
+use crate::cert::certificate::{Certificate, Fault, Signature, chain_sha256, rfc3339};
+use crate::cert::chain::{self, Chain, Gap};
 use crate::cert::handshake;
-use crate::cert::key::{KeyError, PrivateKey};
+use crate::cert::key::PrivateKey;
 use crate::cert::pem;
 use crate::error::{Error, Reason, error};
 use crate::secret::Secret;
@@ -36,6 +34,8 @@ pub struct Bundle {
     pub gap: Option<Gap>,
     /// Whether every signature of the chain could be verified.
     pub verified: bool,
+    /// What keeps Envoy or strict clients from using it, leaf or chain.
+    pub faults: Vec<Fault>,
     /// The private key in PEM, as it is written.
     pub key_pem: Arc<Secret>,
     /// What deserves attention.
@@ -54,57 +54,88 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     let key = private_key(material, &readable)?;
     let position = leaf(&readable, &key, &unreadable, now)?;
     // its place in the order is of no more use, and all others are candidates for its chain
-    let leaf = readable.remove(position);
+    let leaf = Arc::new(readable.remove(position));
     let chain = chain::build(&leaf, &readable, now)?;
+    if let Some(weak) = chain
+        .path
+        .iter()
+        .find(|issuer| issuer.weak_digest.is_some())
+    {
+        return Err(weak_signature(weak));
+    }
     if let (Some(gap), false) = (&chain.gap, unreadable.is_empty()) {
-        return Err(pem_unreadable(
-            &unreadable,
-            &format!("and an issuer is missing:\n{gap}"),
-        ));
-    }
-
-    let mut findings = Vec::new();
-    let mut find = |code, message| findings.push(Error::new(code, message));
-    if let Some(gap) = &chain.gap {
-        find(Reason::ChainGap, missing_issuer(gap));
-    }
-    if let Some((signed, issuer)) = chain.unverified {
-        find(
-            Reason::ChainUnverified,
-            format!(
-                "the signature of {} by {} uses an algorithm that is not verified here",
-                signed.subject_text, issuer.subject_text
-            ),
-        );
+        let missing = format!("and an issuer is missing:\n{gap}");
+        return Err(pem_unreadable(&unreadable, &missing));
     }
     if !chain.strangers.is_empty() {
         log::info!(
             "left out, not part of the chain of {}: {}",
-            leaf.subject_text,
-            list(chain.strangers.iter().map(|c| c.subject_text.as_str()))
+            leaf.subject,
+            list(chain.strangers.iter().map(|c| &c.subject))
         );
     }
     if !unreadable.is_empty() {
         log::warn!("left out, unreadable and not needed: {}", list(&unreadable));
     }
-    Ok(Bundle {
-        name: material.name.clone(),
-        gap: chain.gap,
-        verified: chain.unverified.is_none(),
-        intermediates: chain.path.into_iter().cloned().collect(),
-        leaf: Arc::new(leaf),
-        key_pem: Arc::new(Secret::from(key.to_pem().to_string())),
-        findings,
-    })
-}
-
-fn missing_issuer(gap: &Gap) -> String {
-    format!(
-        "the issuer of the certificate is missing, many clients will not trust the server:\n{gap}"
-    )
+    let key_pem = Arc::new(Secret::from(key.to_pem().to_string()));
+    Ok(Bundle::of(&material.name, &leaf, &chain, &key_pem))
 }
 
 impl Bundle {
+    fn of(name: &str, leaf: &Arc<Certificate>, chain: &Chain<'_>, key_pem: &Arc<Secret>) -> Self {
+        let subject = &leaf.subject;
+        let mut findings = Vec::new();
+        let mut find = |code, message| findings.push(Error::new(code, message));
+        if let Some(gap) = &chain.gap {
+            find(
+                Reason::ChainGap,
+                format!(
+                    "the issuer of the certificate is missing, many clients will not trust the server:\n{gap}"
+                ),
+            );
+        }
+        if let Some(signed) = chain.misfit {
+            find(
+                Reason::ChainGap,
+                format!(
+                    "{} names another certificate of its issuer {} (authority key identifier) than the one at hand, so that OpenSSL refuses the chain: import it again with that one",
+                    signed.subject, signed.issuer
+                ),
+            );
+        }
+        if let Some(signed) = chain.unverified {
+            find(
+                Reason::ChainUnverified,
+                format!(
+                    "the signature of {} by {} uses an algorithm that is not verified here, and that servers and clients may not know",
+                    signed.subject, signed.issuer
+                ),
+            );
+        }
+        if leaf.only_deciphers() {
+            find(
+                Reason::Unfit,
+                format!(
+                    "the key usage of {subject} has no digitalSignature, so that TLS 1.3 and strict clients cannot use it: issue it with that"
+                ),
+            );
+        }
+        let intermediates: Vec<Certificate> = chain.path.iter().copied().cloned().collect();
+        let mut faults = leaf.faults();
+        faults.extend(intermediates.iter().flat_map(Certificate::faults));
+        faults.dedup();
+        Self {
+            name: name.to_owned(),
+            leaf: Arc::clone(leaf),
+            intermediates,
+            gap: chain.gap.clone(),
+            verified: chain.unverified.is_none(),
+            faults,
+            key_pem: Arc::clone(key_pem),
+            findings,
+        }
+    }
+
     /// All certificates, leaf first.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&*self.leaf).chain(&self.intermediates)
@@ -129,36 +160,24 @@ impl Bundle {
     #[must_use]
     pub fn completed(&self, deployed: &[Certificate], now: UnixTime) -> Option<Self> {
         self.gap.as_ref()?;
-        let mut issuers: Vec<Certificate> = deployed
-            .iter()
-            .filter(|c| c.is_ca)
-            .chain(&self.intermediates)
-            .cloned()
-            .collect();
+        let deployed = deployed.iter().filter(|c| c.is_ca);
+        let mut issuers: Vec<Certificate> = deployed.chain(&self.intermediates).cloned().collect();
         issuers.sort_by_cached_key(newest_first);
         let chain = chain::build(&self.leaf, &issuers, now).ok()?;
         let first = chain.path.get(self.intermediates.len())?;
-        if chain.unverified.is_some() || chain.gap.is_some() {
+        let weak = chain.path.iter().any(|issuer| issuer.weak_digest.is_some());
+        if weak || chain.unverified.is_some() || chain.gap.is_some() {
             return None;
         }
-        let mut findings = self.findings.clone();
-        findings.retain(|finding| finding.reason != Reason::ChainGap);
-        findings.push(Error::new(
+        let mut completed = Self::of(&self.name, &self.leaf, &chain, &self.key_pem);
+        completed.findings.push(Error::new(
             Reason::ChainCompleted,
             format!(
                 "Secrets Manager holds no issuer: {} was taken over from the deployed chain",
-                first.subject_text
+                first.subject
             ),
         ));
-        Some(Self {
-            name: self.name.clone(),
-            leaf: Arc::clone(&self.leaf),
-            intermediates: chain.path.into_iter().cloned().collect(),
-            gap: None,
-            verified: true,
-            key_pem: Arc::clone(&self.key_pem),
-            findings,
-        })
+        Some(completed)
     }
 
     /// The last certificate that is sent.
@@ -167,7 +186,7 @@ impl Bundle {
         self.intermediates.last().unwrap_or(&self.leaf)
     }
 
-    /// A TLS handshake in memory with `certificate_pem`, this bundle's own, and its key.
+    /// What a client would say to `certificate_pem`, this bundle's own, with its key.
     ///
     /// # Errors
     /// [`Reason::Unfit`].
@@ -202,7 +221,7 @@ fn certificates(material: &Material) -> Result<Certificates, Error> {
                 format!("{field}[{}]", before.count())
             }
         };
-        for certificate in certificates::from_pem(text) {
+        for certificate in pem::certificates(text) {
             match certificate {
                 Ok(certificate) if readable.iter().any(|other| other.der == certificate.der) => {}
                 Ok(certificate) => readable.push(certificate),
@@ -249,25 +268,14 @@ fn pem_unreadable(unreadable: &[String], missing: &str) -> Error {
 /// The one private key.
 fn private_key(material: &Material, certificates: &[Certificate]) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(material.key.expose()).map_err(|error| {
-        let kinds = || {
-            list(
-                certificates
-                    .iter()
-                    .map(|c| format!("{}: {}", c.subject_text, c.key_kind())),
-            )
-        };
-        match error {
-            KeyError::Encrypted => error!(Reason::KeyUnusable, "private_key: {error}")
-                .hint("import the certificate again with an unencrypted key"),
-            KeyError::Unsupported(_) => error!(Reason::KeyUnusable, "private_key: {error}")
-                .hint("use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519"),
-            KeyError::Malformed(_) => error!(
-                Reason::KeyUnusable,
-                "private_key: {error} (the certificates are for {})",
-                kinds()
-            ),
-            _ => error!(Reason::KeyUnusable, "private_key: {error}"),
-        }
+        let kinds = certificates
+            .iter()
+            .map(|c| format!("{}: {}", c.subject, c.key_kind()));
+        error!(
+            Reason::KeyUnusable,
+            "private_key: {error} (the certificates are for {})",
+            list(kinds)
+        )
     })
 }
 
@@ -294,7 +302,7 @@ fn leaf(
             list(
                 certificates
                     .iter()
-                    .map(|c| format!("{} (serial {})", c.subject_text, c.serial))
+                    .map(|c| format!("{} (serial {})", c.subject, c.serial))
             )
         )
         .hint("import the certificate again together with its own key"));
@@ -308,53 +316,69 @@ fn leaf(
 
 /// Whether a TLS client would accept this certificate as that of a server.
 fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
-    let subject = &certificate.subject_text;
-    let serial = &certificate.serial;
-    let not_for_servers = |what: &str| {
-        Err(error!(
-            Reason::Unfit,
-            "the certificate {subject} (serial {serial}) {what}"
-        )
-        .hint("issue or import a certificate for TLS servers"))
-    };
-    if let Some(oddity) = &certificate.oddity {
-        return Err(error!(
-            Reason::PemUnreadable,
-            "the certificate {subject} (serial {serial}) {oddity}: not every server and client reads it"
-        )
-        .hint("issue or import another certificate"));
+    let is = format!(
+        "the certificate {} (serial {})",
+        certificate.subject, certificate.serial
+    );
+    if certificate.weak_digest.is_some() && !certificate.self_signed() {
+        return Err(weak_signature(certificate));
     }
-    if certificate.weak_digest.is_some() && !certificate.self_issued() {
-        return Err(chain::weak_signature(certificate));
-    }
-    if certificate.is_ca {
-        return not_for_servers("is that of a CA");
-    }
-    if !certificate.for_servers {
-        return not_for_servers("is not meant for TLS servers (extended key usage)");
-    }
-    if !certificate.key_serves {
-        return not_for_servers("has a key that may not serve (key usage)");
-    }
-    if certificate.names.is_empty() {
-        return not_for_servers("names no server (no DNS name or IP address in subjectAltName)");
+    if let Some(flaw) = certificate.leaf_flaw() {
+        return Err(error!(Reason::Unfit, "{is} {flaw}")
+            .hint("issue or import a certificate for TLS servers"));
     }
     if now > certificate.not_after {
-        return Err(error!(
-            Reason::Expired,
-            "the certificate {subject} (serial {serial}) expired at {}",
-            rfc3339(certificate.not_after)
-        )
-        .hint("find out why Secrets Manager did not renew it, or import a new one"));
+        let end = rfc3339(certificate.not_after);
+        return Err(error!(Reason::Expired, "{is} expired at {end}")
+            .hint("find out why Secrets Manager did not renew it, or import a new one"));
     }
     if now < certificate.not_before {
-        return Err(error!(
-            Reason::NotYetValid,
-            "the certificate {subject} (serial {serial}) becomes valid at {}",
-            rfc3339(certificate.not_before)
-        ));
+        let begin = rfc3339(certificate.not_before);
+        return Err(error!(Reason::NotYetValid, "{is} becomes valid at {begin}"));
     }
     Ok(())
+}
+
+/// That a certificate which would be sent has a signature that clients and servers refuse.
+fn weak_signature(certificate: &Certificate) -> Error {
+    error!(
+        Reason::WeakSignature,
+        "the certificate {} (serial {}) is signed with {}, which clients and servers no longer accept",
+        certificate.subject,
+        certificate.serial,
+        certificate.weak_digest.unwrap_or_default()
+    )
+    .hint("have it issued with SHA-256, or import the issuer's current certificate")
+}
+
+/// What matters of a chain as it is sent, leaf first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Links {
+    /// Whether the issuer of the leaf is missing, or one of the next does not fit its neighbour.
+    pub gap: bool,
+    /// Whether each one's authority key identifier fits the next.
+    pub fits: bool,
+    /// The earliest end.
+    pub first_end: UnixTime,
+}
+
+impl Links {
+    /// Of any chain, deployed or new; none without a leaf.
+    #[must_use]
+    pub fn of<'a>(chain: impl Iterator<Item = &'a Certificate>) -> Option<Self> {
+        let chain: Vec<&Certificate> = chain.collect();
+        let links = || chain.iter().zip(chain.iter().skip(1));
+        let alone = matches!(chain.as_slice(), [leaf] if !leaf.self_signed());
+        Some(Self {
+            gap: alone
+                || links().any(|(signed, issuer)| signed.signed_by(issuer) == Signature::Foreign),
+            fits: links().all(|(signed, issuer)| signed.fits_issuer(issuer)),
+            first_end: chain
+                .iter()
+                .map(|certificate| certificate.not_after)
+                .min()?,
+        })
+    }
 }
 
 /// A list for a message, fit for a log line.

@@ -3,7 +3,8 @@
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, rfc3339, same_serial};
+use crate::cert::certificate::{Certificate, Fault, rfc3339, same_serial};
+use crate::cert::chain::too_late;
 use crate::cert::names::{ServerName, lost, needed};
 use crate::cert::roots::Roots;
 use crate::error::{Error, Reason, error};
@@ -63,6 +64,9 @@ pub(crate) fn compare(case: &Comparison<'_>, facts: &Facts<'_>) -> Decision {
             true => Decision::Keep,
             false => Decision::Write(Vec::new()),
         };
+    }
+    if let Err(refusal) = faults(case.deployed, case.bundle, case.now) {
+        return Decision::Refuse(refusal);
     }
     if case.named_by_event
         && let Some(refusal) = not_covered(case)
@@ -188,7 +192,7 @@ fn less_trusted(case: &Comparison<'_>, baseline: &Certificate) -> Option<Broken>
         reason: Reason::LessTrusted,
         message: format!(
             "the deployed certificate (serial {}, issued by {}) is publicly trusted, the new one (serial {}, issued by {}) is not",
-            baseline.serial, baseline.issuer_text, new.serial, new.issuer_text
+            baseline.serial, baseline.issuer, new.serial, new.issuer
         ),
         way_out: "issue it by a public CA; a staging CA is for tests",
     })
@@ -200,7 +204,7 @@ fn is_public(leaf: &Certificate, chain: &[Certificate]) -> bool {
     leaf.has_stamps
         && !std::iter::once(leaf)
             .chain(chain)
-            .any(|c| c.issuer_text.contains("(STAGING)"))
+            .any(|c| c.issuer.contains("(STAGING)"))
 }
 
 /// The deployed leaf has intermediates, and the new chain has a gap below every known root. The deployed
@@ -217,7 +221,7 @@ fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Broken> {
             "the deployed certificate has {} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain",
             deployed.len(),
             bundle.leaf.serial,
-            bundle.leaf.issuer_text,
+            bundle.leaf.issuer,
             bundle.intermediates.len()
         ),
         way_out: "import it again together with its intermediate certificates",
@@ -287,19 +291,47 @@ fn list(names: &[&ServerName]) -> String {
     shown.join(", ")
 }
 
-/// That the first end in the chain is near, whether or not the TLS secret is replaced. Secrets Manager renews
-/// public certificates from 31 days before their end, and tries daily: with 24 days left a week of
-/// attempts has failed.
+/// What keeps Envoy or strict clients from using the new certificate: a refusal, unless what is
+/// deployed serves with the same fault. Whoever uses it copes with it, and a refusal must not become
+/// the outage.
+pub(crate) fn faults(
+    deployed: &Deployed,
+    bundle: &Bundle,
+    now: UnixTime,
+) -> Result<Vec<Error>, Error> {
+    let known: Vec<Fault> = match deployed.serves(now) {
+        Serves::Yes(_) => deployed
+            .certificates
+            .iter()
+            .flat_map(Certificate::faults)
+            .collect(),
+        Serves::No | Serves::CannotTell => Vec::new(),
+    };
+    let sentence = |fault| format!("the certificate {} {fault}", bundle.leaf.subject);
+    let way_out = "issue or import another certificate";
+    let faults = bundle
+        .faults
+        .iter()
+        .map(|fault| match known.contains(fault) {
+            true => Ok(Error::new(
+                Reason::Unfit,
+                format!(
+                    "{}; the deployed one does so, too: {way_out}",
+                    sentence(fault)
+                ),
+            )),
+            false => Err(error!(Reason::Unfit, "{}", sentence(fault)).hint(way_out)),
+        });
+    faults.collect()
+}
+
+/// That the first end in the chain is near, whether or not the TLS secret is replaced.
 pub(crate) fn expires_soon(bundle: &Bundle, now: UnixTime) -> Option<Error> {
     let first = bundle
         .chain()
         .min_by_key(|certificate| certificate.not_after)?;
-    let most = match is_public(&bundle.leaf, &bundle.intermediates) {
-        true => 24 * DAY,
-        false => 14 * DAY,
-    };
     let left = first.not_after.as_secs().saturating_sub(now.as_secs());
-    if left >= most.min(lifetime(&bundle.leaf) / 4) {
+    if left >= too_late(&bundle.leaf, is_public(&bundle.leaf, &bundle.intermediates)) {
         return None;
     }
     let (which, next) = match first.der == bundle.leaf.der {
@@ -308,7 +340,7 @@ pub(crate) fn expires_soon(bundle: &Bundle, now: UnixTime) -> Option<Error> {
             "it should have been renewed: check its state there",
         ),
         false => (
-            format!("the intermediate certificate {}", first.subject_text),
+            format!("the intermediate certificate {}", first.subject),
             "import or renew the certificate with a current one",
         ),
     };

@@ -6,8 +6,8 @@
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::Certificate;
-use crate::cert::certificates;
 use crate::cert::key::{PrivateKey, PublicKey};
+use crate::cert::pem;
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Run;
@@ -117,7 +117,7 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
 
 impl Deployed {
     pub(crate) fn of(secret: TlsSecret) -> Self {
-        let certificates = certificates::from_pem(&secret.certificate);
+        let certificates = pem::certificates(&secret.certificate);
         Self {
             entity_tag: secret.entity_tag.clone(),
             leaf_is_readable: certificates.first().is_some_and(Result::is_ok),
@@ -184,7 +184,7 @@ impl Deployed {
             return Serves::CannotTell;
         };
         let wrong_key = matches!(&self.key, DeployedKey::Of(key) if *key != leaf.public_key);
-        if !leaf.valid_at(now) || leaf.self_issued() || wrong_key {
+        if !leaf.valid_at(now) || leaf.self_signed() || wrong_key {
             return Serves::No;
         }
         Serves::Yes(leaf)

@@ -21,7 +21,7 @@ use crate::ibm::secrets_manager::Version;
 use crate::progress::Stage;
 use crate::report::{Action, Leaf, Outcome};
 use crate::sync::assemble::{Bundle, assemble};
-use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon};
+use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon, faults};
 use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::fetch::{Fetched, fetch};
 use crate::sync::validate::Task;
@@ -303,7 +303,7 @@ impl<'a> Attempt<'a, '_> {
     fn missed_event(&self) -> Option<Error> {
         let now = self.run.now.as_secs();
         let age = now.saturating_sub(self.updated_at?.as_secs());
-        let placeholder = self.deployed.leaf().is_none_or(Certificate::self_issued);
+        let placeholder = self.deployed.leaf().is_none_or(Certificate::self_signed);
         (self.task.scheduled && !placeholder && age > MISSED).then(|| {
             Error::new(
                 Reason::EventMissed,
@@ -350,6 +350,7 @@ impl<'a> Attempt<'a, '_> {
         let leaf = &bundle.leaf;
         let mut findings = bundle.findings.clone();
         findings.extend(expires_soon(bundle, run.now));
+        findings.extend(faults(deployed, bundle, run.now).unwrap_or_default());
         findings.extend(further);
         if self.held() {
             findings.push(Error::new(

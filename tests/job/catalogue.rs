@@ -155,7 +155,6 @@ fn the_catalogue_is_large_and_every_reason_to_refuse_material_stands_in_it() {
         "not-active",
         "not-active",
         "key-missing",
-        "unfit",
     ];
     let expected: BTreeSet<&str> = Reason::ALL
         .iter()

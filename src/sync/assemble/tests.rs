@@ -73,7 +73,7 @@ fn shop(key: &KeyPair, issuer: &Issuer<'_, KeyPair>, serial: u8, change: Change)
 
 /// The certificates of a text, DER.
 fn ders(text: &str) -> Vec<Vec<u8>> {
-    let certificates = certificates::from_pem(text).into_iter();
+    let certificates = pem::certificates(text).into_iter();
     certificates.map(|c| c.unwrap().der.to_vec()).collect()
 }
 
@@ -116,7 +116,12 @@ fn told(bundle: &Result<Bundle, Error>) -> String {
     };
     let serials = bundle.chain().map(|c| c.serial.clone());
     let codes = bundle.findings.iter().map(|f| f.reason.to_string());
-    serials.chain(codes).collect::<Vec<_>>().join(" ")
+    let faults = bundle.faults.iter().map(|fault| format!("{fault:?}"));
+    serials
+        .chain(faults)
+        .chain(codes)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn finding(bundle: &Bundle, code: Reason) -> &str {
@@ -305,8 +310,8 @@ fn a_certificate_that_clients_refuse_is_not_served() {
         ),
         (
             |p| p.key_usages = vec![KeyUsagePurpose::CrlSign],
-            "unfit",
-            "(key usage)",
+            "01 NoDigitalSignature chain-gap",
+            "",
         ),
         (
             |p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature],
@@ -316,8 +321,8 @@ fn a_certificate_that_clients_refuse_is_not_served() {
         (|p| p.subject_alt_names.clear(), "unfit", "names no server"),
         (
             |p| p.serial_number = Some(vec![1; 21].into()),
-            "pem-unreadable",
-            "has a serial number of 21 bytes",
+            "unfit",
+            "has a serial number of more than 20 bytes",
         ),
     ];
     for (change, expected, message) in rows {
@@ -357,11 +362,11 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
         (
             &file("p256-encrypted"),
             "the key is encrypted",
-            Some("an unencrypted key"),
+            Some("with an unencrypted key"),
         ),
         (
             &file("rsa-1024"),
-            "servers take RSA",
+            "no whole key that servers take",
             Some("use RSA of 2048 to 8192 bits"),
         ),
     ] {
@@ -443,7 +448,7 @@ fn missing_issuers_are_taken_from_what_is_deployed() {
         let bundle = assembled(new, &key).unwrap();
         let deployed: Vec<Certificate> = deployed
             .iter()
-            .flat_map(|text| certificates::from_pem(text))
+            .flat_map(|text| pem::certificates(text))
             .map(Result::unwrap)
             .collect();
         let completed = bundle.completed(&deployed, now());
@@ -455,5 +460,154 @@ fn missing_issuers_are_taken_from_what_is_deployed() {
             }
         };
         assert_eq!(found, expected);
+    }
+}
+
+/// These files of `tests/certificates/cases` and a key, and what is told half a year later.
+fn told_of(files: &[&str], key: &str) -> String {
+    let texts: Vec<String> = files
+        .iter()
+        .map(|name| file(&format!("cases/{name}")))
+        .collect();
+    let texts: Vec<(&str, &str)> = texts.iter().map(|text| ("list", text.as_str())).collect();
+    let later = UnixTime::since_unix_epoch(Duration::from_secs(1_812_000_000));
+    let bundle = match assemble(
+        &material(&texts, &file(&format!("cases/keys/{key}"))),
+        later,
+    ) {
+        Ok(bundle) => bundle,
+        Err(error) => return error.reason.to_string(),
+    };
+    let faults = bundle.faults.iter().map(|fault| format!("{fault:?}"));
+    let codes = bundle.findings.iter().map(|f| f.reason.to_string());
+    let count = bundle.intermediates.len();
+    let told: Vec<String> = faults.chain(codes).collect();
+    format!("{count} {}", told.join(" "))
+}
+
+#[test]
+fn what_is_no_reason_to_refuse_is_a_finding_or_a_fault() {
+    let envoy = "envoy/intermediate";
+    for (files, key, expected) in [
+        (
+            &["envoy/leaf-must-staple", envoy][..],
+            "p256",
+            "1 MustStaple",
+        ),
+        (
+            &["envoy/leaf-ec-key-agreement", envoy],
+            "p256",
+            "1 NoDigitalSignature",
+        ),
+        (
+            &["envoy/leaf-rsa-key-encipherment", envoy],
+            "rsa2048",
+            "1 unfit",
+        ),
+        (
+            &["small-ca/leaf", "small-ca/intermediate-rsa1024"],
+            "p256",
+            "1 SmallCaKey chain-unverified",
+        ),
+        (
+            &["points/leaf-compressed", "points/intermediate"],
+            "p256",
+            "1 ",
+        ),
+        (
+            &[
+                "key-ids/leaf-names-key-id",
+                "key-ids/intermediate-newer-other-id",
+            ],
+            "p256",
+            "1 chain-gap",
+        ),
+        (
+            &["key-ids/leaf-names-key-id", "key-ids/intermediate-older"],
+            "p256",
+            "1 ",
+        ),
+        // the root signs with ML-DSA, or the intermediate does
+        (
+            &[
+                "post-quantum/leaf-of-intermediate-ec",
+                "post-quantum/intermediate-ec",
+            ],
+            "p256",
+            "1 chain-unverified",
+        ),
+        (
+            &[
+                "post-quantum/leaf-of-intermediate-ec",
+                "post-quantum/intermediate-ec",
+                "post-quantum/root-mldsa65",
+            ],
+            "p256",
+            "1 chain-unverified",
+        ),
+        (
+            &[
+                "post-quantum/leaf-of-intermediate-mldsa65",
+                "post-quantum/intermediate-mldsa65",
+            ],
+            "p256",
+            "1 chain-unverified",
+        ),
+        // the server bears the name of its CA
+        (&["same-name/leaf", "same-name/root"], "p256", "0 "),
+        (&["same-name/leaf"], "p256", "0 chain-gap"),
+        (
+            &["same-name/leaf-sha1", "same-name/root-rsa"],
+            "p256",
+            "weak-signature",
+        ),
+        (
+            &["weak/leaf-of-intermediate-sha1", "weak/intermediate-sha1"],
+            "p256",
+            "weak-signature",
+        ),
+    ] {
+        assert_eq!(told_of(files, key), expected, "{files:?}");
+    }
+}
+
+#[test]
+fn what_matters_of_a_chain_as_it_is_sent() {
+    let read = |names: &[&str]| {
+        let texts = names.iter().map(|name| file(&format!("cases/{name}")));
+        let chain: Vec<Certificate> = texts
+            .flat_map(|text| pem::certificates(&text))
+            .map(Result::unwrap)
+            .collect();
+        Links::of(chain.iter()).map(|links| {
+            (
+                links.gap,
+                links.fits,
+                chain.iter().position(|c| c.not_after == links.first_end),
+            )
+        })
+    };
+    let leaf = "key-ids/leaf-names-key-id";
+    for (chain, expected) in [
+        (&[][..], None),
+        (&[leaf], Some((true, true, Some(0)))),
+        (&["chain/root"], Some((false, true, Some(0)))),
+        (
+            &[leaf, "key-ids/intermediate-older"],
+            Some((false, true, Some(0))),
+        ),
+        (
+            &[leaf, "key-ids/intermediate-newer-other-id"],
+            Some((false, false, Some(0))),
+        ),
+        (&[leaf, "chain/intermediate"], Some((true, true, Some(1)))),
+        (
+            &["ends-first/leaf", "ends-first/intermediate-ends-first"],
+            Some((false, true, Some(1))),
+        ),
+    ] {
+        let found = read(chain)
+            .map(|(gap, fits, first)| (gap, fits || gap, first.map(|at| usize::from(at > 0))));
+        assert_eq!(found, expected, "{chain:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use rustls_pki_types::CertificateDer;
 
 use super::*;
-use crate::cert::certificates;
+use crate::cert::pem;
 use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue, now};
 
 /// A comparison and the answers to its questions.
@@ -465,7 +465,7 @@ fn a_chain_must_not_get_shorter() {
     );
     Case::with(longer, bundle(&new, true)).expect("write", "nothing");
     // its issuer is known as a root
-    let issuer = certificates::from_pem(&new.issuer).remove(0).unwrap();
+    let issuer = pem::certificates(&new.issuer).remove(0).unwrap();
     let known: CertificateDer<'static> = issuer.der.clone();
     let known = Case {
         roots: Roots::new(vec![known]),
@@ -571,5 +571,57 @@ fn an_end_that_is_near_is_a_finding() {
         };
         let found = expires_soon(&bundle(&issue(&spec), true), now());
         assert_eq!(found.is_some(), soon, "{public} {left} of {lifetime} hours");
+    }
+}
+
+/// A certificate with a fault is refused, unless the deployed one serves with the same.
+#[test]
+fn a_fault_is_excused_by_the_same_one_deployed() {
+    use crate::secret::Secret;
+    use crate::sync::assemble::assemble;
+    use crate::sync::fetch::Material;
+    use std::time::Duration;
+    let file = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/cases");
+        std::fs::read_to_string(format!("{folder}/{name}.pem")).unwrap()
+    };
+    let later = UnixTime::since_unix_epoch(Duration::from_secs(1_812_000_000));
+    let key = file("keys/p256");
+    let chain = |name: &str| file(name) + &file("envoy/intermediate");
+    let (staple, usage) = (
+        chain("envoy/leaf-must-staple"),
+        chain("envoy/leaf-ec-key-agreement"),
+    );
+    let sound = file("deployed/plain");
+    for (new, old, expected) in [
+        (&staple, String::new(), "refuse"),
+        (&staple, sound.clone(), "refuse"),
+        (&staple, usage.clone(), "refuse"),
+        (&staple, staple.clone(), "find"),
+        (&usage, usage.clone(), "find"),
+        (&sound, staple.clone(), "pass"),
+    ] {
+        let material = Material {
+            name: "shop".to_owned(),
+            certificates: vec![("certificate", new.clone())],
+            key: Secret::from(key.clone()),
+        };
+        let bundle = assemble(&material, later).unwrap();
+        let deployed = |key: &str| deployed(old.clone(), key);
+        let found = |key: &str| match faults(&deployed(key), &bundle, later) {
+            Err(error) => {
+                assert_eq!(error.reason, Reason::Unfit);
+                "refuse"
+            }
+            Ok(findings) if findings.is_empty() => "pass",
+            Ok(findings) => {
+                assert_eq!(findings[0].reason, Reason::Unfit);
+                "find"
+            }
+        };
+        assert_eq!(found(&key), expected, "{:?} over {old}", bundle.faults);
+        // what does not serve excuses nothing
+        let other = file("keys/rsa2048");
+        assert_eq!(found(&other) == "pass", expected == "pass");
     }
 }

@@ -38,14 +38,24 @@ const RUSTLS_DIFFERS: &[(&str, &str)] = &[
         NO_DIRECTORY_NAMES,
     ),
     ("the issuer's name in another string type", BYTES),
+    ("a compressed point", SPELLING),
 ];
+const SPELLING: &str = "its server compares keys byte by byte: Envoy, nginx and OpenSSL load it";
 const BYTES: &str = "it compares names byte by byte, not as RFC 5280 section 7.1 says";
 const NOT_VERIFIED: &str = "it does not verify this signature: the finding `chain-unverified`";
 const NO_POLICIES: &str = "it knows no policies (rustls/webpki#30)";
 const NO_DIRECTORY_NAMES: &str = "it knows no constraints on directory names (rustls/webpki#19)";
 
 /// Cases that are served, and that OpenSSL does not take.
-const OPENSSL_DIFFERS: &[(&str, &str)] = &[];
+const OPENSSL_DIFFERS: &[(&str, &str)] = &[
+    ("ML-DSA above ec, the root included", UNKNOWN_THERE),
+    ("ML-DSA above ec, without the root", UNKNOWN_THERE),
+    ("ML-DSA above mldsa65, the root included", UNKNOWN_THERE),
+    ("ML-DSA above mldsa65, without the root", UNKNOWN_THERE),
+];
+const UNKNOWN_THERE: &str = "it does not know this signature: the finding `chain-unverified`";
+/// What these cases begin with: not every server loads them, and a finding says so.
+const UNKNOWN: &str = "ML-DSA ";
 
 #[test]
 fn a_tls_client_shakes_hands_for_each_name() {
@@ -74,12 +84,16 @@ fn servers_load_what_is_written() {
     let written: Vec<(&str, String, String)> = CASES
         .iter()
         .filter(|case| matches!(case.verdict, Verdict::Serves(..)))
+        .filter(|case| !case.name.starts_with(UNKNOWN))
         .filter_map(|case| {
             let bundle = served(case).ok()?;
             let key = bundle.key_pem.expose().to_owned();
             Some((case.name.as_str(), bundle.certificate_pem(), key))
         })
         .collect();
+    let (_, written): (Vec<_>, Vec<_>) = written
+        .into_iter()
+        .partition(|(name, ..)| name.starts_with(UNKNOWN));
     let folder = Folder::new("loading");
     let mut wrong: Vec<String> = Vec::new();
     for (name, _, key) in &written {

@@ -14,6 +14,9 @@ pub(super) fn cases() -> Vec<Case> {
         weak_signatures(),
         look_alikes(),
         encodings(),
+        envoy(),
+        identifiers(),
+        other_lines(),
     ]
     .concat()
 }
@@ -107,9 +110,13 @@ fn names_of_issuers() -> Vec<Case> {
     vec![
         case("the issuer's name in another string type", &leaf)
             .given([&leaf, &issuer])
-            .serves([&leaf, &issuer]),
+            .serves([&leaf, &issuer])
+            .finding(&LIMIT),
     ]
 }
+
+/// What the rehearsal cannot check, and clients can.
+const LIMIT: [&str; 1] = ["chain-unverified"];
 
 fn critical_extensions() -> Vec<Case> {
     let mut cases: Vec<Case> = ["any-policy", "directory-name", "excluded-addresses"]
@@ -120,6 +127,7 @@ fn critical_extensions() -> Vec<Case> {
             case(format!("critical extension of the issuer: {kind}"), &leaf)
                 .given([&leaf, &issuer])
                 .serves([&leaf, &issuer])
+                .finding(&LIMIT)
         })
         .collect();
     let [_, issuer] = plain();
@@ -127,13 +135,29 @@ fn critical_extensions() -> Vec<Case> {
     cases.push(
         case("critical extension of the leaf: a policy", &leaf)
             .given([&leaf, &issuer])
-            .serves([&leaf, &issuer]),
+            .serves([&leaf, &issuer])
+            .finding(&LIMIT),
     );
     let unknown = [
         "critical/leaf-unknown-extension",
         "critical/intermediate-unknown-extension",
     ]
     .map(cert);
+    for (leaf, kind) in [
+        ("directory-name-broken", "directory-name"),
+        ("elsewhere", "elsewhere"),
+    ] {
+        let [leaf, issuer] = [format!("leaf-{leaf}"), format!("intermediate-{kind}")]
+            .map(|name| cert(&format!("critical/{name}")));
+        cases.push(
+            case(
+                format!("a constraint of the issuer is broken: {kind}"),
+                &leaf,
+            )
+            .given([&leaf, &issuer])
+            .refused("unfit"),
+        );
+    }
     cases.push(
         case(
             "critical extension of the issuer: nobody knows it",
@@ -273,4 +297,117 @@ fn encodings() -> Vec<Case> {
                 .refused("pem-unreadable")
         })
         .collect()
+}
+
+/// A certificate of a folder that has a root of its own.
+fn below(folder: &str, name: &str) -> Cert {
+    Cert {
+        anchor: file(&format!("{folder}/root")),
+        ..cert(&format!("{folder}/{name}"))
+    }
+}
+
+/// What Envoy does not load, and what strict clients do not take.
+fn envoy() -> Vec<Case> {
+    let envoy = |name: &str| below("envoy", name);
+    let issuer = envoy("intermediate");
+    let small = ["leaf", "intermediate-rsa1024"].map(|name| below("small-ca", name));
+    let mut cases: Vec<Case> = ["must-staple", "ec-key-agreement"]
+        .into_iter()
+        .map(|kind| {
+            let leaf = envoy(&format!("leaf-{kind}"));
+            case(format!("fault: {kind}"), &leaf)
+                .given([&leaf, &issuer])
+                .refused("unfit")
+        })
+        .collect();
+    let empty = cert("chain/leaf-empty-common-name");
+    let rsa = envoy("leaf-rsa-key-encipherment");
+    cases.extend([
+        case("fault: an empty common name", &empty)
+            .given([&empty, &cert("chain/intermediate")])
+            .refused("unfit"),
+        case("fault: a CA with RSA of 1024 bits", &small[0])
+            .given(&small)
+            .refused("unfit"),
+        case("RSA that can only decipher", &rsa)
+            .given([&rsa, &issuer])
+            .key(key("rsa2048"))
+            .serves([&rsa, &issuer])
+            .finding(&["unfit"]),
+    ]);
+    cases
+}
+
+/// Two certificates of one CA: OpenSSL takes only the one that the leaf names.
+fn identifiers() -> Vec<Case> {
+    let [by_key, by_serial, older, newer, other_id] = [
+        "leaf-names-key-id",
+        "leaf-names-older-by-serial",
+        "intermediate-older",
+        "intermediate-newer",
+        "intermediate-newer-other-id",
+    ]
+    .map(|name| below("key-ids", name));
+    vec![
+        case("the leaf names its issuer by serial number", &by_serial)
+            .given([&by_serial, &older, &newer])
+            .serves([&by_serial, &older]),
+        case("the leaf names its issuer by key", &by_key)
+            .given([&by_key, &older, &other_id])
+            .serves([&by_key, &older]),
+        case("the leaf names its issuer by key: both have it", &by_key)
+            .given([&by_key, &older, &newer])
+            .serves([&by_key, &newer]),
+        case("the leaf names an issuer that is not there", &by_key)
+            .given([&by_key, &other_id])
+            .serves([&by_key, &other_id])
+            .finding(&["chain-gap"]),
+    ]
+}
+
+/// Other certificates with a root of their own.
+fn other_lines() -> Vec<Case> {
+    let points = ["leaf-compressed", "intermediate"].map(|name| below("points", name));
+    let named =
+        |leaf: &str, root: &str| [leaf, root].map(|name| cert(&format!("same-name/{name}")));
+    let [sound, root] = named("leaf", "root");
+    let sound = Cert {
+        anchor: root.pem.clone(),
+        ..sound
+    };
+    let sha1 = named("leaf-sha1", "root-rsa");
+    let mut cases = vec![
+        case("a compressed point", &points[0])
+            .given(&points)
+            .serves(&points),
+        case("named as its CA", &sound)
+            .given([&sound, &root])
+            .serves([&sound]),
+        case("named as its CA, signed with SHA-1", &sha1[0])
+            .given(&sha1)
+            .refused("weak-signature"),
+    ];
+    let root = cert("post-quantum/root-mldsa65");
+    for kind in ["ec", "mldsa65"] {
+        let chain = ["leaf-of-intermediate", "intermediate"].map(|name| Cert {
+            anchor: root.pem.clone(),
+            ..cert(&format!("post-quantum/{name}-{kind}"))
+        });
+        for with_root in [true, false] {
+            let what = if with_root {
+                "the root included"
+            } else {
+                "without the root"
+            };
+            cases.push(
+                case(format!("ML-DSA above {kind}, {what}"), &chain[0])
+                    .given(&chain)
+                    .given(with_root.then_some(&root))
+                    .serves(&chain)
+                    .finding(&["chain-unverified"]),
+            );
+        }
+    }
+    cases
 }

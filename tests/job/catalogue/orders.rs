@@ -81,7 +81,7 @@ pub(super) const SPREADS: [(&str, Spread); 6] = [
     }),
 ];
 
-/// Assembles a case as Secrets Manager would hand it out in these fields.
+/// Assembles and rehearses a case as Secrets Manager would hand it out in these fields.
 pub(super) fn assembled(case: &Case, fields: Fields) -> Result<Bundle, Error> {
     let fetched = fetch::Material {
         name: "shop".to_owned(),
@@ -96,7 +96,10 @@ pub(super) fn assembled(case: &Case, fields: Fields) -> Result<Bundle, Error> {
         .collect(),
         key: Secret::from(case.key.clone()),
     };
-    assemble(&fetched, UnixTime::now())
+    let mut bundle = assemble(&fetched, UnixTime::now())?;
+    let limits = bundle.rehearse(&bundle.certificate_pem(), UnixTime::now())?;
+    bundle.findings.extend(limits);
+    Ok(bundle)
 }
 
 /// What a case serves, in its first order.
@@ -113,6 +116,10 @@ fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
             return leaks::find(&text, &bodies)
                 .map(|leak| format!("the message holds a body, {leak}: {text}"));
         }
+        // what Envoy does not load is refused where the deployed certificate is known
+        (Ok(bundle), Verdict::Refused("unfit")) if !bundle.faults.is_empty() => {
+            return None;
+        }
         (Err(error), _) => return Some(format!("refused: {}: {error}", error.reason.word())),
         (Ok(bundle), _) => bundle,
     };
@@ -125,7 +132,7 @@ fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
         .certificate_pem()
         .split_inclusive("-----END CERTIFICATE-----\n")
         .zip(bundle.chain())
-        .map(|(pem, c)| label(pem).unwrap_or(&c.subject_text).clone())
+        .map(|(pem, c)| label(pem).unwrap_or(&c.subject).clone())
         .collect();
     let findings: Vec<&str> = bundle.findings.iter().map(|f| f.reason.word()).collect();
     let pem: String = chain.iter().map(|c| c.pem.as_str()).collect();

@@ -68,7 +68,7 @@ fn wrong(scene: &Scene, case: &Case, fields: Fields) -> Option<String> {
         .findings
         .iter()
         .map(|finding| finding.code.as_str())
-        .filter(|code| code.starts_with("chain-"))
+        .filter(|code| code.starts_with("chain-") || *code == "unfit")
         .collect();
     let as_expected = match &case.verdict {
         Verdict::Refused(reason) => {

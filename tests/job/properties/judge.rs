@@ -5,10 +5,9 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use sm_tls_sync::cert::certificate::Certificate;
-use sm_tls_sync::cert::certificates;
+use sm_tls_sync::cert::certificate::{Certificate, Signature};
 use sm_tls_sync::cert::key::PrivateKey;
-use sm_tls_sync::cert::signature::Signature;
+use sm_tls_sync::cert::pem;
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::{Error, Reason};
 use sm_tls_sync::sync::assemble::{Bundle, assemble};
@@ -82,6 +81,10 @@ pub(crate) fn is_uuid(id: &str) -> bool {
 /// Those of the steps.
 pub(crate) fn accepted(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     let mut bundle = assemble(material, now)?;
+    // nothing is deployed that would excuse it
+    if let Some(fault) = bundle.faults.first() {
+        return Err(Error::new(Reason::Unfit, fault.to_string()));
+    }
     bundle
         .findings
         .extend(bundle.rehearse(&bundle.certificate_pem(), now)?);
@@ -185,17 +188,15 @@ fn a_client_accepts(bundle: &Bundle, material: &Material, now: UnixTime) {
 /// is left to verify: a self-signed leaf, and a leaf whose root alone is there, but in a state that no
 /// client could take it for one (they have their own copy).
 pub(crate) fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certificate>> {
-    if bundle.leaf.self_issued() {
+    if bundle.leaf.self_signed() {
         return None;
     }
     let top = bundle.intermediates.last().unwrap_or(&bundle.leaf);
     let named: Vec<Certificate> = certificates_of(material)
         .into_iter()
-        .filter(|c| c.self_issued() && c.subject == top.issuer)
+        .filter(|c| c.self_signed() && c.subject == top.issuer)
         .collect();
-    let algorithms = default_provider().signature_verification_algorithms;
-    let signed =
-        |a: &Certificate, b: &Certificate| a.signed_by(b, algorithms) == Signature::Verified;
+    let signed = |a: &Certificate, b: &Certificate| a.signed_by(b) == Signature::Verified;
     let (sound, damaged): (Vec<_>, Vec<_>) = named.into_iter().partition(|c| {
         let readable = RootCertStore::empty().add(c.der.clone()).is_ok();
         readable && (signed(c, c) || signed(top, c))
@@ -210,7 +211,7 @@ pub(crate) fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certif
 fn certificates_of(material: &Material) -> Vec<Certificate> {
     let texts = material.certificates.iter().map(|(_, text)| text);
     texts
-        .flat_map(|text| certificates::from_pem(text))
+        .flat_map(|text| pem::certificates(text))
         .filter_map(Result::ok)
         .collect()
 }

@@ -297,7 +297,7 @@ proptest! {
         let key = || made.key.clone();
         let first = Texts::spread(&made.blocks, key(), here).judged(&made, &ASKED).unwrap();
         prop_assert_eq!(first.intermediates.len(), plan.intermediates);
-        prop_assert!(first.leaf.subject_text.ends_with("CN=0"));
+        prop_assert!(first.leaf.subject.ends_with("CN=0"));
         let gap = first.findings.iter().any(|finding| finding.reason == Reason::ChainGap);
         prop_assert_eq!(gap, plan.intermediates == 0 && !plan.with_root);
 
