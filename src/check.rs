@@ -1,23 +1,16 @@
-//! `--check`: every permission tested separately, nothing changed.
+//! `--check`: every permission is tried separately, nothing is changed.
 //!
-//! Belongs here: what is tested, what depends on what, and what an answer proves. Does not: the
-//! wording of refusals, which `sync/refusals.rs` has.
-//!
-//! The permission to replace is tested without replacing: a conditional PUT of the very bytes that
-//! are deployed, under an entity tag that cannot match. Only the last-read metadata in Secrets
-//! Manager changes.
+//! The permission to replace is tried without replacing: a conditional PUT of the very bytes that are
+//! deployed, under an entity tag that cannot match. Only Secrets Manager's "last read" changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
-
-use rustls_pki_types::UnixTime;
 
 use crate::cert::names::ServerName;
 use crate::config::Target;
-use crate::error::{Reason, error};
+use crate::error::{Error, ExitStatus, Reason, error};
 use crate::ibm::client::Fate;
-use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
-use crate::ibm::ids::Uuid;
+use crate::ibm::code_engine::{EntityTag, Project, TlsSecret, TlsSecretRef};
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Check, CheckState};
 use crate::sync::assemble::Bundle;
@@ -28,305 +21,260 @@ use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 use crate::workers;
 
-const NO_TOKEN: &str = "there is no token";
-/// What is tested for a target.
-const TARGET: [&str; 5] = [
+/// What is tried for a target.
+const OF_TARGET: [&str; 5] = [
     "tls-secret",
     "replace",
     "domain-mappings",
     "covered",
     "apps",
 ];
-/// Failures that mean that the secret could not be read; any other is about its certificate.
-const UNREAD: [Reason; 6] = [
-    Reason::SecretMissing,
-    Reason::SecretForbidden,
-    Reason::SecretsManagerRefused,
-    Reason::SecretsManagerUnavailable,
-    Reason::Interrupted,
-    Reason::Interrupted,
-];
+/// What is tried for a secret.
+const OF_SECRET: [&str; 2] = ["secret", "certificate"];
 
-/// Tests every permission.
+/// Tries every permission.
 pub(crate) fn check(run: &Run<'_>) -> Vec<Check> {
     let targets: Vec<&Target> = selected(run.config).collect();
-    let mut checks = vec![token_file(run), profile(run)];
-    let have_token = checks.iter().all(|check| check.state != CheckState::Red);
-    let (lines, bundles) = secrets(run, &targets, have_token, run.now);
-    checks.extend(lines);
+    let secrets: BTreeSet<_> = targets.iter().filter_map(|t| t.secret.as_ref()).collect();
+    let mut checks = token(run);
+    if checks.iter().any(|check| check.state == CheckState::Red) {
+        let untried = |names, subject: String| not_tested(names, &subject, "there is no token");
+        checks.extend(
+            secrets
+                .iter()
+                .flat_map(|id| untried(&OF_SECRET, id.to_string())),
+        );
+        let names = targets
+            .iter()
+            .map(|target| target.tls_secret.name.to_string());
+        checks.extend(names.flat_map(|name| untried(&OF_TARGET, name)));
+        return checks;
+    }
+    if secrets.is_empty() {
+        let why = "SECRET_ID is unset, so only an event says which secret it is";
+        checks.push(Check::not_tested("secret", "", why));
+    }
+    let secrets: Vec<_> = secrets.into_iter().collect();
+    let read = workers::each(secrets.clone(), |id| {
+        fetch_and_assemble(run, id, Version::Current, run.now)
+    });
+    let mut bundles = BTreeMap::new();
+    for (id, read) in secrets.into_iter().zip(read) {
+        let (secret, certificate) = match read {
+            // the secret could not be read at all
+            Err(error) if error.exit_status() != ExitStatus::Certificate => {
+                let why = "the secret could not be read";
+                (Err(error), Check::not_tested("certificate", id, why))
+            }
+            read => {
+                let fit = read.map(|current| {
+                    let Bundle { name, leaf, .. } = &current.bundle;
+                    let message = format!("{name} is fit to serve (serial {})", leaf.serial);
+                    bundles.insert(id, current.bundle);
+                    message
+                });
+                (
+                    Ok("readable".to_owned()),
+                    Check::line("certificate", id, fit),
+                )
+            }
+        };
+        checks.extend([Check::line("secret", id, secret), certificate]);
+    }
     let lines = workers::each(targets.clone(), |target| {
         let bundle = target.secret.as_ref().and_then(|id| bundles.get(id));
-        Ok(if have_token {
-            tls_secret(run, target, bundle)
-        } else {
-            untested(&TARGET, &target.tls_secret.name, NO_TOKEN)
-        })
+        Ok(tls_secret(run, target, bundle))
     });
-    for (target, lines) in targets.iter().zip(lines) {
-        match lines {
-            Ok(lines) => checks.extend(lines),
-            Err(error) => checks.push(Check::red("tls-secret", &target.tls_secret.name, &error)),
-        }
+    for (target, lines) in targets.into_iter().zip(lines) {
+        let defect = |error| {
+            vec![Check::line(
+                "tls-secret",
+                &target.tls_secret.name,
+                Err(error),
+            )]
+        };
+        checks.extend(lines.unwrap_or_else(defect));
     }
     checks
 }
 
-fn untested(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec<Check> {
-    let line = |name: &&'static str| Check::not_tested(name, subject, why);
+fn not_tested(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec<Check> {
+    let line = |name: &&'static str| Check::not_tested(name, subject.to_string(), why);
     names.iter().map(line).collect()
 }
 
-fn token_file(run: &Run<'_>) -> Check {
-    match run.iam.token_file() {
-        None => Check::not_tested("token-file", "", "an API key is used instead"),
-        Some(Err(failure)) => {
-            let error = refusals::no_token(failure, &run.config.grantee);
-            Check::red("token-file", "", &error)
-        }
+fn token(run: &Run<'_>) -> Vec<Check> {
+    let grantee = &run.config.grantee;
+    let (path, file) = match run.iam.token_file() {
+        None => (None, None),
+        Some(Err(failure)) => (None, Some(Err(refusals::no_token(failure, grantee)))),
         Some(Ok(file)) => {
+            let path = file.display().to_string();
             let owner = |path: &str| std::fs::metadata(path).map(|of| (of.uid(), of.mode()));
             let (uid, _) = owner("/proc/self").unwrap_or_default();
-            let path = file.display().to_string();
             let (file_uid, mode) = owner(&path).unwrap_or_default();
-            let message = format!(
-                "readable by uid {uid} (owner {file_uid}, mode {:04o})",
-                mode & 0o7777
-            );
-            Check::green("token-file", &sanitized(&path), message)
+            let mode = mode & 0o7777;
+            let message = format!("readable by uid {uid} (owner {file_uid}, mode {mode:04o})");
+            (Some(sanitized(&path)), Some(Ok(message)))
         }
-    }
-}
-
-fn profile(run: &Run<'_>) -> Check {
-    if let Some(Err(_)) = run.iam.token_file() {
-        return Check::not_tested("profile", "", "there is no token file");
-    }
-    match run.iam.assume() {
-        Ok(()) => Check::green(
-            "profile",
-            "",
-            format!("IAM issued a token ({})", run.iam.address()),
-        ),
-        Err(failure) => {
-            let error = refusals::token(failure, &run.config.grantee);
-            Check::red("profile", "", &error)
+    };
+    let profile = match file {
+        Some(Err(_)) => Check::not_tested("profile", "", "there is no token file"),
+        _ => {
+            let assumed = run.iam.assume();
+            let assumed = assumed.map_err(|failure| refusals::token(failure, grantee));
+            let message = assumed.map(|()| format!("IAM issued a token ({})", run.iam.address()));
+            Check::line("profile", "", message)
         }
-    }
-}
-
-/// Reads each secret once; whether its certificate is fit to serve is a line of its own.
-fn secrets<'a>(
-    run: &Run<'_>,
-    targets: &[&'a Target],
-    have_token: bool,
-    now: UnixTime,
-) -> (Vec<Check>, BTreeMap<&'a Uuid, Bundle>) {
-    const NAMES: [&str; 2] = ["secret", "certificate"];
-    let mut secrets: Vec<&Uuid> = Vec::new();
-    for secret in targets.iter().filter_map(|target| target.secret.as_ref()) {
-        if !secrets.contains(&secret) {
-            secrets.push(secret);
-        }
-    }
-    let mut bundles = BTreeMap::new();
-    if secrets.is_empty() {
-        let line = Check::not_tested("secret", "", "SECRET_ID is not set: only an event names it");
-        return (vec![line], bundles);
-    }
-    if !have_token {
-        let lines = secrets
-            .into_iter()
-            .flat_map(|id| untested(&NAMES, id, NO_TOKEN));
-        return (lines.collect(), bundles);
-    }
-    let mut checks = Vec::new();
-    let read = workers::each(secrets.clone(), |id| {
-        fetch_and_assemble(run, id, Version::Current, now)
-    });
-    for (id, read) in secrets.into_iter().zip(read) {
-        let readable = Check::green("secret", id, "readable".to_owned());
-        match read {
-            Ok(current) => {
-                let bundle = current.bundle;
-                let message = format!(
-                    "{} is fit to serve (serial {})",
-                    bundle.name, bundle.leaf.serial
-                );
-                checks.extend([readable, Check::green("certificate", id, message)]);
-                bundles.insert(id, bundle);
-            }
-            Err(error) if UNREAD.contains(&error.reason) => checks.extend([
-                Check::red("secret", id, &error),
-                Check::not_tested("certificate", id, "the secret could not be read"),
-            ]),
-            Err(error) => checks.extend([readable, Check::red("certificate", id, &error)]),
-        }
-    }
-    (checks, bundles)
+    };
+    let file = match file {
+        None => Check::not_tested("token-file", "", "an API key is used instead"),
+        Some(file) => Check::line("token-file", path.unwrap_or_default(), file),
+    };
+    vec![file, profile]
 }
 
 fn tls_secret(run: &Run<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Check> {
     let reference = &target.tls_secret;
     let name = &reference.name;
-    let mut checks = Vec::new();
-    match run.code_engine.tls_secret(reference) {
+    let [this, replace, rest @ ..] = OF_TARGET;
+    let mut checks = match run.code_engine.tls_secret(reference) {
         Ok(secret) => {
             let message = format!("readable (format {})", sanitized(&secret.format));
-            checks.push(Check::green("tls-secret", name, message));
-            checks.push(replaceable(run, reference, &secret));
+            let replaceable = replaceable(run, reference, &secret);
+            vec![Check::line(this, name, Ok(message)), replaceable]
         }
         Err(failure) => {
-            let error = refusals::tls_secret("read", failure, reference, &run.config.grantee);
+            let grantee = &run.config.grantee;
+            let error = refusals::tls_secret("read", failure, reference, grantee);
             let forbidden = error.reason == Reason::CodeEngineForbidden;
-            checks.push(Check::red("tls-secret", name, &error));
-            checks.push(Check::not_tested(
-                "replace",
-                name,
-                "the TLS secret could not be read",
-            ));
+            let unread = "the TLS secret could not be read";
+            let mut checks = vec![Check::line(this, name, Err(error))];
+            checks.push(Check::not_tested(replace, name, unread));
             if forbidden {
-                let rest = ["domain-mappings", "covered", "apps"];
-                checks.extend(untested(
+                checks.extend(not_tested(
                     &rest,
                     name,
                     "it needs the same permission to read",
                 ));
                 return checks;
             }
+            checks
         }
-    }
+    };
     checks.extend(mappings(run, reference, bundle));
-    checks.push(apps(run, target));
+    checks.push(Check::line("apps", name, apps(run, target)));
     checks
 }
 
 /// Only 409 or 412 proves the permission, only 403 disproves it.
 fn replaceable(run: &Run<'_>, reference: &TlsSecretRef, secret: &TlsSecret) -> Check {
-    const NAME: &str = "replace";
-    let subject = &reference.name;
+    let line = |result| Check::line("replace", &reference.name, result);
+    let open = |why: &str| Check::not_tested("replace", &reference.name, why);
     if let Err(error) = suitable(secret, reference) {
-        return Check::red(NAME, subject, &error);
+        return line(Err(error));
     }
     let Some(stale) = secret.entity_tag.as_ref().and_then(EntityTag::stale) else {
-        return Check::not_tested(NAME, subject, "the TLS secret has no usable entity tag");
+        return open("the TLS secret has no usable entity tag");
     };
-    let answer = run
-        .code_engine
-        .replace(reference, &stale, &secret.certificate, &secret.key);
+    let TlsSecret {
+        certificate, key, ..
+    } = secret;
+    let answer = run.code_engine.replace(reference, &stale, certificate, key);
     let now = run.code_engine.tls_secret(reference);
     let unchanged = now.as_ref().is_ok_and(|now| {
-        now.certificate == secret.certificate
-            && now.key.expose() == secret.key.expose()
+        now.certificate == *certificate
+            && now.key.expose() == key.expose()
             && now.entity_tag == secret.entity_tag
     });
     match answer {
         Err(failure) if failure.fate() == Fate::Conflict && unchanged => {
             let status = failure.status().unwrap_or_default();
-            let message = format!("replaceable (a stale entity tag is answered with {status})");
-            Check::green(NAME, subject, message)
+            line(Ok(format!(
+                "can be replaced (a stale write is rejected with {status}, as it should be)"
+            )))
         }
         Err(failure) if failure.status() == Some(403) => {
-            let error = refusals::tls_secret("replace", failure, reference, &run.config.grantee);
-            Check::red(NAME, subject, &error)
+            let grantee = &run.config.grantee;
+            line(Err(refusals::tls_secret(
+                "replace", failure, reference, grantee,
+            )))
         }
-        Ok(_) => {
-            let error = error!(
-                Reason::CodeEngineRefused,
-                "Code Engine accepted a write under an entity tag that cannot match: entity tags do not protect {subject}"
-            );
-            Check::red(NAME, subject, &error)
-        }
+        Ok(_) => line(Err(error!(
+            Reason::CodeEngineRefused,
+            "Code Engine accepted a write under an entity tag that cannot match: entity tags do not protect {}",
+            reference.name
+        ))),
         Err(_) if now.is_ok() && !unchanged => {
-            let why = "somebody else changed the TLS secret at the same time: run the check again";
-            Check::not_tested(NAME, subject, why)
+            open("somebody else changed the TLS secret at the same time: run the check again")
         }
-        Err(failure) => Check::not_tested(
-            NAME,
-            subject,
-            &format!("the answer proves nothing: {failure}"),
-        ),
+        Err(failure) => open(&format!("the answer proves nothing: {failure}")),
     }
 }
 
 fn mappings(run: &Run<'_>, reference: &TlsSecretRef, bundle: Option<&Bundle>) -> [Check; 2] {
-    const NAME: &str = "domain-mappings";
-    const COVERED: &str = "covered";
     let subject = &reference.name;
-    let project = &reference.project;
-    let mappings = match run.code_engine.domain_mappings(project) {
-        Ok(mappings) => mappings,
-        Err(failure) => {
-            let what = format!("cannot list the domain mappings of project {}", project.id);
-            let error = refusals::code_engine(&what, failure, &project.id, &run.config.grantee);
-            return [
-                Check::red(NAME, subject, &error),
-                Check::not_tested(COVERED, subject, "the domain mappings are not known"),
-            ];
-        }
+    let Project { id, .. } = &reference.project;
+    let listed = run.code_engine.domain_mappings(&reference.project);
+    let listed = listed
+        .map_err(|failure| refusals::list("domain mappings", failure, id, &run.config.grantee));
+    let domains = listed.map(|mappings| {
+        let using = mappings.of(subject).iter();
+        using
+            .map(|mapping| sanitized(&mapping.name))
+            .collect::<Vec<String>>()
+    });
+    let covered = match (&domains, bundle) {
+        (Err(_), _) => Err("the domain mappings are not known"),
+        (_, None) => Err("the certificate is not known"),
+        (Ok(domains), Some(bundle)) => Ok(covered(domains, bundle)),
     };
-    let domains: Vec<String> = mappings
-        .of(subject)
-        .iter()
-        .map(|mapping| sanitized(&mapping.name))
-        .collect();
-    let message = match domains.as_slice() {
+    let used = domains.map(|domains| match domains.as_slice() {
         [] => "no domain mapping uses this TLS secret".to_owned(),
         some => format!("used by: {}", some.join(", ")),
-    };
-    let covered = match bundle {
-        None => Check::not_tested(COVERED, subject, "the certificate is not known"),
-        Some(bundle) => covered(subject, &domains, bundle),
-    };
-    [Check::green(NAME, subject, message), covered]
+    });
+    [
+        Check::line("domain-mappings", subject, used),
+        covered.map_or_else(
+            |why| Check::not_tested("covered", subject, why),
+            |covered| Check::line("covered", subject, covered),
+        ),
+    ]
 }
 
-fn covered(subject: &impl ToString, domains: &[String], bundle: &Bundle) -> Check {
-    const NAME: &str = "covered";
+fn covered(domains: &[String], bundle: &Bundle) -> Result<String, Error> {
     let uncovered: Vec<&str> = domains
         .iter()
         .filter(|domain| {
-            let name = ServerName::Dns(domain.to_ascii_lowercase());
-            !bundle.leaf.covers(&name)
+            !bundle
+                .leaf
+                .covers(&ServerName::Dns(domain.to_ascii_lowercase()))
         })
         .map(String::as_str)
         .collect();
-    if uncovered.is_empty() {
-        let message = "the certificate covers all mapped domains".to_owned();
-        return Check::green(NAME, subject, message);
+    match uncovered.as_slice() {
+        [] => Ok("the certificate covers all mapped domains".to_owned()),
+        some => Err(error!(
+            Reason::DomainNotCovered,
+            "the certificate does not cover {}; issue it with these names",
+            some.join(", ")
+        )),
     }
-    let error = error!(
-        Reason::DomainNotCovered,
-        "the certificate does not cover {}",
-        uncovered.join(", ")
-    )
-    .hint("issue it with these names");
-    Check::red(NAME, subject, &error)
 }
 
-fn apps(run: &Run<'_>, target: &Target) -> Check {
-    const NAME: &str = "apps";
-    let subject = &target.tls_secret.name;
-    let project = &target.tls_secret.project;
-    let apps = match run.code_engine.apps(project) {
-        Ok(apps) => apps,
-        Err(failure) => {
-            let what = format!("cannot list the apps of project {}", project.id);
-            let error = refusals::code_engine(&what, failure, &project.id, &run.config.grantee);
-            return Check::red(NAME, subject, &error);
-        }
-    };
-    let copies: Vec<String> = apps
-        .iter()
-        .filter(|app| app.copies(subject))
-        .map(|app| sanitized(&app.name))
-        .collect();
-    let message = match copies.as_slice() {
-        [] => "no app reads this TLS secret as environment or by sub_path".to_owned(),
+fn apps(run: &Run<'_>, target: &Target) -> Result<String, Error> {
+    let reference = &target.tls_secret;
+    let Project { id, .. } = &reference.project;
+    let apps = run.code_engine.apps(&reference.project);
+    let apps = apps.map_err(|failure| refusals::list("apps", failure, id, &run.config.grantee))?;
+    let copies = apps.iter().filter(|app| app.copies(&reference.name));
+    let copies: Vec<String> = copies.map(|app| sanitized(&app.name)).collect();
+    Ok(match copies.as_slice() {
+        [] => "no app needs a restart to see a new certificate".to_owned(),
         some if target.restart_apps.is_empty() => format!(
-            "these apps read the TLS secret only at start-up and keep the old certificate until they restart: {}; set RESTART_APPS=auto (in TARGETS: restart_apps)",
+            "these apps read the TLS secret only at start and keep the old certificate until they restart: {}; set RESTART_APPS=auto (in TARGETS: restart_apps)",
             some.join(", ")
         ),
         some => format!("restarted when it changes: {}", some.join(", ")),
-    };
-    Check::green(NAME, subject, message)
+    })
 }

@@ -1,19 +1,19 @@
-//! `--discover`: which certificate belongs to which TLS secret. Changes nothing.
-//!
-//! Belongs here: what is read, all of it with GET. Does not: what matches (`matching.rs`: pure), nor
-//! how the result is shown (`report/discovery.rs`).
+//! `--discover`: which certificate belongs to which TLS secret. Only reads.
 
-mod matching;
+use std::collections::BTreeSet;
 
-use std::collections::{BTreeMap, BTreeSet};
+use rustls_pki_types::UnixTime;
 
-use crate::config::Config;
-use crate::discover::matching::{Held, Known, is_same, matching, may_be_renewed};
+use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
+use crate::cert::names::{NameSet, ServerName, lost};
+use crate::cert::pem;
 use crate::error::Error;
-use crate::ibm::code_engine::{DomainMappings, Project, TlsSecret, TlsSecretRef};
+use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
-use crate::ibm::secrets_manager::Version;
-use crate::report::{Discovered, Discovery, Match, ProposedTarget, Results, shown_names};
+use crate::ibm::secrets_manager::{ListedCertificate, Version};
+use crate::report::{
+    CertificateRef, Date, Discovered, Discovery, Match, ProposedTarget, Results, shown_names,
+};
 use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 use crate::workers;
@@ -24,135 +24,114 @@ use crate::workers;
 /// If there is no token. Other failures are part of the results, next to what could be read.
 pub(crate) fn discover(run: &Run<'_>) -> Result<Results, Error> {
     let grantee = &run.config.grantee;
-    run.iam
-        .assume()
-        .map_err(|failure| refusals::token(failure, grantee))?;
+    let token = run.iam.assume();
+    token.map_err(|failure| refusals::token(failure, grantee))?;
     let mut failures = Vec::new();
     let listed = run.secrets_manager.certificates();
-    let certificates = listed
-        .map(|mut listed| {
-            listed.sort_by(|a, b| a.name.cmp(&b.name));
-            listed.into_iter().map(Known::from).collect::<Vec<_>>()
-        })
-        .map_err(|failure| failures.push(refusals::certificates(failure, grantee)))
-        .ok();
-    if certificates.as_ref().is_some_and(Vec::is_empty) {
-        log::warn!(
-            "Secrets Manager lists no certificate: if there are any, the job needs the role Reader or SecretsReader on their secret group"
-        );
+    let listed = listed.map_err(|failure| failures.push(refusals::certificates(failure, grantee)));
+    let mut known: Option<Vec<Known>> = listed
+        .ok()
+        .map(|listed| listed.into_iter().filter_map(Known::new).collect());
+    if let Some(known) = &mut known {
+        known.sort_by(|a, b| a.shown.secret_name.cmp(&b.shown.secret_name));
+        if known.is_empty() {
+            log::warn!(
+                "Secrets Manager lists no certificate: if there are any, the job needs the role Reader or SecretsReader on their secret group"
+            );
+        }
     }
     let before = failures.len();
-    let secrets = tls_secrets(run, run.config, &mut failures);
+    let secrets = tls_secrets(run, &mut failures);
     let all_read = failures.len() == before;
-    let previous = previous_serials(run, &secrets, certificates.as_deref(), &mut failures);
+    if let Some(known) = &mut known {
+        read_previous(run, &secrets, known, &mut failures);
+    }
 
     let mut used = BTreeSet::new();
-    let mut discovered = Vec::new();
-    let mut proposed_targets = Vec::new();
-    for secret in &secrets {
-        let (matches, found) = match (&secret.held, &certificates) {
+    let (mut discovered, mut proposed_targets) = (Vec::new(), Vec::new());
+    for secret in secrets {
+        let (matches, found) = match (&secret.leaf, &known) {
             (None, _) => (Some(Match::Unreadable), Vec::new()),
             (Some(_), None) => (None, Vec::new()),
-            (Some(held), Some(known)) => {
-                let (matches, found) = matching(held, known, &previous, run.now);
+            (Some(leaf), Some(known)) => {
+                let (matches, found) = matching(&leaf.serial, &leaf.names, known, run.now);
                 (Some(matches), found)
             }
         };
-        used.extend(found.iter().map(|known| &known.listed.id));
-        let found = secret.discovered(matches, &found);
-        proposed_targets.extend(secret.proposed(&found));
-        discovered.push(found);
+        used.extend(found.iter().map(|known| &known.id));
+        let only = match found.as_slice() {
+            [only] => Some(&only.shown),
+            _ => None,
+        };
+        let exact = matches!(matches, Some(Match::Same | Match::Renewed));
+        let target = only.filter(|_| exact).map(|only| ProposedTarget {
+            secret_id: only.secret_id.clone(),
+            tls_secret: secret.place.name.to_string(),
+            project_id: secret.place.project.id.to_string(),
+            region: secret.region.map(ToString::to_string),
+        });
+        let candidates = found.iter().map(|known| known.shown.clone());
+        let leaf = secret.leaf.as_ref();
+        discovered.push(Discovered {
+            project_id: secret.place.project.id.to_string(),
+            tls_secret: secret.place.name.to_string(),
+            not_after: leaf.map(|leaf| Date(leaf.not_after)),
+            names: leaf
+                .map(|leaf| shown_names(&leaf.names))
+                .unwrap_or_default(),
+            domains: secret.domains,
+            matches,
+            secret_id: only.map(|only| only.secret_id.clone()),
+            secret_name: only.map(|only| only.secret_name.clone()),
+            candidates: candidates.filter(|_| target.is_none()).collect(),
+        });
+        proposed_targets.extend(target);
     }
-    let unused = certificates.as_deref().filter(|_| all_read).map(|known| {
-        let unused = |known: &&Known| known.active() && !used.contains(&known.listed.id);
-        known.iter().filter(unused).map(Known::reference).collect()
+    let unused_certificates = known.as_ref().filter(|_| all_read).map(|known| {
+        let unused = known
+            .iter()
+            .filter(|one| one.active && !used.contains(&one.id));
+        unused.map(|one| one.shown.clone()).collect()
     });
-    // the first one is the report's
-    for failure in failures.iter().skip(1) {
-        log::error!("{failure}");
-    }
+    let mut failures = failures.into_iter();
+    let error = failures.next();
+    failures.for_each(|failure| log::error!("{failure}"));
     Ok(Results {
         discovery: Some(Discovery {
             discovered,
             proposed_targets,
-            unused_certificates: unused,
+            unused_certificates,
         }),
-        failure: failures.into_iter().next(),
+        error,
         ..Results::default()
     })
 }
 
 /// A TLS secret, as far as it could be read.
 struct Seen<'a> {
-    project: &'a Project,
+    place: TlsSecretRef,
     region: Option<&'a Region>,
-    name: String,
-    held: Option<Held>,
+    /// What servers send first.
+    leaf: Option<Certificate>,
     domains: Option<Vec<String>>,
 }
 
-impl Seen<'_> {
-    fn discovered(&self, matches: Option<Match>, found: &[&Known]) -> Discovered {
-        let certain = matches!(matches, Some(Match::Same | Match::Renewed)) && found.len() == 1;
-        let only = match found {
-            [only] => Some(only.reference()),
-            _ => None,
-        };
-        let (secret_id, secret_name) = only.map(|only| (only.secret_id, only.secret_name)).unzip();
-        Discovered {
-            project_id: self.project.id.to_string(),
-            tls_secret: sanitized(&self.name),
-            not_after: self.held.as_ref().map(|held| held.not_after),
-            names: self
-                .held
-                .as_ref()
-                .map(|held| shown_names(&held.names))
-                .unwrap_or_default(),
-            domains: self.domains.clone(),
-            matches,
-            secret_id,
-            secret_name: secret_name.flatten(),
-            candidates: match certain {
-                true => Vec::new(),
-                false => found.iter().map(|known| known.reference()).collect(),
-            },
-        }
-    }
-
-    /// Only of what `TARGETS` takes: a person pastes it into a shell.
-    fn proposed(&self, found: &Discovered) -> Option<ProposedTarget> {
-        let secret_id = found.secret_id.as_deref().filter(|_| found.is_certain())?;
-        Some(ProposedTarget {
-            secret_id: Uuid::parse(secret_id).ok()?.to_string(),
-            tls_secret: TlsSecretName::parse(&self.name).ok()?.to_string(),
-            project_id: found.project_id.clone(),
-            region: self.region.map(ToString::to_string),
-        })
-    }
-}
-
 /// The TLS secrets of all projects. A list need not show what they hold: then each is read.
-fn tls_secrets<'a>(run: &Run<'_>, config: &'a Config, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
-    let lists = workers::each(config.projects.iter().collect(), |(project, _)| {
-        let failed = |what: &str, failure| {
-            let what = format!("cannot list the {what} of project {}", project.id);
-            refusals::code_engine(&what, failure, &project.id, &run.config.grantee)
-        };
-        let secrets = run
-            .code_engine
-            .tls_secrets(project)
-            .map_err(|failure| failed("TLS secrets", failure))?;
-        let held = |secret: TlsSecret| Some((secret.name.clone()?, Held::of(&secret)));
-        let user = |secret: &TlsSecret| secret.generated_by.as_deref() != Some("system");
-        let secrets: Vec<_> = secrets.into_iter().filter(user).filter_map(held).collect();
-        let mappings = run
-            .code_engine
-            .domain_mappings(project)
-            .map_err(|failure| failed("domain mappings", failure));
-        Ok((secrets, mappings))
+fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
+    let grantee = &run.config.grantee;
+    let projects = &run.config.projects;
+    let lists = workers::each(projects.iter().collect(), |(project, _)| {
+        let failed = |what, failure| refusals::list(what, failure, &project.id, grantee);
+        let secrets = run.code_engine.tls_secrets(project);
+        let secrets = secrets.map_err(|failure| failed("TLS secrets", failure))?;
+        let mappings = run.code_engine.domain_mappings(project);
+        Ok((
+            secrets,
+            mappings.map_err(|failure| failed("domain mappings", failure)),
+        ))
     });
     let mut seen = Vec::new();
-    for ((project, region), list) in config.projects.iter().zip(lists) {
+    for ((project, region), list) in projects.iter().zip(lists) {
         let (secrets, mappings) = match list {
             Ok(list) => list,
             Err(error) => {
@@ -161,76 +140,282 @@ fn tls_secrets<'a>(run: &Run<'_>, config: &'a Config, failures: &mut Vec<Error>)
             }
         };
         let mappings = mappings.map_err(|error| failures.push(error)).ok();
-        seen.extend(secrets.into_iter().map(|(name, held)| Seen {
-            project,
-            region: region.as_ref(),
-            domains: mappings.as_ref().map(|mappings| domains(mappings, &name)),
-            name,
-            held,
-        }));
+        for secret in secrets
+            .iter()
+            .filter(|one| one.generated_by.as_deref() != Some("system"))
+        {
+            let name = secret.name.as_deref().unwrap_or_default();
+            let Ok(name) = TlsSecretName::parse(name) else {
+                log::warn!(
+                    "a TLS secret is left out, its name is not valid: {}",
+                    sanitized(name)
+                );
+                continue;
+            };
+            let domains = mappings.as_ref().map(|mappings| {
+                let using = mappings.of(&name).iter();
+                using.map(|mapping| sanitized(&mapping.name)).collect()
+            });
+            seen.push(Seen {
+                leaf: leaf(secret),
+                place: TlsSecretRef {
+                    project: project.clone(),
+                    name,
+                },
+                region: region.as_ref(),
+                domains,
+            });
+        }
     }
-    let unread: Vec<&mut Seen<'_>> = seen.iter_mut().filter(|seen| seen.held.is_none()).collect();
+    let unread: Vec<&mut Seen<'_>> = seen.iter_mut().filter(|seen| seen.leaf.is_none()).collect();
     let read = workers::each(unread, |seen| {
-        let Ok(name) = TlsSecretName::parse(&seen.name) else {
-            return Ok(());
-        };
-        let reference = TlsSecretRef {
-            project: seen.project.clone(),
-            name,
-        };
-        let secret = run.code_engine.tls_secret(&reference).map_err(|failure| {
-            refusals::tls_secret("read", failure, &reference, &run.config.grantee)
-        })?;
-        seen.held = Held::of(&secret);
+        let secret = run.code_engine.tls_secret(&seen.place);
+        let secret = secret
+            .map_err(|failure| refusals::tls_secret("read", failure, &seen.place, grantee))?;
+        seen.leaf = leaf(&secret);
         Ok(())
     });
     failures.extend(read.into_iter().filter_map(Result::err));
     seen
 }
 
-fn domains(mappings: &DomainMappings, tls_secret: &str) -> Vec<String> {
-    let used = mappings.of(tls_secret).iter();
-    used.map(|mapping| sanitized(&mapping.name)).collect()
+fn leaf(secret: &TlsSecret) -> Option<Certificate> {
+    let mut certificates = pem::certificates(&secret.certificate).into_iter();
+    certificates.next()?.ok()
 }
 
-/// The serial numbers of previous versions, by the ID of the secret, where they can decide anything.
-fn previous_serials(
+/// A certificate in Secrets Manager.
+struct Known {
+    id: Uuid,
+    names: Vec<ServerName>,
+    /// Of the current version.
+    serial: Option<String>,
+    /// Of the previous version, where it was asked for.
+    previous: Option<String>,
+    active: bool,
+    shown: CertificateRef,
+}
+
+impl Known {
+    /// None, if its ID is none: it could not be a target.
+    fn new(listed: ListedCertificate) -> Option<Self> {
+        let name = |text: &String| {
+            text.parse()
+                .map_or_else(|_| ServerName::dns(text), ServerName::Ip)
+        };
+        let names = listed.common_name.iter().chain(&listed.alt_names);
+        let not_after = listed.expiration_date.as_deref().and_then(parse_rfc3339);
+        let shown = CertificateRef {
+            secret_id: sanitized(&listed.id),
+            secret_name: match listed.name.as_str() {
+                "" => String::new(),
+                name => sanitized(name),
+            },
+            secret_type: sanitized(&listed.secret_type),
+            not_after: not_after.map(Date),
+        };
+        Some(Self {
+            id: Uuid::parse(&listed.id).ok()?,
+            names: names.map(name).collect(),
+            serial: listed.serial_number,
+            previous: None,
+            active: matches!(listed.state, None | Some(1)),
+            shown,
+        })
+    }
+
+    fn shares_a_name(&self, names: &[ServerName]) -> bool {
+        let own: NameSet<'_> = self.names.iter().collect();
+        names.iter().any(|name| own.covers(name))
+    }
+
+    /// Whether it could replace a certificate with these names.
+    fn covers(&self, names: &[ServerName], now: UnixTime) -> bool {
+        self.active
+            && self.shown.not_after.is_none_or(|until| now <= until.0)
+            && names.iter().any(ServerName::can_be_asked_for)
+            && lost(names, &self.names).is_empty()
+    }
+}
+
+/// The certificates that match, by the first rule that any of them meets. A serial number alone does
+/// not: only one issuer's numbers are unique.
+fn matching<'a>(
+    serial: &str,
+    names: &[ServerName],
+    known: &'a [Known],
+    now: UnixTime,
+) -> (Match, Vec<&'a Known>) {
+    let is = |number: &Option<String>, known: &Known| {
+        let same = number
+            .as_ref()
+            .is_some_and(|number| same_serial(number, serial));
+        same && known.shares_a_name(names)
+    };
+    let by = |kind, rule: &dyn Fn(&&Known) -> bool| {
+        let found: Vec<&Known> = known.iter().filter(rule).collect();
+        (!found.is_empty()).then_some((kind, found))
+    };
+    by(Match::Same, &|known| is(&known.serial, known))
+        .or_else(|| by(Match::Renewed, &|known| is(&known.previous, known)))
+        .or_else(|| by(Match::Covers, &|known| known.covers(names, now)))
+        .unwrap_or((Match::None, Vec::new()))
+}
+
+/// Reads the serial numbers of previous versions, where they can decide anything.
+fn read_previous(
     run: &Run<'_>,
     secrets: &[Seen<'_>],
-    certificates: Option<&[Known]>,
+    known: &mut [Known],
     failures: &mut Vec<Error>,
-) -> BTreeMap<String, String> {
-    let certificates = certificates.unwrap_or_default();
-    let open: Vec<&Held> = secrets
-        .iter()
-        .filter_map(|secret| secret.held.as_ref())
-        .filter(|held| !certificates.iter().any(|known| is_same(held, known)))
+) {
+    let leaves = secrets.iter().filter_map(|secret| secret.leaf.as_ref());
+    let open: Vec<&Certificate> = leaves
+        .filter(|leaf| matching(&leaf.serial, &leaf.names, known, run.now).0 != Match::Same)
         .collect();
-    let asked: Vec<Uuid> = certificates
-        .iter()
-        .filter(|known| open.iter().any(|held| may_be_renewed(held, known)))
-        .filter_map(|known| Uuid::parse(&known.listed.id).ok())
-        .collect();
-    let read = workers::each(asked, |id| {
-        let version = run.secrets_manager.version(&id, Version::Previous);
-        match version {
-            Ok(version) => Ok(version.serial_number.map(|serial| (id.to_string(), serial))),
+    let asked = known
+        .iter_mut()
+        .filter(|one| open.iter().any(|leaf| one.shares_a_name(&leaf.names)));
+    let read = workers::each(asked.collect(), |one: &mut Known| {
+        match run.secrets_manager.version(&one.id, Version::Previous) {
+            Ok(version) => one.previous = version.serial_number,
             // never rotated
-            Err(failure) if failure.status() == Some(404) => Ok(None),
-            Err(failure) => Err(refusals::secret(
-                failure,
-                &id,
-                Version::Previous,
-                &run.config.grantee,
-            )),
+            Err(failure) if failure.status() == Some(404) => {}
+            Err(failure) => {
+                let grantee = &run.config.grantee;
+                return Err(refusals::secret(
+                    failure,
+                    &one.id,
+                    Version::Previous,
+                    grantee,
+                ));
+            }
         }
+        Ok(())
     });
-    let mut serials = BTreeMap::new();
-    for read in read {
-        match read {
-            Ok(serial) => serials.extend(serial),
-            Err(error) => failures.push(error),
+    failures.extend(read.into_iter().filter_map(Result::err));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::samples::{SHOP, issue, tls_secret};
+
+    const NOW: UnixTime = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_795_000_000));
+    const SERIAL: &str = "04:1a:2b:3c:4d:5e:6f:70";
+    const OLD: &str = "0a:0b:0c:0d:0e:0f:10:11";
+
+    fn names(names: &[&str]) -> Vec<ServerName> {
+        names.iter().map(|name| ServerName::dns(name)).collect()
+    }
+
+    fn known(name: &str, serial: Option<&str>, names: &[&str]) -> Known {
+        let mut names = names.iter().map(ToString::to_string);
+        let known = Known::new(ListedCertificate {
+            id: "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852".to_owned(),
+            name: name.to_owned(),
+            secret_type: "public_cert".to_owned(),
+            secret_group_id: None,
+            common_name: names.next(),
+            alt_names: names.collect(),
+            serial_number: serial.map(str::to_owned),
+            issuer: None,
+            expiration_date: Some("2027-12-31T00:00:00Z".to_owned()),
+            state: Some(1),
+        });
+        known.unwrap()
+    }
+
+    #[test]
+    fn the_most_certain_rule_decides() {
+        let twin = "99:99:99:99:99:99:99:99";
+        let mut list = [
+            known("shop", Some(SERIAL), &["shop.example", "www.shop.example"]),
+            known("wildcard", Some("07:07"), &["*.shop.example"]),
+            known("blog", Some("08:08"), &["blog.example"]),
+            known("pending", None, &["pending.example"]),
+            known("twin-1", Some(twin), &["twin.example"]),
+            known("twin-2", Some(twin), &["twin.example"]),
+        ];
+        list[2].previous = Some(OLD.to_owned());
+        for (serial, asked, matches, found) in [
+            (SERIAL, &["shop.example"][..], Match::Same, &["shop"][..]),
+            // another form of the same number
+            (
+                "4:1A:2B:3C:4D:5E:6F:70",
+                &["shop.example"],
+                Match::Same,
+                &["shop"],
+            ),
+            // one name is enough, but without any it is another issuer's number
+            (
+                SERIAL,
+                &["shop.example", "other.example"],
+                Match::Same,
+                &["shop"],
+            ),
+            (SERIAL, &["other.example"], Match::None, &[]),
+            (
+                "04:1a:2b:3c:4d:5e:6f:71",
+                &["www.shop.example"],
+                Match::Covers,
+                &["shop", "wildcard"],
+            ),
+            (twin, &["twin.example"], Match::Same, &["twin-1", "twin-2"]),
+            (OLD, &["blog.example"], Match::Renewed, &["blog"]),
+            // a name was dropped at the renewal
+            (
+                OLD,
+                &["blog.example", "old.example"],
+                Match::Renewed,
+                &["blog"],
+            ),
+            (OLD, &["old.example"], Match::None, &[]),
+            ("05", &["blog.example"], Match::Covers, &["blog"]),
+            ("05", &["shop.example", "blog.example"], Match::None, &[]),
+            ("05", &["stranger.example"], Match::None, &[]),
+            ("05", &[], Match::None, &[]),
+            ("05", &["https://blog.example"], Match::None, &[]),
+        ] {
+            let (kind, known) = matching(serial, &names(asked), &list, NOW);
+            let shown: Vec<&str> = known.iter().map(|one| &*one.shown.secret_name).collect();
+            assert_eq!((kind, &*shown), (matches, found), "{serial} {asked:?}");
         }
     }
-    serials
+
+    #[test]
+    fn only_what_can_be_served_covers() {
+        for (state, until, covers) in [
+            (Some(1), Some("2027-12-31T00:00:00Z"), true),
+            (None, None, true),
+            (Some(1), Some("2020-12-31T00:00:00Z"), false),
+            // NOW, and the second before
+            (Some(1), Some("2026-11-18T11:06:40Z"), true),
+            (Some(1), Some("2026-11-18T11:06:39Z"), false),
+            (Some(0), None, false),
+            (Some(5), Some("2027-12-31T00:00:00Z"), false),
+        ] {
+            let mut known = known("", Some("07"), &["shop.example"]);
+            known.active = matches!(state, None | Some(1));
+            known.shown.not_after = until.and_then(parse_rfc3339).map(Date);
+            let names = names(&["shop.example"]);
+            assert_eq!(known.covers(&names, NOW), covers, "{state:?} {until:?}");
+        }
+    }
+
+    #[test]
+    fn a_tls_secret_holds_what_servers_send_first() {
+        let shop = issue(&SHOP);
+        let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (certificate, readable) in [
+            (format!("{}{}", shop.leaf, shop.issuer), true),
+            (format!("{}{damaged}", shop.leaf), true),
+            (format!("{damaged}{}", shop.leaf), false),
+            (String::new(), false),
+        ] {
+            let found = leaf(&tls_secret(certificate.clone(), &shop.key));
+            let serial = found.map(|leaf| leaf.serial);
+            assert_eq!(serial.as_deref(), readable.then_some("01"), "{certificate}");
+        }
+    }
 }

@@ -1,14 +1,10 @@
-//! What happened: the outcomes, the exit status, and how both are printed.
-//!
-//! Belongs here: the words and fields of the report (`json.rs`, `text.rs`: its two forms). Does not:
-//! deciding what happened.
-//!
-//! The report goes to standard output and is an interface: alerts and scripts read it. Texts from
-//! events and services are made fit for a message where they enter it ([`crate::text`]).
+//! What happened: the outcomes, the exit status, and how both are printed. The report goes to
+//! standard output and is an interface: alerts and scripts read it.
 
-pub(crate) mod discovery;
 mod json;
 pub(crate) mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustls_pki_types::UnixTime;
 use serde::{Serialize, Serializer};
@@ -16,8 +12,6 @@ use serde::{Serialize, Serializer};
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::cert::names::ServerName;
 use crate::error::{Error, ExitStatus, Reason};
-pub use crate::report::discovery::{CertificateRef, Discovered, Discovery, Match, ProposedTarget};
-use crate::report::json::{log_check, log_discovered, log_outcome};
 
 /// More names than this are only counted.
 const SHOWN_NAMES: usize = 20;
@@ -31,34 +25,32 @@ pub enum Format {
     Text,
 }
 
-/// What was done about one target.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+/// What was done about one target, in the order of a summary.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// The TLS secret was replaced.
     Replaced,
-    /// It holds the certificate already.
-    Unchanged,
     /// It would be replaced, but this is a dry run or the target is on hold.
     WouldReplace,
+    /// It holds the certificate already.
+    Unchanged,
     /// The new certificate is not good enough.
     Refused,
     /// Something failed.
+    #[default]
     Failed,
     /// It does not concern this job.
     Ignored,
 }
 
-impl Action {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Replaced => "replaced",
-            Self::Unchanged => "unchanged",
-            Self::WouldReplace => "would be replaced",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Ignored => "ignored",
-        }
+/// A time, in RFC 3339.
+#[derive(Clone, Copy, Debug)]
+pub struct Date(pub UnixTime);
+
+impl Serialize for Date {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
     }
 }
 
@@ -66,8 +58,7 @@ impl Action {
 #[derive(Clone, Debug, Serialize)]
 pub struct Leaf {
     serial: String,
-    #[serde(serialize_with = "as_rfc3339")]
-    not_after: UnixTime,
+    not_after: Date,
     sha256: String,
     names: Vec<String>,
 }
@@ -76,7 +67,7 @@ impl From<&Certificate> for Leaf {
     fn from(leaf: &Certificate) -> Self {
         Self {
             serial: leaf.serial.clone(),
-            not_after: leaf.not_after,
+            not_after: Date(leaf.not_after),
             sha256: leaf.sha256(),
             names: shown_names(&leaf.names),
         }
@@ -85,19 +76,12 @@ impl From<&Certificate> for Leaf {
 
 /// The names as text, the first of many only.
 pub(crate) fn shown_names(names: &[ServerName]) -> Vec<String> {
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(SHOWN_NAMES)
-        .map(ToString::to_string)
-        .collect();
+    let first = names.iter().take(SHOWN_NAMES);
+    let mut shown: Vec<String> = first.map(ToString::to_string).collect();
     if let Some(more @ 1..) = names.len().checked_sub(SHOWN_NAMES) {
         shown.push(format!("... and {more} more"));
     }
     shown
-}
-
-fn as_rfc3339<S: Serializer>(time: &UnixTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*time))
 }
 
 /// What a TLS client sees at one domain.
@@ -108,7 +92,6 @@ pub struct Served {
     /// Which certificate it serves.
     pub state: State,
     /// Milliseconds from the write to the deciding handshake; absent if nothing was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub after_ms: Option<u64>,
 }
 
@@ -127,48 +110,35 @@ pub enum State {
 }
 
 /// What happened to one target, or to one entry of the event that no target uses.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Outcome {
     /// The secret in Secrets Manager.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_id: Option<String>,
     /// Its name there.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
     /// The project of the TLS secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
     /// The TLS secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_secret: Option<String>,
     /// What was done.
     pub action: Action,
     /// Why not more.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// One sentence for people.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The complete command that fixes it, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// The leaf that was deployed before.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Leaf>,
     /// The leaf that Secrets Manager holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Leaf>,
     /// What is worth knowing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Error>,
     /// What the domains that use the TLS secret serve.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub served: Vec<Served>,
     /// The apps that were restarted for it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub restarted: Vec<String>,
     /// How often the target was read and decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
 }
 
@@ -177,20 +147,9 @@ impl Outcome {
     #[must_use]
     pub fn new(action: Action, message: impl Into<String>) -> Self {
         Self {
-            secret_id: None,
-            secret_name: None,
-            project_id: None,
-            tls_secret: None,
             action,
-            reason: None,
             message: message.into(),
-            command: None,
-            from: None,
-            to: None,
-            findings: Vec::new(),
-            served: Vec::new(),
-            restarted: Vec::new(),
-            attempts: None,
+            ..Self::default()
         }
     }
 
@@ -208,14 +167,12 @@ impl Outcome {
         self.findings.push(Error::new(code, message));
     }
 
-    /// The TLS secret is in line, but not in effect. The action stays what it is; the first reason
-    /// counts.
+    /// The TLS secret is up to date, but the certificate is not served yet. The action stays what it
+    /// is; the first reason counts.
     pub fn not_in_effect(&mut self, reason: Reason, message: &str) {
         self.message.push_str("; ");
         self.message.push_str(message);
-        if self.reason.is_none() {
-            self.reason = Some(reason);
-        }
+        self.reason.get_or_insert(reason);
     }
 
     /// The exit status that this outcome asks for; `None` if all is well.
@@ -254,17 +211,14 @@ pub struct Check {
     /// What was tried.
     pub check: &'static str,
     /// On what: an id or a name.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// The result.
     pub state: CheckState,
     /// Why it is red.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// One sentence for people.
     pub message: String,
     /// The complete command that fixes it, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
 
@@ -281,71 +235,123 @@ pub enum CheckState {
 }
 
 impl Check {
-    /// As it should be.
-    pub fn green(check: &'static str, subject: &(impl ToString + ?Sized), message: String) -> Self {
-        Self::new(check, subject, CheckState::Green, message)
-    }
-
-    /// Not tested, and why.
-    pub fn not_tested(check: &'static str, subject: &(impl ToString + ?Sized), why: &str) -> Self {
-        Self::new(
+    /// What was tried, on what, and how it went.
+    pub(crate) fn line(
+        check: &'static str,
+        subject: impl ToString,
+        result: Result<String, Error>,
+    ) -> Self {
+        let (state, message, reason, command) = match result {
+            Ok(message) => (CheckState::Green, message, None, None),
+            Err(error) => {
+                let Error {
+                    reason,
+                    message,
+                    command,
+                } = error;
+                (CheckState::Red, message, Some(reason), command)
+            }
+        };
+        let subject = subject.to_string();
+        Self {
             check,
             subject,
-            CheckState::NotTested,
-            format!("not tested: {why}"),
-        )
-    }
-
-    /// Not as it should be.
-    pub fn red(check: &'static str, subject: &(impl ToString + ?Sized), error: &Error) -> Self {
-        Self {
-            reason: Some(error.reason),
-            command: error.command.clone(),
-            ..Self::new(check, subject, CheckState::Red, error.to_string())
-        }
-    }
-
-    fn new(
-        check: &'static str,
-        subject: &(impl ToString + ?Sized),
-        state: CheckState,
-        message: String,
-    ) -> Self {
-        Self {
-            check,
-            subject: subject.to_string(),
             state,
-            reason: None,
+            reason,
             message,
-            command: None,
+            command,
         }
     }
-}
 
-/// What a run found out.
-#[derive(Debug, Default)]
-pub struct Results {
-    /// Target by target.
-    pub targets: Vec<Outcome>,
-    /// Permission by permission, with `--check`.
-    pub checks: Vec<Check>,
-    /// With `--discover`.
-    pub discovery: Option<Discovery>,
-    /// Why there is no more than this.
-    pub failure: Option<Error>,
-}
-
-impl From<Vec<Outcome>> for Results {
-    fn from(targets: Vec<Outcome>) -> Self {
+    /// What could not be tried, and why.
+    pub(crate) fn not_tested(check: &'static str, subject: impl ToString, why: &str) -> Self {
         Self {
-            targets,
-            ..Self::default()
+            state: CheckState::NotTested,
+            ..Self::line(check, subject, Ok(format!("not tested: {why}")))
         }
     }
+}
+
+/// Everything that `--discover` found.
+#[derive(Debug, Serialize)]
+pub struct Discovery {
+    /// TLS secret by TLS secret.
+    pub discovered: Vec<Discovered>,
+    /// The exact matches, in the form of `TARGETS`.
+    pub proposed_targets: Vec<ProposedTarget>,
+    /// The certificates that no TLS secret matches; `None`: not every TLS secret is known.
+    pub unused_certificates: Option<Vec<CertificateRef>>,
+}
+
+/// A TLS secret, and the certificate that belongs in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Discovered {
+    /// Its project.
+    pub project_id: String,
+    /// Its name.
+    pub tls_secret: String,
+    /// Until when its certificate is valid.
+    pub not_after: Option<Date>,
+    /// The names of its certificate.
+    pub names: Vec<String>,
+    /// The domain mappings that use it; `None`: they could not be listed.
+    pub domains: Option<Vec<String>>,
+    /// How it matches; `None`: the certificates could not be listed.
+    #[serde(rename = "match")]
+    pub matches: Option<Match>,
+    /// The one certificate that matches.
+    pub secret_id: Option<String>,
+    /// The name of that certificate.
+    pub secret_name: Option<String>,
+    /// Those among which a person has to choose.
+    pub candidates: Vec<CertificateRef>,
+}
+
+/// How a TLS secret and a certificate match, from exactly to not at all.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Match {
+    /// The TLS secret holds the current version.
+    Same,
+    /// The TLS secret holds the previous version.
+    Renewed,
+    /// The certificate covers every name of the TLS secret.
+    Covers,
+    /// No certificate does.
+    None,
+    /// The TLS secret holds no certificate that can be read.
+    Unreadable,
+}
+
+/// A target as `TARGETS` takes it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProposedTarget {
+    /// The certificate.
+    pub secret_id: String,
+    /// The TLS secret.
+    pub tls_secret: String,
+    /// Its project.
+    pub project_id: String,
+    /// The region of that project, where it must be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+/// A certificate in Secrets Manager.
+#[derive(Clone, Debug, Serialize)]
+pub struct CertificateRef {
+    /// Its ID.
+    pub secret_id: String,
+    /// Its name.
+    pub secret_name: String,
+    /// `public_cert`, `imported_cert` or `private_cert`.
+    pub secret_type: String,
+    /// Until when it is valid.
+    pub not_after: Option<Date>,
 }
 
 /// What is known of the run before its outcomes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Heading {
     /// The word for what started the run.
     pub trigger: Option<&'static str>,
@@ -355,34 +361,44 @@ pub struct Heading {
     pub dry_run: bool,
 }
 
-/// The report of a run.
-#[derive(Debug)]
+/// What a run found out.
+#[derive(Debug, Default, Serialize)]
+pub struct Results {
+    /// Target by target.
+    pub targets: Vec<Outcome>,
+    /// Permission by permission, with `--check`.
+    pub checks: Vec<Check>,
+    /// With `--discover`.
+    #[serde(flatten)]
+    pub discovery: Option<Discovery>,
+    /// Why there is no more than this.
+    pub error: Option<Error>,
+}
+
+/// The report of a run. What does not apply is left out of the JSON.
+#[derive(Debug, Serialize)]
 pub struct Report {
     level: &'static str,
     message: String,
+    version: &'static str,
     status: u8,
     retryable: bool,
+    #[serde(flatten)]
     heading: Heading,
     duration_ms: u64,
+    #[serde(flatten)]
     results: Results,
-    error: Option<Error>,
 }
 
 impl Report {
-    /// Sums up a run: its results, or the failure that kept it from having (all of) them.
+    /// Sums up a run: its results, or the failure that kept it from having any.
     #[must_use]
     pub fn new(heading: Heading, result: Result<Results, Error>, duration_ms: u64) -> Self {
-        let (results, error) = match result {
-            Ok(mut results) => {
-                let failure = results.failure.take();
-                (results, failure)
-            }
-            Err(error) => (Results::default(), Some(error)),
-        };
-        let status = match &error {
-            Some(error) => Some(error.exit_status()),
-            None => results.exit_status(),
-        };
+        let results = result.unwrap_or_else(|error| Results {
+            error: Some(error),
+            ..Results::default()
+        });
+        let status = results.exit_status();
         let level = match status {
             Some(_) => "error",
             None if results.targets.iter().any(|t| !t.findings.is_empty()) => "warn",
@@ -390,19 +406,17 @@ impl Report {
         };
         Self {
             level,
-            message: match &error {
-                Some(error) => error.to_string(),
-                None => results.message(),
+            message: match (&results.error, results.targets.as_slice()) {
+                (Some(error), _) => error.to_string(),
+                (None, [only]) => only.message.clone(),
+                (None, _) => results.summary(),
             },
+            version: env!("CARGO_PKG_VERSION"),
             status: status.map_or(0, ExitStatus::status),
-            retryable: match &error {
-                Some(error) => error.reason.retryable(),
-                None => results.retryable(),
-            },
+            retryable: results.retryable(),
             heading,
             duration_ms,
             results,
-            error,
         }
     }
 
@@ -413,19 +427,27 @@ impl Report {
         self.status
     }
 
-    /// Logs each target, check and TLS secret; `logged` is called after each.
+    /// Logs all that is known of each target, check and TLS secret: the line of the report may have no
+    /// room for that. `logged` is called after each.
     pub fn log(&self, logged: impl Fn()) {
-        let after = |()| logged();
-        let Results {
-            targets,
-            checks,
-            discovery,
-            ..
-        } = &self.results;
-        targets.iter().map(log_outcome).for_each(after);
-        checks.iter().map(log_check).for_each(after);
-        let discovered = discovery.iter().flat_map(|found| &found.discovered);
-        discovered.map(log_discovered).for_each(after);
+        for target in &self.results.targets {
+            json::log("target", &target.message, target);
+            logged();
+        }
+        for check in &self.results.checks {
+            let message = format!("{} {}: {}", check.check, check.subject, check.message);
+            json::log("check", &message, check);
+            logged();
+        }
+        let discovery = self.results.discovery.iter();
+        for found in discovery.flat_map(|found| &found.discovered) {
+            let word = found
+                .matches
+                .map_or_else(|| "not compared".to_owned(), word);
+            let message = format!("TLS secret {}: {word}", found.tls_secret);
+            json::log("discovered", &message, found);
+            logged();
+        }
     }
 
     /// What goes to standard output, without the last line end.
@@ -440,69 +462,95 @@ impl Report {
 
 impl Results {
     fn exit_status(&self) -> Option<ExitStatus> {
-        let failed = self
-            .targets
-            .iter()
-            .filter_map(|target| target.exit_status())
-            .next();
-        failed.or_else(|| self.red().find_map(|check| check.reason?.exit_status()))
+        if let Some(error) = &self.error {
+            return Some(error.exit_status());
+        }
+        let failed = self.targets.iter().find_map(Outcome::exit_status);
+        failed.or_else(|| {
+            self.checks
+                .iter()
+                .find_map(|check| check.reason?.exit_status())
+        })
     }
 
     fn retryable(&self) -> bool {
-        let failed = self
-            .targets
-            .iter()
-            .filter(|target| target.exit_status().is_some());
-        failed
-            .filter_map(|target| target.reason)
-            .any(Reason::retryable)
-    }
-
-    fn red(&self) -> impl Iterator<Item = &Check> {
-        self.checks
-            .iter()
-            .filter(|check| check.state == CheckState::Red)
-    }
-
-    fn message(&self) -> String {
-        match self.targets.as_slice() {
-            [only] => only.message.clone(),
-            _ => self.summary(),
+        if let Some(error) = &self.error {
+            return error.reason.retryable();
         }
+        let failed = self.targets.iter().filter(|t| t.exit_status().is_some());
+        failed.filter_map(|t| t.reason).any(Reason::retryable)
     }
 
-    /// Counts: `2 replaced, 1 failed`.
     fn summary(&self) -> String {
-        if let Some(discovery) = &self.discovery {
-            return discovery.summary();
-        }
-        if !self.checks.is_empty() {
-            let names: Vec<&str> = self.red().map(|check| check.check).collect();
-            return match names.as_slice() {
-                [] => "all checks passed".to_owned(),
-                [only] => format!("1 check failed: {only}"),
-                names => format!("{} checks failed: {}", names.len(), names.join(", ")),
+        if let Some(found) = &self.discovery {
+            let secrets = counted(found.discovered.len(), "TLS secret");
+            return match counts(found.discovered.iter().filter_map(|d| d.matches)) {
+                matches if matches.is_empty() => secrets,
+                matches => format!("{secrets}: {matches}"),
             };
         }
-        let counts: Vec<String> = [
-            Action::Replaced,
-            Action::WouldReplace,
-            Action::Unchanged,
-            Action::Refused,
-            Action::Failed,
-            Action::Ignored,
-        ]
-        .into_iter()
-        .filter_map(|action| {
-            let count = self.targets.iter().filter(|t| t.action == action).count();
-            (count > 0).then(|| format!("{count} {}", action.word()))
-        })
-        .collect();
-        match counts.as_slice() {
-            [] => "no targets assigned to this array index".to_owned(),
-            counts => counts.join(", "),
+        if !self.checks.is_empty() {
+            return self.checked();
+        }
+        match counts(self.targets.iter().map(|target| target.action)) {
+            none if none.is_empty() => "no targets assigned to this array index".to_owned(),
+            actions => actions,
         }
     }
+
+    /// What could not be tested is never counted as passed.
+    fn checked(&self) -> String {
+        let of = |state| {
+            let checks = self.checks.iter().filter(|check| check.state == state);
+            let names: Vec<&str> = checks.map(|check| check.check).collect();
+            let once: BTreeSet<&str> = names.iter().copied().collect();
+            (names.len(), once.into_iter().collect::<Vec<_>>().join(", "))
+        };
+        let ((passed, _), (red, failed)) = (of(CheckState::Green), of(CheckState::Red));
+        let (open, not_tested) = of(CheckState::NotTested);
+        let result = match (red, open) {
+            (0, 0) => return "all checks passed".to_owned(),
+            (0, _) => format!("{} passed", counted(passed, "check")),
+            _ => format!("{} failed: {failed}", counted(red, "check")),
+        };
+        match open {
+            0 => result,
+            _ => format!("{result}; {open} not tested: {not_tested}"),
+        }
+    }
+}
+
+impl From<Vec<Outcome>> for Results {
+    fn from(targets: Vec<Outcome>) -> Self {
+        Self {
+            targets,
+            ..Self::default()
+        }
+    }
+}
+
+/// `2 replaced, 1 failed`.
+fn counts<T: Ord + Serialize>(items: impl Iterator<Item = T>) -> String {
+    let mut counts = BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_insert(0) += 1;
+    }
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(item, count)| format!("{count} {}", word(item)))
+        .collect();
+    counts.join(", ")
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The word of the report, for people.
+fn word(word: impl Serialize) -> String {
+    let word = serde_json::to_value(word).unwrap_or_default();
+    let word = word.as_str().unwrap_or_default();
+    word.replace("would_replace", "would be replaced")
 }
 
 #[cfg(test)]
@@ -510,34 +558,109 @@ mod tests {
     use super::*;
     use crate::error::error;
 
-    fn failed(reason: Reason) -> Outcome {
-        Outcome::new(Action::Failed, "").failed(&error!(reason, "x"))
+    #[test]
+    fn status_level_and_message_sum_up_the_targets() {
+        let fine = || Outcome::new(Action::Replaced, "x");
+        let failed = |reason| fine().failed(&error!(reason, "y"));
+        let noted = || {
+            let mut outcome = fine();
+            outcome.find(Reason::ChainGap, "y");
+            outcome
+        };
+        let unserved = || {
+            let mut outcome = fine();
+            outcome.not_in_effect(Reason::NotServed, "y");
+            outcome.not_in_effect(Reason::CodeEngineUnavailable, "z");
+            outcome
+        };
+        let ignored = || Outcome::ignored(Reason::EventIgnored, "x");
+        let (missing, no_answer) = (Reason::SecretMissing, Reason::CodeEngineUnavailable);
+        for (targets, status, level, retryable, message) in [
+            (vec![fine()], 0, "info", false, "x"),
+            (
+                vec![noted(), ignored()],
+                0,
+                "warn",
+                false,
+                "1 replaced, 1 ignored",
+            ),
+            // of several failures the first one counts
+            (
+                vec![fine(), failed(missing), failed(no_answer)],
+                5,
+                "error",
+                true,
+                "1 replaced, 2 failed",
+            ),
+            (
+                vec![failed(no_answer), failed(missing)],
+                7,
+                "error",
+                true,
+                "2 failed",
+            ),
+            (vec![failed(missing)], 5, "error", false, "y"),
+            // after a write the reason is why it is not served
+            (vec![unserved()], 10, "error", true, "x; y; z"),
+            (
+                vec![],
+                0,
+                "info",
+                false,
+                "no targets assigned to this array index",
+            ),
+        ] {
+            let report = Report::new(Heading::default(), Ok(targets.into()), 7);
+            assert_eq!(
+                (
+                    report.status(),
+                    report.level,
+                    report.retryable,
+                    report.message.as_str()
+                ),
+                (status, level, retryable, message)
+            );
+        }
+        let report = Report::new(
+            Heading::default(),
+            Err(error!(Reason::EventForeign, "x")),
+            0,
+        );
+        assert_eq!((report.status(), report.message.as_str()), (3, "x"));
     }
 
     #[test]
-    fn the_status_is_that_of_the_first_failure_in_target_order() {
-        let outcomes = vec![
-            Outcome::new(Action::Replaced, "x"),
-            failed(Reason::SecretMissing),
-            failed(Reason::CodeEngineUnavailable),
-        ];
-        let report = Report::new(Heading::default(), Ok(outcomes.into()), 7);
-        assert_eq!(report.status(), ExitStatus::SecretsManager.status());
-        assert!(report.retryable);
-        assert_eq!(report.message, "1 replaced, 2 failed");
-    }
-
-    #[test]
-    fn a_failure_before_any_outcome_sets_the_status() {
-        let error = error!(Reason::EventForeign, "x");
-        assert_eq!(Report::new(Heading::default(), Err(error), 0).status(), 3);
-    }
-
-    #[test]
-    fn a_finding_makes_the_report_a_warning() {
-        let mut outcome = Outcome::new(Action::Unchanged, "x");
-        outcome.find(Reason::ChainGap, "y");
-        let report = Report::new(Heading::default(), Ok(vec![outcome].into()), 0);
-        assert_eq!((report.level, report.status()), ("warn", 0));
+    fn the_summary_never_counts_as_passed_what_was_not_tested() {
+        let line = |check, state| Check {
+            state,
+            ..Check::line(check, "x", Ok(String::new()))
+        };
+        use CheckState::{Green, NotTested, Red};
+        for (checks, summary) in [
+            (
+                vec![line("a", Green), line("b", Green)],
+                "all checks passed",
+            ),
+            (
+                vec![line("a", Green), line("b", NotTested)],
+                "1 check passed; 1 not tested: b",
+            ),
+            (vec![line("a", Red), line("b", Green)], "1 check failed: a"),
+            (
+                vec![
+                    line("a", Red),
+                    line("a", Red),
+                    line("b", NotTested),
+                    line("c", Green),
+                ],
+                "2 checks failed: a; 1 not tested: b",
+            ),
+        ] {
+            let results = Results {
+                checks,
+                ..Results::default()
+            };
+            assert_eq!(results.summary(), summary);
+        }
     }
 }

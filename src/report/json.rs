@@ -1,395 +1,225 @@
-//! The report as one line of JSON, and one log line per target.
+//! The report as one line of JSON, and log lines with one item each.
 //!
-//! Container runtimes split log lines at 16 KiB, so the report's line stays below: if not everything
-//! fits, failed targets come first and whole, then those with findings, then the others with what
-//! identifies them. What does not fit is counted. Nothing is lost: every target also has a log line.
+//! Container runtimes split log lines at 16 KiB, so the line stays below: if not everything fits,
+//! failed items come first, then those with findings, then the others with what identifies them. What
+//! does not fit is counted, and in the log.
 
-mod discovery;
+use std::mem::take;
 
-use log::Level;
+use log::{Level, Record};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, to_value};
 
-use crate::error::Error;
-pub(super) use crate::report::json::discovery::log_discovered;
-use crate::report::{Check, CheckState, Leaf, Outcome, Report, Served, State};
+use crate::report::Report;
 
 /// The longest line.
 const LONGEST: usize = 15 * 1024;
-/// The largest part of it for one of several targets, if not all of them fit.
+/// The largest part of it for one of several items, if not all of them fit.
 const LARGEST_ITEM: usize = 4 * 1024;
-/// For the counts of what does not fit, which are known last.
-const RESERVED: usize = 128;
-/// A command is shown whole or not at all.
+/// For what is added last: the counts of what does not fit.
+const RESERVED: usize = 256;
+/// A command is shown whole or not at all: the rest could do something else.
 const LONGEST_COMMAND: usize = 800;
-
+/// From whole to tight: the first that fits is used. Characters of a text; a list has one entry for
+/// each [`PER_ENTRY`] of them.
+const CAPS: [usize; 6] = [usize::MAX, 3000, 1000, 300, 100, 50];
+const PER_ENTRY: usize = 50;
+/// Texts of this length are never cut: digests, serial numbers, dates.
+const SHORT: usize = 64;
+/// What identifies an item and says how it went. It is never cut.
+const IDENTITY: &str =
+    "secret_id project_id tls_secret region action reason check subject state match secret_type";
+/// The lists of the report, and which part of the room that is left each may take. What can be pasted
+/// comes first.
+const LISTS: [(&str, usize); 5] = [
+    ("proposed_targets", 2),
+    ("unused_certificates", 4),
+    ("discovered", 1),
+    ("checks", 1),
+    ("targets", 1),
+];
+/// Lists that say something when they are empty.
+const SHOWN_EMPTY: &str = "targets discovered proposed_targets unused_certificates domains";
 /// The name of the program in the log.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
-/// At most so many characters of a text and entries of a list.
-#[derive(Clone, Copy)]
-struct Cap {
-    text: usize,
-    list: usize,
-}
-
-const WHOLE: Cap = Cap {
-    text: usize::MAX,
-    list: usize::MAX,
-};
-/// From whole to tight: the first that fits is used.
-const CAPS: [Cap; 6] = [
-    WHOLE,
-    Cap {
-        text: 3000,
-        list: 50,
-    },
-    Cap {
-        text: 1000,
-        list: 20,
-    },
-    Cap { text: 300, list: 5 },
-    Cap { text: 100, list: 2 },
-    Cap { text: 50, list: 1 },
-];
-
-/// What is printed, in this order; what does not apply is absent.
-#[derive(Serialize)]
-struct Line<'a> {
-    level: &'static str,
-    message: String,
-    version: &'static str,
-    status: u8,
-    retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trigger: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<&'a str>,
-    dry_run: bool,
-    duration_ms: u64,
-    targets: Vec<Box<RawValue>>,
-    #[serde(skip_serializing_if = "is_zero")]
-    targets_omitted: usize,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    checks: Vec<Box<RawValue>>,
-    #[serde(skip_serializing_if = "is_zero")]
-    checks_omitted: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    discovered: Option<Vec<Box<RawValue>>>,
-    #[serde(skip_serializing_if = "is_zero")]
-    discovered_omitted: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proposed_targets: Option<Vec<Box<RawValue>>>,
-    #[serde(skip_serializing_if = "is_zero")]
-    proposed_targets_omitted: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unused_certificates: Option<Vec<Box<RawValue>>>,
-    #[serde(skip_serializing_if = "is_zero")]
-    unused_certificates_omitted: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Error>,
-}
-
 pub(super) fn line(report: &Report) -> String {
-    let head = |cap: Cap| Line {
-        level: report.level,
-        message: cut(&report.message, cap),
-        version: env!("CARGO_PKG_VERSION"),
-        status: report.status,
-        retryable: report.retryable,
-        trigger: report.heading.trigger,
-        event_id: report.heading.event_id.as_deref(),
-        dry_run: report.heading.dry_run,
-        duration_ms: report.duration_ms,
-        targets: Vec::new(),
-        targets_omitted: 0,
-        checks: Vec::new(),
-        checks_omitted: 0,
-        discovered: None,
-        discovered_omitted: 0,
-        proposed_targets: None,
-        proposed_targets_omitted: 0,
-        unused_certificates: None,
-        unused_certificates_omitted: 0,
-        error: report.error.as_ref().map(|error| error.cut(cap)),
-    };
-    let largest = match (&report.error, &report.results.discovery) {
-        (Some(_), None) => LONGEST - RESERVED,
-        _ => LONGEST / 4,
-    };
-    let fits = |line: &Line<'_>| json(line).get().len() <= largest;
-    let [.., tightest] = CAPS;
-    let mut line = CAPS
-        .into_iter()
-        .map(head)
-        .find(fits)
-        .unwrap_or_else(|| head(tightest));
-    let room = LONGEST - RESERVED - json(&line).get().len();
-    (line.targets, line.targets_omitted) = fill(room, &report.results.targets);
-    (line.checks, line.checks_omitted) = fill(room, &report.results.checks);
-    if let Some(found) = &report.results.discovery {
-        line.discovery(found);
+    let mut whole = json(report);
+    let line = whole.to_string();
+    if line.len() <= LONGEST {
+        return line;
     }
-    json(&line).get().to_owned()
+    let mut lists = Vec::new();
+    for (name, share) in LISTS {
+        if let Some(Value::Array(items)) = whole.get_mut(name) {
+            lists.push((name, share, take(items)));
+        }
+    }
+    let head = match lists.iter().all(|(_, _, items)| items.is_empty()) {
+        true => LONGEST,
+        false => LONGEST / 4,
+    };
+    let mut line = fitting(&whole, head).unwrap_or(whole);
+    for (name, share, items) in lists {
+        let room = LONGEST.saturating_sub(RESERVED + length(&line)) / share;
+        let (items, omitted) = filled(items, room);
+        if let Value::Object(fields) = &mut line {
+            fields.insert(name.to_owned(), items.into());
+            if omitted > 0 {
+                fields.insert(format!("{name}_omitted"), omitted.into());
+            }
+        }
+    }
+    line.to_string()
 }
 
-/// Logs the whole outcome of one target; the field `target` holds it as JSON.
-pub(super) fn log_outcome(outcome: &Outcome) {
-    let level = match outcome.rank() {
-        Rank::Failed => Level::Error,
-        Rank::Noteworthy => Level::Warn,
-        Rank::Fine => Level::Info,
+/// Logs all that is known of one item, as JSON in a field of this name.
+pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
+    let item = json(item);
+    let level = match rank(&item) {
+        0 => Level::Error,
+        _ if item.get("findings").is_some() => Level::Warn,
+        _ => Level::Info,
     };
-    let message = cut(
-        &outcome.message,
-        Cap {
-            text: 1000,
-            list: 0,
-        },
+    if level > log::max_level() {
+        return;
+    }
+    let message = cut(message, 1000);
+    let room = LONGEST - RESERVED - length(&Value::from(message.as_str()));
+    let item = fitting(&item, room).unwrap_or_else(|| brief(item));
+    let fields = [(name, item.to_string())];
+    log::logger().log(
+        &Record::builder()
+            .args(format_args!("{message}"))
+            .level(level)
+            .target(OURS)
+            .key_values(&fields)
+            .build(),
     );
-    let room = LONGEST - RESERVED - json(&message).get().len();
-    let target = detailed(outcome, room).unwrap_or_else(|| outcome.brief());
-    log::log!(target: OURS, level, target = target.get(); "{message}");
 }
 
-/// Logs one line of `--check`; the field `check` holds it as JSON.
-pub(super) fn log_check(check: &Check) {
-    let level = match check.state {
-        CheckState::Red => Level::Error,
-        CheckState::Green | CheckState::NotTested => Level::Info,
-    };
-    let Check {
-        check: name,
-        subject,
-        message,
-        ..
-    } = check;
-    log::log!(target: OURS, level, check = json(check).get(); "{name} {subject}: {message}");
-}
-
-/// As many items as fit, and how many do not.
-fn fill<T: Item>(room: usize, items: &[T]) -> (Vec<Box<RawValue>>, usize) {
-    let mut list = List {
-        items: Vec::new(),
-        room,
-    };
-    if items.iter().all(|item| list.add(item.cut(WHOLE))) {
-        return (list.items, 0);
+/// The items, as many and as much of them as fit, and how many do not. They keep their order if all
+/// of them fit.
+fn filled(mut items: Vec<Value>, mut room: usize) -> (Vec<Value>, usize) {
+    // a comma follows each item but the last
+    let length = |item: &Value| length(item) + 1;
+    if items.iter().map(length).sum::<usize>() <= room {
+        return (items, 0);
     }
-    list = List {
-        items: Vec::new(),
-        room,
-    };
-    let largest = match items {
-        [_] => room,
-        _ => LARGEST_ITEM,
-    };
-    let mut ranked: Vec<&T> = items.iter().collect();
-    ranked.sort_by_key(|item| item.rank());
-    for item in ranked {
-        let added = item.rank() < Rank::Fine
-            && detailed(item, list.room.min(largest)).is_some_and(|item| list.add(item));
-        if !added {
-            list.add(item.brief());
+    let count = items.len();
+    let largest = if count == 1 { room } else { LARGEST_ITEM };
+    items.sort_by_key(rank);
+    let mut shown = Vec::new();
+    for item in items {
+        let whole = (rank(&item) < FINE).then(|| fitting(&item, room.min(largest)));
+        let item = whole.flatten().unwrap_or_else(|| brief(item));
+        if let Some(rest) = room.checked_sub(length(&item)) {
+            room = rest;
+            shown.push(item);
         }
     }
-    let omitted = items.len() - list.items.len();
-    (list.items, omitted)
+    let omitted = count - shown.len();
+    (shown, omitted)
 }
 
-/// A list that grows as long as there is room.
-struct List {
-    items: Vec<Box<RawValue>>,
-    room: usize,
-}
+const FINE: u8 = 2;
 
-impl List {
-    fn add(&mut self, item: Box<RawValue>) -> bool {
-        // a comma follows each item but the last
-        let rest = self.room.checked_sub(item.get().len() + 1);
-        if let Some(rest) = rest {
-            self.room = rest;
-            self.items.push(item);
-        }
-        rest.is_some()
+/// What matters comes first: what failed, then what a person should look at.
+fn rank(item: &Value) -> u8 {
+    let is = |field, word| item.get(field).and_then(Value::as_str) == Some(word);
+    if is("state", "red") || item.get("reason").is_some() && !is("action", "ignored") {
+        return 0;
+    }
+    let noteworthy = ["findings", "candidates"].map(|field| item.get(field).is_some());
+    match noteworthy.contains(&true) || is("state", "not_tested") {
+        true => 1,
+        false => FINE,
     }
 }
 
-/// The item with as much detail as fits.
-fn detailed<T: Item>(item: &T, room: usize) -> Option<Box<RawValue>> {
+/// The value with as much detail as fits.
+fn fitting(value: &Value, room: usize) -> Option<Value> {
     CAPS.into_iter()
-        .map(|cap| item.cut(cap))
-        .find(|item| item.get().len() < room)
+        .map(|cap| shortened(value.clone(), cap))
+        .find(|value| length(value) < room)
 }
 
-/// What matters comes first.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Rank {
-    Failed,
-    Noteworthy,
-    Fine,
+/// Only what identifies the item.
+fn brief(mut item: Value) -> Value {
+    if let Value::Object(fields) = &mut item {
+        fields.retain(|name, _| is_one_of(name, IDENTITY));
+    }
+    item
 }
 
-/// An item of a list of the report.
-trait Item {
-    fn rank(&self) -> Rank;
-    fn cut(&self, cap: Cap) -> Box<RawValue>;
-    /// Only what identifies it.
-    fn brief(&self) -> Box<RawValue>;
-}
-
-impl Item for Outcome {
-    fn rank(&self) -> Rank {
-        match (self.exit_status(), self.findings.as_slice()) {
-            (Some(_), _) => Rank::Failed,
-            (None, [_, ..]) => Rank::Noteworthy,
-            (None, []) => Rank::Fine,
+/// The value without what does not apply, with shorter texts and lists.
+fn shortened(value: Value, cap: usize) -> Value {
+    match value {
+        Value::String(text) => cut(&text, cap.max(SHORT)).into(),
+        Value::Array(mut items) => {
+            let most = cap / PER_ENTRY;
+            if items.len() > most {
+                // what serves the certificate can be left out first
+                items.sort_by_key(|item| item.get("state").is_some_and(|state| state == "new"));
+            }
+            let items = items.into_iter().take(most);
+            items.map(|item| shortened(item, cap)).collect()
         }
-    }
-
-    fn cut(&self, cap: Cap) -> Box<RawValue> {
-        #[derive(Serialize)]
-        struct Cut {
-            #[serde(flatten)]
-            outcome: Outcome,
-            #[serde(skip_serializing_if = "is_zero")]
-            findings_omitted: usize,
-            #[serde(skip_serializing_if = "is_zero")]
-            served_omitted: usize,
+        Value::Object(fields) => {
+            let mut shown = Map::new();
+            for (name, value) in fields {
+                let items = value.as_array().map(Vec::len);
+                let empty = value.is_null() || value == "" || items == Some(0);
+                let too_long = |text: &str| cap < usize::MAX && text.len() > LONGEST_COMMAND;
+                let value = match name.as_str() {
+                    name if empty && !is_one_of(name, SHOWN_EMPTY) => continue,
+                    "command" if value.as_str().is_some_and(too_long) => continue,
+                    "command" => value,
+                    name if is_one_of(name, IDENTITY) => value,
+                    _ => shortened(value, cap),
+                };
+                let more = items.unwrap_or_default().saturating_sub(cap / PER_ENTRY);
+                let omitted = (more > 0).then(|| (format!("{name}_omitted"), more.into()));
+                shown.extend([Some((name, value)), omitted].into_iter().flatten());
+            }
+            shown.into()
         }
-        let leaf = |leaf: &Leaf| Leaf {
-            names: cut_list(&leaf.names, cap),
-            ..leaf.clone()
-        };
-        // what serves the certificate can be left out first
-        let mut served: Vec<&Served> = self.served.iter().collect();
-        if served.len() > cap.list {
-            served.sort_by_key(|served| served.state == State::New);
-        }
-        let served = served.into_iter().take(cap.list).map(|served| Served {
-            domain: cut(&served.domain, cap),
-            ..*served
-        });
-        let findings = self.findings.iter().take(cap.list);
-        let outcome = Self {
-            secret_name: self.secret_name.as_ref().map(|name| cut(name, cap)),
-            reason: self.reason,
-            message: cut(&self.message, cap),
-            command: complete(self.command.as_ref()),
-            from: self.from.as_ref().map(leaf),
-            to: self.to.as_ref().map(leaf),
-            findings: findings.map(|finding| finding.cut(cap)).collect(),
-            served: served.collect(),
-            restarted: cut_list(&self.restarted, cap),
-            attempts: self.attempts,
-            ..self.identified()
-        };
-        json(&Cut {
-            findings_omitted: self.findings.len() - outcome.findings.len(),
-            served_omitted: self.served.len() - outcome.served.len(),
-            outcome,
-        })
-    }
-
-    fn brief(&self) -> Box<RawValue> {
-        json(&Self {
-            reason: self.reason,
-            ..self.identified()
-        })
+        other => other,
     }
 }
 
-impl Outcome {
-    /// Only what identifies the target.
-    fn identified(&self) -> Self {
-        Self {
-            secret_id: self.secret_id.clone(),
-            project_id: self.project_id.clone(),
-            tls_secret: self.tls_secret.clone(),
-            ..Self::new(self.action, "")
-        }
-    }
+fn is_one_of(name: &str, names: &str) -> bool {
+    names.split(' ').any(|one| one == name)
 }
 
-impl Item for Check {
-    fn rank(&self) -> Rank {
-        match self.state {
-            CheckState::Red => Rank::Failed,
-            CheckState::NotTested => Rank::Noteworthy,
-            CheckState::Green => Rank::Fine,
-        }
-    }
-
-    fn cut(&self, cap: Cap) -> Box<RawValue> {
-        json(&Self {
-            subject: cut(&self.subject, cap),
-            message: cut(&self.message, cap),
-            command: complete(self.command.as_ref()),
-            ..*self
-        })
-    }
-
-    fn brief(&self) -> Box<RawValue> {
-        self.cut(Cap { text: 40, list: 0 })
-    }
-}
-
-impl Error {
-    fn cut(&self, cap: Cap) -> Self {
-        Self {
-            reason: self.reason,
-            message: cut(&self.message, cap),
-            command: complete(self.command.as_ref()),
-        }
-    }
-}
-
-/// A command is never cut: the rest could do something else.
-fn complete(command: Option<&String>) -> Option<String> {
-    command
-        .filter(|command| command.len() <= LONGEST_COMMAND)
-        .cloned()
-}
-
-fn cut(text: &str, cap: Cap) -> String {
-    match text.char_indices().nth(cap.text) {
+/// At most so many characters.
+fn cut(text: &str, cap: usize) -> String {
+    match text.char_indices().nth(cap) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
 }
 
-fn cut_list(list: &[String], cap: Cap) -> Vec<String> {
-    let mut shown: Vec<String> = list
-        .iter()
-        .take(cap.list)
-        .map(|text| cut(text, cap))
-        .collect();
-    if let Some(more @ 1..) = list.len().checked_sub(cap.list) {
-        shown.push(format!("... and {more} more"));
-    }
-    shown
+fn length(value: &Value) -> usize {
+    value.to_string().len()
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-const fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-/// Strings, numbers and lists always serialize.
-fn json(value: &impl Serialize) -> Box<RawValue> {
-    to_raw_value(value).unwrap_or_default()
+/// Our types always serialize.
+fn json(value: &impl Serialize) -> Value {
+    shortened(to_value(value).unwrap_or_default(), usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
-    use crate::error::{Reason, error};
-    use crate::report::{Action, Heading, Results};
+    use crate::error::{Error, Reason};
+    use crate::report::{
+        Action, CertificateRef, Check, Discovered, Discovery, Heading, Match, Outcome,
+        ProposedTarget, Results, Served, State,
+    };
+
+    /// Texts that double when they are escaped, characters of four bytes, and ordinary ones.
+    const FILLERS: [&str; 4] = ["\u{1}", "\"", "\u{1f980}", "a"];
 
     fn target(number: usize) -> Outcome {
         Outcome {
@@ -398,117 +228,147 @@ mod tests {
             project_id: Some("5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b".to_owned()),
             tls_secret: Some(format!("shop-{number}-tls")),
             attempts: Some(1),
-            ..Outcome::new(
-                Action::Unchanged,
-                format!("TLS secret shop-{number}-tls {}", "x".repeat(200)),
-            )
+            ..Outcome::new(Action::Unchanged, "x".repeat(200))
         }
     }
 
-    fn failed(number: usize) -> Outcome {
-        let error = error!(
-            Reason::SecretForbidden,
-            "secret {number} {}",
-            "y".repeat(300)
-        )
-        .command(format!("ibmcloud {}", "z".repeat(300)));
-        target(number).failed(&error)
+    fn failure(message: &str) -> Error {
+        Error::new(Reason::SecretForbidden, message)
+            .command(format!("ibmcloud {}", "z".repeat(300)))
     }
 
+    fn failed(number: usize) -> Outcome {
+        target(number).failed(&failure(&"y".repeat(300)))
+    }
+
+    /// The line, and what holds for each list in it.
     fn printed(results: Results) -> Value {
+        let lists = LISTS.map(|(name, _)| name);
+        let whole = json(&results);
+        let length = |report: &Value, list| report.get(list)?.as_array().map(Vec::len);
+        let counts = lists.map(|list| length(&whole, list));
         let line = line(&Report::new(Heading::default(), Ok(results), 7));
-        assert!(line.len() <= LONGEST, "{} bytes", line.len());
-        assert!(!line.contains('\n'));
+        assert!(
+            line.len() <= LONGEST && !line.contains('\n'),
+            "{} bytes",
+            line.len()
+        );
         assert!(line.starts_with(r#"{"level":""#), "{line}");
-        serde_json::from_str(&line).unwrap()
+        let report: Value = serde_json::from_str(&line).unwrap();
+        for (list, count) in lists.into_iter().zip(counts) {
+            let shown = length(&report, list);
+            let omitted = report[format!("{list}_omitted")]
+                .as_u64()
+                .unwrap_or_default();
+            let omitted = usize::try_from(omitted).unwrap();
+            assert_eq!(shown.map(|shown| shown + omitted), count, "{list}");
+            assert!(
+                shown > Some(0) || count.is_none_or(|count| count == 0),
+                "{list}"
+            );
+        }
+        report
+    }
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
     }
 
     #[test]
     fn the_fields_are_in_their_documented_order() {
-        let line = line(&Report::new(
-            Heading::default(),
-            Ok(vec![failed(1)].into()),
-            7,
-        ));
-        let fields = [
-            "level",
-            "message",
-            "version",
-            "status",
-            "retryable",
-            "dry_run",
-            "duration_ms",
-            "targets",
+        let report = printed(vec![failed(1), target(2), failed(3)].into());
+        let fields = ["level", "message", "version", "status", "retryable"];
+        assert_eq!(
+            keys(&report),
+            [&fields[..], &["dry_run", "duration_ms", "targets"]].concat()
+        );
+        let target = [
             "secret_id",
             "secret_name",
             "project_id",
             "tls_secret",
             "action",
-            "reason",
-            "message",
-            "command",
-            "attempts",
         ];
-        let mut rest = line.as_str();
-        for field in fields {
-            rest = rest.split_once(&format!("\"{field}\":")).unwrap().1;
-        }
+        let rest = ["reason", "message", "command", "attempts"];
+        assert_eq!(keys(&report["targets"][0]), [&target[..], &rest].concat());
+        // if all fit, they keep their order too
+        assert_eq!(report["targets"][1]["tls_secret"], "shop-2-tls");
     }
 
     #[test]
-    fn of_a_thousand_targets_the_failed_ones_are_whole() {
-        let fails = [17, 500, 999];
+    fn of_a_thousand_targets_the_failed_ones_are_whole_and_the_others_have_names() {
+        let noted = |mut outcome: Outcome| {
+            outcome.find(Reason::ExpiresSoon, "soon");
+            outcome
+        };
         let outcome = |number| match number {
-            n if fails.contains(&n) => failed(n),
-            // some with a finding, near the end of the list
-            n if n % 300 == 299 => {
-                let mut outcome = target(n);
-                outcome.find(Reason::ExpiresSoon, "soon");
-                outcome
-            }
+            17 | 500 | 999 => failed(number),
+            n if n % 300 == 299 => noted(target(n)),
             n => target(n),
         };
         let report = printed((0..1000).map(outcome).collect::<Vec<_>>().into());
         let targets = report["targets"].as_array().unwrap();
-        for (shown, number) in targets.iter().zip(fails) {
-            let whole: Value = serde_json::from_str(failed(number).cut(WHOLE).get()).unwrap();
-            assert_eq!(*shown, whole);
+        for (shown, number) in targets.iter().zip([17, 500, 999]) {
+            assert_eq!(*shown, json(&failed(number)));
         }
-        let findings = |t: &&Value| t.get("findings").is_some();
-        assert_eq!(targets.iter().skip(3).take_while(findings).count(), 3);
-        for other in targets.iter().skip(6) {
-            let fields: Vec<&String> = other.as_object().unwrap().keys().collect();
-            assert_eq!(fields, ["action", "project_id", "secret_id", "tls_secret"]);
+        let noted = targets[3..6]
+            .iter()
+            .zip([299, 599, 899])
+            .all(|(shown, number)| *shown == json(&noted(target(number))));
+        assert!(noted, "{targets:#?}");
+        for other in &targets[6..] {
+            assert_eq!(
+                keys(other),
+                ["secret_id", "project_id", "tls_secret", "action"]
+            );
         }
-        let omitted = report["targets_omitted"].as_u64().unwrap();
-        assert_eq!(targets.len() + usize::try_from(omitted).unwrap(), 1000);
         assert!(targets.len() > 40, "{}", targets.len());
     }
 
     #[test]
-    fn few_targets_keep_their_order_and_are_whole() {
-        let report = printed(vec![target(1), failed(2), target(3)].into());
-        let names = report["targets"].as_array().unwrap().iter();
-        let names: Vec<_> = names.map(|t| t["tls_secret"].clone()).collect();
-        assert_eq!(names, ["shop-1-tls", "shop-2-tls", "shop-3-tls"]);
-        assert_eq!(report.get("targets_omitted"), None);
+    fn of_a_thousand_checks_the_failed_ones_are_whole() {
+        let long = "y".repeat(300);
+        let red = |number| Check::line("replace", number, Err(failure(&long)));
+        let open = || Check::not_tested("covered", 18, &long);
+        let checks = (0..1000).map(|number| match number {
+            17 | 999 => red(number),
+            18 => open(),
+            _ => Check::line("apps", number, Ok(long.clone())),
+        });
+        let checks = checks.collect();
+        let report = printed(Results {
+            checks,
+            ..Results::default()
+        });
+        let checks = report["checks"].as_array().unwrap();
+        assert_eq!(
+            checks[..3],
+            [json(&red(17)), json(&red(999)), json(&open())]
+        );
+        assert_eq!(keys(&checks[3]), ["check", "subject", "state"]);
+        assert!(checks.len() > 40, "{}", checks.len());
     }
 
-    /// Texts that double when they are escaped, characters of four bytes, and many of everything.
     #[test]
     fn whatever_comes_in_the_line_is_short_and_the_command_whole() {
-        for filler in ["\u{1}", "\"", "\u{1f980}", "a"] {
-            let long = filler.repeat(500);
+        for long in FILLERS.map(|filler| filler.repeat(500)) {
             let hostile = |number| {
                 let mut outcome = failed(number);
                 outcome.message = long.clone();
                 outcome.secret_name = Some(long.clone());
                 outcome.restarted = vec![long.clone(); 40];
-                for _ in 0..40 {
+                for number in 0..40 {
                     outcome.find(Reason::ChainGap, long.clone());
+                    let state = if number == 39 { State::Old } else { State::New };
+                    let domain = long.clone();
                     outcome.served.push(Served {
-                        domain: long.clone(),
-                        state: State::Old,
+                        domain,
+                        state,
                         after_ms: None,
                     });
                 }
@@ -519,48 +379,66 @@ mod tests {
                 let first = &report["targets"][0];
                 assert_eq!(first["reason"], "secret-forbidden");
                 assert_eq!(first["command"].as_str(), failed(0).command.as_deref());
-                let shown = first["findings"].as_array().unwrap().len();
-                assert_eq!(first["findings_omitted"], 40 - shown);
-                let targets = report["targets"].as_array().unwrap().len();
-                let omitted = report["targets_omitted"].as_u64().unwrap_or_default();
-                assert_eq!(targets + usize::try_from(omitted).unwrap(), count);
+                // what does not serve the certificate is there
+                assert_eq!(first["served"][0]["state"], "old");
+                for list in ["findings", "served", "restarted"] {
+                    let shown = first[list].as_array().unwrap().len();
+                    assert_eq!(first[format!("{list}_omitted")], 40 - shown, "{list}");
+                }
             }
-            let error = error!(Reason::Configuration, "{long}");
-            let line = line(&Report::new(Heading::default(), Err(error), 7));
-            assert!(line.len() <= LONGEST);
+            let error = Some(failure(&long.repeat(40)));
+            let report = printed(Results {
+                error,
+                ..Results::default()
+            });
+            assert_eq!(
+                report["error"]["command"].as_str(),
+                failed(0).command.as_deref()
+            );
         }
     }
 
-    /// Failed checks are whole, then those that were not tested; the others only say which they are.
     #[test]
-    fn of_a_thousand_checks_the_failed_ones_are_whole() {
-        let long = "y".repeat(300);
-        let red = |number: usize| {
-            let error =
-                error!(Reason::CodeEngineForbidden, "{long}").command("ibmcloud login --sso");
-            Check::red("replace", &format!("shop-{number}-tls"), &error)
-        };
-        let checks = (0..1000).map(|number| match number {
-            17 | 999 => red(number),
-            18 => Check::not_tested("covered", "shop-18-tls", &long),
-            _ => Check::green("apps", &format!("shop-{number}-tls"), long.clone()),
-        });
-        let report = printed(Results {
-            checks: checks.collect(),
-            ..Results::default()
-        });
-        let checks = report["checks"].as_array().unwrap();
-        for (shown, number) in checks.iter().zip([17, 999]) {
-            let whole: Value = serde_json::from_str(red(number).cut(WHOLE).get()).unwrap();
-            assert_eq!(*shown, whole);
+    fn whatever_is_discovered_the_line_is_short_and_each_list_begins() {
+        for long in FILLERS.map(|filler| filler.repeat(200)) {
+            let certificate = CertificateRef {
+                secret_id: "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852".to_owned(),
+                secret_name: long.clone(),
+                secret_type: "public_cert".to_owned(),
+                not_after: None,
+            };
+            let discovered = Discovered {
+                project_id: "5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b".to_owned(),
+                tls_secret: "a".repeat(253),
+                not_after: None,
+                names: vec![long.clone(); 21],
+                domains: Some(vec![long.clone(); 10]),
+                matches: Some(Match::Covers),
+                secret_id: None,
+                secret_name: None,
+                candidates: vec![certificate.clone(); 5],
+            };
+            let proposed = ProposedTarget {
+                secret_id: certificate.secret_id.clone(),
+                tls_secret: discovered.tls_secret.clone(),
+                project_id: discovered.project_id.clone(),
+                region: None,
+            };
+            for count in [0, 1, 40] {
+                let report = printed(Results {
+                    discovery: Some(Discovery {
+                        discovered: vec![discovered.clone(); count],
+                        proposed_targets: vec![proposed.clone(); count],
+                        unused_certificates: Some(vec![certificate.clone(); count]),
+                    }),
+                    error: Some(failure(&long.repeat(100))),
+                    ..Results::default()
+                });
+                // whole or not at all: they are to be pasted
+                for shown in report["proposed_targets"].as_array().unwrap() {
+                    assert_eq!(*shown, json(&proposed));
+                }
+            }
         }
-        assert_eq!(checks[2]["message"], format!("not tested: {long}"));
-        for (shown, number) in checks[3..].iter().zip((0..17).chain(19..)) {
-            assert_eq!(shown["subject"], format!("shop-{number}-tls"));
-            assert_eq!(shown["message"], format!("{}...", &long[..40]));
-        }
-        let omitted = report["checks_omitted"].as_u64().unwrap();
-        assert_eq!(checks.len() + usize::try_from(omitted).unwrap(), 1000);
-        assert!(checks.len() > 40, "{}", checks.len());
     }
 }

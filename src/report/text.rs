@@ -1,21 +1,24 @@
-//! The report for people: one block per target, the checks as a table, a summary last.
-//!
-//! What matters is near the end, where a terminal shows it: failed targets come last. Nothing is cut;
-//! commands are on lines of their own, ready to paste.
-
-mod discovery;
+//! The report for people. What matters is near the end, where a terminal shows it: failed targets come
+//! last. Nothing is cut; commands are on lines of their own, ready to paste.
 
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::rfc3339;
 use crate::error::Error;
-use crate::report::{Action, Check, CheckState, Leaf, Outcome, Report, State};
+use crate::report::{
+    Action, CertificateRef, Check, CheckState, Date, Discovered, Discovery, Leaf, Match, Outcome,
+    Report, State, word,
+};
 use crate::text::sanitized;
 
 /// The columns of a terminal.
 pub(crate) const WIDTH: usize = 80;
 /// Where the values of a block begin.
 const INDENT: usize = 15;
+/// With more targets than this, those that are fine have one line each.
+const MOST_BLOCKS: usize = 12;
+/// The widest first column; longer names have a line of their own.
+const WIDEST: usize = 25;
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
 const RED: &str = "31";
@@ -29,13 +32,7 @@ pub(super) fn text(report: &Report, colors: bool, now: UnixTime) -> String {
         colors,
         now,
     };
-    let mut targets: Vec<&Outcome> = report.results.targets.iter().collect();
-    targets.sort_by_key(|target| (target.exit_status().is_some(), !target.findings.is_empty()));
-    let mut projects: Vec<_> = targets.iter().map(|target| &target.project_id).collect();
-    projects.dedup();
-    for target in targets {
-        page.target(target, projects.len() > 1);
-    }
+    page.targets(&report.results.targets);
     page.checks(&report.results.checks);
     if let Some(found) = &report.results.discovery {
         page.discovery(found);
@@ -52,23 +49,52 @@ struct Page {
 }
 
 impl Page {
-    fn target(&mut self, target: &Outcome, with_project: bool) {
-        let name = target.tls_secret.as_ref().or(target.secret_name.as_ref());
-        let name = name.or(target.secret_id.as_ref());
-        let color = match target.action {
-            _ if target.exit_status().is_some() => RED,
-            Action::Replaced | Action::Unchanged => GREEN,
-            _ => YELLOW,
+    fn targets(&mut self, targets: &[Outcome]) {
+        let noteworthy = |t: &Outcome| t.reason.is_some() || !t.findings.is_empty();
+        let mut targets: Vec<&Outcome> = targets.iter().collect();
+        targets.sort_by_key(|target| (target.exit_status().is_some(), noteworthy(target)));
+        let projects = several(targets.iter().map(|target| &target.project_id));
+        let lines = match targets.len() > MOST_BLOCKS {
+            true => targets.partition_point(|target| !noteworthy(target)),
+            false => 0,
         };
-        let title = self.painted(BOLD, name.map_or("event", String::as_str));
-        let action = self.painted(color, target.action.word());
+        let (fine, blocks) = targets.split_at(lines);
+        let mut fine = fine.to_vec();
+        fine.sort_by_key(|target| &target.project_id);
+        for fine in fine.chunk_by(|a, b| a.project_id == b.project_id) {
+            if let Some(Some(project)) = fine.first().map(|t| &t.project_id).filter(|_| projects) {
+                self.line(&format!("Project {project}"));
+            }
+            self.fine(fine);
+        }
+        for target in blocks {
+            self.target(target, projects);
+        }
+    }
+
+    fn fine(&mut self, targets: &[&Outcome]) {
+        let width = column(targets.iter().map(|target| name(target)));
+        let words: Vec<String> = targets.iter().map(|target| word(target.action)).collect();
+        let widest = column(words.iter().map(String::as_str));
+        for (target, action) in targets.iter().zip(&words) {
+            let leaf = target.to.as_ref().or(target.from.as_ref());
+            let until = leaf.map(|leaf| self.until(leaf)).unwrap_or_default();
+            let action = self.painted(color(target), &format!("{action:widest$}"));
+            self.row(width, name(target), &format!("{action}  {until}"));
+        }
+        self.text.push('\n');
+    }
+
+    fn target(&mut self, target: &Outcome, with_project: bool) {
+        let title = self.painted(BOLD, name(target));
+        let action = self.painted(color(target), &word(target.action));
         self.line(&format!("{title}: {action}"));
         if with_project && let Some(project) = &target.project_id {
-            self.value("project", project);
+            self.value("", "project", project);
         }
         if let (Some(id), true) = (&target.secret_id, target.tls_secret.is_some()) {
             let name = target.secret_name.as_deref().unwrap_or_default();
-            self.value("certificate", &format!("{name} {id}"));
+            self.value("", "certificate", &format!("{name} {id}"));
         }
         self.leaves(target);
         for served in &target.served {
@@ -82,26 +108,29 @@ impl Page {
                 (State::New, Some(ms)) => format!(", {} after the write", seconds(ms)),
                 _ => String::new(),
             };
-            self.value("served", &format!("{}: {state}{after}", served.domain));
+            self.value("", "served", &format!("{}: {state}{after}", served.domain));
         }
         if !target.restarted.is_empty() {
-            self.value("restarted", &target.restarted.join(", "));
+            self.value("", "restarted", &target.restarted.join(", "));
         }
         if let Some(reason) = target.reason {
             let (color, label) = match target.exit_status() {
                 Some(_) => (RED, "error"),
                 None => ("", "note"),
             };
-            self.colored(color, label, &format!("{reason}: {}", target.message));
+            self.value(color, label, &format!("{reason}: {}", target.message));
             self.command(target.command.as_ref());
         }
-        // what is both was said already
-        for finding in target
-            .findings
-            .iter()
-            .filter(|f| Some(f.reason) != target.reason)
-        {
-            self.finding(finding);
+        // don't repeat the reason as a finding
+        let findings = target.findings.iter();
+        for finding in findings.filter(|finding| Some(finding.reason) != target.reason) {
+            let Error {
+                reason,
+                message,
+                command,
+            } = finding;
+            self.value(YELLOW, "finding", &format!("{reason}: {message}"));
+            self.command(command.as_ref());
         }
         self.text.push('\n');
     }
@@ -114,35 +143,27 @@ impl Page {
             Action::WouldReplace => ("holds", "would hold"),
             Action::Refused | Action::Failed | Action::Ignored => ("holds", "new"),
         };
-        let leaves = [(before, &target.from), (after, &target.to)];
-        for (label, leaf) in leaves.into_iter().filter(|(label, _)| !label.is_empty()) {
-            if let Some(leaf) = leaf {
-                self.value(label, &self.leaf(leaf));
+        for (label, leaf) in [(before, &target.from), (after, &target.to)] {
+            if let (false, Some(leaf)) = (label.is_empty(), leaf) {
+                let text = format!("{}, serial {}", self.until(leaf), leaf.serial);
+                self.value("", label, &text);
             }
         }
         if let Some(leaf) = target.to.as_ref().or(target.from.as_ref()) {
             let names: Vec<String> = leaf.names.iter().map(|name| sanitized(name)).collect();
-            self.value("names", &names.join(", "));
+            self.value("", "names", &names.join(", "));
         }
     }
 
-    fn leaf(&self, leaf: &Leaf) -> String {
-        let date = rfc3339(leaf.not_after);
-        let date = date.split('T').next().unwrap_or_default();
-        let left = leaf.not_after.as_secs().checked_sub(self.now.as_secs());
+    fn until(&self, leaf: &Leaf) -> String {
+        let left = leaf.not_after.0.as_secs().checked_sub(self.now.as_secs());
         let left = match left.map(|left| left / SECONDS_PER_DAY) {
             None => "expired".to_owned(),
             Some(0) => "less than a day".to_owned(),
             Some(1) => "1 day".to_owned(),
             Some(days) => format!("{days} days"),
         };
-        format!("until {date} ({left}), serial {}", leaf.serial)
-    }
-
-    fn finding(&mut self, finding: &Error) {
-        let text = format!("{}: {}", finding.reason, finding.message);
-        self.colored(YELLOW, "finding", &text);
-        self.command(finding.command.as_ref());
+        format!("until {} ({left})", date(Some(leaf.not_after)))
     }
 
     /// A table in groups, one for each thing that is checked; the commands follow.
@@ -150,21 +171,24 @@ impl Page {
         if checks.is_empty() {
             return;
         }
-        let mut group = None;
-        for check in checks {
-            let before = group.replace(&check.subject);
-            if before != Some(&check.subject) && !check.subject.is_empty() {
-                let gap = if before.is_some() { "\n" } else { "" };
-                self.line(&format!("{gap}{}", check.subject));
+        for group in checks.chunk_by(|a, b| a.subject == b.subject) {
+            if let Some(Check { subject, .. }) = group.first().filter(|c| !c.subject.is_empty()) {
+                let gap = if self.text.is_empty() { "" } else { "\n" };
+                self.line(&format!("{gap}{subject}"));
             }
-            let (color, state) = match check.state {
-                CheckState::Green => (GREEN, "ok"),
-                CheckState::Red => (RED, "FAILED"),
-                CheckState::NotTested => (YELLOW, "-"),
-            };
-            let state = self.painted(color, &format!("{state:6}"));
-            let first = format!("  {:15}  {state}  ", check.check);
-            self.hanging(&first, 27, &check.message);
+            for check in group {
+                let (color, state) = match check.state {
+                    CheckState::Green => (GREEN, "ok"),
+                    CheckState::Red => (RED, "FAILED"),
+                    CheckState::NotTested => (YELLOW, "-"),
+                };
+                let state = self.painted(color, &format!("{state:6}"));
+                self.hanging(
+                    &format!("  {:15}  {state}  ", check.check),
+                    27,
+                    &check.message,
+                );
+            }
         }
         self.text.push('\n');
         for check in checks {
@@ -175,16 +199,90 @@ impl Page {
         }
     }
 
+    fn discovery(&mut self, found: &Discovery) {
+        let all = &found.discovered;
+        for of_project in all.chunk_by(|a, b| a.project_id == b.project_id) {
+            self.table(of_project);
+        }
+        if !found.proposed_targets.is_empty() {
+            // names and IDs that were parsed: nothing in them has a meaning for a shell
+            let targets = serde_json::to_string_pretty(&found.proposed_targets).unwrap_or_default();
+            self.line("Exact matches (same, renewed), ready to paste:\n");
+            self.line(&format!("TARGETS='{targets}'\n"));
+        }
+        let open = all.iter().filter(|secret| !secret.candidates.is_empty());
+        let open: Vec<&Discovered> = open.collect();
+        if !open.is_empty() {
+            self.line("Ambiguous: choose one certificate for each of these TLS secrets:");
+            let projects = several(all.iter().map(|secret| &secret.project_id));
+            for secret in open {
+                let project = format!(" in {}", secret.project_id);
+                let project = if projects { &*project } else { "" };
+                self.line(&format!("  {}{project}", secret.tls_secret));
+                self.certificates(&secret.candidates);
+            }
+            self.text.push('\n');
+        }
+        if let Some(unused @ [_, ..]) = found.unused_certificates.as_deref() {
+            self.line("No TLS secret uses these certificates:");
+            self.certificates(unused);
+            self.text.push('\n');
+        }
+    }
+
+    fn table(&mut self, secrets: &[Discovered]) {
+        let project = secrets.first().map(|secret| secret.project_id.as_str());
+        self.line(&format!("Project {}\n", project.unwrap_or_default()));
+        let width = column(secrets.iter().map(|secret| secret.tls_secret.as_str()));
+        let width = width.max("TLS secret".len());
+        self.row(width, "TLS secret", "until       match       certificate");
+        for secret in secrets {
+            let until = match secret.not_after {
+                Some(until) if until.0 < self.now => "expired".to_owned(),
+                until => date(until),
+            };
+            let color = match secret.matches {
+                Some(Match::Unreadable) => RED,
+                Some(Match::Same | Match::Renewed) if secret.candidates.is_empty() => GREEN,
+                _ => YELLOW,
+            };
+            let matches = secret.matches.map_or_else(|| "not known".to_owned(), word);
+            let matches = self.painted(color, &format!("{matches:10}"));
+            let certificate = match (secret.candidates.as_slice(), &secret.secret_name) {
+                ([_, _, ..], _) => format!("one of {}", secret.candidates.len()),
+                (_, Some(name)) => name.clone(),
+                (_, None) => "-".to_owned(),
+            };
+            let fits = width + 26 + certificate.chars().count() <= WIDTH;
+            let gap = if fits { "  " } else { "\n    " };
+            let cells = format!("{until:10}  {matches}{gap}{certificate}");
+            self.row(width, &secret.tls_secret, &cells);
+            if let Some(domains @ [_, ..]) = secret.domains.as_deref() {
+                self.hanging("    used by ", 12, &domains.join(", "));
+            }
+        }
+        self.text.push('\n');
+    }
+
+    fn certificates(&mut self, certificates: &[CertificateRef]) {
+        for one in certificates {
+            let until = date(one.not_after);
+            let text = format!("{} ({}, until {until})", one.secret_name, one.secret_type);
+            self.hanging("    ", 4, &text);
+            self.line(&format!("      {}", one.secret_id));
+        }
+    }
+
     fn summary(&mut self, report: &Report) {
-        if let Some(error) = &report.error {
-            self.colored(RED, "error", error.reason.word());
+        if let Some(error) = &report.results.error {
+            self.value(RED, "error", error.reason.word());
             for part in error.message.split("; ") {
                 self.hanging("    ", 4, part);
             }
             self.command(error.command.as_ref());
             self.text.push('\n');
         }
-        let what = match &report.error {
+        let what = match &report.results.error {
             Some(_) => "failed".to_owned(),
             None => report.results.summary(),
         };
@@ -198,21 +296,13 @@ impl Page {
             _ => GREEN,
         };
         let what = self.painted(color, &what);
-        let time = seconds(report.duration_ms);
-        let status = report.status;
-        self.hanging(
-            "",
-            0,
-            &format!("{dry_run}{what}, in {time}, exit status {status}"),
-        );
+        let (time, status) = (seconds(report.duration_ms), report.status);
+        let text = format!("{dry_run}{what}, in {time}, exit status {status}");
+        self.hanging("", 0, &text);
     }
 
     /// `  label      value`, wrapped.
-    fn value(&mut self, label: &str, text: &str) {
-        self.colored("", label, text);
-    }
-
-    fn colored(&mut self, color: &str, label: &str, text: &str) {
+    fn value(&mut self, color: &str, label: &str, text: &str) {
         let label = self.painted(color, &format!("{label:0$}", INDENT - 2));
         self.hanging(&format!("  {label}"), INDENT, text);
     }
@@ -221,6 +311,14 @@ impl Page {
         let lines = wrapped(text, WIDTH - indent);
         let gap = format!("\n{:indent$}", "");
         self.line(&format!("{first}{}", lines.join(&gap)));
+    }
+
+    /// A row of a table whose first column has this width. Names are whole, so that they can be copied.
+    fn row(&mut self, width: usize, name: &str, cells: &str) {
+        match name.chars().count() > width {
+            true => self.line(&format!("{name}\n{:width$}  {cells}", "")),
+            false => self.line(&format!("{name:width$}  {cells}")),
+        }
     }
 
     fn command(&mut self, command: Option<&String>) {
@@ -240,6 +338,39 @@ impl Page {
             false => text.to_owned(),
         }
     }
+}
+
+fn name(target: &Outcome) -> &str {
+    let name = target.tls_secret.as_ref().or(target.secret_name.as_ref());
+    name.or(target.secret_id.as_ref())
+        .map_or("event", String::as_str)
+}
+
+fn color(target: &Outcome) -> &'static str {
+    match target.action {
+        _ if target.exit_status().is_some() => RED,
+        Action::Replaced | Action::Unchanged => GREEN,
+        _ => YELLOW,
+    }
+}
+
+fn several<T: PartialEq>(mut items: impl Iterator<Item = T>) -> bool {
+    let first = items.next();
+    items.any(|item| Some(item) != first)
+}
+
+/// The width of a column, for most of these names.
+fn column<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    let lengths = names.map(|name| name.chars().count());
+    lengths
+        .filter(|length| *length <= WIDEST)
+        .max()
+        .unwrap_or_default()
+}
+
+fn date(time: Option<Date>) -> String {
+    let text = time.map_or_else(|| "-".to_owned(), |time| rfc3339(time.0));
+    text.split('T').next().unwrap_or_default().to_owned()
 }
 
 fn seconds(ms: u64) -> String {
@@ -269,19 +400,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::{Error, Reason, error};
+    use crate::error::{Reason, error};
     use crate::report::{Heading, Results, Served};
 
     /// 2026-03-01T00:00:00Z.
     const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_772_323_200));
     const PROJECT: &str = "5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b";
+    const ELSEWHERE: &str = "99999999-7b3d-4e68-90af-1c2d3e4f5a6b";
     const SECRET: &str = "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852";
 
     fn leaf(serial: &str, hours: i64) -> Leaf {
         let end = NOW.as_secs().saturating_add_signed(hours * 3600);
         Leaf {
             serial: serial.to_owned(),
-            not_after: UnixTime::since_unix_epoch(Duration::from_secs(end)),
+            not_after: Date(UnixTime::since_unix_epoch(Duration::from_secs(end))),
             sha256: "0".repeat(64),
             names: vec!["shop.example.com".to_owned()],
         }
@@ -293,8 +425,14 @@ mod tests {
             secret_name: Some("shop".to_owned()),
             project_id: Some(PROJECT.to_owned()),
             tls_secret: Some(tls_secret.to_owned()),
+            to: Some(leaf("02:bb", 24)),
             ..Outcome::new(action, "")
         }
+    }
+
+    fn noted(mut outcome: Outcome) -> Outcome {
+        outcome.find(Reason::Held, "the target is on hold");
+        outcome
     }
 
     fn printed(result: Result<Results, Error>, dry_run: bool) -> String {
@@ -325,10 +463,10 @@ mod tests {
             ..target("shop-tls", Action::Replaced)
         };
         replaced.find(Reason::NotServed, "www.shop.example.com serves another one");
-        replaced.findings.push(Error {
-            command: Some(String::from("ibmcloud login --sso")),
-            ..Error::new(Reason::IamPublic, "the token came from elsewhere")
-        });
+        let elsewhere = Error::new(Reason::IamPublic, "the token came from elsewhere");
+        replaced
+            .findings
+            .push(elsewhere.command("ibmcloud login --sso"));
         assert_eq!(
             printed(Ok(vec![replaced].into()), false),
             format!(
@@ -355,23 +493,23 @@ shop-tls: replaced
     /// The reason is not repeated as a finding; only with several projects each is named.
     #[test]
     fn failed_targets_come_last_and_those_with_findings_before_them() {
-        let elsewhere = "99999999-7b3d-4e68-90af-1c2d3e4f5a6b";
         let error = error!(Reason::NamesLost, "it loses www.shop.example.com")
             .command("ibmcloud ce jobrun submit --job sync");
         let mut refused = target("refused-tls", Action::Refused).failed(&error);
-        refused.find(Reason::NamesLost, "it loses www.shop.example.com");
-        let mut held = Outcome {
-            project_id: Some(elsewhere.to_owned()),
+        refused.to = None;
+        refused.findings.push(error);
+        let held = noted(Outcome {
+            project_id: Some(ELSEWHERE.to_owned()),
             to: Some(leaf("02:bb", 1)),
             ..target("held-tls", Action::WouldReplace)
-        };
-        held.find(Reason::Held, "the target is on hold");
-        let unchanged = Outcome {
-            to: Some(leaf("02:bb", 24)),
-            ..target("shop-tls", Action::Unchanged)
-        };
+        });
         let ignored = Outcome::ignored(Reason::EventIgnored, "it has no name");
-        let targets = vec![refused, held, unchanged, ignored];
+        let targets = vec![
+            refused,
+            held,
+            target("shop-tls", Action::Unchanged),
+            ignored,
+        ];
         assert_eq!(
             printed(Ok(targets.into()), true),
             format!(
@@ -382,15 +520,15 @@ shop-tls: unchanged
   holds        until 2026-03-02 (1 day), serial 02:bb
   names        shop.example.com
 
-event: ignored
-  note         event-ignored: it has no name
-
 held-tls: would be replaced
-  project      {elsewhere}
+  project      {ELSEWHERE}
   certificate  shop {SECRET}
   would hold   until 2026-03-01 (less than a day), serial 02:bb
   names        shop.example.com
   finding      held: the target is on hold
+
+event: ignored
+  note         event-ignored: it has no name
 
 refused-tls: refused
   project      {PROJECT}
@@ -401,6 +539,40 @@ refused-tls: refused
 dry run: 1 would be replaced, 1 unchanged, 1 refused, 1 ignored, in 1.2 s, exit
 status 8"
             )
+        );
+    }
+
+    #[test]
+    fn of_many_targets_those_that_are_fine_have_one_line_each() {
+        let fine = |count| (0..count).map(|n| target(&format!("tls-{n}"), Action::Unchanged));
+        let page = printed(Ok(fine(12).collect::<Vec<_>>().into()), false);
+        assert_eq!(page.matches("\n  names  ").count(), 12, "{page}");
+        let mut targets: Vec<Outcome> = fine(2).collect();
+        targets.push(noted(target("held-tls", Action::Unchanged)));
+        targets.push(Outcome {
+            project_id: Some(ELSEWHERE.to_owned()),
+            ..target("a-name-that-is-longer-than-any-column", Action::Replaced)
+        });
+        targets.extend((0..10).map(|_| Outcome::ignored(Reason::EventIgnored, "no name")));
+        let page = printed(Ok(targets.into()), false);
+        let (lines, blocks) = page.split_once("\n\nheld-tls: unchanged\n").unwrap();
+        assert_eq!(
+            lines,
+            format!(
+                "\
+Project {PROJECT}
+tls-0  unchanged  until 2026-03-02 (1 day)
+tls-1  unchanged  until 2026-03-02 (1 day)
+
+Project {ELSEWHERE}
+a-name-that-is-longer-than-any-column
+  replaced  until 2026-03-02 (1 day)"
+            )
+        );
+        assert_eq!(
+            blocks.matches("event: ignored\n  note ").count(),
+            10,
+            "{blocks}"
         );
     }
 
@@ -431,36 +603,70 @@ failed, in 1.2 s, exit status 2"
             (target("x", Action::Unchanged), GREEN, GREEN),
             (target("x", Action::WouldReplace), YELLOW, GREEN),
             (target("x", Action::Ignored), YELLOW, GREEN),
+            (noted(target("x", Action::Unchanged)), GREEN, YELLOW),
             (failed, RED, RED),
         ] {
-            let word = target.action.word();
+            let word = word(target.action);
             let report = Report::new(Heading::default(), Ok(vec![target].into()), 1);
             let page = text(&report, true, NOW);
             let title = format!("\u{1b}[1mx\u{1b}[0m: \u{1b}[{color}m{word}\u{1b}[0m\n");
             assert!(page.starts_with(&title), "{page:?}");
             let summary = format!("\u{1b}[{of_summary}m1 {word}\u{1b}[0m, in 1 ms, exit");
             assert!(page.contains(&summary), "{page:?}");
+            let finding = page.contains("\u{1b}[33mfinding      \u{1b}[0mheld: ");
+            assert_eq!(finding, of_summary == YELLOW, "{page:?}");
         }
-        let mut noted = target("x", Action::Unchanged);
-        noted.find(Reason::ChainGap, "y");
-        let report = Report::new(Heading::default(), Ok(vec![noted].into()), 1);
-        let page = text(&report, true, NOW);
-        assert!(page.contains("\u{1b}[33mfinding      \u{1b}[0mchain-gap: y\n"));
-        assert!(
-            page.contains("\u{1b}[33m1 unchanged\u{1b}[0m, in"),
-            "{page:?}"
+    }
+
+    #[test]
+    fn the_table_of_tls_secrets_shows_names_whole() {
+        let discovered = |tls_secret: &str, secret_name: &str| Discovered {
+            project_id: PROJECT.to_owned(),
+            tls_secret: tls_secret.to_owned(),
+            not_after: Some(Date(NOW)),
+            names: Vec::new(),
+            domains: None,
+            matches: None,
+            secret_id: None,
+            secret_name: Some(secret_name.to_owned()),
+            candidates: Vec::new(),
+        };
+        let results = Results {
+            discovery: Some(Discovery {
+                discovered: vec![
+                    discovered("shop-tls", "shop"),
+                    discovered("shop-example-com-certificate-tls", "shop"),
+                    discovered(
+                        "blog-tls",
+                        "blog-example-com-imported-from-the-old-registry-of-ours",
+                    ),
+                ],
+                proposed_targets: Vec::new(),
+                unused_certificates: None,
+            }),
+            ..Results::default()
+        };
+        assert_eq!(
+            printed(Ok(results), false),
+            format!(
+                "\
+Project {PROJECT}
+
+TLS secret  until       match       certificate
+shop-tls    2026-03-01  not known   shop
+shop-example-com-certificate-tls
+            2026-03-01  not known   shop
+blog-tls    2026-03-01  not known\x20
+    blog-example-com-imported-from-the-old-registry-of-ours
+
+3 TLS secrets, in 1.2 s, exit status 0"
+            )
         );
     }
 
     #[test]
     fn a_duration_is_as_exact_as_it_is_interesting() {
-        for (ms, shown) in [
-            (0, "0 ms"),
-            (999, "999 ms"),
-            (1000, "1.0 s"),
-            (61_590, "61.5 s"),
-        ] {
-            assert_eq!(seconds(ms), shown);
-        }
+        let shown = [0, 999, 1000, 61_590].map(seconds);
+        assert_eq!(shown, ["0 ms", "999 ms", "1.0 s", "61.5 s"]);
     }
 }

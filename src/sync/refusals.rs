@@ -202,6 +202,12 @@ pub(crate) fn code_engine(
     }
 }
 
+/// Why Code Engine did not list something of a project.
+pub(crate) fn list(what: &str, failure: ApiError, project: &Uuid, grantee: &Grantee) -> Error {
+    let what = format!("cannot list the {what} of project {project}");
+    code_engine(&what, failure, project, grantee)
+}
+
 /// Why there is no token.
 pub(crate) fn no_token(failure: TokenError, grantee: &Grantee) -> Error {
     let error = |reason| error!(reason, "{failure}");

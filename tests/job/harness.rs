@@ -82,6 +82,8 @@ pub(crate) struct Target {
     pub(crate) served_omitted: usize,
     #[serde(default)]
     pub(crate) restarted: Vec<String>,
+    #[serde(default)]
+    pub(crate) restarted_omitted: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,6 +102,7 @@ pub(crate) struct Check {
     pub(crate) subject: Option<String>,
     pub(crate) state: String,
     pub(crate) reason: Option<String>,
+    #[serde(default)]
     pub(crate) message: String,
     pub(crate) command: Option<String>,
 }
@@ -112,7 +115,11 @@ pub(crate) struct Discovered {
     pub(crate) not_after: Option<String>,
     #[serde(default)]
     pub(crate) names: Vec<String>,
+    #[serde(default)]
+    pub(crate) names_omitted: usize,
     pub(crate) domains: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) domains_omitted: usize,
     #[serde(rename = "match")]
     pub(crate) matches: Option<String>,
     pub(crate) secret_id: Option<String>,
@@ -139,6 +146,8 @@ pub(crate) struct Leaf {
     pub(crate) not_after: String,
     pub(crate) sha256: String,
     pub(crate) names: Vec<String>,
+    #[serde(default)]
+    pub(crate) names_omitted: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,9 +161,16 @@ pub(crate) struct Finding {
 impl Report {
     /// Only a long report leaves something out; a command is one line.
     fn is_complete_if_short(&self, length: usize) {
-        let of_targets = self.targets.iter();
+        let of_targets = self.targets.iter().map(|target| {
+            let leaves = [&target.from, &target.to].into_iter().flatten();
+            let names: usize = leaves.map(|leaf| leaf.names_omitted).sum();
+            names + target.findings_omitted + target.served_omitted + target.restarted_omitted
+        });
+        let found = self.discovered.iter().flatten();
+        let of_found =
+            found.map(|one| one.names_omitted + one.domains_omitted + one.candidates_omitted);
         let omitted: usize = of_targets
-            .map(|target| target.findings_omitted + target.served_omitted)
+            .chain(of_found)
             .chain([self.targets_omitted, self.checks_omitted])
             .sum();
         assert!(omitted == 0 || length > 8 * 1024, "{self:#?}");

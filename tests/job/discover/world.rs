@@ -59,6 +59,12 @@ pub(super) struct Pair {
     pub(super) secrets: Vec<String>,
 }
 
+impl Pair {
+    pub(super) fn place(&self) -> (&String, &String) {
+        (&self.project, &self.tls_secret)
+    }
+}
+
 /// Two projects with 20 TLS secrets each, and two certificates that nothing uses.
 pub(super) struct World {
     pub(super) scene: Scene,
@@ -113,10 +119,21 @@ impl World {
         bare(&self.scene).env("TARGETS", target.to_string())
     }
 
-    pub(super) fn found<'a>(&self, run: &'a Run) -> BTreeMap<(String, String), &'a Discovered> {
+    /// The pairs that are no question.
+    pub(super) fn certain(&self) -> Vec<&Pair> {
+        self.pairs
+            .iter()
+            .filter(|pair| pair.kind.certain())
+            .collect()
+    }
+
+    pub(super) fn found<'a>(
+        &self,
+        run: &'a Run,
+    ) -> BTreeMap<(&'a String, &'a String), &'a Discovered> {
         let found = run.report.discovered.as_ref().unwrap().iter();
         found
-            .map(|d| ((d.project_id.clone(), d.tls_secret.clone()), d))
+            .map(|one| ((&one.project_id, &one.tls_secret), one))
             .collect()
     }
 }
@@ -216,6 +233,7 @@ pub(super) fn as_made(pair: &Pair, found: &Discovered) {
         _ => None,
     };
     assert_eq!(found.secret_id.as_ref(), one, "{kind:?}: {found:#?}");
+    assert_eq!(found.secret_name.is_some(), one.is_some(), "{found:#?}");
     if kind == Kind::PrivateOnly {
         assert_eq!(found.candidates[0].secret_type, "private_cert");
     }
