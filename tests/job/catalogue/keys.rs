@@ -5,7 +5,7 @@ use super::pki::{Subject, ed25519, p384, stored, stored_chain, stored_key};
 use super::{Case, case};
 
 pub(super) fn cases() -> Vec<Case> {
-    [kinds(), forms(), misplaced(), unusable(), unsupported()].concat()
+    [kinds(), forms(), misplaced(), unusable()].concat()
 }
 
 fn kinds() -> Vec<Case> {
@@ -105,102 +105,43 @@ fn misplaced() -> Vec<Case> {
     .collect()
 }
 
+/// The unit tests of keys have the rest.
 fn unusable() -> Vec<Case> {
     let ca = Subject::new("CA");
     let issuer = Subject::new("Root").sign(&ca.ca());
-    let shop = Subject::with_key("shop.example.com", stored_key("p256.pem"));
-    let leaf = ca.sign(&shop.leaf());
-    let rsa_shop = Subject::with_key("shop.example.com", stored_key("rsa-2048.pem"));
-    let rsa_leaf = ca.sign(&rsa_shop.leaf());
-    let (pkcs8, rsa) = (stored("p256.pem"), stored("rsa-2048.pem"));
+    let leaf = ca.sign(&Subject::with_key("shop.example.com", stored_key("p256.pem")).leaf());
     let other = Subject::new("other.example.com").root().key;
-    let wrong = case("key: of another certificate", &leaf)
-        .given([&leaf, &issuer])
-        .key(&other)
-        .refused("key-mismatch");
-    let without_leaf = case("key: of a certificate that is missing", &leaf)
-        .given([&issuer])
-        .refused("key-mismatch");
-    [
-        ("encrypted, PKCS#8", &leaf, stored("p256-encrypted.pem")),
-        (
-            "encrypted, SEC1 with Proc-Type",
-            &leaf,
-            stored("p256-proc-type.pem"),
-        ),
-        (
-            "encrypted, PKCS#1 with Proc-Type",
-            &rsa_leaf,
-            stored("rsa-2048-proc-type.pem"),
-        ),
-        (
-            "none, only text",
-            &leaf,
-            "see the safe in room 7".to_owned(),
-        ),
-        ("none, only certificates", &leaf, leaf.pem.clone()),
-        ("its public half", &leaf, pkcs8.replace("PRIVATE", "PUBLIC")),
-        ("two different ones", &leaf, format!("{pkcs8}{other}")),
-        (
-            "two different ones, one twice",
-            &leaf,
-            format!("{pkcs8}{other}{pkcs8}"),
-        ),
-        ("no base64", &leaf, pkcs8.replace("MI", "M*")),
-        (
-            "cut in the middle",
-            &rsa_leaf,
-            rsa[..rsa.len() / 2].to_owned(),
-        ),
-        ("a line lost", &rsa_leaf, {
-            let lines: Vec<&str> = rsa.lines().collect();
-            [&lines[..5], &lines[6..]].concat().join("\n")
-        }),
-        (
-            "no END line",
-            &leaf,
-            pkcs8.replace("-----END PRIVATE KEY-----\n", ""),
-        ),
-        (
-            "no END line before another one",
-            &leaf,
-            format!(
-                "{}{pkcs8}",
-                pkcs8.replace("-----END PRIVATE KEY-----\n", "")
-            ),
-        ),
-        (
-            "no BEGIN line",
-            &leaf,
-            pkcs8.replace("-----BEGIN PRIVATE KEY-----\n", ""),
-        ),
-        ("\\n as two characters", &leaf, pkcs8.replace('\n', "\\n")),
-        (
-            "indented",
-            &leaf,
-            format!("  {}", pkcs8.replace('\n', "\n  ")),
-        ),
-    ]
-    .into_iter()
-    .map(|(what, leaf, text)| {
-        case(format!("key: {what}"), leaf)
-            .given([leaf, &issuer])
-            .key(text)
-            .refused("key-unusable")
-    })
-    .chain([wrong, without_leaf])
-    .collect()
-}
-
-/// Each with a certificate of its own.
-fn unsupported() -> Vec<Case> {
-    ["rsa-1024", "rsa-pss", "secp256k1", "ed448"]
+    let rsa = stored("rsa-2048.pem");
+    let texts = [
+        ("encrypted", stored("p256-encrypted.pem")),
+        ("none, only certificates", leaf.pem.clone()),
+        ("two different ones", format!("{}{other}", leaf.key)),
+        ("cut in the middle", rsa[..rsa.len() / 2].to_owned()),
+        ("\\n as two characters", leaf.key.replace('\n', "\\n")),
+    ];
+    let mut cases: Vec<Case> = texts
         .into_iter()
-        .map(|kind| {
-            let chain = stored_chain(&format!("leaf-{kind}.pem"), &format!("{kind}.pem"));
-            case(format!("key: unsupported, {kind}"), &chain[0])
-                .given(&chain)
+        .map(|(what, text)| {
+            case(format!("key: {what}"), &leaf)
+                .given([&leaf, &issuer])
+                .key(text)
                 .refused("key-unusable")
         })
-        .collect()
+        .collect();
+    cases.extend(["rsa-1024", "rsa-pss", "secp256k1", "ed448"].map(|kind| {
+        let chain = stored_chain(&format!("leaf-{kind}.pem"), &format!("{kind}.pem"));
+        case(format!("key: unsupported, {kind}"), &chain[0])
+            .given(&chain)
+            .refused("key-unusable")
+    }));
+    cases.extend([
+        case("key: of another certificate", &leaf)
+            .given([&leaf, &issuer])
+            .key(&other)
+            .refused("key-mismatch"),
+        case("key: of a certificate that is missing", &leaf)
+            .given([&issuer])
+            .refused("key-mismatch"),
+    ]);
+    cases
 }

@@ -38,9 +38,6 @@ fn cert(path: &str) -> Cert {
         label: path.to_owned(),
         pem: file(path),
         key: key("p256"),
-        names: ["shop.example.com", "www.shop.example.com"]
-            .map(str::to_owned)
-            .to_vec(),
         anchor: file("chain/root"),
     }
 }

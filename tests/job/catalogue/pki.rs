@@ -21,8 +21,6 @@ pub(super) struct Cert {
     pub(super) pem: String,
     /// Its private key, PEM.
     pub(super) key: String,
-    /// The names of the subject alternative name extension.
-    pub(super) names: Vec<String>,
     /// Whoever trusts this certificate of its signer trusts it; PEM.
     pub(super) anchor: String,
 }
@@ -116,7 +114,6 @@ impl Subject {
             label: draft.label.clone(),
             pem: signed(draft),
             key: draft.subject.key.serialize_pem(),
-            names: draft.names.clone(),
             anchor: signed(&self.ca()),
         }
     }
@@ -220,7 +217,6 @@ pub(super) fn stored_chain(file: &str, key: &str) -> Vec<Cert> {
             label: format!("certificate {position} of {file}"),
             pem: pem.to_owned(),
             key: stored(key),
-            names: vec!["shop.example.com".to_owned()],
             anchor: stored("root.pem"),
         })
         .collect()

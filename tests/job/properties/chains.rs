@@ -5,11 +5,9 @@ use rcgen::{
 };
 use rustls_pki_types::{PrivatePkcs8KeyDer, UnixTime};
 
-/// When all this is judged, and the same for OpenSSL: 2026-10-01.
-pub(crate) const NOW: u64 = 1_790_812_800;
-
+/// When all this is judged: 2026-10-01.
 pub(crate) fn now() -> UnixTime {
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW))
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_790_812_800))
 }
 
 /// A chain to be made. Level 0 is the leaf, above it stand the intermediates, then the root.

@@ -1,24 +1,18 @@
-use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sm_tls_sync::cert::certificate::Certificate;
 use sm_tls_sync::cert::pem;
 use sm_tls_sync::error::{Error, Reason};
 use sm_tls_sync::secret::Secret;
 use sm_tls_sync::sync::assemble::Bundle;
 use sm_tls_sync::sync::fetch::Material;
 
-use super::chains::{self, Flaw, Made, NOW, Plan, now};
+use super::chains::{self, Flaw, Made, Plan, now};
 use super::{config, judge};
 
 /// The fields that may hold certificates, as `fetch` names them.
 const FIELDS: [&str; 3] = ["certificate", "intermediate", "ca_chain"];
-/// As many accepted cases OpenSSL is asked about, of each property: a process each.
-const ASKED: usize = 40;
 
 /// One change of one block.
 #[derive(Clone, Debug)]
@@ -149,11 +143,9 @@ impl Texts {
         }
     }
 
-    /// Assembled, and judged: by OpenSSL too, if the chain's anchor is one that was `made`. It reads
-    /// all of an anchor, of which rustls takes name and key; one that is damaged, and whose issuer is
-    /// not there, cannot be told from a sound one.
+    /// Assembled, and judged.
     #[track_caller]
-    fn judged(&self, made: &Made, asked: &AtomicUsize) -> Result<Bundle, Error> {
+    fn judged(&self, made: &Made) -> Result<Bundle, Error> {
         let material = Material {
             name: "shop".to_owned(),
             certificates: FIELDS.into_iter().zip(self.certificates.clone()).collect(),
@@ -161,64 +153,8 @@ impl Texts {
         };
         let result = judge::accepted(&material, now());
         judge::assembled(&material, std::slice::from_ref(&made.key), now(), &result);
-        if let Ok(bundle) = &result
-            && !bundle
-                .findings
-                .iter()
-                .any(|f| matches!(f.reason, Reason::ChainGap | Reason::ChainUnverified))
-            && let Some(anchor) = anchor(bundle, &material)
-            && made.blocks.contains(&anchor)
-            && asked.fetch_add(1, Ordering::Relaxed) < ASKED
-        {
-            openssl_accepts(bundle, &anchor);
-        }
         result
     }
-}
-
-/// A root in the material; if there is none, or an old one, which is no flaw, since clients have
-/// their own, the chain's last certificate. (OpenSSL looks at a root's dates, rustls does not.)
-fn anchor(bundle: &Bundle, material: &Material) -> Option<String> {
-    let anchors = judge::anchors(bundle, material)?;
-    let valid = anchors.iter().find(|c| c.valid_at(now()));
-    valid.or_else(|| bundle.intermediates.last()).map(block)
-}
-
-fn block(certificate: &Certificate) -> String {
-    pem::write("CERTIFICATE", &certificate.der).to_string()
-}
-
-/// The other judge.
-#[track_caller]
-fn openssl_accepts(bundle: &Bundle, anchor: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, text) in [
-        ("anchor", anchor),
-        ("chain", &bundle.certificate_pem()),
-        ("leaf", &block(&bundle.leaf)),
-    ] {
-        std::fs::write(folder.path().join(name), text).unwrap();
-    }
-    let now = NOW.to_string();
-    let output = Command::new("openssl")
-        .args([
-            "verify",
-            "-purpose",
-            "sslserver",
-            "-partial_chain",
-            "-attime",
-            &now,
-        ])
-        .args(["-trusted", "anchor", "-untrusted", "chain", "leaf"])
-        .current_dir(folder.path())
-        .output()
-        .expect("openssl, the second judge, is missing");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{said}{}",
-        bundle.certificate_pem()
-    );
 }
 
 /// A sound chain of any length that occurs.
@@ -281,9 +217,8 @@ proptest! {
         certificates in prop::collection::vec("(-----(BEGIN|END) (CERTIFICATE|PRIVATE KEY)-----|[A-Za-z0-9+/=]{0,70}|\\PC|[\n\r ])*", 3),
         key in ".*",
     ) {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
         let texts = Texts { certificates: certificates.try_into().unwrap(), key };
-        prop_assert!(texts.judged(&Plan::default().made(), &ASKED).is_err());
+        prop_assert!(texts.judged(&Plan::default().made()).is_err());
     }
 
     #[test]
@@ -292,10 +227,9 @@ proptest! {
         seed in any::<[Index; 8]>(),
         (here, there) in (cuts(), cuts()),
     ) {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
         let made = plan.made();
         let key = || made.key.clone();
-        let first = Texts::spread(&made.blocks, key(), here).judged(&made, &ASKED).unwrap();
+        let first = Texts::spread(&made.blocks, key(), here).judged(&made).unwrap();
         prop_assert_eq!(first.intermediates.len(), plan.intermediates);
         prop_assert!(first.leaf.subject.ends_with("CN=0"));
         let gap = first.findings.iter().any(|finding| finding.reason == Reason::ChainGap);
@@ -306,7 +240,7 @@ proptest! {
             let other = other.index(blocks.len());
             blocks.swap(at, other);
         }
-        let again = Texts::spread(&blocks, key(), there).judged(&made, &ASKED).unwrap();
+        let again = Texts::spread(&blocks, key(), there).judged(&made).unwrap();
         prop_assert_eq!(first.certificate_pem(), again.certificate_pem());
         prop_assert_eq!(first.key_pem.expose(), again.key_pem.expose());
         prop_assert_eq!(format!("{:?}", first.findings), format!("{:?}", again.findings));
@@ -314,9 +248,8 @@ proptest! {
 
     #[test]
     fn a_flawed_chain_is_accepted_only_if_a_client_accepts_it(plan in flawed(), cuts in cuts()) {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
         let made = plan.made();
-        let _ = Texts::spread(&made.blocks, made.key.clone(), cuts).judged(&made, &ASKED);
+        let _ = Texts::spread(&made.blocks, made.key.clone(), cuts).judged(&made);
     }
 
     #[test]
@@ -327,7 +260,6 @@ proptest! {
         key_among_certificates in any::<bool>(),
         cuts in cuts(),
     ) {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
         let made = plan.made();
         let mut blocks = made.blocks.clone();
         if key_among_certificates {
@@ -337,7 +269,7 @@ proptest! {
             edit.apply(&mut blocks, *at);
         }
         let key = key_edit.map_or_else(|| made.key.clone(), |edit| edit.changed(&made.key));
-        let _ = Texts::spread(&blocks, key, cuts).judged(&made, &ASKED);
+        let _ = Texts::spread(&blocks, key, cuts).judged(&made);
     }
 
     #[test]
@@ -349,7 +281,6 @@ proptest! {
         foreign_key in any::<bool>(),
         cuts in cuts(),
     ) {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
         let level = level.index(plan.intermediates + 2);
         let mut flaws = vec![(level, Flaw::Named(name))];
         flaws.extend(expired.then_some((level, Flaw::Expired)));
@@ -357,6 +288,6 @@ proptest! {
         if foreign_key {
             made.key = chains::key(42).serialize_pem();
         }
-        let _ = Texts::spread(&made.blocks, made.key.clone(), cuts).judged(&made, &ASKED);
+        let _ = Texts::spread(&made.blocks, made.key.clone(), cuts).judged(&made);
     }
 }
