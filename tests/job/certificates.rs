@@ -42,25 +42,21 @@ fn the_same_key_is_no_reason_to_keep_the_old_certificate() {
 /// What the fields of the secret tell, before its texts are read: the catalogue has the rest.
 #[test]
 fn what_is_no_active_certificate_with_its_key_is_refused_and_the_tls_secret_untouched() {
-    let change_key = |scene: &Scene, key: Option<&str>| {
-        let key = key.map(str::to_owned);
-        scene
-            .cloud
-            .change_material(&scene.secret, |material| material.private_key = key);
-    };
-    let changes: [(&str, &dyn Fn(&Scene)); 4] = [
-        ("key-missing", &|scene| change_key(scene, None)),
-        ("key-missing", &|scene| change_key(scene, Some(""))),
-        ("not-active", &|scene| {
-            scene.cloud.set_state(&scene.secret, 3)
-        }),
-        ("not-active", &|scene| {
-            scene.cloud.set_state(&scene.secret, 5)
-        }),
-    ];
-    for (reason, change) in changes {
+    for (reason, state, without_key) in [
+        ("key-missing", None, Some(None)),
+        ("key-missing", None, Some(Some(String::new()))),
+        ("not-active", Some(3), None),
+        ("not-active", Some(5), None),
+    ] {
         let scene = Scene::new();
-        change(&scene);
+        if let Some(state) = state {
+            scene.cloud.set_state(&scene.secret, state);
+        }
+        if let Some(key) = without_key {
+            scene
+                .cloud
+                .change_material(&scene.secret, |material| material.private_key = key);
+        }
         let run = scene.run();
         let target = run.refused(6, reason);
         assert!(target.from.is_some(), "{target:#?}");
