@@ -8,16 +8,20 @@ mod probe;
 mod restart;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::cert::certificate::Certificate;
 use crate::cert::key::{Curve, KeyKind};
 use crate::cert::names::ServerName;
 use crate::config::Probe;
-use crate::effect::probe::{Domain, probe};
+use crate::effect::probe::{Domain, client, probe};
 use crate::effect::restart::restart_apps;
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::Project;
+use crate::ibm::secrets_manager::Version;
 use crate::report::{Outcome, State};
 use crate::sync::replace::{Synced, Target};
 use crate::sync::validate::Task;
@@ -27,18 +31,36 @@ use crate::workers;
 
 /// Domains in a message.
 const SHOWN_DOMAINS: usize = 10;
+/// After a write: how long to wait for the new certificate.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A target whose TLS secret is up to date.
-struct UpToDate<'a> {
-    position: usize,
+/// A target whose TLS secret is up to date, and whose effect is to be seen.
+pub(crate) struct UpToDate<'a> {
+    pub(crate) position: usize,
     task: &'a Task,
-    synced: &'a Synced,
-    outcome: Mutex<&'a mut Outcome>,
+    synced: Arc<Synced>,
+    /// Whether apps are restarted for it.
+    restarts: bool,
+    /// What is still to be done: its restarts, its probe.
+    open: AtomicUsize,
 }
 
 impl<'a> UpToDate<'a> {
-    fn outcome(&self) -> MutexGuard<'_, &'a mut Outcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `None`: there is nothing to restart and to probe.
+    pub(crate) fn of(run: &Run<'_>, target: &Target<'a>) -> Option<Self> {
+        let synced = target.synced.clone().filter(|_| !run.config.dry_run)?;
+        let task = target.task;
+        // an undo ignores a hold, and its apps must take it
+        let held = task.hold && run.config.version == Version::Current;
+        let restarts = !task.restart_apps.is_empty() && !held;
+        let open = usize::from(restarts) + usize::from(run.config.probe != Probe::Off);
+        (open > 0).then_some(Self {
+            position: target.position,
+            task,
+            synced,
+            restarts,
+            open: open.into(),
+        })
     }
 
     fn project(&self) -> &'a Project {
@@ -46,52 +68,49 @@ impl<'a> UpToDate<'a> {
     }
 
     /// It is written, but not yet served.
-    fn not_served(&self, error: &Error) {
-        let mut outcome = self.outcome();
-        outcome.not_in_effect(error.reason, &error.message);
-        if outcome.command.is_none() {
-            outcome.command.clone_from(&error.command);
+    fn not_served(&self, run: &Run<'_>, error: &Error) {
+        run.progress.know(self.position, |outcome| {
+            outcome.not_in_effect(error.reason, &error.message);
+            if outcome.command.is_none() {
+                outcome.command.clone_from(&error.command);
+            }
+        });
+    }
+
+    /// Its restarts or its probe are done.
+    fn done(&self, run: &Run<'_>) {
+        if self.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            run.progress.seen(self.position);
         }
     }
 }
 
-/// Restarts apps and probes domains, side by side, for each target whose TLS secret is up to date.
-pub(crate) fn verify(run: &Run<'_>, targets: &mut [Target<'_>]) {
-    let up_to_date = |target| {
-        let Target {
-            position,
-            task,
-            outcome,
-            synced,
-        }: &mut Target<'_> = target;
-        let (synced, outcome) = (synced.as_deref()?, Mutex::new(outcome));
-        Some(UpToDate {
-            position: *position,
-            task,
-            synced,
-            outcome,
-        })
-    };
-    let targets: Vec<UpToDate<'_>> = targets.iter_mut().filter_map(up_to_date).collect();
+/// Restarts apps and probes domains, side by side.
+pub(crate) fn verify(run: &Run<'_>, targets: &[UpToDate<'_>]) {
+    for target in targets {
+        let step = "waiting for apps and domains";
+        run.progress.step(target.position, step);
+    }
     let probe = || match run.config.probe {
         Probe::Off => {}
-        level @ (Probe::Warn | Probe::Require) => probe_domains(run, level, &targets),
+        level @ (Probe::Warn | Probe::Require) => probe_domains(run, level, targets),
     };
-    let nothing_to_restart = targets.iter().all(|t| t.task.restart_apps.is_empty());
-    let (restarted, probed) = if nothing_to_restart {
+    let (restarted, probed) = if targets.iter().any(|target| target.restarts) {
+        workers::both(|| restart_apps(run, targets), probe)
+    } else {
         // the usual case needs no further thread, and the memory that it takes
         (Ok(()), workers::guarded(probe))
-    } else {
-        workers::both(|| restart_apps(run, &targets), probe)
     };
     if let Err(defect) = restarted.and(probed) {
-        for target in &targets {
-            target.not_served(&defect);
+        let undone = |target: &&UpToDate<'_>| target.open.load(Ordering::Relaxed) > 0;
+        for target in targets.iter().filter(undone) {
+            target.not_served(run, &defect);
         }
     }
 }
 
-/// One list of mappings per project, then all handshakes side by side.
+/// One list of mappings per project, then all handshakes side by side, again and again where something
+/// was written and is not served yet.
 fn probe_domains(run: &Run<'_>, level: Probe, targets: &[UpToDate<'_>]) {
     let projects: HashSet<&Project> = targets.iter().map(UpToDate::project).collect();
     let lists = workers::each(projects.iter().copied().collect(), |project| {
@@ -101,38 +120,64 @@ fn probe_domains(run: &Run<'_>, level: Probe, targets: &[UpToDate<'_>]) {
         })
     });
     let lists: HashMap<&Project, _> = projects.into_iter().zip(lists).collect();
-    let mut probed: Vec<(&UpToDate<'_>, Vec<Domain<'_>>)> = Vec::new();
+    let mut open: Vec<(&UpToDate<'_>, Vec<Domain<'_>>)> = Vec::new();
     for target in targets {
+        let mut domains = Vec::new();
         match lists.get(target.project()) {
             Some(Ok(mappings)) => {
-                let used = mappings.of(&target.task.tls_secret.name);
-                let address = run.config.probe_address.as_ref();
-                let domains = used
-                    .iter()
-                    .map(|mapping| Domain::new(mapping, address, target.synced));
-                probed.push((target, domains.collect()));
+                let used = mappings.of(&target.task.tls_secret.name).iter();
+                let instead = run.config.probe_address.as_ref();
+                domains.extend(used.map(|mapping| Domain::new(mapping, instead, &target.synced)));
             }
-            Some(Err(error)) => unseen(level, error.clone(), &mut target.outcome()),
+            Some(Err(error)) => run.progress.know(target.position, |outcome| {
+                unseen(level, error.clone(), outcome);
+            }),
             None => {}
         }
+        open.push((target, domains));
     }
-    let stopped = probe(probed.iter_mut().flat_map(|(_, domains)| domains), run.stop);
-    for (target, domains) in probed {
-        conclude(level, &target.synced.leaf, &domains, &mut target.outcome());
-        if let Some(why) = &stopped
-            && domains.iter().any(|domain| domain.state != State::New)
-        {
-            target.not_served(
-                &why.clone()
-                    .context("the run ended before it could confirm what is served"),
-            );
-        }
+    let client = client();
+    let begin = Instant::now();
+    let mut wait = Duration::from_millis(500);
+    loop {
+        let domains = open.iter_mut().flat_map(|(_, domains)| domains);
+        probe(&client, domains.filter(|domain| domain.goes_on()).collect());
+        let is_last = begin.elapsed() + wait > PATIENCE;
+        open.retain(|(target, domains)| {
+            let goes_on = !is_last && domains.iter().any(Domain::goes_on);
+            run.progress.know(target.position, |outcome| {
+                outcome.served = domains.iter().map(Domain::served).collect();
+                if !goes_on {
+                    conclude(level, &target.synced.leaf, domains, outcome);
+                }
+            });
+            if !goes_on {
+                target.done(run);
+            }
+            goes_on
+        });
+        let domains = open.iter().flat_map(|(_, domains)| domains);
+        let waiting: Vec<_> = domains.filter(|domain| domain.goes_on()).collect();
+        let waiting = match waiting.as_slice() {
+            [] => return,
+            [only] => sanitized(only.name),
+            several => format!("{} domains", several.len()),
+        };
+        log::info!("waiting for {waiting} to serve the new certificate");
+        pause(&mut wait);
     }
 }
 
-/// Writes into the outcome what was seen.
+/// Waits, and longer the next time.
+fn pause(wait: &mut Duration) {
+    const LONGEST: Duration = Duration::from_secs(4);
+    #[expect(clippy::disallowed_methods, reason = "the watchdog ends the process")]
+    thread::sleep(*wait);
+    *wait = (*wait * 2).min(LONGEST);
+}
+
+/// What was seen, as findings.
 fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &mut Outcome) {
-    outcome.served = domains.iter().map(Domain::served).collect();
     let name = |domain: &Domain<'_>| sanitized(domain.name);
     let list = |concerned: fn(State) -> bool, text: &dyn Fn(&Domain<'_>) -> String| {
         let concerned = domains.iter().filter(|domain| concerned(domain.state));
@@ -178,7 +223,7 @@ fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &
 
 /// The certificate was not seen where it should be.
 fn unseen(level: Probe, finding: Error, outcome: &mut Outcome) {
-    if level == Probe::Require || finding.reason == Reason::Interrupted {
+    if level == Probe::Require {
         outcome.not_in_effect(finding.reason, &finding.message);
     }
     outcome.findings.push(finding);

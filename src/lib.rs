@@ -68,7 +68,8 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::{Config, Probe};
+use crate::config::Config;
+use crate::effect::UpToDate;
 use crate::error::{Error, Reason};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
@@ -110,16 +111,10 @@ pub fn run(
         let begin = beginning(tasks.len(), now);
         tasks.rotate_left(begin);
         let chunks = tasks.chunks(CHUNK);
-        let mut targets: Vec<_> = chunks.flat_map(|chunk| bring_in_line(run, chunk)).collect();
-        targets.sort_by_key(|target| target.position);
-        if !config.dry_run {
-            effect::verify(run, &mut targets);
-            for target in &targets {
-                progress.settle(target.position, &target.outcome, false);
-            }
-        }
-        let outcomes = targets.into_iter().map(|target| target.outcome);
-        Ok(outcomes.chain(plan.settled).collect())
+        let mut written: Vec<_> = chunks.flat_map(|chunk| bring_in_line(run, chunk)).collect();
+        written.sort_by_key(|target| target.position);
+        effect::verify(run, &written);
+        Ok(progress.outcomes())
     })
 }
 
@@ -179,7 +174,8 @@ fn with_services<R>(
 }
 
 /// What is deployed first, the certificates second (each secret once), replace third.
-fn bring_in_line<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<Target<'a>> {
+/// Returns the targets whose effect is to be seen.
+fn bring_in_line<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<UpToDate<'a>> {
     let deployed = workers::each(tasks.iter().collect(), |(position, task)| {
         run.progress.step(*position, "reading what is deployed");
         let deployed = read_deployed(run, &task.tls_secret)?;
@@ -209,27 +205,25 @@ fn bring_in_line<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<Target<'
             Ok(settled(run, target))
         },
     );
-    tasks
-        .iter()
-        .zip(replaced)
-        .map(|(&(position, task), target)| {
-            target.unwrap_or_else(|error| Target::failed(position, task, &error))
+    let replaced = tasks.iter().zip(replaced);
+    replaced
+        .filter_map(|(&(position, task), target)| {
+            target.unwrap_or_else(|error| settled(run, Target::failed(position, task, &error)))
         })
         .collect()
 }
 
 /// Whatever happens to the run from now on, this is what became of the target.
-fn settled<'a>(run: &Run<'_>, mut target: Target<'a>) -> Target<'a> {
+fn settled<'a>(run: &Run<'_>, target: Target<'a>) -> Option<UpToDate<'a>> {
+    let effect = UpToDate::of(run, &target);
+    let mut outcome = target.outcome;
     if run.iam.used_public() {
-        target.outcome.find(
+        outcome.find(
             Reason::IamPublic,
             "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly",
         );
     }
-    let config = run.config;
-    let examined = config.probe != Probe::Off || !target.task.restart_apps.is_empty();
-    let effect = target.synced.is_some() && examined && !config.dry_run;
     run.progress
-        .settle(target.position, &target.outcome, effect);
-    target
+        .settle(target.position, outcome, effect.is_some());
+    effect
 }

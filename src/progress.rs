@@ -121,15 +121,28 @@ impl Progress {
     }
 
     /// The outcome of a target is final, unless its `effect` is still to be seen.
-    pub(crate) fn settle(&self, target: usize, outcome: &Outcome, effect: bool) {
+    pub(crate) fn settle(&self, target: usize, outcome: Outcome, effect: bool) {
         self.update(target, |known| {
-            known.outcome = outcome.clone();
+            known.outcome = outcome;
             known.step = "waiting for the other targets".into();
             known.stage = match effect {
                 true => Stage::InLine,
                 false => Stage::Settled,
             };
         });
+    }
+
+    /// The effect of a target has been seen: its outcome is final.
+    pub(crate) fn seen(&self, target: usize) {
+        self.update(target, |known| known.stage = Stage::Settled);
+    }
+
+    /// What became of all targets, and what else the run reports. Once the run is over this never
+    /// returns: somebody else reports.
+    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
+        let state = self.while_time_is_left();
+        let targets = state.targets.iter().map(|known| &known.outcome);
+        targets.chain(&state.others).cloned().collect()
     }
 
     /// Ends the run: nothing is written from now on. Waits for the answers to what is in flight, and
@@ -299,7 +312,7 @@ mod tests {
             }
             progress.answered(0, Stage::Written);
             let done = Outcome::new(Action::Replaced, "done");
-            progress.settle(0, &done, false);
+            progress.settle(0, done, false);
             let targets = stopped.join().unwrap().unwrap().targets;
             let actions: Vec<Action> = targets.iter().map(|target| target.action).collect();
             assert_eq!(actions, [Action::Replaced, Action::Failed, Action::Ignored]);

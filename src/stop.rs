@@ -10,13 +10,6 @@ use crate::error::{Error, Reason, error};
 
 /// How long a wait sleeps before it checks again whether SIGTERM arrived.
 const SLICE: Duration = Duration::from_millis(50);
-/// The longest wait before something is looked at again.
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
-
-/// How long to wait next for something that was looked at after `wait` and was not there yet.
-pub(crate) fn longer(wait: Duration) -> Duration {
-    (wait * 2).min(LONGEST_WAIT)
-}
 
 /// When the run must end.
 #[derive(Debug)]
@@ -93,25 +86,6 @@ impl Stop {
             }
             #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
             std::thread::sleep(rest.min(SLICE));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_four_seconds() {
-        for (wait, next) in [
-            (250, 500),
-            (500, 1000),
-            (1999, 3998),
-            (2001, 4000),
-            (4000, 4000),
-        ] {
-            let next = Duration::from_millis(next);
-            assert_eq!(longer(Duration::from_millis(wait)), next);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! holds its key. It sends nothing but a handshake, and nothing is rolled back because of what it sees.
 
 use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,21 +17,14 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::cert::certificate::{Certificate, algorithms, rfc3339};
 use crate::config::HTTPS;
-use crate::error::Error;
 use crate::ibm::code_engine::DomainMapping;
-use crate::net::Network;
 use crate::report::{Served, State};
-use crate::stop::{Stop, longer};
 use crate::sync::replace::Synced;
 use crate::text::sanitized;
 use crate::workers;
 
 /// For one connection and its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// After a write: how long to wait for the new certificate.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The first wait between two rounds; it grows.
-const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 /// Failed handshakes in a row before a domain counts as unreachable.
 const MOST_FAILURES: u32 = 2;
 /// Handshakes at a time: they wait more than they work, and must not queue behind a dead host.
@@ -52,48 +46,12 @@ pub(crate) struct Domain<'a> {
     failures: u32,
 }
 
-/// Probes all domains side by side, again and again where something was replaced and is not served
-/// yet. Returns why it ended early, if it did.
-pub(crate) fn probe<'a, 'b: 'a>(
-    domains: impl Iterator<Item = &'a mut Domain<'b>>,
-    stop: &Arc<Stop>,
-) -> Option<Error> {
-    let mut open: Vec<&mut Domain<'_>> = domains.collect();
-    let begin = Instant::now();
-    let client = client();
-    let network = Network::new(Arc::clone(stop));
-    let mut wait = SHORTEST_WAIT;
-    loop {
-        // a domain whose handshake panicked keeps what was seen before
-        let round = workers::each_of(SIDE_BY_SIDE, open, |domain| {
-            domain.look(&client, &network);
-            Ok(domain)
-        });
-        open = round
-            .into_iter()
-            .flatten()
-            .filter(|domain| domain.goes_on())
-            .collect();
-        if open.is_empty() || is_too_long(begin.elapsed(), wait) {
-            return None;
-        }
-        log::info!(
-            "waiting for {} to serve the new certificate",
-            match open.as_slice() {
-                [only] => sanitized(only.name),
-                several => format!("{} domains", several.len()),
-            }
-        );
-        if let Err(error) = stop.wait(wait) {
-            return Some(error);
-        }
-        wait = longer(wait);
-    }
-}
-
-/// Whether one more wait, so long after the first round, is longer than anybody waits.
-fn is_too_long(elapsed: Duration, wait: Duration) -> bool {
-    elapsed + wait > PATIENCE
+/// A handshake with each of the domains, side by side.
+pub(crate) fn probe(client: &Client, domains: Vec<&mut Domain<'_>>) {
+    workers::each_of(SIDE_BY_SIDE, domains, |domain| {
+        domain.look(client);
+        Ok(())
+    });
 }
 
 impl<'a> Domain<'a> {
@@ -130,7 +88,8 @@ impl<'a> Domain<'a> {
         }
     }
 
-    fn goes_on(&self) -> bool {
+    /// Whether it must be looked at again.
+    pub(crate) fn goes_on(&self) -> bool {
         match self.state {
             State::New => false,
             State::Unreachable => self.failures < MOST_FAILURES,
@@ -138,18 +97,17 @@ impl<'a> Domain<'a> {
         }
     }
 
-    fn look(&mut self, client: &Client, network: &Network) {
-        let shown = self.handshake(client, network);
+    fn look(&mut self, client: &Client) {
+        // also if this panics
+        self.failures += 1;
+        let shown = self.handshake(client);
         self.at = Instant::now();
         match shown {
             Ok(leaf) => {
                 self.failures = 0;
                 (self.state, self.text) = self.judge(leaf);
             }
-            Err(e) => {
-                self.failures += 1;
-                (self.state, self.text) = (State::Unreachable, sanitized(&e.to_string()));
-            }
+            Err(e) => (self.state, self.text) = (State::Unreachable, sanitized(&e.to_string())),
         }
     }
 
@@ -180,7 +138,7 @@ impl<'a> Domain<'a> {
     }
 
     /// One TCP connection and TLS handshake; the leaf that the server proves to hold the key of.
-    fn handshake(&self, client: &Client, network: &Network) -> io::Result<CertificateDer<'static>> {
+    fn handshake(&self, client: &Client) -> io::Result<CertificateDer<'static>> {
         let client = client.as_ref().map_err(|e| io::Error::other(e.clone()))?;
         let (host, port) = self
             .address
@@ -193,25 +151,57 @@ impl<'a> Domain<'a> {
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let mut connection =
             ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
-        let addresses = network.look_up(host, port, HANDSHAKE)?;
-        let mut stream = network.reach(&addresses, HANDSHAKE)?;
-        // reads and writes until the handshake is done; the stream fails in time, whatever the peer sends
-        connection.complete_io(&mut stream)?;
-        let leaf = connection
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .ok_or_else(|| io::Error::other("the server shows no certificate"))?;
+        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+        let end = Instant::now() + HANDSHAKE;
+        let mut stream = connect(&addresses, end)?;
+        while connection.is_handshaking() {
+            if connection.wants_write() {
+                stream.set_write_timeout(Some(left(end)?))?;
+                connection.write_tls(&mut stream)?;
+            } else {
+                stream.set_read_timeout(Some(left(end)?))?;
+                if connection.read_tls(&mut stream)? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                connection.process_new_packets().map_err(io::Error::other)?;
+            }
+        }
+        let chain = connection.peer_certificates();
+        let leaf = chain.and_then(|chain| chain.first());
+        let leaf = leaf.ok_or_else(|| io::Error::other("the server shows no certificate"))?;
         let leaf = leaf.clone().into_owned();
         connection.send_close_notify();
         // the certificate is known: how the connection ends does not matter
-        let _ended = connection.write_tls(&mut stream);
+        while connection.wants_write() && connection.write_tls(&mut stream).is_ok() {}
         Ok(leaf)
     }
 }
 
-type Client = Result<Arc<ClientConfig>, rustls::Error>;
+/// Connects to one of the addresses of a host; each gets its share of the time.
+fn connect(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> {
+    let mut failure = io::Error::other("the host name has no address");
+    for (address, rest) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = left(end)? / u32::try_from(rest).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => return Ok(stream),
+            Err(e) => failure = e,
+        }
+    }
+    Err(failure)
+}
 
-fn client() -> Client {
+/// The time that is left, never zero: that would mean no limit.
+fn left(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    match left.is_zero() {
+        true => Err(io::ErrorKind::TimedOut.into()),
+        false => Ok(left.max(Duration::from_millis(1))),
+    }
+}
+
+pub(crate) type Client = Result<Arc<ClientConfig>, rustls::Error>;
+
+pub(crate) fn client() -> Client {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -370,19 +360,6 @@ mod tests {
         ] {
             let mapping = mapping(cname_target);
             assert_eq!(Domain::new(&mapping, instead, &synced).address, expected);
-        }
-    }
-
-    #[test]
-    fn a_minute_is_waited_and_no_longer() {
-        for (elapsed, wait, too_long) in [
-            (0, 500, false),
-            (56_000, 4_000, false),
-            (56_001, 4_000, true),
-            (59_999, 4_000, true),
-        ] {
-            let (elapsed, wait) = (Duration::from_millis(elapsed), Duration::from_millis(wait));
-            assert_eq!(is_too_long(elapsed, wait), too_long, "{elapsed:?} {wait:?}");
         }
     }
 }

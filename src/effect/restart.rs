@@ -7,22 +7,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::effect::UpToDate;
-use crate::error::{Error, ExitStatus, Reason, error};
+use crate::effect::{UpToDate, pause};
+use crate::error::{Error, Reason, error};
 use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::{App, Project};
 use crate::ibm::ids::AppName;
-use crate::ibm::secrets_manager::Version;
-use crate::stop::longer;
 use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 
 /// How often an app is read and changed, if others change it meanwhile.
 const MOST_ATTEMPTS: u32 = 5;
-/// The wait after a change of unknown fate.
-const AFTER_DOUBT: Duration = Duration::from_secs(1);
-/// The first wait before a deploying revision is read again; it grows.
-const SHORTEST_WAIT: Duration = Duration::from_millis(250);
 /// How often a revision that failed is followed by another one for the same certificate: a project
 /// keeps 120 revisions (Code Engine limits).
 const MOST_REVISIONS: u32 = 9;
@@ -30,30 +24,23 @@ const MOST_REVISIONS: u32 = 9;
 /// Brings the apps of all targets up to date, one app after another. In a project the first failure
 /// stops the rest.
 pub(crate) fn restart_apps(run: &Run<'_>, targets: &[UpToDate<'_>]) {
-    let wanting = |target: &&UpToDate<'_>| {
-        // an undo ignores a hold, and its apps must take it
-        let held = target.task.hold && run.config.version == Version::Current;
-        !target.task.restart_apps.is_empty() && !held
-    };
     let mut projects: HashMap<&Project, Restarter<'_, '_>> = HashMap::new();
-    let targets: Vec<&UpToDate<'_>> = targets.iter().filter(wanting).collect();
-    for target in &targets {
+    for target in targets.iter().filter(|target| target.restarts) {
         let project = target.project();
         let restarter = projects.entry(project).or_insert_with(|| Restarter {
             run,
             project,
-            targets: targets
-                .iter()
-                .copied()
-                .filter(|t| t.project() == project)
-                .collect(),
+            targets,
             apps: None,
             done: BTreeMap::new(),
             failed: None,
         });
         if let Err(error) = restarter.restart(target) {
-            target.not_served(&error);
+            target.not_served(run, &error);
         }
+        run.progress
+            .step(target.position, "waiting for its domains");
+        target.done(run);
     }
 }
 
@@ -61,8 +48,8 @@ pub(crate) fn restart_apps(run: &Run<'_>, targets: &[UpToDate<'_>]) {
 struct Restarter<'r, 'a> {
     run: &'r Run<'r>,
     project: &'r Project,
-    /// Those of the project.
-    targets: Vec<&'r UpToDate<'a>>,
+    /// Those of all projects.
+    targets: &'r [UpToDate<'a>],
     /// All apps of the project, once a target asked for them.
     apps: Option<Result<Vec<App>, Error>>,
     /// The apps that are up to date, and whether this run restarted them.
@@ -77,13 +64,17 @@ impl Restarter<'_, '_> {
         let names = self.names(target)?;
         for name in &names {
             if self.failed.is_none() && !self.done.contains_key(name) {
+                let step = format!("restarting app {name}");
+                self.run.progress.step(target.position, step);
                 match self.bring_up_to_date(name) {
                     Ok(restarted) => _ = self.done.insert(name.clone(), restarted),
                     Err(error) => self.failed = Some((name.clone(), error)),
                 }
             }
             if self.done.get(name) == Some(&true) {
-                target.outcome().restarted.push(name.to_string());
+                self.run.progress.know(target.position, |outcome| {
+                    outcome.restarted.push(name.to_string());
+                });
             }
         }
         let mut open: Vec<&AppName> = names
@@ -131,8 +122,9 @@ impl Restarter<'_, '_> {
     /// two secrets are one change.
     fn digests(&self, name: &AppName, app: &App) -> BTreeMap<String, &str> {
         let concerned = self.targets.iter().filter(|target| {
-            let wanted = &target.task.restart_apps;
-            wanted.names.contains(name) || wanted.auto && app.copies(&target.task.tls_secret.name)
+            let (wanted, secret) = (&target.task.restart_apps, &target.task.tls_secret);
+            let wants = wanted.names.contains(name) || wanted.auto && app.copies(&secret.name);
+            target.restarts && secret.project == *self.project && wants
         });
         concerned
             .map(|target| {
@@ -144,14 +136,6 @@ impl Restarter<'_, '_> {
 
     /// Returns whether the app was restarted; it is ready with the digests then.
     fn bring_up_to_date(&self, name: &AppName) -> Result<bool, Error> {
-        let stopped =
-            |error: Error| error.context(format_args!("the run ended before app {name} was ready"));
-        let cannot_restart = |failure| self.explain(&format!("cannot restart app {name}"), failure);
-        let stop = self.run.stop;
-        for target in &self.targets {
-            let step = format!("restarting app {name}");
-            self.run.progress.step(target.position, step);
-        }
         let mut app = self.read(name)?;
         let digests = self.digests(name, &app);
         let mut changed = false;
@@ -161,11 +145,10 @@ impl Restarter<'_, '_> {
             if values.is_empty() {
                 break;
             }
-            stop.check().map_err(stopped)?;
             before = app.status_details.latest_created_revision.clone();
             let code_engine = &self.run.code_engine;
-            let set = || code_engine.set_variables(self.project, name, &app, &values);
-            let failure = match self.run.progress.change(set) {
+            let change = || code_engine.set_variables(self.project, name, &app, &values);
+            let failure = match self.run.progress.change(change) {
                 Ok(answer) => {
                     log::info!("restarting app {name} to load the new certificate");
                     (app, changed) = (answer, true);
@@ -175,17 +158,17 @@ impl Restarter<'_, '_> {
             };
             let fate = failure.fate();
             if attempt == MOST_ATTEMPTS || matches!(fate, Fate::Rejected) {
-                return Err(cannot_restart(failure));
+                return Err(self.explain(&format!("cannot restart app {name}"), failure));
             }
             let in_doubt = matches!(fate, Fate::Unknown(_));
             if in_doubt {
-                stop.wait(AFTER_DOUBT).map_err(stopped)?;
+                pause(&mut Duration::from_secs(1));
             }
             app = self.read(name)?;
             // after a lost answer the change may be visible now
             changed = in_doubt && outdated(&app, &digests, false).is_empty();
         }
-        let mut wait = SHORTEST_WAIT;
+        let mut wait = Duration::from_millis(250);
         loop {
             let created = app.status_details.latest_created_revision.as_ref();
             // right after our change the status may still be that of the revision before
@@ -203,8 +186,7 @@ impl Restarter<'_, '_> {
                 .command(format!("ibmcloud ce application events --name {name}")));
             }
             log::info!("waiting for app {name} to become ready");
-            stop.wait(wait).map_err(stopped)?;
-            wait = longer(wait);
+            pause(&mut wait);
             app = self.read(name)?;
         }
     }
@@ -219,13 +201,10 @@ impl Restarter<'_, '_> {
     }
 }
 
-/// The run is over: unknown. Anything else: not restarted.
+/// Why an app was not restarted.
 fn explain(run: &Run<'_>, project: &Project, what: &str, failure: ApiError) -> Error {
     let missing = failure.status() == Some(404);
     let error = refusals::code_engine(what, failure, &project.id, &run.config.grantee);
-    if error.exit_status() == ExitStatus::Interrupted {
-        return error.context(what);
-    }
     let reason = Reason::AppNotRestarted;
     let error = Error { reason, ..error };
     match missing {
