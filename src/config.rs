@@ -15,7 +15,6 @@ use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 
 pub use crate::config::help::help;
-use crate::config::targets::Targets;
 pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
@@ -193,7 +192,7 @@ impl Given<'_> {
     #[must_use]
     pub fn logging(&self) -> Logging {
         Logging {
-            level: self.log_level.value.unwrap_or(LevelFilter::Info),
+            level: self.log_level.unwrap_or(LevelFilter::Info),
             format: match self.in_code_engine() {
                 true => Format::Json,
                 false => Format::Text,
@@ -204,21 +203,20 @@ impl Given<'_> {
     /// The form of the report, unless standard output decides it.
     #[must_use]
     pub fn output(&self) -> Option<Format> {
-        let for_people = [&self.check, &self.discover].map(|mode| mode.value == Some(true));
-        let default = for_people.contains(&true).then_some(Format::Text);
-        self.output.value.or(default)
+        let for_people = [self.check, self.discover].contains(&Some(true));
+        self.output.or_else(|| for_people.then_some(Format::Text))
     }
 
     /// Seconds for the whole run.
     #[must_use]
     pub fn deadline(&self) -> u64 {
-        self.deadline.value.unwrap_or(DEADLINE)
+        self.deadline.unwrap_or(DEADLINE)
     }
 
     /// Whether a terminal may get colors.
     #[must_use]
     pub const fn colors(&self) -> bool {
-        !self.no_color.given
+        self.no_color.is_none()
     }
 
     fn in_code_engine(&self) -> bool {
@@ -245,9 +243,8 @@ impl Config {
     /// # Errors
     /// [`Reason::Configuration`], with everything that is wrong.
     pub fn new(mut given: Given<'_>) -> Result<Self, Error> {
-        if !given.secrets_manager_url.given {
-            let name = given.secrets_manager_url.name;
-            given.notes.problem(name, "is required");
+        if !given.notes.is_set("SECRETS_MANAGER_URL") {
+            given.notes.problem("SECRETS_MANAGER_URL", "is required");
         }
         given.notes.misspelt(given.environment);
         let mode = given.mode();
@@ -256,38 +253,37 @@ impl Config {
         let credentials = given.credentials();
         let version = given.version(&trigger);
         let force = given.force(&trigger);
-        let Targets {
-            targets,
-            projects,
-            only_secret,
-        } = given.targets(mode, instance.as_ref());
+        let only_secret = given.secret(instance.as_ref());
+        let single = given.notes.is_set("TLS_SECRET_NAME");
+        let targets = given.targets(mode, only_secret.as_ref(), instance.as_ref());
+        let projects = given.projects(&targets, mode);
         let share = given.share();
         let proxy = given.proxy();
         let grantee = given.grantee(credentials.as_ref(), instance.clone());
         let problems = given.notes.summary();
-        match (given.secrets_manager_url.value, credentials, problems) {
+        match (given.secrets_manager_url, credentials, problems) {
             (Some(secrets_manager), Some(credentials), None) => Ok(Self {
                 grantee,
                 mode,
                 trigger,
                 secrets_manager,
                 instance,
-                iam: given.iam_url.value.map_or_else(
+                iam: given.iam_url.map_or_else(
                     || Endpoint::PrivateThenPublic(PRIVATE_IAM.to_owned(), PUBLIC_IAM.to_owned()),
                     Endpoint::Given,
                 ),
                 credentials,
                 targets,
                 projects,
-                only_secret,
+                only_secret: only_secret.filter(|_| !single),
                 share,
-                dry_run: given.dry_run.value.unwrap_or(false),
+                dry_run: given.dry_run.unwrap_or(false),
                 version,
                 force,
-                probe: given.probe.value.unwrap_or_default(),
-                probe_address: given.probe_address.value,
-                deadline: given.deadline.value.unwrap_or(DEADLINE),
-                further_roots: given.further_roots.value.unwrap_or_default(),
+                probe: given.probe.unwrap_or_default(),
+                probe_address: given.probe_address,
+                deadline: given.deadline.unwrap_or(DEADLINE),
+                further_roots: given.further_roots.unwrap_or_default(),
                 proxy,
                 warnings: given.notes.warnings,
             }),

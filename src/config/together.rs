@@ -19,12 +19,12 @@ const TOKEN_FILES: [&str; 3] = [
 
 impl Given<'_> {
     pub(super) fn mode(&mut self) -> Mode {
-        let set = |value| value == Some(true);
-        self.notes.at_most_one([
-            (self.check.name, set(self.check.value)),
-            (self.discover.name, set(self.discover.value)),
-        ]);
-        match (self.check.value, self.discover.value) {
+        match (self.check, self.discover) {
+            (Some(true), Some(true)) => {
+                let what = "set only one of these";
+                self.notes.problem("CHECK, DISCOVER", what);
+                Mode::Check
+            }
             (Some(true), _) => Mode::Check,
             (_, Some(true)) => Mode::Discover,
             _ => Mode::Run,
@@ -33,37 +33,36 @@ impl Given<'_> {
 
     /// The instance that is set, or the one that the URL shows.
     pub(super) fn instance(&mut self) -> Option<Uuid> {
-        let url = self.secrets_manager_url.value.as_deref();
-        let host = url
-            .and_then(|base| Some(base.split_once("://")?.1))
-            .and_then(|host| Uuid::parse(host.split('.').next()?).ok());
-        let set = self.instance.value.clone();
+        let url = self.secrets_manager_url.as_deref().unwrap_or_default();
+        let host = url.trim_start_matches("https://").split('.').next();
+        let host = host.and_then(|label| Uuid::parse(label).ok());
+        let set = self.instance.take();
         if let (Some(set), Some(host)) = (&set, &host)
             && set != host
         {
             let what = format!("{set} is not the instance of SECRETS_MANAGER_URL, {host}");
-            self.notes.problem(self.instance.name, what);
+            self.notes.problem("SECRETS_MANAGER_INSTANCE_ID", what);
         }
         set.or(host)
     }
 
     /// Whether a person started the run, for one secret.
-    const fn by_hand(&self, trigger: &Trigger) -> bool {
-        matches!(trigger, Trigger::Manual) && self.secret.given
+    fn by_hand(&self, trigger: &Trigger) -> bool {
+        matches!(trigger, Trigger::Manual) && self.notes.is_set("SECRET_ID")
     }
 
     pub(super) fn version(&mut self, trigger: &Trigger) -> Version {
-        let version = self.version.value.unwrap_or_default();
+        let version = self.version.unwrap_or_default();
         if version == Version::Previous && !self.by_hand(trigger) {
             let what = "previous is only valid in a manual run with SECRET_ID";
-            self.notes.problem(self.version.name, what);
+            self.notes.problem("SECRET_VERSION", what);
         }
         version
     }
 
     /// Elsewhere it could stay on by mistake.
     pub(super) fn force(&mut self, trigger: &Trigger) -> Vec<Reason> {
-        let force = self.force.value.take().unwrap_or_default();
+        let force = self.force.take().unwrap_or_default();
         if force.is_empty() || self.by_hand(trigger) {
             return force;
         }
@@ -73,44 +72,32 @@ impl Given<'_> {
     }
 
     pub(super) fn credentials(&mut self) -> Option<Credentials> {
-        let set = self.notes.at_most_one([
-            (self.profile_id.name, self.profile_id.given),
-            (self.profile_name.name, self.profile_name.given),
-            (self.api_key.name, self.api_key.given),
-        ]);
-        match set.as_slice() {
-            [] => self.notes.problem(
-                self.profile_id.name,
-                "set one of IAM_PROFILE_ID, IAM_PROFILE_NAME (outside Code Engine: IBMCLOUD_API_KEY)",
-            ),
-            [key] if *key == self.api_key.name && self.in_code_engine() => self.notes.problem(
-                key,
-                "is only valid outside Code Engine: set IAM_PROFILE_ID to the trusted profile of the job",
-            ),
+        let names = ["IAM_PROFILE_ID", "IAM_PROFILE_NAME", "IBMCLOUD_API_KEY"];
+        let inside = self.in_code_engine();
+        match self.notes.at_most_one(&names).as_slice() {
+            [] => {
+                let what = "set one of IAM_PROFILE_ID, IAM_PROFILE_NAME (outside Code Engine: IBMCLOUD_API_KEY)";
+                self.notes.problem("IAM_PROFILE_ID", what);
+            }
+            ["IBMCLOUD_API_KEY"] if inside => {
+                let what = "is only valid outside Code Engine: set IAM_PROFILE_ID to the trusted profile of the job";
+                self.notes.problem("IBMCLOUD_API_KEY", what);
+            }
             _ => {}
         }
-        if let Some(key) = self.api_key.value.take() {
+        if let Some(key) = self.api_key.take() {
             return Some(Credentials::ApiKey(key));
         }
-        let by_id = self
-            .profile_id
-            .value
-            .take()
-            .map(|id| match id.starts_with("crn:") {
-                true => ("profile_crn", id),
-                false => ("profile_id", id),
-            });
-        let by_name = self.profile_name.value.take();
-        let (field, profile) = by_id.or_else(|| Some(("profile_name", by_name?)))?;
-        let defaults = || TOKEN_FILES.map(PathBuf::from).to_vec();
+        let (field, profile) = match (self.profile_id.take(), self.profile_name.take()) {
+            (Some(crn), _) if crn.starts_with("crn:") => ("profile_crn", crn),
+            (Some(id), _) => ("profile_id", id),
+            (None, name) => ("profile_name", name?),
+        };
+        let token_file = self.token_file.take().map(|file| vec![file]);
         Some(Credentials::Profile {
             field,
             profile,
-            token_files: self
-                .token_file
-                .value
-                .take()
-                .map_or_else(defaults, |file| vec![file]),
+            token_files: token_file.unwrap_or_else(|| TOKEN_FILES.map(PathBuf::from).to_vec()),
         })
     }
 
@@ -120,7 +107,7 @@ impl Given<'_> {
         credentials: Option<&Credentials>,
         instance: Option<Uuid>,
     ) -> Grantee {
-        let url = self.secrets_manager_url.value.as_deref();
+        let url = self.secrets_manager_url.as_deref();
         Grantee {
             profile: match credentials {
                 Some(Credentials::Profile { profile, .. }) => Some(profile.clone()),
@@ -136,8 +123,8 @@ impl Given<'_> {
 
     pub(super) fn proxy(&mut self) -> Option<Proxy> {
         Some(Proxy {
-            server: self.proxy.value.take()?,
-            except: self.no_proxy.value.take().unwrap_or_default(),
+            server: self.proxy.take()?,
+            except: self.no_proxy.take().unwrap_or_default(),
         })
     }
 

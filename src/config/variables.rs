@@ -37,15 +37,6 @@ pub struct Variable {
     pub(super) decides: bool,
 }
 
-/// What the environment says of one variable.
-pub(super) struct Value<T> {
-    pub(super) name: &'static str,
-    /// Whether it is set, understood or not.
-    pub(super) given: bool,
-    /// What it means, if it was understood.
-    pub(super) value: Option<T>,
-}
-
 macro_rules! variables {
     (@decides what) => { true };
     (@decides how) => { false };
@@ -55,12 +46,12 @@ macro_rules! variables {
             $(Variable { name: $name, older: &[$($older)?], default: $default, meaning: $meaning, decides: variables!(@decides $kind) },)*
         ];
 
-        /// What the environment says, variable by variable. [`crate::config::Config`] is what it
-        /// means together.
+        /// What the environment says, variable by variable, as far as it was understood.
+        /// [`crate::config::Config`] is what it means together.
         pub struct Given<'a> {
             pub(super) environment: &'a BTreeMap<String, String>,
             pub(super) notes: Notes,
-            $(pub(super) $field: Value<$type>,)*
+            $(pub(super) $field: Option<$type>,)*
         }
 
         impl<'a> Given<'a> {
@@ -155,9 +146,11 @@ const OF_OTHERS: [&str; 7] = [
 /// More problems than this are only counted.
 const SHOWN_PROBLEMS: usize = 50;
 
-/// What is wrong, and what is worth a warning.
+/// What was found while reading.
 #[derive(Default)]
 pub(super) struct Notes {
+    /// The variables that are set, understood or not.
+    set: Vec<&'static str>,
     problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -170,29 +163,26 @@ impl Notes {
         name: &'static str,
         older: &[&'static str],
         parse: impl Fn(&'a str) -> anyhow::Result<T>,
-    ) -> Value<T> {
+    ) -> Option<T> {
         let names = std::iter::once(&name).chain(older);
         let mut set = names.filter_map(|name| Some((*name, set(environment, name)?)));
-        let used = set.next();
+        let (used, text) = set.next()?;
+        self.set.push(name);
         // the lower-case form of a name is not deprecated
-        let deprecated = |(used, _): &(&str, _)| !used.eq_ignore_ascii_case(name);
-        if let Some((used, _)) = used.filter(deprecated) {
+        let deprecated = |used: &str| !used.eq_ignore_ascii_case(name);
+        if deprecated(used) {
             self.warnings
                 .push(format!("{used} is deprecated: use {name}"));
         }
-        if let Some((other, _)) = set.find(deprecated) {
+        if let Some((other, _)) = set.find(|(other, _)| deprecated(other)) {
             let what = format!("is the deprecated name of {name}, which is also set");
             self.problem(other, what);
         }
-        let value = used.and_then(|(used, text)| {
-            let value = parse(text);
-            value.map_err(|e| self.problem(used, e)).ok()
-        });
-        Value {
-            name,
-            given: used.is_some(),
-            value,
-        }
+        parse(text).map_err(|e| self.problem(used, e)).ok()
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.set.contains(&name)
     }
 
     /// Looks for misspelt names. What decides must not be without effect.
@@ -216,33 +206,24 @@ impl Notes {
         self.problems.push(format!("{name}: {what:#}"));
     }
 
-    /// The names of those that are set; it is a problem if they are several.
-    pub(super) fn at_most_one<const N: usize>(
-        &mut self,
-        variables: [(&'static str, bool); N],
-    ) -> Vec<&'static str> {
-        let set = variables.into_iter().filter(|(_, set)| *set);
-        let names: Vec<&'static str> = set.map(|(name, _)| name).collect();
-        if names.len() > 1 {
-            self.problem(names.join(", "), "set only one of these");
+    /// Those of these variables that are set; it is a problem if they are several.
+    pub(super) fn at_most_one(&mut self, names: &[&'static str]) -> Vec<&'static str> {
+        let set = names.iter().copied().filter(|name| self.is_set(name));
+        let set: Vec<&str> = set.collect();
+        if set.len() > 1 {
+            self.problem(set.join(", "), "set only one of these");
         }
-        names
+        set
     }
 
     /// All problems in one sentence; `None` if there are none.
-    pub(super) fn summary(&self) -> Option<String> {
-        let shown: Vec<&str> = self
-            .problems
-            .iter()
-            .take(SHOWN_PROBLEMS)
-            .map(String::as_str)
-            .collect();
-        let text = shown.join("; ");
-        match self.problems.len() - shown.len() {
-            _ if shown.is_empty() => None,
-            0 => Some(text),
-            more => Some(format!("{text}; and {more} more problems")),
+    pub(super) fn summary(&mut self) -> Option<String> {
+        let more = self.problems.len().saturating_sub(SHOWN_PROBLEMS);
+        self.problems.truncate(SHOWN_PROBLEMS);
+        if more > 0 {
+            self.problems.push(format!("and {more} more problems"));
         }
+        (!self.problems.is_empty()).then(|| self.problems.join("; "))
     }
 }
 
