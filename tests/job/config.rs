@@ -164,7 +164,7 @@ fn three_thousand_targets_come_from_a_file() {
     let run = from_file(&file).run();
     let message = &run.rejected(2, "configuration").message;
     assert!(
-        message.contains("TARGETS_FILE[0]: tls_secret: is required"),
+        message.contains("TARGETS_FILE[0]: secret_id: is required"),
         "{message}"
     );
     for path in [folder.path(), "/dev/zero".as_ref(), "/nowhere".as_ref()] {
