@@ -142,7 +142,7 @@ fn probe_domains(run: &Run<'_>, level: Probe, targets: &[UpToDate<'_>]) {
     loop {
         let domains = open.iter_mut().flat_map(|(_, domains)| domains);
         probe(&client, domains.filter(|domain| domain.goes_on()).collect());
-        let is_last = begin.elapsed() + wait > PATIENCE;
+        let is_last = is_last(begin.elapsed(), wait);
         open.retain(|(target, domains)| {
             let goes_on = !is_last && domains.iter().any(Domain::goes_on);
             run.progress.know(target.position, |outcome| {
@@ -166,6 +166,11 @@ fn probe_domains(run: &Run<'_>, level: Probe, targets: &[UpToDate<'_>]) {
         log::info!("waiting for {waiting} to serve the new certificate");
         pause(&mut wait);
     }
+}
+
+/// Whether one more wait, so long after the first round, is longer than anybody waits.
+fn is_last(elapsed: Duration, wait: Duration) -> bool {
+    elapsed + wait > PATIENCE
 }
 
 /// Waits, and longer the next time.

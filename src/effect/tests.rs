@@ -144,3 +144,16 @@ fn what_an_ingress_or_a_browser_refuses_is_a_finding_if_a_domain_uses_it() {
         assert!(told.contains(expected), "{kind}: {told}");
     }
 }
+
+#[test]
+fn a_minute_is_waited_and_no_longer() {
+    for (elapsed, wait, last) in [
+        (0, 500, false),
+        (56_000, 4_000, false),
+        (56_001, 4_000, true),
+        (59_999, 4_000, true),
+    ] {
+        let (elapsed, wait) = (Duration::from_millis(elapsed), Duration::from_millis(wait));
+        assert_eq!(is_last(elapsed, wait), last, "{elapsed:?} {wait:?}");
+    }
+}
