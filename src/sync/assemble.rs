@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, Fault, Signature, chain_sha256, rfc3339};
+use crate::cert::certificate::{Certificate, Fault, chain_sha256, rfc3339};
 use crate::cert::chain::{self, Chain, Gap};
 use crate::cert::handshake;
 use crate::cert::key::PrivateKey;
@@ -137,7 +137,7 @@ impl Bundle {
     }
 
     /// All certificates, leaf first.
-    pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
+    pub fn chain(&self) -> impl Iterator<Item = &Certificate> + Clone {
         std::iter::once(&*self.leaf).chain(&self.intermediates)
     }
 
@@ -155,28 +155,49 @@ impl Bundle {
         chain_sha256(self.chain())
     }
 
-    /// The same with its missing issuers taken from `deployed`, if their signatures verify and they
-    /// are valid at `now`; none, if nothing is missing or nothing fits.
+    /// The same with a better chain from `deployed`, if its signatures verify and it is valid at `now`:
+    /// for any leaf, if an issuer is missing; for the deployed leaf, also if the chain does not fit the
+    /// authority key identifier or ends soon, and with the deployed one does not. None, if nothing is
+    /// better.
     #[must_use]
     pub fn completed(&self, deployed: &[Certificate], now: UnixTime) -> Option<Self> {
-        self.gap.as_ref()?;
+        let is_deployed = deployed
+            .first()
+            .is_some_and(|leaf| leaf.der == self.leaf.der);
+        let soon = now.as_secs() + chain::too_late(&self.leaf, self.leaf.has_stamps);
+        let ends_soon = |links: Links| is_deployed && links.first_end.as_secs() < soon;
+        let own = Links::of(self.chain())?;
+        let is_misfit = is_deployed && !own.fits;
+        if self.gap.is_none() && !is_misfit && !ends_soon(own) {
+            return None;
+        }
         let deployed = deployed.iter().filter(|c| c.is_ca);
         let mut issuers: Vec<Certificate> = deployed.chain(&self.intermediates).cloned().collect();
         issuers.sort_by_cached_key(newest_first);
         let chain = chain::build(&self.leaf, &issuers, now).ok()?;
-        let first = chain.path.get(self.intermediates.len())?;
         let weak = chain.path.iter().any(|issuer| issuer.weak_digest.is_some());
         if weak || chain.unverified.is_some() || chain.gap.is_some() {
             return None;
         }
         let mut completed = Self::of(&self.name, &self.leaf, &chain, &self.key_pem);
-        completed.findings.push(Error::new(
-            Reason::ChainCompleted,
+        let new = Links::of(completed.chain())?;
+        let message = if self.gap.is_some() {
+            let first = chain.path.get(self.intermediates.len())?;
             format!(
                 "Secrets Manager holds no issuer: {} was taken over from the deployed chain",
                 first.subject
-            ),
-        ));
+            )
+        } else if is_misfit && new.fits {
+            "the deployed chain stays: that of Secrets Manager does not fit the authority key identifier"
+                .to_owned()
+        } else if ends_soon(own) && !ends_soon(new) {
+            let end = rfc3339(own.first_end);
+            format!("the deployed chain stays: that of Secrets Manager ends at {end}")
+        } else {
+            return None;
+        };
+        let finding = Error::new(Reason::ChainCompleted, message);
+        completed.findings.push(finding);
         Some(completed)
     }
 
@@ -353,30 +374,19 @@ fn weak_signature(certificate: &Certificate) -> Error {
 
 /// What matters of a chain as it is sent, leaf first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Links {
-    /// Whether the issuer of the leaf is missing, or one of the next does not fit its neighbour.
-    pub gap: bool,
+struct Links {
     /// Whether each one's authority key identifier fits the next.
-    pub fits: bool,
+    fits: bool,
     /// The earliest end.
-    pub first_end: UnixTime,
+    first_end: UnixTime,
 }
 
 impl Links {
-    /// Of any chain, deployed or new; none without a leaf.
-    #[must_use]
-    pub fn of<'a>(chain: impl Iterator<Item = &'a Certificate>) -> Option<Self> {
-        let chain: Vec<&Certificate> = chain.collect();
-        let links = || chain.iter().zip(chain.iter().skip(1));
-        let alone = matches!(chain.as_slice(), [leaf] if !leaf.self_signed());
+    fn of<'a>(chain: impl Iterator<Item = &'a Certificate> + Clone) -> Option<Self> {
+        let mut links = chain.clone().zip(chain.clone().skip(1));
         Some(Self {
-            gap: alone
-                || links().any(|(signed, issuer)| signed.signed_by(issuer) == Signature::Foreign),
-            fits: links().all(|(signed, issuer)| signed.fits_issuer(issuer)),
-            first_end: chain
-                .iter()
-                .map(|certificate| certificate.not_after)
-                .min()?,
+            fits: links.all(|(signed, issuer)| signed.fits_issuer(issuer)),
+            first_end: chain.map(|certificate| certificate.not_after).min()?,
         })
     }
 }

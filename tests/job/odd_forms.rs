@@ -221,6 +221,35 @@ fn what_envoy_does_not_load_is_written_over_the_same_only() {
     }
 }
 
+/// The authority key identifier of the leaf names the older of two certificates of one CA: OpenSSL takes no
+/// other.
+#[test]
+fn a_deployed_chain_that_fits_is_not_replaced_by_one_that_does_not() {
+    let scene = Scene::new();
+    let [fits, does_not] = ["intermediate-older", "intermediate-newer-other-id"].map(|issuer| {
+        [
+            "key-ids/leaf-names-key-id".to_owned(),
+            format!("key-ids/{issuer}"),
+        ]
+    });
+    let [fits, does_not] = [&fits, &does_not].map(|chain| [chain[0].as_str(), chain[1].as_str()]);
+    let key = key_block("keys/p256");
+    deployed(&scene, &files(&fits), &key);
+    given(&scene, &does_not, "keys/p256");
+    let run = scene.run();
+    run.expect(0, "unchanged");
+    finds(&run, "chain-completed");
+    assert_eq!(scene.tls_secret().tls_cert, files(&fits));
+
+    deployed(&scene, &files(&does_not), &key);
+    let run = scene.run();
+    run.expect(0, "unchanged");
+    finds(&run, "chain-gap");
+    given(&scene, &fits, "keys/p256");
+    scene.run().expect(0, "replaced");
+    assert_eq!(scene.tls_secret().tls_cert, files(&fits));
+}
+
 /// No domain mapping uses the TLS secret: nothing excuses a name that is really lost.
 #[test]
 fn names_that_no_client_can_ask_for_are_never_lost() {

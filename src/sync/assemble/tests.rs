@@ -571,43 +571,85 @@ fn what_is_no_reason_to_refuse_is_a_finding_or_a_fault() {
     }
 }
 
+/// For the same leaf the deployed chain stays in three cases; else the new one is written.
 #[test]
-fn what_matters_of_a_chain_as_it_is_sent() {
-    let read = |names: &[&str]| {
-        let texts = names.iter().map(|name| file(&format!("cases/{name}")));
-        let chain: Vec<Certificate> = texts
-            .flat_map(|text| pem::certificates(&text))
-            .map(Result::unwrap)
-            .collect();
-        Links::of(chain.iter()).map(|links| {
-            (
-                links.gap,
-                links.fits,
-                chain.iter().position(|c| c.not_after == links.first_end),
-            )
-        })
+fn the_deployed_chain_of_the_same_leaf_stays_if_the_new_one_is_worse() {
+    let ids = [
+        "key-ids/leaf-names-key-id",
+        "key-ids/intermediate-older",
+        "key-ids/intermediate-newer-other-id",
+    ];
+    let ends = [
+        "ends-first/leaf",
+        "ends-first/intermediate-lasts",
+        "ends-first/intermediate-ends-first",
+    ];
+    let other = ["chain/leaf-p256", "chain/intermediate"];
+    let texts = |names: &[&str]| -> Vec<String> {
+        names
+            .iter()
+            .map(|name| file(&format!("cases/{name}")))
+            .collect()
     };
-    let leaf = "key-ids/leaf-names-key-id";
-    for (chain, expected) in [
-        (&[][..], None),
-        (&[leaf], Some((true, true, Some(0)))),
-        (&["chain/root"], Some((false, true, Some(0)))),
+    let key = file("cases/keys/p256");
+    // half a year, and a year but two hours, after they were made
+    let (half, year) = (1_812_000_000, 1_827_450_000 - 2 * 60 * 60);
+    for (new, old, at, expected) in [
+        // the identifier
         (
-            &[leaf, "key-ids/intermediate-older"],
-            Some((false, true, Some(0))),
+            &[ids[0], ids[2]][..],
+            &[ids[0], ids[1]][..],
+            half,
+            "older chain-completed",
         ),
+        (&[ids[0], ids[1]], &[ids[0], ids[2]], half, "none"),
+        (&[ids[0], ids[2]], &[ids[0], ids[2]], half, "none"),
+        // the first end
         (
-            &[leaf, "key-ids/intermediate-newer-other-id"],
-            Some((false, false, Some(0))),
+            &[ends[0], ends[2]],
+            &[ends[0], ends[1]],
+            year,
+            "older chain-completed",
         ),
-        (&[leaf, "chain/intermediate"], Some((true, true, Some(1)))),
+        (&[ends[0], ends[2]], &[ends[0], ends[1]], half, "none"),
+        (&[ends[0], ends[1]], &[ends[0], ends[2]], year, "none"),
+        // a gap
+        (&[ids[0]], &[ids[0], ids[1]], half, "older chain-completed"),
+        // another leaf: only a gap is closed
+        (&[ids[0], ids[2]], &[other[0], ids[1]], half, "none"),
         (
-            &["ends-first/leaf", "ends-first/intermediate-ends-first"],
-            Some((false, true, Some(1))),
+            &other[..1],
+            &[ids[0], other[1]],
+            half,
+            "other chain-completed",
         ),
     ] {
-        let found = read(chain)
-            .map(|(gap, fits, first)| (gap, fits || gap, first.map(|at| usize::from(at > 0))));
-        assert_eq!(found, expected, "{chain:?}");
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(at));
+        let given = texts(new);
+        let given: Vec<(&str, &str)> = given.iter().map(|text| ("list", text.as_str())).collect();
+        let bundle = assemble(&material(&given, &key), now).unwrap();
+        let deployed = texts(old).concat();
+        let deployed: Vec<Certificate> = pem::certificates(&deployed)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let found = bundle.completed(&deployed, now).map(|completed| {
+            assert_eq!(
+                ders(&completed.certificate_pem())[1..],
+                ders(&texts(&old[1..]).concat())
+            );
+            let which = if old[0] == new[0] { "older" } else { "other" };
+            let codes: Vec<String> = completed
+                .findings
+                .iter()
+                .map(|f| f.reason.to_string())
+                .collect();
+            format!("{which} {}", codes.join(" "))
+        });
+        assert_eq!(
+            found.as_deref().unwrap_or("none"),
+            expected,
+            "{new:?} over {old:?} at {at}"
+        );
     }
 }
