@@ -190,8 +190,7 @@ impl Account {
                     + &self.plugins.iter().map(row).collect::<String>())
             }
             "target" => {
-                let groups = format!("default {GROUP}");
-                for (flag, known) in [("-r", "eu-de eu-gb us-south"), ("-g", &groups)] {
+                for (flag, known) in [("-r", "eu-de eu-gb us-south"), ("-g", GROUP)] {
                     let Some(value) = call.flag(flag) else {
                         continue;
                     };
