@@ -30,7 +30,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     say("Secrets Manager", names);
     say(
         "Code Engine",
-        &format!("TLS secret {TLS_SECRET} has a copy, which {DOMAIN} serves"),
+        &format!("TLS secret {TLS_SECRET} holds it; {DOMAIN} serves it"),
     );
     let before = look(&cloud)?;
 
