@@ -64,14 +64,15 @@ read_config() {
 }
 
 # Brings that configmap to what the arguments say: KEY=VALUE. Keys that go with another way to name
-# targets are removed; everything else in it stays.
+# targets are removed, and names of apps, which only one target can have; everything else stays, HOLD too.
 configmap() {
   local name=$NAME-config changed what key set='' remove=''
   read_config
   begin "configmap $name: ${*%%=*}" "$LOOK"
   changed=$(jq -r --arg want "$(printf '%s\n' "$@")" '. as $is
     | ([$want | split("\n")[] | capture("^(?<key>[^=]*)=(?<value>.*)$")] | from_entries) as $want
-    | (if $want.TLS_SECRET_NAME then [] else ["SECRET_ID", "TLS_SECRET_NAME", "HOLD", "RESTART_APPS"] end) as $single
+    | (if $want.TLS_SECRET_NAME then [] else ["SECRET_ID", "TLS_SECRET_NAME"]
+        + (if $is.RESTART_APPS == "auto" then [] else ["RESTART_APPS"] end) end) as $single
     | ($want | keys[] | select($is[.] != $want[.]) | "set \(.)"),
       (($single + ["TARGETS", "TARGETS_FILE"])[] | select($is[.] != null and $want[.] == null) | "remove \(.)")
     ' <<<"$CONFIG_IS")
