@@ -20,7 +20,6 @@ use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
-use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
 pub use crate::report::Format;
 
@@ -74,7 +73,7 @@ pub struct Config {
     /// Roots to trust in addition to the built-in ones.
     pub further_roots: Vec<CertificateDer<'static>>,
     /// The proxy for HTTPS.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<ureq::Proxy>,
     /// What is worth a warning: deprecated names, misspelt ones, settings without effect.
     pub warnings: Vec<String>,
 }

@@ -10,7 +10,6 @@ mod restart;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cert::certificate::Certificate;
@@ -176,8 +175,7 @@ fn is_last(elapsed: Duration, wait: Duration) -> bool {
 /// Waits, and longer the next time.
 fn pause(wait: &mut Duration) {
     const LONGEST: Duration = Duration::from_secs(4);
-    #[expect(clippy::disallowed_methods, reason = "the watchdog ends the process")]
-    thread::sleep(*wait);
+    workers::pause(*wait);
     *wait = (*wait * 2).min(LONGEST);
 }
 

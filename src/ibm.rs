@@ -7,6 +7,5 @@ pub mod code_engine;
 pub(crate) mod document;
 pub mod iam;
 pub mod ids;
-pub mod proxy;
+mod names;
 pub mod secrets_manager;
-mod transport;

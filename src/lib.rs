@@ -44,10 +44,8 @@ pub mod config;
 mod discover;
 mod effect;
 pub mod error;
-mod net;
 pub mod progress;
 pub mod report;
-pub mod stop;
 mod workers;
 
 // public for the fuzz targets and the property tests only
@@ -63,7 +61,7 @@ pub mod sync;
 pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::time::Instant;
 
 use rustls_pki_types::UnixTime;
 
@@ -78,7 +76,6 @@ use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
 use crate::report::{Action, Check, Leaf, Outcome, Results};
-use crate::stop::Stop;
 use crate::sync::Run;
 use crate::sync::deployed::read_deployed;
 use crate::sync::replace::{Target, fetch_and_assemble, replace};
@@ -96,7 +93,7 @@ pub fn run(
     config: &Config,
     trigger: Trigger,
     progress: &Progress,
-    stop: &Arc<Stop>,
+    end: Instant,
     now: UnixTime,
 ) -> Result<Vec<Outcome>, Error> {
     let plan = validate(config, trigger)?;
@@ -105,7 +102,7 @@ pub fn run(
     }
     let open = plan.tasks.iter().map(|task| task.outcome(Action::Failed));
     progress.plan(open.collect(), plan.settled.clone());
-    with_services(config, progress, stop, now, |run| {
+    with_services(config, progress, end, now, |run| {
         // runs begin at different targets: if the deadline always cuts them, each gets its turn
         let mut tasks: Vec<(usize, &Task)> = plan.tasks.iter().enumerate().collect();
         let begin = beginning(tasks.len(), now);
@@ -129,8 +126,8 @@ fn beginning(count: usize, now: UnixTime) -> usize {
 
 /// Tests every permission separately, and changes nothing.
 #[must_use]
-pub fn check(config: &Config, progress: &Progress, stop: &Arc<Stop>, now: UnixTime) -> Vec<Check> {
-    with_services(config, progress, stop, now, check::check)
+pub fn check(config: &Config, progress: &Progress, end: Instant, now: UnixTime) -> Vec<Check> {
+    with_services(config, progress, end, now, check::check)
 }
 
 /// Lists TLS secrets and certificates, and what belongs together. Changes nothing.
@@ -140,34 +137,29 @@ pub fn check(config: &Config, progress: &Progress, stop: &Arc<Stop>, now: UnixTi
 pub fn discover(
     config: &Config,
     progress: &Progress,
-    stop: &Arc<Stop>,
+    end: Instant,
     now: UnixTime,
 ) -> Result<Results, Error> {
-    with_services(config, progress, stop, now, discover::discover)
+    with_services(config, progress, end, now, discover::discover)
 }
 
 /// Makes the clients of the services. Nothing is sent before the first call.
 fn with_services<R>(
     config: &Config,
     progress: &Progress,
-    stop: &Arc<Stop>,
+    end: Instant,
     now: UnixTime,
     work: impl FnOnce(&Run<'_>) -> R,
 ) -> R {
-    let http = Http::new(
-        &config.further_roots,
-        config.proxy.clone(),
-        Arc::clone(stop),
-        now,
-    );
-    let iam = Iam::new(&http, stop, &config.iam, &config.credentials);
+    let http = Http::new(&config.further_roots, config.proxy.clone(), end);
+    let iam = Iam::new(&http, &config.iam, &config.credentials);
     work(&Run {
         config,
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
         iam: &iam,
         progress,
-        stop,
+        end,
         roots: Roots::new(config.further_roots.clone()),
         now,
     })
@@ -178,7 +170,9 @@ fn with_services<R>(
 fn bring_in_line<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<UpToDate<'a>> {
     let deployed = workers::each(tasks.iter().collect(), |(position, task)| {
         run.progress.step(*position, "reading what is deployed");
-        let deployed = read_deployed(run, &task.tls_secret)?;
+        let deployed = read_deployed(run, &task.tls_secret).inspect_err(|error| {
+            settled(run, Target::failed(*position, task, error));
+        })?;
         run.progress.step(*position, "reading its certificate");
         let from = deployed.leaf().map(Leaf::from);
         run.progress.know(*position, |outcome| outcome.from = from);

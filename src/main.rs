@@ -18,7 +18,6 @@ use sm_tls_sync::config::{Config, Format, Given, Mode, help};
 use sm_tls_sync::error::{Error, ExitStatus, Reason};
 use sm_tls_sync::progress::Progress;
 use sm_tls_sync::report::{Heading, Report, Results};
-use sm_tls_sync::stop::Stop;
 use sm_tls_sync::sync::validate::Trigger;
 use sm_tls_sync::text::sanitized;
 
@@ -141,14 +140,14 @@ fn run(
     for warning in &config.warnings {
         ::log::warn!("{warning}");
     }
-    let stop = Arc::new(Stop::new(edge.start, deadline, Arc::default()));
+    let end = edge.start + Duration::from_secs(deadline);
     Ok(match config.mode {
-        Mode::Run => sm_tls_sync::run(&config, trigger, progress, &stop, edge.now)?.into(),
+        Mode::Run => sm_tls_sync::run(&config, trigger, progress, end, edge.now)?.into(),
         Mode::Check => Results {
-            checks: sm_tls_sync::check(&config, progress, &stop, edge.now),
+            checks: sm_tls_sync::check(&config, progress, end, edge.now),
             ..Results::default()
         },
-        Mode::Discover => sm_tls_sync::discover(&config, progress, &stop, edge.now)?,
+        Mode::Discover => sm_tls_sync::discover(&config, progress, end, edge.now)?,
     })
 }
 

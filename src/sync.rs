@@ -10,17 +10,18 @@ pub(crate) mod replace;
 pub(crate) mod samples;
 pub mod validate;
 
-use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
 use crate::config::Config;
+use crate::error::{Error, Reason};
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
-use crate::stop::Stop;
+use crate::workers;
 
 /// What every step of a run works with.
 pub(crate) struct Run<'a> {
@@ -35,9 +36,30 @@ pub(crate) struct Run<'a> {
     /// What has been decided so far, and which writes are in flight.
     pub(crate) progress: &'a Progress,
     /// When the run must end.
-    pub(crate) stop: &'a Arc<Stop>,
+    pub(crate) end: Instant,
     /// The roots that clients know.
     pub(crate) roots: Roots,
     /// The time at which certificates are judged: the start of the run.
     pub(crate) now: UnixTime,
+}
+
+impl Run<'_> {
+    /// Waits for `duration`. Nobody waits for what the deadline would cut: what is known says more
+    /// than the interruption.
+    ///
+    /// # Errors
+    /// [`Reason::Interrupted`] if the run must end before that.
+    pub(crate) fn pause(&self, duration: Duration) -> Result<(), Error> {
+        if self.left() <= duration {
+            let told = format!("DEADLINE ({} s) exceeded", self.config.deadline);
+            return Err(Error::new(Reason::Interrupted, told));
+        }
+        workers::pause(duration);
+        Ok(())
+    }
+
+    /// The time that is left.
+    pub(crate) fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crate::error::Error;
 
@@ -47,15 +48,26 @@ pub(crate) fn each_of<T: Send, R: Send>(
         .collect()
 }
 
+/// Waits. SIGTERM and the deadline end the process meanwhile.
+pub(crate) fn pause(duration: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    thread::sleep(duration);
+}
+
 /// Does two things side by side. A panic costs only its own side.
 pub(crate) fn both<A: Send, B: Send>(
     first: impl FnOnce() -> A + Send,
     second: impl FnOnce() -> B,
 ) -> (Result<A, Error>, Result<B, Error>) {
+    let first = Mutex::new(Some(first));
+    let begin = || lock(&first).take().map(guarded);
     thread::scope(|scope| {
-        let first = scope.spawn(first);
+        let thread = thread::Builder::new().spawn_scoped(scope, begin);
         let second = guarded(second);
-        (first.join().map_err(|_| Error::defect()), second)
+        let first = thread.ok().and_then(|thread| thread.join().ok());
+        // without a thread for it, it is done now
+        let first = first.unwrap_or_else(begin);
+        (first.unwrap_or_else(|| Err(Error::defect())), second)
     })
 }
 
@@ -78,13 +90,15 @@ fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
             let _panic = catch_unwind(AssertUnwindSafe(|| work(position)));
         }
     };
-    if count <= 1 {
-        return go_on();
-    }
     thread::scope(|scope| {
-        for _ in 0..count.min(most_threads) {
-            scope.spawn(go_on);
+        // this thread is one of them, and the only one if no other can be started
+        for _ in 1..count.min(most_threads) {
+            if let Err(e) = thread::Builder::new().spawn_scoped(scope, go_on) {
+                log::warn!("cannot start one more thread: {e}");
+                break;
+            }
         }
+        go_on();
     });
 }
 

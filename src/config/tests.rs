@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::config::variables::meant;
 use crate::config::{Config, Given, VARIABLES, Variable};
 use crate::ibm::iam::Credentials;
-use crate::ibm::proxy::Proxy;
 
 /// What every run needs: the least that is no problem.
 const LEAST: &str = "SECRETS_MANAGER_URL=https://sm.example.com IAM_PROFILE_ID=Profile-1
@@ -342,15 +341,26 @@ fn the_share_of_an_array() {
 
 #[test]
 fn the_proxy_and_what_needs_none() {
-    let way = |proxy: &Proxy| {
-        let private = proxy.except.covers("private.example.com", 443);
-        format!("{}, private: {private}", proxy.server.host())
+    let way = |proxy: &ureq::Proxy| {
+        let private = proxy.is_no_proxy(&"https://private.example.com/v2".parse().unwrap());
+        format!("{}, private: {private}", proxy.host())
     };
     table(
         |config| config.proxy.as_ref().map_or_else(String::new, way),
         "NO_PROXY=example.com =>
+        HTTPS_PROXY=http://proxy:3128 => proxy, private: false
         HTTPS_PROXY=http://proxy:3128 NO_PROXY=ate.example.com => proxy, private: false
+        HTTPS_PROXY=http://proxy:3128 NO_PROXY=other,private.example.com => proxy, private: true
+        HTTPS_PROXY=http://proxy:3128 NO_PROXY=.Example.com => proxy, private: true
+        HTTPS_PROXY=http://proxy:3128 NO_PROXY=*.example.com. => proxy, private: true
+        HTTPS_PROXY=http://proxy:3128 NO_PROXY=* => proxy, private: true
+        HTTPS_PROXY=http://proxy:3128 NO_PROXY=private.example.com:443 => proxy, private: false
         https_proxy=http://proxy:3128 no_proxy=example.com => proxy, private: true",
+    );
+    table(
+        |config| config.warnings.join(" ").chars().take(35).collect(),
+        "HTTPS_PROXY=http://proxy:3128 NO_PROXY=127.0.0.1,::1,[fd00::2],_a.example =>
+        HTTPS_PROXY=http://proxy:3128 NO_PROXY=10.0.0.0/8,a:443,a..b => NO_PROXY: 3 entries are ignored: ex",
     );
 }
 

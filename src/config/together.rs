@@ -7,7 +7,6 @@ use crate::config::{Grantee, Mode, Share, Trigger};
 use crate::error::Reason;
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Region, Uuid};
-use crate::ibm::proxy::Proxy;
 use crate::ibm::secrets_manager::Version;
 
 /// Where the compute resource token is: Code Engine's path first, then the defaults of IBM's SDKs.
@@ -121,11 +120,26 @@ impl Given<'_> {
         }
     }
 
-    pub(super) fn proxy(&mut self) -> Option<Proxy> {
-        Some(Proxy {
-            server: self.proxy.take()?,
-            except: self.no_proxy.take().unwrap_or_default(),
-        })
+    pub(super) fn proxy(&mut self) -> Option<ureq::Proxy> {
+        let proxy = self.proxy.take()?;
+        let (direct, ignored) = self.no_proxy.take().unwrap_or_default();
+        if ignored > 0 {
+            self.notes.warnings.push(format!(
+                "NO_PROXY: {ignored} entries are ignored: expected hosts and domains, without a port; CIDR blocks do not count"
+            ));
+        }
+        let mut builder = ureq::Proxy::builder(proxy.protocol())
+            .host(proxy.host())
+            .port(proxy.port());
+        if let Some(name) = proxy.username() {
+            builder = builder.username(name);
+        }
+        if let Some(password) = proxy.password() {
+            builder = builder.password(password);
+        }
+        let builder = direct.iter().fold(builder, |b, host| b.no_proxy(host));
+        // its parts were those of a proxy before
+        Some(builder.build().unwrap_or(proxy))
     }
 
     /// Code Engine injects both variables; without them the run is the whole array.

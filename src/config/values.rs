@@ -1,7 +1,7 @@
 //! From the text of one setting to its value. An error says which form was expected and how long the
 //! text is, never the text: it could be a secret in the wrong place.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, ensure};
@@ -115,6 +115,35 @@ pub(super) fn api_key(text: &str) -> anyhow::Result<Secret> {
         expected(form, text)
     );
     Ok(Secret::from(text.to_owned()))
+}
+
+/// What is reached without the proxy, as the HTTP library matches it, and how many entries it cannot
+/// match: those with a port, and CIDR blocks.
+pub(super) type DirectHosts = (Vec<String>, usize);
+
+pub(super) fn direct_hosts(text: &str) -> anyhow::Result<DirectHosts> {
+    let mut patterns = Vec::new();
+    let mut ignored = 0;
+    for entry in text.split([',', ' ']).filter(|entry| !entry.is_empty()) {
+        let domain = entry.strip_prefix('*').unwrap_or(entry);
+        let domain = domain.strip_prefix('.').unwrap_or(domain);
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        let label = |label: &str| {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            !label.is_empty() && label.bytes().all(allowed)
+        };
+        if entry == "*" {
+            patterns.push(entry.to_owned());
+        } else if let Ok(address) = domain.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
+            patterns.push(format!("[{address}]"));
+        } else if domain.split('.').all(label) {
+            // the domain, and all below it
+            patterns.extend([domain.to_owned(), format!(".{domain}")]);
+        } else {
+            ignored += 1;
+        }
+    }
+    Ok((patterns, ignored))
 }
 
 pub(super) fn proxy(text: &str) -> anyhow::Result<Proxy> {

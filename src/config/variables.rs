@@ -11,13 +11,12 @@ use strsim::osa_distance;
 
 use crate::config::targets::{Entries, array, file, single};
 use crate::config::values::{
-    api_key, base_url, boolean, choice, deadline, instance, one_line, probe_address, proxy,
-    restart_apps, roots, service_url, words,
+    DirectHosts, api_key, base_url, boolean, choice, deadline, direct_hosts, instance, one_line,
+    probe_address, proxy, restart_apps, roots, service_url, words,
 };
 use crate::config::{Format, Probe, RestartApps};
 use crate::error::Reason;
 use crate::ibm::ids::{SecretId, Uuid};
-use crate::ibm::proxy::NoProxy;
 use crate::ibm::secrets_manager::Version;
 use crate::secret::Secret;
 use crate::text::sanitized;
@@ -125,8 +124,8 @@ variables! {
         "if set, the text report has no colors";
     how proxy: ureq::Proxy = proxy, "HTTPS_PROXY" or "https_proxy", "none",
         "proxy for HTTPS: http://[user:password@]host[:port]";
-    how no_proxy: NoProxy = NoProxy::parse, "NO_PROXY" or "no_proxy", "none",
-        "hosts, domains, host:port and CIDR blocks to reach without the proxy, comma-separated";
+    how no_proxy: DirectHosts = direct_hosts, "NO_PROXY" or "no_proxy", "none",
+        "hosts and domains to reach without the proxy, comma-separated; entries with a port and CIDR blocks are ignored with a warning";
     how further_roots: Vec<CertificateDer<'static>> = roots, "SSL_CERT_FILE", "built-in public roots only",
         "additional trusted roots (PEM file)";
 }

@@ -138,14 +138,6 @@ impl ApiError {
             _ => None,
         }
     }
-
-    /// The run was over before anything was sent.
-    pub(crate) const fn not_sent(error: Error) -> Self {
-        Self::Stopped {
-            error,
-            fate: Fate::Rejected,
-        }
-    }
 }
 
 impl fmt::Display for ApiError {
@@ -368,12 +360,6 @@ mod tests {
                 in_flight,
                 false,
                 Fate::Unknown(None),
-                "interrupted by SIGTERM",
-            ),
-            (
-                ApiError::not_sent(terminated()),
-                false,
-                Fate::Rejected,
                 "interrupted by SIGTERM",
             ),
         ] {

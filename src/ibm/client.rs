@@ -1,34 +1,31 @@
-//! One HTTP client for all services: TLS, time limits, repetitions, size limits.
-//!
-//! Belongs here: how a request travels, and how an answer becomes bytes or an [`ApiError`]. Does not:
-//! connections (`net.rs`), tokens (`iam.rs`), nor what an answer means to a step. A PUT or PATCH is
-//! never repeated here: whether it took effect is for the caller to find out.
+//! One HTTP client for all services: how a request travels, and how an answer becomes bytes or an
+//! [`ApiError`]. A PUT or PATCH is never repeated here: whether it took effect is for the caller to
+//! find out.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, UnixTime};
-use ureq::http::{HeaderMap, Uri};
+use ureq::http::HeaderMap;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector, RustlsConnector, TcpConnector,
+};
 use zeroize::Zeroizing;
 
-use crate::cert::certificate::parse_rfc3339;
-use crate::error::Error;
 use crate::ibm::api_error::Problem;
 pub use crate::ibm::api_error::{ApiError, Fate};
 use crate::ibm::document::Document;
-use crate::ibm::proxy::{NoProxy, Proxy};
-use crate::net::{Network, as_write};
+use crate::ibm::names::Names;
 use crate::secret::read_wiped;
-use crate::stop::Stop;
 use crate::text::sanitized;
+use crate::workers::pause;
 
 /// For looking up a name, and again for one TCP connection and TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -52,6 +49,8 @@ const WAITS: [Duration; 6] = [
     Duration::from_secs(12),
     Duration::from_secs(12),
 ];
+/// A name that was never found is tried for so long: nothing says that it will ever exist.
+const UNKNOWN_NAME: Duration = Duration::from_secs(10);
 /// The longest `Retry-After` that we follow; beyond it the run fails and Code Engine starts another.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -106,24 +105,23 @@ impl Answer {
 
 /// The HTTP client.
 pub struct Http {
-    direct: ureq::Agent,
-    proxied: Option<(ureq::Agent, NoProxy)>,
+    agent: ureq::Agent,
+    names: Names,
     /// Whether a write got no answer: a gateway may have closed the connection under us, and would do
     /// so again. From then on each write has a connection of its own.
     lost_a_write: AtomicBool,
-    stop: Arc<Stop>,
-    now: UnixTime,
+    /// No wait is begun that would outlast the run: the failure says more than the interruption.
+    end: Instant,
 }
 
 impl Http {
     /// Makes the client, which trusts `further_roots` in addition to the built-in ones, and goes
-    /// through `proxy` where it speaks HTTPS. `now` is the start of the run.
+    /// through `proxy` where it speaks HTTPS. `end` is when the run must end.
     #[must_use]
     pub fn new(
         further_roots: &[CertificateDer<'static>],
-        proxy: Option<Proxy>,
-        stop: Arc<Stop>,
-        now: UnixTime,
+        proxy: Option<ureq::Proxy>,
+        end: Instant,
     ) -> Self {
         let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
         let further = further_roots.iter();
@@ -137,14 +135,33 @@ impl Http {
                 rustls::crypto::aws_lc_rs::default_provider(),
             ))
             .build();
-        let network = Network::new(Arc::clone(&stop));
-        let agent = |proxy| agent(&tls, &network, proxy);
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .max_idle_connections(3 * KEPT)
+            .max_idle_connections_per_host(KEPT)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // if none is set, it is taken from the process environment, and a bad one is ignored silently
+            .proxy(proxy)
+            .timeout_resolve(Some(CONNECT))
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(CALL))
+            .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
+            .accept("application/json")
+            .build();
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(RustlsConnector::default());
+        let names = Names::default();
         Self {
-            direct: agent(None),
-            proxied: proxy.map(|proxy| (agent(Some(proxy.server)), proxy.except)),
+            agent: ureq::Agent::with_parts(config, connector, names.clone()),
+            names,
             lost_a_write: AtomicBool::new(false),
-            stop,
-            now,
+            end,
         }
     }
 
@@ -154,9 +171,10 @@ impl Http {
     /// # Errors
     /// The last [`ApiError`].
     pub fn read(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+        let begin = Instant::now();
         let mut waits = WAITS.into_iter();
         loop {
-            let failure = match self.once(request) {
+            let failure = match self.send(request) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -169,11 +187,14 @@ impl Http {
             };
             // a service in trouble that says "at once" would use up our patience in no time
             let wait = jitter(wait).max(asked);
-            if wait > LONGEST_RETRY_AFTER || wait >= self.stop.left(Duration::MAX) {
+            let is_long = begin.elapsed() + wait > UNKNOWN_NAME;
+            let in_vain = is_long && self.names.is_unknown(request.url);
+            let left = self.end.saturating_duration_since(Instant::now());
+            if in_vain || wait > LONGEST_RETRY_AFTER || wait >= left {
                 return Err(failure);
             }
             log::warn!("{failure}; retrying in {:.1} s", wait.as_secs_f32());
-            self.stop.wait(wait).map_err(ApiError::not_sent)?;
+            pause(wait);
         }
     }
 
@@ -182,51 +203,34 @@ impl Http {
     /// # Errors
     /// An [`ApiError`]; the request may have taken effect nevertheless.
     pub fn once(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
-        self.stop.check().map_err(ApiError::not_sent)?;
-        let writes = request.method.writes();
-        let answer = if writes {
-            as_write(|| self.send(request))
-        } else {
-            self.send(request)
-        };
-        let failure = match answer {
-            Err(failure @ ApiError::Unanswered { .. }) => failure,
-            other => return other,
-        };
-        match (self.stop.check(), writes) {
-            (Ok(()), _) => {
-                self.lost_a_write.fetch_or(writes, Ordering::Relaxed);
-                Err(failure)
-            }
-            (Err(error), false) => Err(ApiError::not_sent(error)),
-            (Err(error), true) => Err(ApiError::Stopped {
-                error: Error {
-                    message: format!(
-                        "{} while a write was in flight: its outcome is unknown",
-                        error.message
-                    ),
-                    ..error
-                },
-                fate: Fate::Unknown(None),
-            }),
+        let answer = self.send(request);
+        if request.method.writes() && matches!(answer, Err(ApiError::Unanswered { .. })) {
+            self.lost_a_write.store(true, Ordering::Relaxed);
         }
+        answer
     }
 
     fn send(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
-        let agent = self.agent(request.url);
+        let (agent, url) = (&self.agent, request.url);
         let sent = match request.method {
-            Method::Get => self.prepared(agent.get(request.url), request).call(),
-            Method::Post => self
-                .prepared(agent.post(request.url), request)
-                .send(request.body),
-            Method::Put => self
-                .prepared(agent.put(request.url), request)
-                .send(request.body),
-            Method::Patch => self
-                .prepared(agent.patch(request.url), request)
-                .send(request.body),
+            Method::Get => self.prepared(agent.get(url), request).call(),
+            Method::Post => self.prepared(agent.post(url), request).send(request.body),
+            Method::Put => self.prepared(agent.put(url), request).send(request.body),
+            Method::Patch => self.prepared(agent.patch(url), request).send(request.body),
         };
-        let response = sent.map_err(|e| unanswered(request.url, &e))?;
+        let response = sent.map_err(|e| {
+            let failure = unanswered(url, &e);
+            if matches!(
+                failure,
+                ApiError::Unanswered {
+                    unreachable: true,
+                    ..
+                }
+            ) {
+                self.names.forget();
+            }
+            failure
+        })?;
         let (head, body) = response.into_parts();
         let expected = body.content_length().and_then(|n| usize::try_from(n).ok());
         let body = read_wiped(
@@ -238,35 +242,20 @@ impl Http {
         if (200..300).contains(&status) {
             return Ok(Answer {
                 etag: header(&head.headers, "etag"),
-                body: body.map_err(|e| cut_short(request.url, e))?,
+                body: body.map_err(|e| cut_short(url, e))?,
             });
         }
         let trace = header(&head.headers, "x-transaction-id");
         let problem = Problem::read(&body.unwrap_or_default(), trace.as_deref());
+        let retry_after = header(&head.headers, "retry-after");
         Err(ApiError::Status {
             status,
-            text: format!("{} answered {status}{problem}", origin(request.url)),
+            text: format!("{} answered {status}{problem}", origin(url)),
             code: problem.code,
-            retry_after: header(&head.headers, "retry-after")
-                .and_then(|value| self.retry_after(&value)),
+            // the form with a date (RFC 9110 section 10.2.3) is not IBM's
+            retry_after: retry_after
+                .and_then(|seconds| Some(Duration::from_secs(seconds.trim().parse().ok()?))),
         })
-    }
-
-    /// Plain HTTP goes to loopback only, and past every proxy.
-    fn agent(&self, url: &str) -> &ureq::Agent {
-        let Some((proxied, except)) = &self.proxied else {
-            return &self.direct;
-        };
-        let needs_proxy = |url: Uri| {
-            let port = url.port_u16().unwrap_or(443);
-            url.scheme_str() == Some("https")
-                && !except.covers(url.host().unwrap_or_default(), port)
-        };
-        if url.parse().is_ok_and(needs_proxy) {
-            proxied
-        } else {
-            &self.direct
-        }
     }
 
     fn prepared<T>(
@@ -277,47 +266,20 @@ impl Http {
         for (name, value) in request.headers {
             builder = builder.header(*name, *value);
         }
-        if request.method.writes() && self.lost_a_write.load(Ordering::Relaxed) {
-            // no idle connection is young enough
+        // only to loopback, and past every proxy
+        let plain = request.url.starts_with("http:");
+        // no idle connection is young enough
+        let fresh = request.method.writes() && self.lost_a_write.load(Ordering::Relaxed);
+        // settings of its own only where needed: a connection made for them may have its own TLS
+        // configuration, which is large
+        if plain {
+            builder = builder.config().proxy(None).build();
+        }
+        if fresh {
             builder = builder.config().max_idle_age(Duration::ZERO).build();
         }
         builder
     }
-
-    /// `Retry-After` in both its forms (RFC 9110 section 10.2.3): seconds, or a date.
-    fn retry_after(&self, value: &str) -> Option<Duration> {
-        if let Ok(seconds) = value.trim().parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let date = http_date(value.trim())?;
-        // `now` is the start of the run: the wait errs on the long side by the run's age
-        Some(Duration::from_secs(date.saturating_sub(self.now.as_secs())))
-    }
-}
-
-fn agent(tls: &TlsConfig, network: &Network, proxy: Option<ureq::Proxy>) -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .tls_config(tls.clone())
-        .http_status_as_error(false)
-        .input_buffer_size(BUFFER)
-        .output_buffer_size(BUFFER)
-        .max_idle_connections(3 * KEPT)
-        .max_idle_connections_per_host(KEPT)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        // if none is set, it is taken from the process environment, and a bad one is ignored silently
-        .proxy(proxy)
-        .timeout_resolve(Some(CONNECT))
-        .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(CALL))
-        .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
-        .accept("application/json")
-        .build();
-    let connector =
-        ().chain(ConnectProxyConnector::default())
-            .chain(network.clone())
-            .chain(RustlsConnector::default());
-    ureq::Agent::with_parts(config, connector, network.clone())
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -430,32 +392,9 @@ fn jitter(wait: Duration) -> Duration {
     wait * (75 + percent) / 100
 }
 
-/// Seconds since the Unix epoch of an `IMF-fixdate` (RFC 9110 section 5.6.7).
-fn http_date(text: &str) -> Option<u64> {
-    let fields: Vec<&str> = text.split([' ', ':']).collect();
-    let [_, day, month, year, hour, minute, second, "GMT"] = fields.as_slice() else {
-        return None;
-    };
-    let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let month = months.iter().zip(1..).find(|(name, _)| *name == month)?.1;
-    let text = format!("{year}-{month:02}-{day}T{hour}:{minute}:{second}Z");
-    parse_rfc3339(&text).map(|time| time.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_may_be_a_date() {
-        assert_eq!(
-            http_date("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(784_111_777)
-        );
-        assert_eq!(http_date("tomorrow"), None);
-    }
 
     #[test]
     fn a_message_shows_no_more_than_scheme_and_host() {

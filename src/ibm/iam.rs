@@ -19,8 +19,8 @@ use crate::ibm::api_error::{ApiError, Claims, TokenError};
 use crate::ibm::client::{Answer, Http, Method, Request};
 use crate::ibm::document::Document;
 use crate::secret::{Secret, read_file};
-use crate::stop::Stop;
 use crate::text::sanitized;
+use crate::workers::pause;
 
 /// A token that has less than this left is replaced before it is used (IBM's SDKs: 10 s are too few).
 const SAFETY_MARGIN: Duration = Duration::from_secs(60);
@@ -64,7 +64,6 @@ pub enum Credentials {
 /// Requests with an access token.
 pub struct Iam<'a> {
     http: &'a Http,
-    stop: &'a Stop,
     endpoint: &'a Endpoint,
     credentials: &'a Credentials,
     token: Mutex<Option<Token>>,
@@ -81,15 +80,9 @@ struct Token {
 impl<'a> Iam<'a> {
     /// Asks for no token yet.
     #[must_use]
-    pub const fn new(
-        http: &'a Http,
-        stop: &'a Stop,
-        endpoint: &'a Endpoint,
-        credentials: &'a Credentials,
-    ) -> Self {
+    pub const fn new(http: &'a Http, endpoint: &'a Endpoint, credentials: &'a Credentials) -> Self {
         Self {
             http,
-            stop,
             endpoint,
             credentials,
             token: Mutex::new(None),
@@ -155,7 +148,7 @@ impl<'a> Iam<'a> {
             Err(failure) if failure.status() == Some(401) => {}
             other => return other,
         }
-        self.stop.wait(CLOCK_SKEW).map_err(ApiError::not_sent)?;
+        pause(CLOCK_SKEW);
         self.send(&token, method, url, headers, body)
     }
 
@@ -406,7 +399,6 @@ mod tests {
             (answered(400, None), false),
             (answered(503, None), false),
             (ApiError::Unexpected(anyhow::anyhow!("no JSON")), false),
-            (ApiError::not_sent(crate::error::Error::defect()), false),
         ] {
             assert_eq!(absent(&failure), expected, "{failure:?}");
         }

@@ -131,17 +131,6 @@ impl Deployed {
         }
     }
 
-    /// What would be deployed after this was written.
-    pub(crate) fn like(bundle: &Bundle) -> Self {
-        Self {
-            entity_tag: None,
-            certificates: bundle.chain().cloned().collect(),
-            leaf_is_readable: true,
-            key: DeployedKey::Of(bundle.leaf.public_key.clone()),
-            texts: None,
-        }
-    }
-
     /// The certificate that servers send first.
     pub(crate) fn leaf(&self) -> Option<&Certificate> {
         self.certificates.first().filter(|_| self.leaf_is_readable)
@@ -284,13 +273,6 @@ mod tests {
                 "{certificate}{key}"
             );
         }
-
-        let written = Deployed::like(&new);
-        assert!(written.is_same(&new) && written.shows(&new) && written.is_canonical(&new));
-        assert_eq!(written.leaf().map(|leaf| &leaf.der), Some(&new.leaf.der));
-        assert!(matches!(written.serves(now()), Serves::Yes(_)));
-        let other = bundle(&issue(&RENEWED), true);
-        assert!(!written.is_same(&other) && !written.shows(&other));
     }
 
     #[test]

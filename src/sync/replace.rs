@@ -1,7 +1,5 @@
-//! Step 4, replace: compare with what is deployed, rehearse, write, confirm.
-//!
-//! Belongs here: whether the TLS secret is written, and what an unclear answer means. Does not: how
-//! the request looks (`ibm/code_engine.rs`), nor the rules of the comparison (`compare.rs`).
+//! Step 4, replace: compare with what is deployed, rehearse, write, confirm; again after a conflict
+//! or an unclear answer.
 //!
 //! The entity tag is always read before the certificate. If anybody writes in between, the PUT fails
 //! and both are read again: so no interleaving of runs and rotations leaves an older certificate
@@ -132,21 +130,18 @@ pub(crate) fn replace<'a>(
             deployed: &deployed,
             bundle: completed.as_ref().unwrap_or(bundle),
             updated_at: *updated_at,
-            number: failures.attempts() + 1,
-            doubt: failures.doubt,
+            number: failures.count() + 1,
+            doubt: failures.unclear > 0,
         };
         attempt.tell();
-        let wait = match attempt.run() {
-            Ok(target) => return target,
-            Err(failure) => match failures.add(failure, run.stop.left(LONGEST_DOUBT)) {
-                Some(wait) => wait,
-                None => return attempt.failed(&failures.give_up(task)),
-            },
+        let failure = match attempt.run() {
+            Ok((action, findings)) => return attempt.target(action, findings),
+            Err(failure) => failure,
         };
-        let again = run.stop.wait(wait).and_then(|()| {
-            let deployed = read_deployed(run, &task.tls_secret)?;
-            let current = fetch_and_assemble(run, &task.secret, run.config.version, run.now)?;
-            Ok((deployed, current))
+        let again = failures.add(failure, run.left()).and_then(|wait| {
+            run.pause(wait)
+                .and_then(|()| read_both(run, task))
+                .map_err(|error| failures.in_doubt(error))
         });
         match again {
             Ok((now_deployed, now_current)) => {
@@ -154,6 +149,89 @@ pub(crate) fn replace<'a>(
                 renewed = Some(now_current);
             }
             Err(error) => return attempt.failed(&error),
+        }
+    }
+}
+
+/// What is deployed first, the certificate second.
+fn read_both(run: &Run<'_>, task: &Task) -> Result<(Deployed, Current), Error> {
+    let deployed = read_deployed(run, &task.tls_secret)?;
+    let current = fetch_and_assemble(run, &task.secret, run.config.version, run.now)?;
+    Ok((deployed, current))
+}
+
+/// Why an attempt did not bring the target in line.
+#[derive(Debug)]
+enum Failure {
+    /// Another attempt would end the same way.
+    Final(Error),
+    /// Somebody else wrote meanwhile; the write had no effect.
+    Conflict(String),
+    /// The write may have taken effect: the reason if no attempt is left, the cause, and the wait that
+    /// the service asked for.
+    Unclear(Reason, String, Option<Duration>),
+}
+
+/// The attempts of one target that were not the last.
+#[derive(Default)]
+struct Failures {
+    conflicts: u32,
+    unclear: u32,
+}
+
+impl Failures {
+    const fn count(&self) -> u32 {
+        self.conflicts + self.unclear
+    }
+
+    /// Counts one more, and returns how long to wait before the next attempt.
+    ///
+    /// # Errors
+    /// There is no next one. What kept the last one from succeeding decides the reason.
+    fn add(&mut self, failure: Failure, left: Duration) -> Result<Duration, Error> {
+        let (reason, cause, wait) = match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Conflict(cause) => {
+                self.conflicts += 1;
+                (Reason::WriteConflict, cause, Duration::ZERO)
+            }
+            Failure::Unclear(reason, cause, asked) => {
+                log::warn!("{cause}; reading the TLS secret again to find out");
+                self.unclear += 1;
+                let least = AFTER_DOUBT * self.count();
+                // a wait beyond the end of the run would only keep it from finding out
+                let asked = asked.filter(|asked| *asked < left.min(LONGEST_DOUBT));
+                (reason, cause, asked.unwrap_or_default().max(least))
+            }
+        };
+        if self.count() < MOST_ATTEMPTS {
+            return Ok(wait);
+        }
+        let mut counts = Vec::new();
+        if self.conflicts > 0 {
+            counts.push(format!("{} conflicts with other writers", self.conflicts));
+        }
+        if self.unclear > 0 {
+            counts.push(format!("{} writes without a clear answer", self.unclear));
+        }
+        let counts = counts.join(", ");
+        let error = error!(
+            reason,
+            "gave up after {MOST_ATTEMPTS} attempts: {counts} (last: {cause})"
+        );
+        Err(match reason {
+            Reason::WriteConflict => error,
+            _ => self.in_doubt(error),
+        })
+    }
+
+    /// What is not known if `error` ends the attempts.
+    fn in_doubt(&self, error: Error) -> Error {
+        match self.unclear {
+            0 => error,
+            _ => error.hint(
+                "a write had no clear answer, so it is unknown whether the TLS secret holds the new certificate; the next run finds out",
+            ),
         }
     }
 }
@@ -173,58 +251,34 @@ struct Attempt<'a, 'b> {
 }
 
 impl<'a> Attempt<'a, '_> {
-    /// # Errors
-    /// The write was not confirmed: read and decide again.
-    fn run(&self) -> Result<Target<'a>, Unconfirmed> {
+    /// Compares, rehearses, writes and confirms.
+    fn run(&self) -> Result<(Action, Vec<Error>), Failure> {
         if self.doubt && self.deployed.shows(self.bundle) {
-            return Ok(self.replaced(Vec::new()));
+            return Ok((Action::Replaced, self.missed_event().into_iter().collect()));
         }
-        let mut findings = match self.decide() {
-            Decision::Keep => {
-                return Ok(self.target(Action::Unchanged, "already holds", Vec::new()));
-            }
-            Decision::Refuse(error) => return Ok(self.failed(&self.with_force(error))),
+        let mut findings = match decide(self.run, self.task, self.deployed, self.bundle) {
+            Decision::Keep => return Ok((Action::Unchanged, Vec::new())),
+            Decision::Refuse(error) => return Err(Failure::Final(self.with_force(error))),
             Decision::Write(findings) => findings,
         };
         let certificate_pem = self.bundle.certificate_pem();
-        match self.bundle.rehearse(&certificate_pem, self.run.now) {
-            Ok(limits) => findings.extend(limits),
-            Err(error) => return Ok(self.failed(&error)),
-        }
+        let limits = self.bundle.rehearse(&certificate_pem, self.run.now);
+        findings.extend(limits.map_err(Failure::Final)?);
         if self.run.config.dry_run || self.held() {
-            let would = "would be updated to";
-            return Ok(self.target(Action::WouldReplace, would, findings));
+            return Ok((Action::WouldReplace, findings));
         }
-        match self.write(&certificate_pem) {
-            Ok(None) => Ok(self.replaced(findings)),
-            Ok(Some(unconfirmed)) => Err(unconfirmed),
-            Err(error) => Ok(self.failed(&error)),
-        }
+        self.write(&certificate_pem)?;
+        findings.extend(self.missed_event());
+        Ok((Action::Replaced, findings))
     }
 
     /// What a run that ends now can say of the target.
     fn tell(&self) {
-        let known = self.target(Action::Failed, "", Vec::new()).outcome;
-        self.run.progress.know(self.position, |outcome| {
-            *outcome = Outcome {
-                message: String::new(),
-                findings: Vec::new(),
-                ..known
-            };
-        });
-        self.run
-            .progress
-            .step(self.position, "comparing and writing");
-    }
-
-    fn decide(&self) -> Decision {
-        decide(
-            self.run,
-            self.task,
-            self.deployed,
-            self.bundle,
-            self.run.config.version,
-        )
+        let mut known = self.target(Action::Failed, Vec::new()).outcome;
+        known.message.clear();
+        let progress = self.run.progress;
+        progress.know(self.position, |outcome| *outcome = known);
+        progress.step(self.position, "comparing with what is deployed");
     }
 
     /// An undo ignores a hold.
@@ -232,70 +286,50 @@ impl<'a> Attempt<'a, '_> {
         self.task.hold && self.run.config.version == Version::Current
     }
 
-    /// Sends the PUT. `None` if the answer shows that it took effect.
-    fn write(&self, certificate_pem: &str) -> Result<Option<Unconfirmed>, Error> {
-        self.run.stop.check()?;
+    /// Sends the PUT.
+    fn write(&self, certificate_pem: &str) -> Result<(), Failure> {
         let reference = &self.task.tls_secret;
         // what is deployed was read with one
         let entity_tag = self.deployed.entity_tag.as_ref();
-        let entity_tag = entity_tag.ok_or_else(Error::defect)?;
+        let entity_tag = entity_tag.ok_or_else(|| Failure::Final(Error::defect()))?;
         self.run.progress.begin_write(self.position);
-        let answer = self.run.code_engine.replace(
-            reference,
-            entity_tag,
-            certificate_pem,
-            &self.bundle.key_pem,
-        );
-        let judged = self.judge(answer);
-        let stage = match &judged {
-            Ok(None) => Stage::Written,
-            Ok(Some(unconfirmed)) if unconfirmed.reason != Reason::WriteConflict => Stage::InDoubt,
-            _ if self.doubt => Stage::InDoubt,
-            _ => Stage::Open,
+        let key = &self.bundle.key_pem;
+        let code_engine = &self.run.code_engine;
+        let answer = code_engine.replace(reference, entity_tag, certificate_pem, key);
+        let meaning = self.meaning(answer);
+        let stage = match &meaning {
+            Ok(()) => Stage::Written,
+            Err(Failure::Unclear(..)) => Stage::InDoubt,
+            Err(_) if self.doubt => Stage::InDoubt,
+            Err(_) => Stage::Open,
         };
         self.run.progress.answered(self.position, stage);
-        judged
+        meaning
     }
 
     /// What the answer to the PUT means.
-    fn judge(
-        &self,
-        answer: Result<Option<TlsSecret>, ApiError>,
-    ) -> Result<Option<Unconfirmed>, Error> {
+    fn meaning(&self, answer: Result<Option<TlsSecret>, ApiError>) -> Result<(), Failure> {
         let failure = match answer {
             Ok(answer) => {
                 let shown = answer.map(Deployed::of);
                 if shown.is_some_and(|shown| shown.shows(self.bundle)) {
-                    return Ok(None);
+                    return Ok(());
                 }
-                return Ok(Some(Unconfirmed {
-                    reason: Reason::CodeEngineRefused,
-                    cause: "the answer to the write does not show the new certificate".to_owned(),
-                    wait: None,
-                }));
+                let cause = "the answer to the write does not show the new certificate".to_owned();
+                return Err(Failure::Unclear(Reason::CodeEngineRefused, cause, None));
             }
             Err(failure) => failure,
         };
-        let (reason, wait) = match failure.fate() {
-            Fate::Conflict => (Reason::WriteConflict, None),
-            Fate::Unknown(wait) if !matches!(failure, ApiError::Stopped { .. }) => {
-                (Reason::CodeEngineUnavailable, wait)
+        Err(match failure.fate() {
+            Fate::Conflict => Failure::Conflict(failure.to_string()),
+            Fate::Unknown(wait) => {
+                Failure::Unclear(Reason::CodeEngineUnavailable, failure.to_string(), wait)
             }
-            Fate::Unknown(_) | Fate::Rejected => {
+            Fate::Rejected => {
                 let (place, grantee) = (&self.task.tls_secret, &self.run.config.grantee);
-                return Err(refusals::tls_secret("replace", failure, place, grantee));
+                Failure::Final(refusals::tls_secret("replace", failure, place, grantee))
             }
-        };
-        Ok(Some(Unconfirmed {
-            reason,
-            cause: failure.to_string(),
-            wait,
-        }))
-    }
-
-    fn replaced(&self, mut findings: Vec<Error>) -> Target<'a> {
-        findings.extend(self.missed_event());
-        self.target(Action::Replaced, "now holds", findings)
+        })
     }
 
     /// A scheduled run had to write what an event should have brought. A placeholder is replaced by
@@ -317,7 +351,7 @@ impl<'a> Attempt<'a, '_> {
     }
 
     fn failed(&self, error: &Error) -> Target<'a> {
-        let target = self.target(Action::Failed, "", Vec::new());
+        let target = self.target(Action::Failed, Vec::new());
         let mut outcome = target.outcome.failed(error);
         let name = self.task.tls_secret.name.to_string();
         if !outcome.message.contains(&name) {
@@ -338,7 +372,7 @@ impl<'a> Attempt<'a, '_> {
         error.command(self.run.config.grantee.run(&variables))
     }
 
-    fn target(&self, action: Action, verb: &str, further: Vec<Error>) -> Target<'a> {
+    fn target(&self, action: Action, further: Vec<Error>) -> Target<'a> {
         let Self {
             position,
             task,
@@ -359,9 +393,17 @@ impl<'a> Attempt<'a, '_> {
             ));
         }
         if run.config.version == Version::Previous && action != Action::Failed {
-            findings.push(after_undo(self.run, task, bundle));
+            findings.push(after_undo(task.hold));
         }
-        let in_line = matches!(action, Action::Replaced | Action::Unchanged);
+        let replaced = || Replaced {
+            leaf: deployed.leaf().map(Certificate::sha256),
+            at: Instant::now(),
+        };
+        let (verb, in_line) = match action {
+            Action::Replaced => ("now holds", Some(Some(replaced()))),
+            Action::Unchanged => ("already holds", Some(None)),
+            _ => ("would be updated to", None),
+        };
         Target {
             position: *position,
             task,
@@ -381,95 +423,19 @@ impl<'a> Attempt<'a, '_> {
                 ),
                 ..task.outcome(action)
             },
-            synced: in_line.then(|| {
+            synced: in_line.map(|replaced| {
                 Arc::new(Synced {
                     leaf: Arc::clone(leaf),
                     chain_sha256: bundle.chain_sha256(),
-                    replaced: (action == Action::Replaced).then(|| Replaced {
-                        leaf: deployed.leaf().map(Certificate::sha256),
-                        at: Instant::now(),
-                    }),
+                    replaced,
                 })
             }),
         }
     }
 }
 
-/// A write that may have taken effect, or that failed because somebody else wrote.
-struct Unconfirmed {
-    /// Why, if no further attempt is left. [`Reason::WriteConflict`]: it had no effect.
-    reason: Reason,
-    cause: String,
-    /// How long the service asked us to wait.
-    wait: Option<Duration>,
-}
-
-/// The writes that were not confirmed.
-#[derive(Default)]
-struct Failures {
-    conflicts: u32,
-    unclear: u32,
-    /// Whether a write was sent whose fate is unknown.
-    doubt: bool,
-    last: Option<Unconfirmed>,
-}
-
-impl Failures {
-    const fn attempts(&self) -> u32 {
-        self.conflicts + self.unclear
-    }
-
-    /// Counts one more, and returns how long to wait before the next attempt; `None` after the last.
-    fn add(&mut self, failure: Unconfirmed, left: Duration) -> Option<Duration> {
-        let wait = if failure.reason == Reason::WriteConflict {
-            self.conflicts += 1;
-            Duration::ZERO
-        } else {
-            log::warn!(
-                "{}; reading the TLS secret again to find out",
-                failure.cause
-            );
-            self.unclear += 1;
-            self.doubt = true;
-            let least = AFTER_DOUBT * self.attempts();
-            // a wait beyond the end of the run would only keep it from finding out
-            let asked = failure.wait.filter(|asked| *asked < left);
-            asked.map_or(least, |asked| asked.max(least))
-        };
-        self.last = Some(failure);
-        (self.attempts() < MOST_ATTEMPTS).then_some(wait)
-    }
-
-    /// What kept the last attempt from succeeding decides the reason.
-    fn give_up(&self, task: &Task) -> Error {
-        let last = self.last.as_ref();
-        let cause = last.map_or("", |last| last.cause.as_str());
-        let reason = last.map_or(Reason::WriteConflict, |last| last.reason);
-        let mut counts = Vec::new();
-        if self.conflicts > 0 {
-            counts.push(format!("{} conflicts with other writers", self.conflicts));
-        }
-        if self.unclear > 0 {
-            counts.push(format!("{} writes without a clear answer", self.unclear));
-        }
-        error!(
-            reason,
-            "cannot replace TLS secret {}: gave up after {} attempts: {} (last: {cause})",
-            task.tls_secret.name,
-            self.attempts(),
-            counts.join(", ")
-        )
-    }
-}
-
 /// Compares, and fetches the facts that the comparison asks for: none in the usual case.
-fn decide(
-    run: &Run<'_>,
-    task: &Task,
-    deployed: &Deployed,
-    bundle: &Bundle,
-    version: Version,
-) -> Decision {
+fn decide(run: &Run<'_>, task: &Task, deployed: &Deployed, bundle: &Bundle) -> Decision {
     let domains = || {
         let project = &task.tls_secret.project;
         let mappings = run
@@ -495,7 +461,7 @@ fn decide(
         deployed,
         bundle,
         named_by_event: task.named_by_event,
-        undo: version == Version::Previous,
+        undo: run.config.version == Version::Previous,
         force: &run.config.force,
         roots: &run.roots,
         now: run.now,
@@ -509,32 +475,15 @@ fn decide(
     )
 }
 
-/// What the next normal run would do after an undo: the current version is still there.
-fn after_undo(run: &Run<'_>, task: &Task, undone: &Bundle) -> Error {
-    let deployed = Deployed::like(undone);
-    let current = fetch_and_assemble(run, &task.secret, Version::Current, run.now);
-    let next = match current {
-        Err(error) => format!("would change nothing: {error}"),
-        Ok(Current { bundle, .. }) => {
-            let completed = bundle.completed(&deployed.certificates, run.now);
-            let bundle = completed.as_ref().unwrap_or(&bundle);
-            match decide(run, task, &deployed, bundle, Version::Current) {
-                Decision::Keep => "would change nothing: it is the same certificate".to_owned(),
-                Decision::Refuse(error) => format!("would be refused: {error}"),
-                Decision::Write(_) => format!(
-                    "would deploy the current version again (serial {}, valid until {})",
-                    bundle.leaf.serial,
-                    rfc3339(bundle.leaf.not_after)
-                ),
-            }
-        }
-    };
-    let message = if task.hold {
-        format!("the target is on hold; once it is released, the next event or daily run {next}")
-    } else {
-        format!(
-            "the next event or daily run {next}; set HOLD=true (in TARGETS: \"hold\") to keep the job from writing until Secrets Manager is repaired"
-        )
+/// What comes after an undo: the current version is still there.
+fn after_undo(hold: bool) -> Error {
+    const NEXT: &str =
+        "the next event or daily run deploys the current version again, unless a rule refuses it";
+    let message = match hold {
+        true => format!("the target is on hold; once it is released, {NEXT}"),
+        false => format!(
+            "{NEXT}; set HOLD=true (in TARGETS: \"hold\") until Secrets Manager holds a good version"
+        ),
     };
     Error::new(Reason::Undone, message)
 }

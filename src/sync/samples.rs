@@ -1,8 +1,6 @@
 //! What the tests of the rules need: certificates, targets, and a run that calls nobody.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
@@ -12,12 +10,11 @@ use crate::cert::roots::Roots;
 use crate::config::{Config, RestartApps};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::{CodeEngine, Project, TlsSecret, TlsSecretRef};
-use crate::ibm::iam::Iam;
+use crate::ibm::iam::{Endpoint, Iam};
 use crate::ibm::ids::{TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
 use crate::secret::Secret;
-use crate::stop::Stop;
 use crate::sync::Run;
 use crate::sync::assemble::{Bundle, assemble};
 use crate::sync::deployed::Deployed;
@@ -180,24 +177,25 @@ pub(crate) fn config<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>
     Config::parse(&environment).unwrap()
 }
 
-/// The services of a run that is over: every call ends before anything is sent.
+/// The services of a run that gets no token: every call ends before anything is sent.
 pub(crate) fn without_calls<R>(
     change: impl FnOnce(&mut Config),
     work: impl FnOnce(&Run<'_>) -> R,
 ) -> R {
     let mut config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
     change(&mut config);
-    let terminated = Arc::new(AtomicBool::new(true));
-    let stop = Arc::new(Stop::new(Instant::now(), 0, terminated));
-    let http = Http::new(&[], None, Arc::clone(&stop), now());
-    let iam = Iam::new(&http, &stop, &config.iam, &config.credentials);
+    // nobody listens there, and no time is left to try again
+    config.iam = Endpoint::Given("http://127.0.0.1:1".to_owned());
+    let end = Instant::now();
+    let http = Http::new(&[], None, end);
+    let iam = Iam::new(&http, &config.iam, &config.credentials);
     work(&Run {
         config: &config,
         iam: &iam,
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
         code_engine: CodeEngine::new(&iam),
         progress: &Progress::default(),
-        stop: &stop,
+        end,
         roots: Roots::new(Vec::new()),
         now: now(),
     })

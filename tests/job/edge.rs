@@ -181,8 +181,7 @@ fn no_proxy_names_hosts_that_are_reached_directly() {
         ("127.0.0.1", 0),
         ("example.com , 127.0.0.1", 0),
         ("*", 0),
-        ("10.0.0.0/8,127.0.0.0/8", 0),
-        ("127.0.0.1:1,10.0.0.0/8", 3),
+        ("127.0.0.0/8,127.0.0.1:1", 3),
     ] {
         let scene = Scene::new();
         let proxy = Proxy::start("200 Connection established");
@@ -193,16 +192,12 @@ fn no_proxy_names_hosts_that_are_reached_directly() {
             .run();
         run.expect(0, "replaced");
         assert_eq!(proxy.tunnels.load(Ordering::Relaxed), tunnels, "{no_proxy}");
+        // what cannot be followed is said
+        assert_eq!(
+            run.log.matches("NO_PROXY: 2 entries are ignored").count(),
+            tunnels / 3
+        );
     }
-    let scene = Scene::new();
-    let start = scene.start().env("HTTPS_PROXY", "http://127.0.0.1:1");
-    let run = start.env("NO_PROXY", "10.0.0.0/99").run();
-    let error = run.rejected(2, "configuration");
-    assert!(
-        error.message.contains("NO_PROXY: expected hosts"),
-        "{}",
-        error.message
-    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What becomes of a target, and what an answer to a write means, as truth tables. Nothing is sent:
-//! the run is over.
+//! there is no token.
 
 use super::*;
 use crate::config::Config;
@@ -63,11 +63,12 @@ impl Case {
         })
     }
 
-    /// Action and reason of an attempt; `true`: an earlier write may have taken effect.
-    fn run(&self, doubt: bool) -> (Action, Option<Reason>) {
+    /// Action of an attempt, or why it failed; `doubt`: an earlier write may have taken effect.
+    fn run(&self, doubt: bool) -> Result<Action, Reason> {
         self.attempt_in_doubt(doubt, |attempt| match attempt.run() {
-            Ok(target) => (target.outcome.action, target.outcome.reason),
-            Err(unconfirmed) => panic!("{}", unconfirmed.cause),
+            Ok((action, _)) => Ok(action),
+            Err(Failure::Final(error)) => Err(error.reason),
+            Err(failure) => panic!("{failure:?}"),
         })
     }
 }
@@ -76,88 +77,78 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn unconfirmed(reason: Reason, wait: Option<Duration>) -> Unconfirmed {
-    Unconfirmed {
-        reason,
-        cause: format!("because of {reason}"),
-        wait,
-    }
-}
-
 #[test]
 fn how_long_to_wait_before_the_next_attempt() {
-    let conflict = || unconfirmed(Reason::WriteConflict, None);
-    let unclear = |wait| unconfirmed(Reason::CodeEngineUnavailable, wait);
+    let conflict = || Failure::Conflict("somebody wrote".to_owned());
+    let unclear = |asked: Option<u64>| {
+        let reason = Reason::CodeEngineUnavailable;
+        Failure::Unclear(reason, "no answer".to_owned(), asked.map(seconds))
+    };
     let left = seconds(20);
     let mut failures = Failures::default();
-    assert_eq!((failures.attempts(), failures.doubt), (0, false));
-    assert_eq!(failures.add(conflict(), left), Some(seconds(0)));
-    assert_eq!((failures.attempts(), failures.doubt), (1, false));
-    assert_eq!(failures.add(unclear(None), left), Some(seconds(2)));
-    assert_eq!((failures.attempts(), failures.doubt), (2, true));
-    assert_eq!(failures.add(conflict(), left), Some(seconds(0)));
-    assert_eq!((failures.attempts(), failures.doubt), (3, true));
-    assert_eq!(failures.add(unclear(None), left), Some(seconds(4)));
-    assert_eq!(failures.add(unclear(None), left), None);
-    assert_eq!(failures.attempts(), 5);
-
-    // what the service asks for, neither less than the shortest wait nor more than what is left
-    for (asked, expected) in [
-        (None, 1),
-        (Some(0), 1),
-        (Some(1), 1),
-        (Some(2), 2),
-        (Some(19), 19),
-        (Some(20), 1),
-        (Some(21), 1),
+    for (failure, count, in_doubt, wait) in [
+        (conflict(), 1, false, 0),
+        (unclear(None), 2, true, 2),
+        (conflict(), 3, true, 0),
+        (unclear(None), 4, true, 4),
     ] {
-        let wait = Failures::default().add(unclear(asked.map(seconds)), left);
-        assert_eq!(wait, Some(seconds(expected)), "{asked:?}");
+        assert_eq!(failures.add(failure, left).unwrap(), seconds(wait));
+        let told = failures.in_doubt(error!(Reason::Interrupted, "no")).message;
+        assert_eq!(failures.count(), count);
+        assert_eq!(told.contains("it is unknown whether"), in_doubt, "{count}");
     }
-    // the fifth is the last
-    let mut failures = Failures::default();
-    let waits = [(); 5].map(|()| failures.add(conflict(), left));
-    assert_eq!(
-        waits.map(|wait| wait.is_some()),
-        [true, true, true, true, false]
-    );
+    // what the service asks for, neither less than the shortest wait nor more than what is left
+    for (asked, left, expected) in [
+        (None, 20, 1),
+        (Some(0), 20, 1),
+        (Some(2), 20, 2),
+        (Some(19), 20, 19),
+        (Some(20), 20, 1),
+        (Some(29), 60, 29),
+        (Some(30), 60, 1),
+    ] {
+        let wait = Failures::default().add(unclear(asked), seconds(left));
+        assert_eq!(wait.unwrap(), seconds(expected), "{asked:?} {left}");
+    }
 }
 
 #[test]
-fn the_last_attempt_decides_the_reason() {
-    let conflict = Reason::WriteConflict;
-    let unclear = Reason::CodeEngineUnavailable;
-    for (reasons, counts) in [
+fn the_fifth_attempt_is_the_last_and_decides_the_reason() {
+    let failure = |unclear| match unclear {
+        true => Failure::Unclear(Reason::CodeEngineUnavailable, "503".to_owned(), None),
+        false => Failure::Conflict("412".to_owned()),
+    };
+    for (first, last, reason, told) in [
         (
-            [conflict; 5],
-            "gave up after 5 attempts: 5 conflicts with other writers (last: because of write-conflict)",
+            false,
+            false,
+            Reason::WriteConflict,
+            "5 conflicts with other writers (last: 412)",
         ),
         (
-            [unclear; 5],
-            "gave up after 5 attempts: 5 writes without a clear answer (last: because of code-engine-unavailable)",
+            false,
+            true,
+            Reason::CodeEngineUnavailable,
+            "4 conflicts with other writers, 1 writes without a clear answer (last: 503); a write had no clear answer, so it is unknown",
         ),
         (
-            [unclear, conflict, conflict, conflict, unclear],
-            "3 conflicts with other writers, 2 writes without a clear answer (last: because of code-engine-unavailable)",
-        ),
-        (
-            [unclear, unclear, unclear, unclear, conflict],
-            "1 conflicts with other writers, 4 writes without a clear answer (last: because of write-conflict)",
+            true,
+            false,
+            Reason::WriteConflict,
+            "1 conflicts with other writers, 4 writes without a clear answer (last: 412)",
         ),
     ] {
         let mut failures = Failures::default();
-        for reason in reasons {
-            failures.add(unconfirmed(reason, None), seconds(20));
+        for _ in 0..4 {
+            assert!(failures.add(failure(first), seconds(60)).is_ok());
         }
-        let error = failures.give_up(&task());
-        assert_eq!(error.reason, reasons[4]);
-        let text = error.to_string();
-        assert!(
-            text.starts_with("cannot replace TLS secret shop-tls: "),
-            "{text}"
-        );
-        assert!(text.ends_with(counts), "{text}");
+        let error = failures.add(failure(last), seconds(60)).unwrap_err();
+        assert_eq!(error.reason, reason);
+        assert!(error.message.contains(told), "{error}");
     }
+    let refused = Failure::Final(error!(Reason::Older, "no"));
+    let error = Failures::default().add(refused, seconds(60)).unwrap_err();
+    assert_eq!(error.reason, Reason::Older);
 }
 
 #[test]
@@ -212,9 +203,9 @@ fn what_becomes_of_a_target() {
         ..SHOP
     };
     let renewed = || Case::new(&RENEWED);
-    let would = (Action::WouldReplace, None);
-    // it would be written, but the run is over
-    let written = (Action::Failed, Some(Reason::Interrupted));
+    let would = Ok(Action::WouldReplace);
+    // it would be written, but nothing is sent without an entity tag
+    let written = Err(Reason::Defect);
     for (hold, dry_run, version, expected) in [
         (false, false, Version::Current, written),
         (false, true, Version::Current, would),
@@ -240,10 +231,11 @@ fn what_becomes_of_a_target() {
         names: &["shop.example.com"],
         ..RENEWED
     };
-    // no name may be lost, and nobody can be asked: the run is over
-    assert_eq!(Case::new(&one_name).run(false), written);
+    // no name may be lost, and nobody can be asked for mappings
+    assert_eq!(Case::new(&one_name).run(false), Err(Reason::NamesLost));
     // nor may it be older, except for an undo
-    for (version, expected) in [(Version::Current, written), (Version::Previous, would)] {
+    let refused = Err(Reason::Older);
+    for (version, expected) in [(Version::Current, refused), (Version::Previous, would)] {
         let case = Case {
             dry_run: true,
             version,
@@ -259,8 +251,8 @@ fn what_becomes_of_a_target() {
         bundle: bundle(&issued, true),
         ..renewed()
     };
-    let unchanged = (Action::Unchanged, None);
-    let replaced = (Action::Replaced, None);
+    let unchanged = Ok(Action::Unchanged);
+    let replaced = Ok(Action::Replaced);
     let key = bundle(&issued, true).key_pem;
     assert_eq!(same(key.expose()).run(false), unchanged);
     assert_eq!(same(key.expose()).run(true), replaced);
@@ -291,10 +283,6 @@ fn what_an_answer_to_the_write_means() {
             retry_after: Some(seconds(7)),
         })
     };
-    let stopped = |fate| {
-        let error = error!(Reason::Interrupted, "interrupted");
-        Err(ApiError::Stopped { error, fate })
-    };
     let unanswered = || {
         Err(ApiError::Unanswered {
             cause: "no answer".to_owned(),
@@ -305,11 +293,11 @@ fn what_an_answer_to_the_write_means() {
     let (refused, conflict) = (Reason::CodeEngineRefused, Reason::WriteConflict);
     let (forbidden, down) = (Reason::CodeEngineForbidden, Reason::CodeEngineUnavailable);
     // done; look again for this reason, after this wait; or failed for this reason
-    let done = Ok(None);
-    let again = |reason, wait: Option<u64>| Ok(Some((reason, wait.map(seconds))));
+    let again = |reason, wait: Option<u64>| Err((reason, wait.map(seconds), true));
+    let last = |reason| Err((reason, None, false));
     for (answer, expected) in [
-        (shown(&new, &new.key), done),
-        (shown(&new, "********"), done),
+        (shown(&new, &new.key), Ok(())),
+        (shown(&new, "********"), Ok(())),
         (shown(&old, &old.key), again(refused, None)),
         (shown(&new, &old.key), again(refused, None)),
         (shown(&old, "********"), again(refused, None)),
@@ -319,33 +307,32 @@ fn what_an_answer_to_the_write_means() {
         (status(408), again(down, Some(7))),
         (status(429), again(down, Some(7))),
         (status(500), again(down, Some(7))),
-        (status(501), again(down, Some(7))),
         (status(503), again(down, Some(7))),
         (unanswered(), again(down, None)),
         (
             Err(ApiError::Unexpected(anyhow::anyhow!("odd"))),
             again(down, None),
         ),
-        (status(400), Err(refused)),
-        (status(401), Err(forbidden)),
-        (status(403), Err(forbidden)),
-        (status(404), Err(Reason::TlsSecretMissing)),
+        (status(400), last(refused)),
+        (status(401), last(forbidden)),
+        (status(403), last(forbidden)),
+        (status(404), last(Reason::TlsSecretMissing)),
         (
             Err(ApiError::NoToken(TokenError::Refused("no".to_owned()))),
-            Err(Reason::IamRefused),
+            last(Reason::IamRefused),
         ),
-        (stopped(Fate::Rejected), Err(Reason::Interrupted)),
-        (stopped(Fate::Unknown(None)), Err(Reason::Interrupted)),
     ] {
         let case = Case {
             bundle: bundle(&new, true),
             ..Case::new(&RENEWED)
         };
         let text = format!("{answer:?}");
-        let found = case.attempt(|attempt| attempt.judge(answer));
-        let found = found
-            .map(|unconfirmed| unconfirmed.map(|u| (u.reason, u.wait)))
-            .map_err(|error| error.reason);
+        let found = case.attempt(|attempt| attempt.meaning(answer));
+        let found = found.map_err(|failure| match failure {
+            Failure::Final(error) => (error.reason, None, false),
+            Failure::Conflict(_) => (conflict, None, true),
+            Failure::Unclear(reason, _, wait) => (reason, wait, true),
+        });
         assert_eq!(found, expected, "{text}");
     }
 }
@@ -386,33 +373,27 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
         deployed: of(&public),
         ..Case::new(&private)
     };
-    let outcome = case.attempt(|attempt| attempt.run().ok().unwrap().outcome);
-    assert_eq!(outcome.action, Action::Refused);
-    assert_eq!(outcome.reason, Some(Reason::LessTrusted));
-    assert!(outcome.command.unwrap().ends_with("FORCE=less-trusted"));
+    let failure = case.attempt(|attempt| attempt.run().unwrap_err());
+    let Failure::Final(error) = failure else {
+        panic!("{failure:?}")
+    };
+    assert_eq!(error.reason, Reason::LessTrusted);
+    assert!(error.command.unwrap().ends_with("FORCE=less-trusted"));
 }
 
 #[test]
 fn the_report_of_a_target() {
     let case = Case::new(&RENEWED);
     let sha256 = |deployed: &Deployed| deployed.leaf().map(Certificate::sha256);
-    for (action, in_line, written) in [
-        (Action::Replaced, true, true),
-        (Action::Unchanged, true, false),
-        (Action::WouldReplace, false, false),
-        (Action::Failed, false, false),
+    for (action, verb, written) in [
+        (Action::Replaced, "now holds", Some(true)),
+        (Action::Unchanged, "already holds", Some(false)),
+        (Action::WouldReplace, "would be updated to", None),
     ] {
         let finding = Error::new(Reason::Older, "forced");
-        let Target {
-            outcome, synced, ..
-        } = case.attempt(|attempt| {
-            let target = attempt.target(action, "now holds", vec![finding]);
-            Target {
-                position: 0,
-                task: &case.task,
-                outcome: target.outcome,
-                synced: target.synced,
-            }
+        let (outcome, synced) = case.attempt(|attempt| {
+            let target = attempt.target(action, vec![finding]);
+            (target.outcome, target.synced)
         });
         assert_eq!(outcome.action, action);
         assert_eq!(outcome.secret_name.as_deref(), Some("shop"));
@@ -420,22 +401,18 @@ fn the_report_of_a_target() {
         assert_eq!(outcome.attempts, Some(3));
         assert_eq!(outcome.findings[0].reason, Reason::Older);
         assert_eq!(outcome.findings.len(), 1);
-        assert!(outcome.message.starts_with(
-            "TLS secret shop-tls now holds certificate shop (serial 02, valid until "
-        ));
+        let told = format!("TLS secret shop-tls {verb} certificate shop (serial 02, valid until ");
+        assert!(outcome.message.starts_with(&told), "{}", outcome.message);
         assert!(outcome.message.ends_with(", 2 certificates)"));
         assert!(outcome.from.is_some() && outcome.to.is_some());
-        assert_eq!(synced.is_some(), in_line, "{action:?}");
-        let replaced = synced.and_then(|synced| {
+        assert_eq!(synced.is_some(), written.is_some(), "{action:?}");
+        if let Some(synced) = synced {
             assert_eq!(synced.leaf.der, case.bundle.leaf.der);
             assert_eq!(synced.chain_sha256, case.bundle.chain_sha256());
-            Some(synced.replaced.as_ref()?.leaf.clone())
-        });
-        assert_eq!(
-            replaced,
-            written.then(|| sha256(&case.deployed)),
-            "{action:?}"
-        );
+            let before = synced.replaced.as_ref().map(|replaced| &replaced.leaf);
+            let expected = sha256(&case.deployed);
+            assert_eq!(before, (written == Some(true)).then_some(&expected));
+        }
     }
 }
 
@@ -457,7 +434,7 @@ fn a_failure_names_the_tls_secret_once() {
 
 #[test]
 fn a_hold_and_an_undo_are_findings() {
-    let would = "the next event or daily run would change nothing: interrupted by SIGTERM";
+    let next = "the next event or daily run deploys the current version again";
     for (hold, version, action, expected) in [
         (false, Version::Current, Action::WouldReplace, None),
         (
@@ -485,12 +462,7 @@ fn a_hold_and_an_undo_are_findings() {
             ..Case::new(&RENEWED)
         };
         case.task.hold = hold;
-        let findings = case.attempt(|attempt| {
-            attempt
-                .target(action, "now holds", Vec::new())
-                .outcome
-                .findings
-        });
+        let findings = case.attempt(|attempt| attempt.target(action, Vec::new()).outcome.findings);
         let found = findings.first().map(|finding| finding.reason);
         assert_eq!(
             found,
@@ -499,7 +471,7 @@ fn a_hold_and_an_undo_are_findings() {
         );
         if let (Some(finding), Some((code, text))) = (findings.first(), expected) {
             assert!(finding.message.contains(text), "{}", finding.message);
-            assert_eq!(finding.message.contains(would), code == Reason::Undone);
+            assert_eq!(finding.message.contains(next), code == Reason::Undone);
         }
     }
 }
