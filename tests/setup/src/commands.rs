@@ -190,7 +190,8 @@ impl Account {
                     + &self.plugins.iter().map(row).collect::<String>())
             }
             "target" => {
-                for (flag, known) in [("-r", "eu-de eu-gb us-south"), ("-g", GROUP)] {
+                let groups = format!("default {GROUP}");
+                for (flag, known) in [("-r", "eu-de eu-gb us-south"), ("-g", &groups)] {
                     let Some(value) = call.flag(flag) else {
                         continue;
                     };

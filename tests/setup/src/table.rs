@@ -116,7 +116,9 @@ pub fn parse(arguments: &[String]) -> Result<Call, String> {
         }
         // of a profile it asks for the id, elsewhere it gives one
         let is_switch = SWITCHES.split(' ').any(|one| one == flag)
-            || (flag == "--id" && command.starts_with("iam "));
+            || (flag == "--id" && command.starts_with("iam "))
+            // elsewhere it names a file
+            || (flag == "-f" && (command.starts_with("plugin ") || has_flag(command, "--force")));
         let value = given.or_else(|| {
             if is_switch {
                 Some("true")
