@@ -10,14 +10,14 @@ use crate::cert::names::ServerName;
 use crate::config::Target;
 use crate::error::{Error, ExitStatus, Reason, error};
 use crate::ibm::client::Fate;
-use crate::ibm::code_engine::{EntityTag, Project, TlsSecret, TlsSecretRef};
+use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Check, CheckState};
+use crate::sync::Run;
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::suitable;
 use crate::sync::replace::fetch_and_assemble;
 use crate::sync::validate::selected;
-use crate::sync::{Run, refusals};
 use crate::text::sanitized;
 use crate::workers;
 
@@ -104,10 +104,9 @@ fn not_tested(names: &[&'static str], subject: &impl ToString, why: &str) -> Vec
 }
 
 fn token(run: &Run<'_>) -> Vec<Check> {
-    let grantee = &run.config.grantee;
     let (path, file) = match run.iam.token_file() {
         None => (None, None),
-        Some(Err(failure)) => (None, Some(Err(refusals::no_token(failure, grantee)))),
+        Some(Err(error)) => (None, Some(Err(error))),
         Some(Ok(file)) => {
             let path = file.display().to_string();
             let owner = |path: &str| std::fs::metadata(path).map(|of| (of.uid(), of.mode()));
@@ -122,7 +121,6 @@ fn token(run: &Run<'_>) -> Vec<Check> {
         Some(Err(_)) => Check::not_tested("profile", "", "there is no token file"),
         _ => {
             let assumed = run.iam.assume();
-            let assumed = assumed.map_err(|failure| refusals::token(failure, grantee));
             let message = assumed.map(|()| format!("IAM issued a token ({})", run.iam.address()));
             Check::line("profile", "", message)
         }
@@ -144,9 +142,7 @@ fn tls_secret(run: &Run<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Ch
             let replaceable = replaceable(run, reference, &secret);
             vec![Check::line(this, name, Ok(message)), replaceable]
         }
-        Err(failure) => {
-            let grantee = &run.config.grantee;
-            let error = refusals::tls_secret("read", failure, reference, grantee);
+        Err(error) => {
             let forbidden = error.reason == Reason::CodeEngineForbidden;
             let unread = "the TLS secret could not be read";
             let mut checks = vec![Check::line(this, name, Err(error))];
@@ -195,10 +191,7 @@ fn replaceable(run: &Run<'_>, reference: &TlsSecretRef, secret: &TlsSecret) -> C
             )))
         }
         Err(failure) if failure.status() == Some(403) => {
-            let grantee = &run.config.grantee;
-            line(Err(refusals::tls_secret(
-                "replace", failure, reference, grantee,
-            )))
+            line(Err(run.code_engine.refused("replace", failure, reference)))
         }
         Ok(_) => line(Err(error!(
             Reason::CodeEngineRefused,
@@ -214,10 +207,7 @@ fn replaceable(run: &Run<'_>, reference: &TlsSecretRef, secret: &TlsSecret) -> C
 
 fn mappings(run: &Run<'_>, reference: &TlsSecretRef, bundle: Option<&Bundle>) -> [Check; 2] {
     let subject = &reference.name;
-    let Project { id, .. } = &reference.project;
     let listed = run.code_engine.domain_mappings(&reference.project);
-    let listed = listed
-        .map_err(|failure| refusals::list("domain mappings", failure, id, &run.config.grantee));
     let domains = listed.map(|mappings| {
         let using = mappings.of(subject).iter();
         using
@@ -264,9 +254,7 @@ fn covered(domains: &[String], bundle: &Bundle) -> Result<String, Error> {
 
 fn apps(run: &Run<'_>, target: &Target) -> Result<String, Error> {
     let reference = &target.tls_secret;
-    let Project { id, .. } = &reference.project;
-    let apps = run.code_engine.apps(&reference.project);
-    let apps = apps.map_err(|failure| refusals::list("apps", failure, id, &run.config.grantee))?;
+    let apps = run.code_engine.apps(&reference.project)?;
     let copies = apps.iter().filter(|app| app.copies(&reference.name));
     let copies: Vec<String> = copies.map(|app| sanitized(&app.name)).collect();
     Ok(match copies.as_slice() {

@@ -18,6 +18,7 @@ pub use crate::config::help::help;
 pub use crate::config::variables::{Given, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
+use crate::ibm::grantee::Grantee;
 use crate::ibm::iam::{Credentials, Endpoint};
 use crate::ibm::ids::{AppName, Region, Uuid};
 use crate::ibm::secrets_manager::Version;
@@ -87,21 +88,6 @@ pub enum Mode {
     Check,
     /// List what could be a target, change nothing.
     Discover,
-}
-
-/// Whom to grant a missing permission, and where.
-#[derive(Clone, Debug)]
-pub struct Grantee {
-    /// The trusted profile, by id, name or CRN; `None` with an API key.
-    pub profile: Option<String>,
-    /// The Secrets Manager instance, if it is known.
-    pub instance: Option<Uuid>,
-    /// Where people reach Secrets Manager: its public address, if it has one.
-    pub secrets_manager: String,
-    /// The region that the job runs in, if it is known.
-    pub region: Option<Region>,
-    /// The name of the job, if it is known.
-    pub job: Option<String>,
 }
 
 /// A TLS secret and the certificate to copy into it.

@@ -7,14 +7,14 @@ use rustls_pki_types::UnixTime;
 use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
 use crate::cert::names::{NameSet, ServerName, lost};
 use crate::cert::pem;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::{ListedCertificate, Version};
 use crate::report::{
     CertificateRef, Date, Discovered, Discovery, Match, ProposedTarget, Results, shown_names,
 };
-use crate::sync::{Run, refusals};
+use crate::sync::Run;
 use crate::text::sanitized;
 use crate::workers;
 
@@ -23,12 +23,10 @@ use crate::workers;
 /// # Errors
 /// If there is no token. Other failures are part of the results, next to what could be read.
 pub(crate) fn discover(run: &Run<'_>) -> Result<Results, Error> {
-    let grantee = &run.config.grantee;
-    let token = run.iam.assume();
-    token.map_err(|failure| refusals::token(failure, grantee))?;
+    run.iam.assume()?;
     let mut failures = Vec::new();
     let listed = run.secrets_manager.certificates();
-    let listed = listed.map_err(|failure| failures.push(refusals::certificates(failure, grantee)));
+    let listed = listed.map_err(|error| failures.push(error));
     let mut known: Option<Vec<Known>> = listed
         .ok()
         .map(|listed| listed.into_iter().filter_map(Known::new).collect());
@@ -118,17 +116,10 @@ struct Seen<'a> {
 
 /// The TLS secrets of all projects. A list need not show what they hold: then each is read.
 fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
-    let grantee = &run.config.grantee;
     let projects = &run.config.projects;
     let lists = workers::each(projects.iter().collect(), |(project, _)| {
-        let failed = |what, failure| refusals::list(what, failure, &project.id, grantee);
-        let secrets = run.code_engine.tls_secrets(project);
-        let secrets = secrets.map_err(|failure| failed("TLS secrets", failure))?;
-        let mappings = run.code_engine.domain_mappings(project);
-        Ok((
-            secrets,
-            mappings.map_err(|failure| failed("domain mappings", failure)),
-        ))
+        let secrets = run.code_engine.tls_secrets(project)?;
+        Ok((secrets, run.code_engine.domain_mappings(project)))
     });
     let mut seen = Vec::new();
     for ((project, region), list) in projects.iter().zip(lists) {
@@ -169,10 +160,7 @@ fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
     }
     let unread: Vec<&mut Seen<'_>> = seen.iter_mut().filter(|seen| seen.leaf.is_none()).collect();
     let read = workers::each(unread, |seen| {
-        let secret = run.code_engine.tls_secret(&seen.place);
-        let secret = secret
-            .map_err(|failure| refusals::tls_secret("read", failure, &seen.place, grantee))?;
-        seen.leaf = leaf(&secret);
+        seen.leaf = leaf(&run.code_engine.tls_secret(&seen.place)?);
         Ok(())
     });
     failures.extend(read.into_iter().filter_map(Result::err));
@@ -280,16 +268,8 @@ fn read_previous(
         match run.secrets_manager.version(&one.id, Version::Previous) {
             Ok(version) => one.previous = version.serial_number,
             // never rotated
-            Err(failure) if failure.status() == Some(404) => {}
-            Err(failure) => {
-                let grantee = &run.config.grantee;
-                return Err(refusals::secret(
-                    failure,
-                    &one.id,
-                    Version::Previous,
-                    grantee,
-                ));
-            }
+            Err(error) if error.reason == Reason::SecretMissing => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     });
@@ -315,7 +295,6 @@ mod tests {
             id: "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852".to_owned(),
             name: name.to_owned(),
             secret_type: "public_cert".to_owned(),
-            secret_group_id: None,
             common_name: names.next(),
             alt_names: names.collect(),
             serial_number: serial.map(str::to_owned),

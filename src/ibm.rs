@@ -1,11 +1,15 @@
-//! The doors to IBM Cloud, one per service: its paths, headers, field names and error bodies. No
-//! policy lives here: what to do with an answer is decided in the steps.
+//! The doors to IBM Cloud, one per service: its paths, headers, field names, and why a call failed. What
+//! to do with an answer is decided in the steps.
 
 pub mod api_error;
 pub mod client;
 pub mod code_engine;
-pub(crate) mod document;
+pub mod grantee;
 pub mod iam;
 pub mod ids;
+mod json;
 mod names;
 pub mod secrets_manager;
+
+#[cfg(test)]
+mod tests;

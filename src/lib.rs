@@ -27,7 +27,7 @@
 //! | leaf, chain and key that are fit to serve | `sync/assemble.rs` |
 //! | never worse than what is deployed | `sync/compare.rs`: pure |
 //! | new attempts after 412 or a lost answer, at most five | `sync/replace.rs` |
-//! | why a call failed, and the command that fixes it | `sync/refusals.rs` |
+//! | the command that grants what is missing | `ibm/grantee.rs` |
 //! | is it served, what does it mean if not | `effect.rs`, `effect/probe.rs` |
 //! | when is an app in line with a certificate | `effect/restart.rs` |
 //! | which permission is proved by which answer | `check.rs` |
@@ -36,7 +36,7 @@
 //! | exit statuses, reason codes | [`error`] |
 //! | the deadline, SIGTERM, all waiting | `stop.rs` |
 //! | connections that end with the run, name look-ups | `net.rs` |
-//! | secrets in memory, masking of outside text | `secret.rs`, `text.rs` |
+//! | secrets in memory; what may be shown of outside text | `secret.rs`, `text.rs` |
 //! | the forms of the report | [`report`] |
 
 mod check;
@@ -152,7 +152,7 @@ fn with_services<R>(
     work: impl FnOnce(&Run<'_>) -> R,
 ) -> R {
     let http = Http::new(&config.further_roots, config.proxy.clone(), end);
-    let iam = Iam::new(&http, &config.iam, &config.credentials);
+    let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);
     work(&Run {
         config,
         secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),

@@ -1,57 +1,36 @@
-//! Bytes that are never printed and that are wiped: tokens, API keys, private keys.
-//!
-//! Belongs here: the type that holds them, the list of those that are in use (for masking, `text.rs`),
-//! and reading without leaving copies. Does not: where secrets come from or go to.
+//! Bytes that are never printed and that are wiped (tokens, API keys, private keys), and reading them
+//! without leaving copies.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 /// A secret text (a token, an API key, a private key in PEM). It is wiped when dropped, cannot be
-/// cloned, and prints as `Secret(..)`. While it exists, no text from outside shows a piece of it.
-pub struct Secret(Arc<Hidden>);
-
-struct Hidden {
-    text: Zeroizing<String>,
-    /// Made when first needed: most secrets never meet a text from outside.
-    traces: OnceLock<Traces>,
-}
-
-type Traces = Vec<Zeroizing<Vec<u8>>>;
-
-/// The secrets in use. Only weak references: a secret is wiped as soon as its owner drops it.
-static IN_USE: Mutex<Vec<Weak<Hidden>>> = Mutex::new(Vec::new());
+/// cloned, and prints as `Secret(..)`.
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// The text itself: to be sent or parsed, never to be printed.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0.text
+        &self.0
     }
 }
 
 impl From<Zeroizing<String>> for Secret {
     fn from(text: Zeroizing<String>) -> Self {
-        let hidden = Arc::new(Hidden {
-            text,
-            traces: OnceLock::new(),
-        });
-        let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-        in_use.retain(|secret| secret.strong_count() > 0);
-        in_use.push(Arc::downgrade(&hidden));
-        Self(hidden)
+        Self(text)
     }
 }
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self::from(Zeroizing::new(text))
+        Self(Zeroizing::new(text))
     }
 }
 
@@ -61,39 +40,41 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Calls `look` with each byte string of which no piece may show.
-pub(crate) fn each_trace(mut look: impl FnMut(&[u8])) {
-    let in_use: Vec<Arc<Hidden>> = {
-        let list = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-        list.iter().filter_map(Weak::upgrade).collect()
-    };
-    for secret in in_use {
-        let traces = secret.traces.get_or_init(|| traces(&secret.text));
-        traces.iter().for_each(|trace| look(trace));
+impl<'de> Deserialize<'de> for Secret {
+    /// From JSON in memory: the parser itself would keep a copy in its buffer.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        unescaped(json)
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("expected a text"))
     }
 }
 
-/// The text without white space and PEM labels, which are no secret; of a private key also its DER.
-/// Not the DER of a certificate: that holds names in plain text, which messages must be able to show.
-fn traces(text: &str) -> Traces {
-    let mut bare = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut traces = Traces::new();
-    let mut key_from = None;
-    for line in text.lines() {
-        match line.strip_prefix("-----") {
-            None => bare.extend(line.bytes().filter(|b| !b.is_ascii_whitespace())),
-            Some(label) if label.starts_with("BEGIN ") => {
-                key_from = label.contains("PRIVATE KEY").then_some(bare.len());
+/// The text that a JSON string stands for; none if it is not a string.
+fn unescaped(json: &str) -> Option<Zeroizing<String>> {
+    let mut rest = json.strip_prefix('"')?.strip_suffix('"')?;
+    // what is escaped is shorter without: so it does not grow, which would leave copies
+    let mut text = Zeroizing::new(String::with_capacity(rest.len()));
+    while let Some((before, escape)) = rest.split_once('\\') {
+        text.push_str(before);
+        let (kind, after) = escape.split_at_checked(1)?;
+        rest = after;
+        text.push(match kind {
+            "n" => '\n',
+            "r" => '\r',
+            "t" => '\t',
+            "u" => {
+                let (code, after) = rest.split_at_checked(4)?;
+                rest = after;
+                // half of a pair has no place in a key or token
+                char::from_u32(u32::from_str_radix(code, 16).ok()?)?
             }
-            Some(_) => {
-                let body = key_from.take().and_then(|from| bare.get(from..));
-                let der = body.and_then(|body| BASE64_STANDARD.decode(body).ok());
-                traces.extend(der.map(Zeroizing::new));
-            }
-        }
+            "\"" | "\\" | "/" => kind.chars().next()?,
+            _ => return None,
+        });
     }
-    traces.push(bare);
-    traces
+    text.push_str(rest);
+    Some(text)
 }
 
 /// Reads all of `source` into a buffer that is wiped, as are the smaller ones before it: a `Vec` that
@@ -161,21 +142,6 @@ pub(crate) fn read_file(path: &Path, limit: usize) -> io::Result<Zeroizing<Strin
 mod tests {
     use super::*;
 
-    fn lengths() -> Vec<usize> {
-        let mut lengths = Vec::new();
-        each_trace(|trace| lengths.push(trace.len()));
-        lengths
-    }
-
-    #[test]
-    fn a_dropped_secret_leaves_the_list() {
-        let secret = Secret::from("q".repeat(4321));
-        assert!(lengths().contains(&4321));
-        drop(secret);
-        // a test that masks something at this moment still holds it
-        assert!((0..100_000).any(|_| !lengths().contains(&4321)));
-    }
-
     #[test]
     fn reading_ends_at_the_limit_whatever_was_expected() {
         let text = [7_u8; 1000];
@@ -213,5 +179,22 @@ mod tests {
     fn a_secret_is_not_printed_by_debug_either() {
         let secret = Secret::from("not to be seen".to_owned());
         assert_eq!(format!("{:?}", Some(secret)), "Some(Secret(..))");
+    }
+
+    #[test]
+    fn a_secret_in_json_is_what_the_parser_reads() {
+        let read = serde_json::from_str::<Secret>;
+        for json in [
+            r#""""#,
+            r#""abc-._~+/=""#,
+            r#""-----BEGIN\nx\r\n\t\"\/\\""#,
+            r#""\u002b\u000A\u00e9ä""#,
+        ] {
+            let expected: String = serde_json::from_str(json).unwrap();
+            assert_eq!(read(json).unwrap().expose(), expected, "{json}");
+        }
+        for json in ["1", "null", "[]", "{}", r#""\ud83d""#, r#""\b""#] {
+            assert!(read(json).is_err(), "{json}");
+        }
     }
 }

@@ -4,7 +4,6 @@ pub mod assemble;
 pub(crate) mod compare;
 pub(crate) mod deployed;
 pub mod fetch;
-pub(crate) mod refusals;
 pub(crate) mod replace;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -1,41 +1,30 @@
-//! Text from outside, fit for a message.
+//! What may be shown of a text from outside.
 //!
-//! Everything that a service, a peer, an event or the environment says passes [`sanitized`] before it
-//! reaches a log line or the report.
-
-mod masking;
+//! Of the body of an error only what [`allowed`] lets through: it can quote our request, in any
+//! encoding. What cannot hold our secrets (facts of certificates, fields of events) is [`sanitized`].
+//! A name or id in an answer is shown by the rule of its type (`ibm/ids.rs`).
 
 /// The longest that a text from outside may be in a message.
 const LONGEST: usize = 200;
-/// How much of a text is read at all: enough to recognise a secret that begins near [`LONGEST`].
-const MOST_READ: usize = 4 * LONGEST;
-/// Stands for a piece of a secret.
-const MASK: &str = "[masked]";
+/// Stands for whatever is not shown.
+pub(crate) const HIDDEN: &str = "…";
+/// Numbers, dates and codes that one message may have: more could be bytes in decimal.
+const MOST_NUMBERS: usize = 6;
+/// Places of a message that are not shown: one with more is no message.
+const MOST_GAPS: usize = 6;
 
-/// Text from outside, fit for a log line: pieces of the run's secrets are masked, control characters
-/// are escaped, and it has at most 200 characters. An empty text shows as `""`.
+/// A text fit for a log line: control characters are escaped, and it has at most 200 characters. An
+/// empty text shows as `""`.
 #[must_use]
 pub fn sanitized(text: &str) -> String {
-    let chars: Vec<char> = text.chars().take(MOST_READ).collect();
-    if chars.is_empty() {
+    if text.is_empty() {
         return r#""""#.to_owned();
     }
-    let mut hidden = masking::hidden(&chars).into_iter();
-    let mut next = hidden.next();
     let mut shown = String::with_capacity(text.len().min(LONGEST));
-    let mut count = 0;
-    let mut position = 0;
-    while let Some(&c) = chars.get(position) {
-        if count >= LONGEST {
+    for (position, c) in text.chars().enumerate() {
+        if position == LONGEST {
             shown.push_str("...");
             break;
-        }
-        if let Some(range) = next.take_if(|range| range.start <= position) {
-            shown.push_str(MASK);
-            count += MASK.len();
-            position = range.end;
-            next = hidden.next();
-            continue;
         }
         // also what reorders or hides text on a terminal (bidirectional marks, line separators)
         let risky = c.is_control()
@@ -45,24 +34,115 @@ pub fn sanitized(text: &str) -> String {
         } else {
             shown.push(c);
         }
-        count += 1;
-        position += 1;
     }
     shown
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_from_outside_cannot_forge_a_line() {
-        assert_eq!(
-            sanitized("a\nb\u{1b}[31m\u{202e}"),
-            "a\\u{a}b\\u{1b}[31m\\u{202e}"
-        );
-        assert_eq!(sanitized(""), "\"\"");
-        assert_eq!(sanitized(&"x".repeat(200)), "x".repeat(200));
-        assert_eq!(sanitized(&"x".repeat(201)), "x".repeat(200) + "...");
+/// Of a message in the body of an error: words, the services' codes, a few short numbers, UUIDs and
+/// dates. Everything else is `…`, and a text with many of these is cut.
+#[must_use]
+pub fn allowed(message: &str) -> String {
+    let mut shown = String::new();
+    let (mut numbers, mut gaps) = (0, 0);
+    for piece in message.split_whitespace() {
+        let inner = piece
+            .trim_start_matches(['(', '[', '{', '<', '"', '\'', '`'])
+            .trim_end_matches(|c: char| ")]}>\"'`.,:;!?".contains(c));
+        let counts = is_code(inner) || is_date(inner);
+        numbers += usize::from(counts);
+        let fits = (counts && numbers <= MOST_NUMBERS) || is_word(inner) || is_named_uuid(inner);
+        if !fits && shown.ends_with(HIDDEN) {
+            continue;
+        }
+        gaps += usize::from(!fits);
+        if !shown.is_empty() {
+            shown.push(' ');
+        }
+        if gaps > MOST_GAPS || shown.len() + piece.len() > LONGEST {
+            shown.push_str(HIDDEN);
+            break;
+        }
+        shown.push_str(if fits { piece } else { HIDDEN });
     }
+    shown
 }
+
+/// A trace id in one of the forms that the services use: a UUID, or 32 hexadecimal digits behind
+/// `codeengine-api-` or a short prefix (IAM).
+#[must_use]
+pub fn trace_id(text: &str) -> Option<&str> {
+    let prefixed = text.rsplit_once('-').is_some_and(|(prefix, digits)| {
+        let prefix = prefix.strip_prefix("codeengine-").unwrap_or(prefix);
+        (1..=12).contains(&prefix.len())
+            && prefix.bytes().all(|b| b.is_ascii_alphanumeric())
+            && digits.len() == 32
+            && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    });
+    (prefixed || is_uuid(text)).then_some(text)
+}
+
+/// Words of at most 20 letters, joined or alone: `not_found`, `Resource`, `IAM`. All have the same
+/// pattern of case, which no encoding of random bytes keeps up.
+fn is_word(text: &str) -> bool {
+    let lower = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase());
+    let upper = |word: &str| word.bytes().all(|b| b.is_ascii_uppercase());
+    let capitalised = |word: &str| {
+        let parts = word.split_at_checked(1);
+        parts.is_some_and(|(first, rest)| upper(first) && lower(rest))
+    };
+    let words = || text.split(['-', '_', '.', '/', ':', '\'']);
+    // two hexadecimal digits
+    let byte = text.len() == 2 && text != "be" && text.bytes().all(|b| b.is_ascii_hexdigit());
+    !byte
+        && text.len() <= 60
+        && words().all(|word| (1..=20).contains(&word.len()))
+        && (words().all(lower) || words().all(upper) || words().all(capitalised))
+}
+
+/// A number of at most five digits, or a service's code: `BXNIM0398E`, `secrets-manager.05047E`.
+fn is_code(text: &str) -> bool {
+    let code = match text.rsplit_once('.') {
+        Some((service, code)) if is_word(service) => code,
+        _ => text,
+    };
+    let digits = code.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let letters = code.strip_suffix(digits).unwrap_or_default();
+    let number = digits.strip_suffix(|c: char| c.is_ascii_uppercase());
+    let number = number.filter(|number| number.len() > 3).unwrap_or(digits);
+    (letters.is_empty() || (3..=8).contains(&letters.len()) && is_word(letters))
+        && (1..=5).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `2026-08-01`, with or without a time behind it.
+fn is_date(text: &str) -> bool {
+    let (date, time) = text.split_at_checked(10).unwrap_or((text, ""));
+    let shape = date
+        .bytes()
+        .map(|b| if b.is_ascii_digit() { b'0' } else { b });
+    shape.eq(*b"0000-00-00")
+        && time.len() <= 20
+        && time
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b":.+-TZ".contains(&b))
+}
+
+/// A UUID, or one behind the kind of thing that it names: `iam-Profile-...`.
+fn is_named_uuid(text: &str) -> bool {
+    let at = text.len().checked_sub(36);
+    let Some((kind, id)) = at.and_then(|at| text.split_at_checked(at)) else {
+        return false;
+    };
+    let letter = |b: u8| b.is_ascii_alphabetic() || b"-_.:/".contains(&b);
+    kind.len() <= 20 && kind.bytes().all(letter) && is_uuid(id)
+}
+
+/// Whether it has the form of a UUID, as IBM writes it: 8-4-4-4-12 lower-case hexadecimal digits.
+pub(crate) fn is_uuid(text: &str) -> bool {
+    let digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    let groups = text.split('-');
+    groups.clone().map(str::len).eq([8, 4, 4, 4, 12]) && groups.flat_map(str::bytes).all(digit)
+}
+
+#[cfg(test)]
+mod tests;

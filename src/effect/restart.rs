@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use crate::effect::{UpToDate, pause};
 use crate::error::{Error, Reason, error};
-use crate::ibm::client::{ApiError, Fate};
+use crate::ibm::client::Fate;
 use crate::ibm::code_engine::{App, Project};
-use crate::ibm::ids::AppName;
-use crate::sync::{Run, refusals};
-use crate::text::sanitized;
+use crate::ibm::ids::{AppName, Id, TlsSecretName};
+use crate::sync::Run;
 
 /// How often an app is read and changed, if others change it meanwhile.
 const MOST_ATTEMPTS: u32 = 5;
@@ -100,12 +99,9 @@ impl Restarter<'_, '_> {
         let mut names = target.task.restart_apps.names.clone();
         if target.task.restart_apps.auto {
             let (run, project) = (self.run, self.project);
-            let apps = self.apps.get_or_insert_with(|| {
-                run.code_engine.apps(project).map_err(|failure| {
-                    let what = format!("cannot list the apps of project {}", project.id);
-                    explain(run, project, &what, failure)
-                })
-            });
+            let apps = self
+                .apps
+                .get_or_insert_with(|| run.code_engine.apps(project).map_err(explained));
             let secret = &target.task.tls_secret.name;
             let copies = apps
                 .as_ref()
@@ -158,7 +154,9 @@ impl Restarter<'_, '_> {
             };
             let fate = failure.fate();
             if attempt == MOST_ATTEMPTS || matches!(fate, Fate::Rejected) {
-                return Err(self.explain(&format!("cannot restart app {name}"), failure));
+                let what = format!("cannot restart app {name}");
+                let error = code_engine.failed(&what, failure, self.project);
+                return Err(explained(error));
             }
             let in_doubt = matches!(fate, Fate::Unknown(_));
             if in_doubt {
@@ -180,7 +178,7 @@ impl Restarter<'_, '_> {
                 return Err(error!(
                     Reason::AppNotRestarted,
                     "app {name} did not become ready with the new certificate (revision {}); the previous revision keeps serving the old one",
-                    created.map_or_else(|| "unknown".to_owned(), |created| sanitized(created))
+                    created.map_or("unknown", |created| TlsSecretName::shown(created))
                 )
                 .hint("the next run tries again; see why")
                 .command(format!("ibmcloud ce application events --name {name}")));
@@ -193,23 +191,15 @@ impl Restarter<'_, '_> {
 
     fn read(&self, name: &AppName) -> Result<App, Error> {
         let app = self.run.code_engine.app(self.project, name);
-        app.map_err(|failure| self.explain(&format!("cannot read app {name}"), failure))
-    }
-
-    fn explain(&self, what: &str, failure: ApiError) -> Error {
-        explain(self.run, self.project, what, failure)
+        app.map_err(explained)
     }
 }
 
-/// Why an app was not restarted.
-fn explain(run: &Run<'_>, project: &Project, what: &str, failure: ApiError) -> Error {
-    let missing = failure.status() == Some(404);
-    let error = refusals::code_engine(what, failure, &project.id, &run.config.grantee);
-    let reason = Reason::AppNotRestarted;
-    let error = Error { reason, ..error };
-    match missing {
-        true => error.hint("check the names in RESTART_APPS or restart_apps"),
-        false => error,
+/// Whatever the cause: the app is not restarted.
+fn explained(error: Error) -> Error {
+    Error {
+        reason: Reason::AppNotRestarted,
+        ..error
     }
 }
 

@@ -1,17 +1,12 @@
 //! Why a call did not succeed, and what became of it.
-//!
-//! Belongs here: what the callers of a service tell apart. Does not: reasons and commands for people
-//! (`sync/refusals.rs`).
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::Error;
-use crate::text::sanitized;
+use crate::error::{Error, Reason, error};
+use crate::text::{allowed, trace_id};
 
 /// Why there is no successful answer.
 #[derive(Debug)]
@@ -36,15 +31,8 @@ pub enum ApiError {
         /// How long the service asks us to wait.
         retry_after: Option<Duration>,
     },
-    /// The run is over.
-    Stopped {
-        /// Why.
-        error: Error,
-        /// Unknown, if it ended while a write was in flight.
-        fate: Fate,
-    },
     /// There is no token to send.
-    NoToken(TokenError),
+    NoToken(Error),
     /// The service answered well, but with something else than its API describes.
     Unexpected(anyhow::Error),
 }
@@ -60,44 +48,6 @@ pub enum Fate {
     Unknown(Option<Duration>),
 }
 
-/// Why there is no token.
-#[derive(Debug)]
-pub enum TokenError {
-    /// None of these files exists.
-    FileMissing(Vec<PathBuf>),
-    /// The compute resource token cannot be read.
-    FileUnreadable(PathBuf, io::Error),
-    /// The file of the compute resource token is empty.
-    FileEmpty(PathBuf),
-    /// This compute resource may not assume the trusted profile, or there is no such profile.
-    ProfileRefused {
-        /// The profile as it was named: `profile_id ...`.
-        profile: String,
-        /// What IAM answered.
-        answer: String,
-        /// What the compute resource token says about this job.
-        claims: Claims,
-    },
-    /// IAM does not know the API key.
-    ApiKeyRefused(String),
-    /// IAM refused for another reason, or gave no usable token.
-    Refused(String),
-    /// IAM could not be reached, or answered with a server error.
-    Unavailable(String),
-}
-
-/// What the compute resource token says about this job; none of it is secret. Only these claims are
-/// documented for Code Engine.
-#[derive(Debug, Default)]
-pub struct Claims {
-    /// The name of the project.
-    pub project_name: Option<String>,
-    /// `job`, if it is one.
-    pub component_type: Option<String>,
-    /// The name of the job.
-    pub component_name: Option<String>,
-}
-
 impl ApiError {
     /// Whether the same request may succeed later (RFC 9110 section 15; 501 will not go away).
     #[must_use]
@@ -107,7 +57,7 @@ impl ApiError {
             Self::Status { status, .. } => {
                 matches!(*status, 408 | 429 | 500 | 502..=599)
             }
-            Self::Stopped { .. } | Self::NoToken(_) | Self::Unexpected(_) => false,
+            Self::NoToken(_) | Self::Unexpected(_) => false,
         }
     }
 
@@ -126,7 +76,6 @@ impl ApiError {
             } => Fate::Unknown(*retry_after),
             Self::Unanswered { .. } | Self::Unexpected(_) => Fate::Unknown(None),
             Self::Status { .. } | Self::NoToken(_) => Fate::Rejected,
-            Self::Stopped { fate, .. } => *fate,
         }
     }
 
@@ -138,6 +87,36 @@ impl ApiError {
             _ => None,
         }
     }
+
+    /// The error for people: `what` could not be done, why, and what to do next. `reasons`: not
+    /// allowed, refused, unavailable.
+    pub(crate) fn explained(self, what: &str, reasons: [Reason; 3]) -> Error {
+        let [forbidden, refused, unavailable] = reasons;
+        let reason = match &self {
+            // an error already
+            Self::NoToken(error) => return error.clone(),
+            Self::Status {
+                status: 401 | 403, ..
+            } => forbidden,
+            _ if self.temporary() => unavailable,
+            _ => refused,
+        };
+        let error = error!(reason, "{what}: {self}");
+        match &self {
+            Self::Status { status: 401, .. } => {
+                error.hint("a context-based restriction or an IP allowlist may be the cause")
+            }
+            Self::Unanswered { cause, .. } if cause.contains("UnknownIssuer") => error.hint(
+                "its certificate comes from a CA that the job does not know: set SSL_CERT_FILE to a file with its root, if it is to be trusted",
+            ),
+            Self::Unanswered { cause, .. }
+                if cause.contains("private.") && cause.ends_with("cannot be resolved") =>
+            {
+                error.hint("a private endpoint exists only inside IBM's network")
+            }
+            _ => error,
+        }
+    }
 }
 
 impl fmt::Display for ApiError {
@@ -145,60 +124,9 @@ impl fmt::Display for ApiError {
         match self {
             Self::Unanswered { cause, .. } => f.write_str(cause),
             Self::Status { text, .. } => f.write_str(text),
-            Self::Stopped { error, .. } => error.fmt(f),
             Self::NoToken(error) => error.fmt(f),
             Self::Unexpected(cause) => write!(f, "{cause:#}"),
         }
-    }
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |path: &PathBuf| sanitized(&path.display().to_string());
-        match self {
-            Self::FileMissing(files) => {
-                let files: Vec<String> = files.iter().map(shown).collect();
-                write!(
-                    f,
-                    "there is no compute resource token (looked for {})",
-                    files.join(", ")
-                )
-            }
-            Self::FileUnreadable(file, e) => write!(
-                f,
-                "the compute resource token in {} cannot be read: {e}",
-                shown(file)
-            ),
-            Self::FileEmpty(file) => {
-                write!(f, "the compute resource token in {} is empty", shown(file))
-            }
-            Self::ProfileRefused {
-                profile,
-                answer,
-                claims,
-            } => write!(
-                f,
-                "this job may not assume the trusted profile ({profile}), or there is no such profile: {answer}; \
-                 the compute resource token was issued to {claims}"
-            ),
-            Self::ApiKeyRefused(answer) => write!(f, "IAM does not know the API key: {answer}"),
-            Self::Refused(cause) | Self::Unavailable(cause) => {
-                write!(f, "no access token: {cause}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Claims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
-        write!(
-            f,
-            "project {}, component type {}, component {}",
-            shown(&self.project_name),
-            shown(&self.component_type),
-            shown(&self.component_name)
-        )
     }
 }
 
@@ -219,7 +147,7 @@ impl Problem {
                 .iter()
                 .find_map(|pointer| document.pointer(pointer)?.as_str())
         };
-        let shown = |found: Option<&str>| found.map(sanitized);
+        let shown = |found: Option<&str>| found.map(allowed);
         Self {
             code: shown(first(&["/errors/0/code", "/code", "/errorCode"])),
             message: shown(first(&[
@@ -228,7 +156,10 @@ impl Problem {
                 "/message",
                 "/errorMessage",
             ])),
-            trace: shown(first(&["/trace", "/context/requestId"]).or(trace)),
+            trace: first(&["/trace", "/context/requestId"])
+                .or(trace)
+                .and_then(trace_id)
+                .map(str::to_owned),
         }
     }
 }
@@ -254,20 +185,20 @@ mod tests {
 
     #[test]
     fn an_error_document_of_each_service_is_understood() {
-        let code_engine = br#"{"errors":[{"code":"resource_not_found","message":"Resource not found."}],"trace":"codeengine-api-01","status_code":404}"#;
+        let code_engine = br#"{"errors":[{"code":"resource_not_found","message":"Resource not found."}],"trace":"codeengine-api-0123456789abcdef0123456789abcdef","status_code":404}"#;
         assert_eq!(
-            Problem::read(code_engine, Some("t-9")).to_string(),
-            " resource_not_found: Resource not found. (trace codeengine-api-01)"
+            Problem::read(code_engine, Some("33333333-4444-5555-6666-777777777777")).to_string(),
+            " resource_not_found: Resource not found. (trace codeengine-api-0123456789abcdef0123456789abcdef)"
         );
-        let iam = br#"{"errorCode":"BXNIM0398E","errorMessage":"Selected trusted profile not eligible.","errorDetails":"names the token","context":{"requestId":"r-1"}}"#;
+        let iam = br#"{"errorCode":"BXNIM0398E","errorMessage":"Selected trusted profile not eligible.","errorDetails":"names the token","context":{"requestId":"aW1h-11111111222233334444555555555555"}}"#;
         assert_eq!(
             Problem::read(iam, None).to_string(),
-            " BXNIM0398E: Selected trusted profile not eligible. (trace r-1)"
+            " BXNIM0398E: Selected trusted profile not eligible. (trace aW1h-11111111222233334444555555555555)"
         );
         assert_eq!(Problem::read(b"<html>", None).to_string(), "");
         assert_eq!(
-            Problem::read(b"<html>", Some("t-9")).to_string(),
-            " (trace t-9)"
+            Problem::read(b"<html>", Some("33333333-4444-5555-6666-777777777777")).to_string(),
+            " (trace 33333333-4444-5555-6666-777777777777)"
         );
     }
 
@@ -286,10 +217,6 @@ mod tests {
             unreachable: false,
             temporary,
         }
-    }
-
-    fn terminated() -> Error {
-        crate::error::error!(crate::error::Reason::Interrupted, "interrupted by SIGTERM")
     }
 
     #[test]
@@ -325,10 +252,11 @@ mod tests {
 
     #[test]
     fn a_failure_without_a_status_too() {
-        let no_token = || ApiError::NoToken(TokenError::Unavailable("status 503".to_owned()));
-        let in_flight = ApiError::Stopped {
-            error: terminated(),
-            fate: Fate::Unknown(None),
+        let no_token = || {
+            ApiError::NoToken(error!(
+                Reason::IamUnavailable,
+                "no access token: status 503"
+            ))
         };
         let unexpected = anyhow::anyhow!("syntax error").context("unexpected response body");
         for (error, temporary, fate, shown) in [
@@ -356,12 +284,6 @@ mod tests {
                 Fate::Rejected,
                 "no access token: status 503",
             ),
-            (
-                in_flight,
-                false,
-                Fate::Unknown(None),
-                "interrupted by SIGTERM",
-            ),
         ] {
             assert_eq!(error.temporary(), temporary, "{error:?}");
             assert_eq!(error.fate(), fate, "{error:?}");
@@ -369,48 +291,5 @@ mod tests {
             assert_eq!(error.to_string(), shown);
         }
         assert_eq!(status(503).to_string(), "status 503");
-    }
-
-    #[test]
-    fn why_there_is_no_token() {
-        let file = || PathBuf::from("/var/run/token");
-        let claims = Claims {
-            project_name: Some("shop".to_owned()),
-            component_type: Some("job".to_owned()),
-            component_name: None,
-        };
-        for (error, shown) in [
-            (
-                TokenError::FileMissing(vec![file(), PathBuf::from("a\nb")]),
-                "there is no compute resource token (looked for /var/run/token, a\\u{a}b)",
-            ),
-            (
-                TokenError::FileUnreadable(file(), io::ErrorKind::PermissionDenied.into()),
-                "the compute resource token in /var/run/token cannot be read: permission denied",
-            ),
-            (
-                TokenError::FileEmpty(file()),
-                "the compute resource token in /var/run/token is empty",
-            ),
-            (
-                TokenError::ProfileRefused {
-                    profile: "profile_id Profile-1".to_owned(),
-                    answer: "status 400".to_owned(),
-                    claims,
-                },
-                "this job may not assume the trusted profile (profile_id Profile-1), or there is no such profile: status 400; \
-                 the compute resource token was issued to project shop, component type job, component unknown",
-            ),
-            (
-                TokenError::ApiKeyRefused("status 400".to_owned()),
-                "IAM does not know the API key: status 400",
-            ),
-            (
-                TokenError::Refused("status 403".to_owned()),
-                "no access token: status 403",
-            ),
-        ] {
-            assert_eq!(error.to_string(), shown);
-        }
     }
 }

@@ -21,7 +21,6 @@ use zeroize::Zeroizing;
 
 use crate::ibm::api_error::Problem;
 pub use crate::ibm::api_error::{ApiError, Fate};
-use crate::ibm::document::Document;
 use crate::ibm::names::Names;
 use crate::secret::read_wiped;
 use crate::text::sanitized;
@@ -91,16 +90,6 @@ pub struct Answer {
     pub etag: Option<String>,
     /// The body; wiped when dropped, since it may hold a key.
     pub body: Zeroizing<Vec<u8>>,
-}
-
-impl Answer {
-    /// The body as a JSON object.
-    ///
-    /// # Errors
-    /// [`ApiError::Unexpected`].
-    pub(crate) fn document(&self) -> Result<Document, ApiError> {
-        Document::parse(&self.body).map_err(ApiError::Unexpected)
-    }
 }
 
 /// The HTTP client.

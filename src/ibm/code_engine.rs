@@ -1,22 +1,20 @@
 //! IBM Cloud Code Engine, API v2: reads and replaces a TLS secret
 //! (`/v2/projects/{project_id}/secrets/{name}`), lists domain mappings, reads and changes apps.
-//!
-//! Belongs here: paths, headers and field names. Does not: whether something should be written, nor
-//! what to do after an answer that leaves that open (`replace.rs`, `restart.rs`).
 
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::error::{Error, Reason};
 use crate::ibm::api_error::ApiError;
 use crate::ibm::client::{Answer, Method};
-use crate::ibm::document::Document;
 use crate::ibm::iam::Iam;
-use crate::ibm::ids::{AppName, TlsSecretName, Uuid};
+use crate::ibm::ids::{AppName, Host, TlsSecretName, Uuid, Word, shown};
+use crate::ibm::json::{or_default, read};
 use crate::secret::Secret;
 
 /// The version of the API, a date.
@@ -82,7 +80,8 @@ impl EntityTag {
     }
 }
 
-/// A secret of a project as the API shows it, key in clear text. In a list the data may be missing.
+/// A secret of a project, key in clear text. In a list the data may be missing. Names are shown by
+/// the rules of their types.
 #[derive(Debug)]
 pub struct TlsSecret {
     /// The name, to be compared with the one that was asked for.
@@ -101,24 +100,53 @@ pub struct TlsSecret {
     pub entity_tag: Option<EntityTag>,
 }
 
-impl TlsSecret {
-    fn read(mut document: Document, etag: Option<&str>) -> anyhow::Result<Self> {
-        // the key first: should another field be wrong, it is already where it gets wiped
-        let mut data = document.object("data")?;
-        let key = data.secret("tls_key")?;
-        Ok(Self {
-            certificate: data.text("tls_cert")?.unwrap_or_default(),
-            key: key.unwrap_or_else(|| Secret::from(String::new())),
-            name: document.text("name")?,
-            project_id: document.text("project_id")?,
-            format: document.required_text("format")?,
-            generated_by: document.text("generated_by")?,
-            entity_tag: EntityTag::of(document.text("entity_tag")?, etag),
-        })
-    }
+/// The same as the API shows it.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct TlsSecretAnswer {
+    #[serde(deserialize_with = "shown::<_, TlsSecretName, _>")]
+    name: Option<String>,
+    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
+    project_id: Option<String>,
+    #[serde(deserialize_with = "shown::<_, Word, _>")]
+    format: String,
+    #[serde(deserialize_with = "shown::<_, Word, _>")]
+    generated_by: Option<String>,
+    entity_tag: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    data: TlsSecretData,
+}
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TlsSecretData {
+    #[serde(deserialize_with = "or_default")]
+    tls_cert: String,
+    tls_key: Option<Secret>,
+}
+
+impl TlsSecretAnswer {
+    fn with(self, etag: Option<&str>) -> TlsSecret {
+        TlsSecret {
+            name: self.name,
+            project_id: self.project_id,
+            format: self.format,
+            generated_by: self.generated_by,
+            certificate: self.data.tls_cert,
+            key: self
+                .data
+                .tls_key
+                .unwrap_or_else(|| Secret::from(String::new())),
+            entity_tag: EntityTag::of(self.entity_tag, etag),
+        }
+    }
+}
+
+impl TlsSecret {
     fn of(answer: &Answer) -> Result<Self, ApiError> {
-        Self::read(answer.document()?, answer.etag.as_deref()).map_err(ApiError::Unexpected)
+        let read = read::<TlsSecretAnswer>(&answer.body).map_err(ApiError::Unexpected)?;
+        Ok(read.with(answer.etag.as_deref()))
     }
 }
 
@@ -143,6 +171,17 @@ pub struct DomainMapping {
     pub cname_target: Option<String>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DomainMappingAnswer {
+    #[serde(deserialize_with = "shown::<_, Host, _>")]
+    name: String,
+    #[serde(deserialize_with = "shown::<_, Host, _>")]
+    cname_target: Option<String>,
+    tls_secret: Option<String>,
+    user_managed: Option<bool>,
+}
+
 /// The user-managed domain mappings of a project, by the name of the TLS secret that they use.
 #[derive(Debug, Default)]
 pub struct DomainMappings(BTreeMap<String, Vec<DomainMapping>>);
@@ -157,24 +196,28 @@ impl DomainMappings {
     }
 }
 
-/// An app as far as we read it. Its variables can hold anything, also secrets: no Debug.
+/// The parts of an app that we use. Its variables can hold anything, also secrets: no Debug.
+#[derive(Deserialize)]
 pub struct App {
     /// Its name.
+    #[serde(deserialize_with = "shown::<_, AppName, _>")]
     pub name: String,
-    /// None, if the service shows none that can be sent.
-    pub entity_tag: Option<EntityTag>,
+    entity_tag: Option<String>,
     /// `ready`, `deploying`, `failed` or `warning`.
     pub status: Option<String>,
     /// The revisions.
+    #[serde(default, deserialize_with = "or_default")]
     pub status_details: Revisions,
     /// The environment, unchanged: it is sent back whole.
+    #[serde(default, deserialize_with = "or_default")]
     run_env_variables: Vec<Value>,
     /// The mounted secrets and config maps.
+    #[serde(default, deserialize_with = "or_default")]
     run_volume_mounts: Vec<Value>,
 }
 
 /// The revisions of an app, as far as its status names them.
-#[derive(Default)]
+#[derive(Default, Deserialize)]
 pub struct Revisions {
     /// The newest one.
     pub latest_created_revision: Option<String>,
@@ -185,24 +228,11 @@ pub struct Revisions {
 }
 
 impl App {
-    fn read(mut document: Document, etag: Option<&str>) -> anyhow::Result<Self> {
-        let mut details = document.object("status_details")?;
-        Ok(Self {
-            name: document.required_text("name")?,
-            entity_tag: EntityTag::of(document.text("entity_tag")?, etag),
-            status: document.text("status")?,
-            status_details: Revisions {
-                latest_created_revision: details.text("latest_created_revision")?,
-                latest_ready_revision: details.text("latest_ready_revision")?,
-                reason: details.text("reason")?,
-            },
-            run_env_variables: document.list("run_env_variables")?,
-            run_volume_mounts: document.list("run_volume_mounts")?,
-        })
-    }
-
     fn of(answer: &Answer) -> Result<Self, ApiError> {
-        Self::read(answer.document()?, answer.etag.as_deref()).map_err(ApiError::Unexpected)
+        let app: Self = read(&answer.body).map_err(ApiError::Unexpected)?;
+        // the tag that counts, in the place of the one that was shown
+        let entity_tag = EntityTag::of(app.entity_tag, answer.etag.as_deref()).map(|tag| tag.0);
+        Ok(Self { entity_tag, ..app })
     }
 
     /// The value of a literal variable.
@@ -275,6 +305,19 @@ fn text<'a>(entry: &'a Value, field: &str) -> Option<&'a str> {
 /// Pages of a list; a project has at most 80 mappings and 40 apps (Code Engine limits).
 const MOST_PAGES: usize = 20;
 
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(alias = "apps", alias = "domain_mappings", alias = "secrets")]
+    items: Vec<T>,
+    next: Option<Next>,
+}
+
+#[derive(Deserialize)]
+struct Next {
+    start: Option<String>,
+}
+
 /// The API of all regions.
 pub struct CodeEngine<'a> {
     iam: &'a Iam<'a>,
@@ -290,42 +333,44 @@ impl<'a> CodeEngine<'a> {
     /// Reads the secret.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn tls_secret(&self, place: &TlsSecretRef) -> Result<TlsSecret, ApiError> {
-        TlsSecret::of(&self.iam.call(Method::Get, &url(place), &[], &[])?)
+    /// Exit status 7; 4, if there is no token.
+    pub fn tls_secret(&self, place: &TlsSecretRef) -> Result<TlsSecret, Error> {
+        let answer = self.iam.call(Method::Get, &url(place), &[], &[]);
+        answer
+            .and_then(|answer| TlsSecret::of(&answer))
+            .map_err(|failure| self.refused("read", failure, place))
     }
 
     /// Lists the secrets of format `tls` of the project. Whether their data is included is not
     /// documented.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn tls_secrets(&self, project: &Project) -> Result<Vec<TlsSecret>, ApiError> {
-        let read = |document| TlsSecret::read(document, None);
-        let mut secrets = self.list(project, "secrets", "&format=tls", read)?;
-        secrets.retain(|secret| secret.format == "tls");
-        Ok(secrets)
+    /// As for [`Self::tls_secret`].
+    pub fn tls_secrets(&self, project: &Project) -> Result<Vec<TlsSecret>, Error> {
+        let secrets =
+            self.list::<TlsSecretAnswer>(project, "TLS secrets", "secrets", "&format=tls")?;
+        let secrets = secrets.into_iter().map(|secret| secret.with(None));
+        Ok(secrets.filter(|secret| secret.format == "tls").collect())
     }
 
     /// Lists the user-managed domain mappings of the project.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn domain_mappings(&self, project: &Project) -> Result<DomainMappings, ApiError> {
-        let read = |mut document: Document| {
-            let mapping = DomainMapping {
-                name: document.required_text("name")?,
-                cname_target: document.text("cname_target")?,
-            };
-            let user_managed = document.boolean("user_managed")?.unwrap_or_default();
-            Ok((user_managed, document.text("tls_secret")?, mapping))
-        };
+    /// As for [`Self::tls_secret`].
+    pub fn domain_mappings(&self, project: &Project) -> Result<DomainMappings, Error> {
         let mut mappings = DomainMappings::default();
-        for (user_managed, tls_secret, mapping) in
-            self.list(project, "domain_mappings", "", read)?
-        {
-            if let Some(tls_secret) = tls_secret.filter(|_| user_managed) {
-                mappings.0.entry(tls_secret).or_default().push(mapping);
+        let listed: Vec<DomainMappingAnswer> =
+            self.list(project, "domain mappings", "domain_mappings", "")?;
+        for mapping in listed {
+            if let (Some(tls_secret), Some(true)) = (mapping.tls_secret, mapping.user_managed) {
+                mappings
+                    .0
+                    .entry(tls_secret)
+                    .or_default()
+                    .push(DomainMapping {
+                        name: mapping.name,
+                        cname_target: mapping.cname_target,
+                    });
             }
         }
         Ok(mappings)
@@ -334,19 +379,29 @@ impl<'a> CodeEngine<'a> {
     /// Lists the apps of the project.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn apps(&self, project: &Project) -> Result<Vec<App>, ApiError> {
-        let read = |document| App::read(document, None);
-        self.list(project, "apps", "", read)
+    /// As for [`Self::tls_secret`].
+    pub fn apps(&self, project: &Project) -> Result<Vec<App>, Error> {
+        self.list(project, "apps", "apps", "")
     }
 
     /// Reads an app of the project.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn app(&self, project: &Project, name: &AppName) -> Result<App, ApiError> {
-        let url = app_url(project, name);
-        App::of(&self.iam.call(Method::Get, &url, &[], &[])?)
+    /// As for [`Self::tls_secret`].
+    pub fn app(&self, project: &Project, name: &AppName) -> Result<App, Error> {
+        let answer = self
+            .iam
+            .call(Method::Get, &app_url(project, name), &[], &[]);
+        answer
+            .and_then(|answer| App::of(&answer))
+            .map_err(|failure| {
+                let missing = failure.status() == Some(404);
+                let error = self.failed(&format!("cannot read app {name}"), failure, project);
+                match missing {
+                    true => error.hint("check the names in RESTART_APPS or restart_apps"),
+                    false => error,
+                }
+            })
     }
 
     /// Gives an app literal variables, if it still is as `app` was read, and keeps everything else:
@@ -362,7 +417,7 @@ impl<'a> CodeEngine<'a> {
         app: &App,
         variables: &[(&str, String)],
     ) -> Result<App, ApiError> {
-        let entity_tag = app.entity_tag.as_ref().ok_or_else(|| {
+        let entity_tag = EntityTag::of(app.entity_tag.clone(), None).ok_or_else(|| {
             ApiError::Unexpected(anyhow!("the app has no entity tag that can be sent"))
         })?;
         let ours = |entry: &&Value| {
@@ -392,37 +447,40 @@ impl<'a> CodeEngine<'a> {
         App::of(&self.iam.call(Method::Patch, &url, &headers, &body)?)
     }
 
-    fn list<T>(
+    fn list<T: for<'de> Deserialize<'de>>(
         &self,
         project: &Project,
+        what: &str,
         collection: &str,
         filter: &str,
-        read: fn(Document) -> anyhow::Result<T>,
-    ) -> Result<Vec<T>, ApiError> {
+    ) -> Result<Vec<T>, Error> {
         let list = format!(
             "{}/v2/projects/{}/{collection}?{VERSION}&limit=100{filter}",
             project.base, project.id
         );
         let mut found = Vec::new();
         let mut url = list.clone();
+        let mut more = || -> Result<bool, ApiError> {
+            let answer = self.iam.call(Method::Get, &url, &[], &[])?;
+            let page: Page<T> = read(&answer.body).map_err(ApiError::Unexpected)?;
+            found.extend(page.items);
+            let start = page.next.and_then(|next| next.start);
+            let start =
+                start.map(|start| utf8_percent_encode(&start, NON_ALPHANUMERIC).to_string());
+            url = format!("{list}&start={}", start.as_deref().unwrap_or_default());
+            Ok(start.is_some())
+        };
+        let failed = |failure| {
+            let what = format!("cannot list the {what} of project {}", project.id);
+            self.failed(&what, failure, project)
+        };
         for _ in 0..MOST_PAGES {
-            let mut page = self.iam.call(Method::Get, &url, &[], &[])?.document()?;
-            let next = page.object("next").and_then(|mut next| next.text("start"));
-            let items = page.objects(collection).map_err(ApiError::Unexpected)?;
-            for item in items {
-                found.push(read(item).map_err(ApiError::Unexpected)?);
-            }
-            let Some(start) = next.map_err(ApiError::Unexpected)? else {
+            if !more().map_err(failed)? {
                 return Ok(found);
-            };
-            url = format!(
-                "{list}&start={}",
-                utf8_percent_encode(&start, NON_ALPHANUMERIC)
-            );
+            }
         }
-        Err(ApiError::Unexpected(anyhow!(
-            "the list {collection} has more than {MOST_PAGES} pages"
-        )))
+        let pages = anyhow!("the list has more than {MOST_PAGES} pages");
+        Err(failed(ApiError::Unexpected(pages)))
     }
 
     /// Replaces the data of the secret if it still has the tag `entity_tag`, and returns what the
@@ -454,10 +512,42 @@ impl<'a> CodeEngine<'a> {
             ("Content-Type", "application/json"),
             ("If-Match", &entity_tag.0),
         ];
-        // an answer that quotes the request is masked, its certificates included
-        let _masked = Secret::from(certificate.to_owned());
         let answer = self.iam.call(Method::Put, &url(place), &headers, &body)?;
         Ok(TlsSecret::of(&answer).ok())
+    }
+
+    /// Why the TLS secret could not be read or replaced (`verb`).
+    pub fn refused(&self, verb: &str, failure: ApiError, place: &TlsSecretRef) -> Error {
+        let TlsSecretRef { project, name } = place;
+        if failure.status() == Some(404) {
+            let what = format!("project {} has no TLS secret {name}", project.id);
+            let error = Error {
+                reason: Reason::TlsSecretMissing,
+                ..self.failed(&what, failure, project)
+            };
+            return error.hint("create it once, with any certificate").command(format!(
+                "ibmcloud ce secret create --format tls --name {name} --cert-chain-file CHAIN --private-key-file KEY"
+            ));
+        }
+        let what = format!("cannot {verb} TLS secret {name} of project {}", project.id);
+        self.failed(&what, failure, project)
+    }
+
+    /// Why something (`what`) could not be done in a project.
+    pub fn failed(&self, what: &str, failure: ApiError, project: &Project) -> Error {
+        let forbidden = failure.status() == Some(403);
+        let error = failure.explained(
+            what,
+            [
+                Reason::CodeEngineForbidden,
+                Reason::CodeEngineRefused,
+                Reason::CodeEngineUnavailable,
+            ],
+        );
+        match forbidden {
+            true => self.iam.grantee.write_project(error, &project.id),
+            false => error,
+        }
     }
 }
 
@@ -556,8 +646,7 @@ mod tests {
             let app = json!({ "name": "shop", "status": status, "status_details": {
                 "latest_created_revision": created, "latest_ready_revision": ready, "reason": reason
             } });
-            let document = Document::parse(app.to_string().as_bytes()).unwrap();
-            let read = App::read(document, None).unwrap();
+            let read: App = read(app.to_string().as_bytes()).unwrap();
             assert_eq!((read.serves(), read.failed()), (serves, failed), "{app}");
         }
     }

@@ -1,23 +1,25 @@
 //! IBM Cloud IAM: access tokens, by compute resource token and trusted profile or by API key, and
 //! requests that carry them (IBM Cloud IAM token API, `POST /identity/token`).
-//!
-//! Belongs here: the token call and what a 401 does. Does not: what a service's other answers mean.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::ibm::api_error::{ApiError, Claims, TokenError};
+use crate::error::{Error, Reason, error};
+use crate::ibm::api_error::ApiError;
 use crate::ibm::client::{Answer, Http, Method, Request};
-use crate::ibm::document::Document;
+use crate::ibm::grantee::Grantee;
+use crate::ibm::json::read;
 use crate::secret::{Secret, read_file};
 use crate::text::sanitized;
 use crate::workers::pause;
@@ -66,6 +68,7 @@ pub struct Iam<'a> {
     http: &'a Http,
     endpoint: &'a Endpoint,
     credentials: &'a Credentials,
+    pub(super) grantee: &'a Grantee,
     token: Mutex<Option<Token>>,
     public: AtomicBool,
 }
@@ -80,11 +83,17 @@ struct Token {
 impl<'a> Iam<'a> {
     /// Asks for no token yet.
     #[must_use]
-    pub const fn new(http: &'a Http, endpoint: &'a Endpoint, credentials: &'a Credentials) -> Self {
+    pub const fn new(
+        http: &'a Http,
+        endpoint: &'a Endpoint,
+        credentials: &'a Credentials,
+        grantee: &'a Grantee,
+    ) -> Self {
         Self {
             http,
             endpoint,
             credentials,
+            grantee,
             token: Mutex::new(None),
             public: AtomicBool::new(false),
         }
@@ -92,21 +101,19 @@ impl<'a> Iam<'a> {
 
     /// Where the compute resource token is, if one is used, or why it cannot be read.
     #[must_use]
-    pub fn token_file(&self) -> Option<Result<PathBuf, TokenError>> {
-        match self.credentials {
-            Credentials::Profile { token_files, .. } => {
-                Some(read_token(token_files).map(|(path, _)| path.to_owned()))
-            }
-            Credentials::ApiKey(_) => None,
-        }
+    pub fn token_file(&self) -> Option<Result<&Path, Error>> {
+        Some(self.resource_token()?.map(|(path, _)| path))
     }
 
     /// Gets a token, if there is none yet.
     ///
     /// # Errors
-    /// [`ApiError::NoToken`], or the run is over.
-    pub fn assume(&self) -> Result<(), ApiError> {
-        self.token(None).map(|_| ())
+    /// Exit status 4, or the run is over.
+    pub fn assume(&self) -> Result<(), Error> {
+        match self.token(None) {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure.explained("no access token", IAM)),
+        }
     }
 
     /// The address that tokens come from.
@@ -191,14 +198,12 @@ impl<'a> Iam<'a> {
     }
 
     fn fetch(&self) -> Result<Token, ApiError> {
-        // read anew each time, since the platform rotates the file; and kept until IAM has answered,
-        // so that an answer that quotes it is masked
-        let resource_token = match self.credentials {
-            Credentials::Profile { token_files, .. } => {
-                Some(read_token(token_files).map_err(ApiError::NoToken)?.1)
-            }
-            Credentials::ApiKey(_) => None,
-        };
+        // read anew each time, since the platform rotates the file
+        let resource_token = self
+            .resource_token()
+            .transpose()
+            .map_err(ApiError::NoToken)?;
+        let resource_token = resource_token.map(|(_, token)| token);
         let form = self.form(resource_token.as_ref());
         let answer = match self.endpoint {
             Endpoint::Given(base) => self.ask(base, &form, Http::read),
@@ -217,9 +222,10 @@ impl<'a> Iam<'a> {
         };
         let answer = answer.map_err(|failure| self.explain(failure, resource_token.as_ref()))?;
         Token::read(&answer).map_err(|e| {
-            ApiError::NoToken(TokenError::Refused(format!(
+            ApiError::NoToken(error!(
+                Reason::IamRefused,
                 "IAM returned no usable token: {e:#}"
-            )))
+            ))
         })
     }
 
@@ -256,37 +262,100 @@ impl<'a> Iam<'a> {
 
     fn explain(&self, failure: ApiError, resource_token: Option<&Secret>) -> ApiError {
         let code = match &failure {
-            ApiError::Stopped { .. } => return failure,
             ApiError::Status { code, .. } => code.as_deref().unwrap_or_default(),
             _ => "",
         };
-        let answer = failure.to_string();
         ApiError::NoToken(match (self.credentials, code) {
             (Credentials::Profile { field, profile, .. }, PROFILE_NOT_ELIGIBLE) => {
-                TokenError::ProfileRefused {
-                    profile: format!("{field} {}", sanitized(profile)),
-                    answer,
-                    claims: resource_token.map(Claims::of).unwrap_or_default(),
-                }
+                let claims = resource_token.map(Claims::of).unwrap_or_default();
+                let link = self.grantee.link(
+                    claims.project_name.as_deref(),
+                    claims.component_name.as_deref(),
+                );
+                error!(
+                    Reason::ProfileRefused,
+                    "this job may not assume the trusted profile ({field} {}), or there is no such profile: {failure}; \
+                     the compute resource token was issued to {claims}",
+                    sanitized(profile)
+                )
+                .hint(
+                    "link the profile to this job of this project; if it is linked, wait a few minutes, and check \
+                     that the account does not limit external identity interactions",
+                )
+                .command(link)
             }
-            (Credentials::ApiKey(_), API_KEY_NOT_FOUND) => TokenError::ApiKeyRefused(answer),
-            _ if failure.temporary() => TokenError::Unavailable(answer),
-            _ => TokenError::Refused(answer),
+            (Credentials::ApiKey(_), API_KEY_NOT_FOUND) => error!(
+                Reason::IamRefused,
+                "IAM does not know the API key: {failure}"
+            )
+            .hint("IBMCLOUD_API_KEY takes the key itself; ApiKey-... is the ID of a key"),
+            _ => failure.explained("no access token", IAM),
         })
     }
+
+    /// The compute resource token from the first file that exists, if one is used. A JWT holds no
+    /// white space, so the end of the line is no part of it.
+    fn resource_token(&self) -> Option<Result<(&Path, Secret), Error>> {
+        let Credentials::Profile { token_files, .. } = self.credentials else {
+            return None;
+        };
+        let shown = |path: &PathBuf| sanitized(&path.display().to_string());
+        let unusable = |path, why: &str| {
+            error!(
+                Reason::TokenMissing,
+                "the compute resource token in {} {why}",
+                shown(path)
+            )
+        };
+        for file in token_files {
+            let text = match read_file(file, LARGEST_TOKEN) {
+                Ok(text) => text,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => {
+                    let error = unusable(file, &format!("cannot be read: {e}"));
+                    return Some(Err(
+                        error.hint("it must be readable by the container's user")
+                    ));
+                }
+            };
+            let token = Secret::from(text.trim().to_owned());
+            return Some(match token.expose() {
+                "" => Err(unusable(file, "is empty")),
+                _ => Ok((file, token)),
+            });
+        }
+        let files: Vec<String> = token_files.iter().map(shown).collect();
+        let error = error!(
+            Reason::TokenMissing,
+            "there is no compute resource token (looked for {})",
+            files.join(", ")
+        );
+        Some(Err(error
+            .hint("enable trusted profiles for the job")
+            .command(self.grantee.enable_token())))
+    }
+}
+
+/// Refused, refused, unavailable: a 401 or 403 of IAM is no missing permission.
+const IAM: [Reason; 3] = [
+    Reason::IamRefused,
+    Reason::IamRefused,
+    Reason::IamUnavailable,
+];
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: Option<Secret>,
+    expires_in: Option<u64>,
 }
 
 impl Token {
     /// `expiration`, the wall-clock time, is left aside: our clock may be wrong, and a 401 renews the
     /// token anyway.
     fn read(answer: &Answer) -> anyhow::Result<Self> {
-        let mut answer = Document::parse(&answer.body)?;
-        let token = answer
-            .secret("access_token")?
-            .ok_or_else(|| answer.missing("access_token"))?;
-        let life = answer
-            .unsigned("expires_in")?
-            .ok_or_else(|| answer.missing("expires_in"))?;
+        let answer: TokenAnswer = read(&answer.body)?;
+        let token = answer.access_token.context("no field access_token")?;
+        let life = answer.expires_in.context("no field expires_in")?;
         ensure!(
             token.expose().bytes().all(|b| b.is_ascii_graphic()),
             "it does not fit into a header"
@@ -302,18 +371,34 @@ impl Token {
     }
 }
 
+/// What the compute resource token says about this job; none of it is secret. Only these claims are
+/// documented for Code Engine.
+#[derive(Default, Deserialize)]
+struct Claims {
+    project_name: Option<String>,
+    component_type: Option<String>,
+    component_name: Option<String>,
+}
+
 impl Claims {
     /// Reads the second part of the JWT (RFC 7519 section 3) for messages; nothing is decided by it.
     fn of(token: &Secret) -> Self {
         let payload = token.expose().split('.').nth(1).unwrap_or_default();
         let claims = BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
-        let mut claims = Document::parse(&claims).unwrap_or_default();
-        let mut claim = |name| claims.text(name).ok().flatten();
-        Self {
-            project_name: claim("project_name"),
-            component_type: claim("component_type"),
-            component_name: claim("component_name"),
-        }
+        read(&claims).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
+        write!(
+            f,
+            "project {}, component type {}, component {}",
+            shown(&self.project_name),
+            shown(&self.component_type),
+            shown(&self.component_name)
+        )
     }
 }
 
@@ -345,24 +430,6 @@ fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
         form.push_str(field);
     }
     form
-}
-
-/// The compute resource token from the first file that exists. A JWT holds no white space, so the
-/// end of the line is no part of it.
-fn read_token(files: &[PathBuf]) -> Result<(&Path, Secret), TokenError> {
-    for file in files {
-        let text = match read_file(file, LARGEST_TOKEN) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(TokenError::FileUnreadable(file.clone(), e)),
-        };
-        let token = Secret::from(text.trim().to_owned());
-        if token.expose().is_empty() {
-            return Err(TokenError::FileEmpty(file.clone()));
-        }
-        return Ok((file, token));
-    }
-    Err(TokenError::FileMissing(files.to_vec()))
 }
 
 #[cfg(test)]

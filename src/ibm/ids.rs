@@ -1,40 +1,114 @@
-//! Identifiers, parsed or refused. Only these types go into a URL path.
-//!
-//! Belongs here: the shape of an identifier. Does not: whether it is ours.
+//! Names and ids, parsed or refused. Only these types go into a URL path, and only what fits them is
+//! shown of a name or id in an answer.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use anyhow::{bail, ensure};
+use serde::{Deserialize, Deserializer};
 
-use crate::text::sanitized;
+use crate::text::{HIDDEN, is_uuid, sanitized};
 
-/// A UUID as IBM writes it: 36 characters, lower-case hex.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Uuid(String);
+/// A kind of names or ids.
+pub(crate) trait Id {
+    /// Whether the text is one.
+    fn fits(text: &str) -> bool;
 
-impl Uuid {
-    /// # Errors
-    /// If `text` is anything but 8-4-4-4-12 lower-case hex digits.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let groups: Vec<&str> = text.split('-').collect();
-        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-        let digits = |group: &&str| {
-            group
-                .bytes()
-                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        ensure!(
-            lengths == [8, 4, 4, 4, 12] && groups.iter().all(digits),
-            "expected a UUID of 36 characters (lower-case hex digits in groups of 8-4-4-4-12), found {}",
-            sanitized(text)
-        );
-        Ok(Self(text.to_owned()))
+    /// What a message may show of a text that should be one.
+    fn shown(text: &str) -> &str {
+        if Self::fits(text) { text } else { HIDDEN }
     }
 }
 
-impl fmt::Display for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// Declares types of texts: name, what it is in a message, and which texts are such.
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident, $what:literal, $fits:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(String);
+
+        impl Id for $name {
+            fn fits(text: &str) -> bool {
+                let fits: fn(&str) -> bool = $fits;
+                fits(text)
+            }
+        }
+
+        impl $name {
+            /// Checks the form.
+            ///
+            /// # Errors
+            /// If it has another form.
+            pub fn parse(text: &str) -> anyhow::Result<Self> {
+                ensure!(
+                    Self::fits(text),
+                    concat!("expected ", $what, ", found a text of {} characters"),
+                    text.chars().count()
+                );
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A UUID as IBM writes it.
+    Uuid, "a UUID of 36 characters (lower-case hex digits in groups of 8-4-4-4-12)", is_uuid;
+    /// The name of a secret in a Code Engine project.
+    TlsSecretName, "the name of a Code Engine secret (lower-case letters, digits, hyphens, dots)",
+        |text| text.len() <= 253 && text.split('.').all(dns_label);
+    /// The name of an app in a Code Engine project.
+    AppName, "the name of a Code Engine app (lower-case letters, digits, hyphens)",
+        |text| text.len() <= 63 && dns_label(text);
+    /// A region of IBM Cloud. It goes into host names. There is no list of known regions: IBM opens
+    /// new ones.
+    Region, "a region such as eu-de", |text| text.len() <= 40 && dns_label(text);
+    /// The name of a secret in Secrets Manager. A longer one could as well be a token.
+    SecretName, "the name of a secret", |text| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        (1..=64).contains(&text.len()) && text.bytes().all(plain)
+    };
+    /// A host name, or a wildcard.
+    Host, "a host name", |text| {
+        text.len() <= 253 && text.strip_prefix("*.").unwrap_or(text).split('.').all(dns_label)
+    };
+    /// A word for a state, format or type.
+    Word, "a word", |text| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+        (1..=40).contains(&text.len()) && text.bytes().all(plain)
+    };
+}
+
+/// Reads what may be shown of a field; `null` and an empty text count as absent.
+pub(super) fn shown<'de, D, T, R>(deserializer: D) -> Result<R, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Id,
+    R: Default + From<String>,
+{
+    let text = Option::<Cow<'_, str>>::deserialize(deserializer)?;
+    let text = text.filter(|text| !text.is_empty());
+    Ok(text.map_or_else(R::default, |text| T::shown(&text).to_owned().into()))
+}
+
+/// Lower-case letters, digits and inner hyphens.
+fn dns_label(text: &str) -> bool {
+    let plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    !text.is_empty() && !text.starts_with('-') && !text.ends_with('-') && text.bytes().all(plain)
+}
+
+impl TlsSecretName {
+    /// The variable in which an app that restarts for this secret notes its certificate.
+    #[must_use]
+    pub fn fingerprint_variable(&self) -> String {
+        let name = self.0.to_ascii_uppercase().replace(['-', '.'], "_");
+        format!("TLS_SECRET_SHA256_{name}")
     }
 }
 
@@ -43,65 +117,45 @@ impl fmt::Display for Uuid {
 pub struct Crn {
     /// The service, e.g. `secrets-manager`.
     pub service: String,
-    /// The region, e.g. `eu-de`.
-    pub region: String,
-    /// The scope: `a/` and the account.
-    pub scope: String,
     /// The service instance.
     pub instance: String,
     /// The type of the resource, empty for the instance itself.
-    pub resource_type: String,
+    resource_type: String,
     /// The resource, empty for the instance itself.
-    pub resource: String,
+    resource: String,
 }
 
 impl Crn {
+    /// Takes it apart.
+    ///
     /// # Errors
-    /// If `text` does not have the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
+    /// If it does not have the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let fields: Vec<&str> = text.split(':').collect();
-        let [
-            "crn",
-            "v1",
-            _,
-            _,
-            service,
-            region,
-            scope,
-            instance,
-            resource_type,
-            resource,
-        ] = fields.as_slice()
-        else {
+        let ["crn", "v1", _, _, service, _, _, instance, kind, resource] = *fields else {
             bail!(
-                "expected a CRN of ten fields that begins with crn:v1:, found {}",
-                sanitized(text)
+                "expected a CRN of ten fields that begins with crn:v1:, found a text of {} characters",
+                text.chars().count()
             );
         };
         Ok(Self {
-            service: (*service).to_owned(),
-            region: (*region).to_owned(),
-            scope: (*scope).to_owned(),
-            instance: (*instance).to_owned(),
-            resource_type: (*resource_type).to_owned(),
-            resource: (*resource).to_owned(),
+            service: service.to_owned(),
+            instance: instance.to_owned(),
+            resource_type: kind.to_owned(),
+            resource: resource.to_owned(),
         })
     }
 
-    /// Whether both belong to the same instance of the same service, region and account.
+    /// Whether both belong to the same instance.
     #[must_use]
     pub fn same_instance(&self, other: &Self) -> bool {
-        (&self.service, &self.region, &self.scope, &self.instance)
-            == (&other.service, &other.region, &other.scope, &other.instance)
+        (&self.service, &self.instance) == (&other.service, &other.instance)
     }
 }
 
 impl fmt::Display for Crn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!(
-            "instance {} of {} in {} ({})",
-            self.instance, self.service, self.region, self.scope
-        );
+        let text = format!("instance {} of {}", self.instance, self.service);
         f.write_str(&sanitized(&text))
     }
 }
@@ -122,112 +176,16 @@ impl SecretId {
     /// If it is neither, or a CRN of something else than a secret.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         if !text.starts_with("crn:") {
-            return Ok(Self {
-                id: Uuid::parse(text)?,
-                crn: None,
-            });
+            let id = Uuid::parse(text)?;
+            return Ok(Self { id, crn: None });
         }
         let crn = Crn::parse(text)?;
         ensure!(
             crn.service == "secrets-manager" && crn.resource_type == "secret",
-            "expected the CRN of a Secrets Manager secret, found {}",
-            sanitized(text)
+            "expected the CRN of a Secrets Manager secret"
         );
-        Ok(Self {
-            id: Uuid::parse(&crn.resource)?,
-            crn: Some(crn),
-        })
-    }
-}
-
-/// The name of a secret in a Code Engine project.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct TlsSecretName(String);
-
-impl TlsSecretName {
-    /// # Errors
-    /// If the name does not fit Code Engine's pattern: labels of lower-case letters, digits and
-    /// hyphens, joined by dots, at most 253 characters.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        ensure!(
-            text.len() <= 253 && text.split('.').all(dns_label),
-            "expected the name of a Code Engine secret (lower-case letters, digits, hyphens, dots), found {}",
-            sanitized(text)
-        );
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl TlsSecretName {
-    /// The variable in which an app that restarts for this secret notes its certificate.
-    #[must_use]
-    pub fn fingerprint_variable(&self) -> String {
-        let name = self.0.to_ascii_uppercase().replace(['-', '.'], "_");
-        format!("TLS_SECRET_SHA256_{name}")
-    }
-}
-
-impl fmt::Display for TlsSecretName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The name of an app in a Code Engine project.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct AppName(String);
-
-impl AppName {
-    /// # Errors
-    /// If the name is not one DNS label: lower-case letters, digits and inner hyphens, at most 63
-    /// characters.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        ensure!(
-            text.len() <= 63 && dns_label(text),
-            "expected the name of a Code Engine app (lower-case letters, digits, hyphens), found {}",
-            sanitized(text)
-        );
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for AppName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Lower-case letters, digits and inner hyphens.
-fn dns_label(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-}
-
-/// A region of IBM Cloud, e.g. `eu-de`. It goes into host names.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Region(String);
-
-impl Region {
-    /// # Errors
-    /// If it is not made of lower-case letters, digits and inner hyphens. There is no list of known
-    /// regions: IBM opens new ones.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        ensure!(
-            text.len() <= 40 && dns_label(text),
-            "expected a region such as eu-de, found {}",
-            sanitized(text)
-        );
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let id = Uuid::parse(&crn.resource)?;
+        Ok(Self { id, crn: Some(crn) })
     }
 }
 
@@ -284,6 +242,45 @@ mod tests {
             &"a".repeat(254),
         ] {
             assert!(TlsSecretName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_its_type_is_not_shown() {
+        let long = "a".repeat(65);
+        type Shown = fn(&str) -> &str;
+        let rows: [(Shown, &[&str], &[&str]); 4] = [
+            (
+                Host::shown,
+                &["shop.example.com", "*.example.com", "localhost"],
+                &[
+                    "",
+                    "Shop",
+                    "a..b",
+                    "*.*.x",
+                    "a_b",
+                    "-----BEGIN PRIVATE KEY-----",
+                ],
+            ),
+            (
+                SecretName::shown,
+                &["shop", "My_Cert-1.x"],
+                &["", "a b", "-----BEGIN\n", &long, "a+b="],
+            ),
+            (
+                Word::shown,
+                &["tls", "ready_but_latest_revision_failed"],
+                &["", "eyJ", "a1", "a b"],
+            ),
+            (AppName::shown, &["shop-00002"], &["a.b", "A"]),
+        ];
+        for (shown, fits, others) in rows {
+            for text in fits {
+                assert_eq!(shown(text), *text);
+            }
+            for text in others {
+                assert_eq!(shown(text), "…", "{text}");
+            }
         }
     }
 }

@@ -1,35 +1,41 @@
 //! IBM Cloud Secrets Manager, API v2: reads one certificate secret (`GET /api/v2/secrets/{id}`), or
 //! a version of it (`.../versions/{version}`, `.../metadata`); lists certificate secrets.
-//!
-//! Belongs here: paths and field names. Does not: whether the secret is good for anything
-//! (`fetch.rs`, `assemble.rs`).
 
 use std::fmt;
 
 use anyhow::anyhow;
+use serde::Deserialize;
 
+use crate::error::{Error, Reason};
 use crate::ibm::api_error::ApiError;
 use crate::ibm::client::Method;
-use crate::ibm::document::Document;
 use crate::ibm::iam::Iam;
-use crate::ibm::ids::Uuid;
+use crate::ibm::ids::{SecretName, Uuid, Word, shown};
+use crate::ibm::json::{or_default, read};
 use crate::secret::Secret;
 
 /// A secret as the API shows it, or a version of one: what the three certificate types have, as far
-/// as we use it. Payload fields are flat, and each may be absent.
-#[derive(Debug, Default)]
+/// as we use it. Payload fields are flat, and each may be absent. Names are shown by the rules of
+/// their types.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct CertificateSecret {
     /// The id, to be compared with the one that was asked for.
+    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
     pub id: String,
     /// The name, for messages.
+    #[serde(deserialize_with = "shown::<_, SecretName, _>")]
     pub name: String,
     /// Of a version, whose `id` is its own: the id of the secret.
+    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
     pub secret_id: String,
     /// Of a version: the name of the secret.
+    #[serde(deserialize_with = "shown::<_, SecretName, _>")]
     pub secret_name: String,
     /// Of a version: the one change there was, RFC 3339.
     pub created_at: Option<String>,
     /// `public_cert`, `imported_cert`, `private_cert`, or a type that is not a certificate.
+    #[serde(deserialize_with = "shown::<_, Word, _>")]
     pub secret_type: String,
     /// 0 pre-activation, 1 active, 2 suspended, 3 deactivated, 5 destroyed.
     pub state: Option<i64>,
@@ -42,6 +48,7 @@ pub struct CertificateSecret {
     /// Of `private_cert`: the certificate of the CA that signed the leaf, in PEM.
     pub issuing_ca: Option<String>,
     /// Of `private_cert`: certificates in PEM, in no documented order.
+    #[serde(deserialize_with = "or_default")]
     pub ca_chain: Vec<String>,
     /// The unencrypted private key in PEM.
     pub private_key: Option<Secret>,
@@ -51,36 +58,8 @@ pub struct CertificateSecret {
     pub revocation_time_seconds: Option<i64>,
 }
 
-impl CertificateSecret {
-    fn read(mut document: Document) -> anyhow::Result<Self> {
-        // the keys first: should another field be wrong, they are already where they get wiped
-        let private_key = document.secret("private_key")?;
-        let private_key_of_csr = document.object("managed_csr")?.secret("private_key")?;
-        let text = |text: Option<String>| text.unwrap_or_default();
-        Ok(Self {
-            private_key,
-            managed_csr: private_key_of_csr.map(|key| ManagedCsr {
-                private_key: Some(key),
-            }),
-            id: text(document.text("id")?),
-            name: text(document.text("name")?),
-            secret_id: text(document.text("secret_id")?),
-            secret_name: text(document.text("secret_name")?),
-            created_at: document.text("created_at")?,
-            secret_type: text(document.text("secret_type")?),
-            state: document.number("state")?,
-            updated_at: document.text("updated_at")?,
-            certificate: document.text("certificate")?,
-            intermediate: document.text("intermediate")?,
-            issuing_ca: document.text("issuing_ca")?,
-            ca_chain: document.texts("ca_chain")?,
-            revocation_time_seconds: document.number("revocation_time_seconds")?,
-        })
-    }
-}
-
 /// The certificate signing request that Secrets Manager keeps for an imported certificate.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub struct ManagedCsr {
     /// The unencrypted private key in PEM.
     pub private_key: Option<Secret>,
@@ -106,7 +85,7 @@ impl fmt::Display for Version {
 }
 
 /// What is known of a version without its payload.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct VersionMetadata {
     /// Colon-separated hex.
     pub serial_number: Option<String>,
@@ -115,19 +94,22 @@ pub struct VersionMetadata {
 }
 
 /// What a list says of a certificate secret; each field may be absent while it is not issued.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct ListedCertificate {
     /// The id.
+    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
     pub id: String,
     /// The name.
+    #[serde(deserialize_with = "shown::<_, SecretName, _>")]
     pub name: String,
     /// `public_cert`, `imported_cert` or `private_cert`.
+    #[serde(deserialize_with = "shown::<_, Word, _>")]
     pub secret_type: String,
-    /// The id of its group, or `default`.
-    pub secret_group_id: Option<String>,
     /// The common name.
     pub common_name: Option<String>,
     /// The further names.
+    #[serde(deserialize_with = "or_default")]
     pub alt_names: Vec<String>,
     /// Colon-separated hex.
     pub serial_number: Option<String>,
@@ -139,21 +121,9 @@ pub struct ListedCertificate {
     pub state: Option<i64>,
 }
 
-impl ListedCertificate {
-    fn read(mut document: Document) -> anyhow::Result<Self> {
-        Ok(Self {
-            id: document.required_text("id")?,
-            name: document.text("name")?.unwrap_or_default(),
-            secret_type: document.required_text("secret_type")?,
-            secret_group_id: document.text("secret_group_id")?,
-            common_name: document.text("common_name")?,
-            alt_names: document.texts("alt_names")?,
-            serial_number: document.text("serial_number")?,
-            issuer: document.text("issuer")?,
-            expiration_date: document.text("expiration_date")?,
-            state: document.number("state")?,
-        })
-    }
+#[derive(Deserialize)]
+struct Page {
+    secrets: Vec<ListedCertificate>,
 }
 
 /// The types of secrets that are certificates.
@@ -179,13 +149,15 @@ impl<'a> SecretsManager<'a> {
     /// Reads the secret as it is now, or as it was before the last rotation.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn secret(&self, id: &Uuid, version: Version) -> Result<CertificateSecret, ApiError> {
+    /// Exit status 5; 4, if there is no token.
+    pub fn secret(&self, id: &Uuid, version: Version) -> Result<CertificateSecret, Error> {
         let path = match version {
             Version::Current => format!("/{id}"),
             Version::Previous => format!("/{id}/versions/{version}"),
         };
-        let secret = CertificateSecret::read(self.get(&path)?).map_err(ApiError::Unexpected)?;
+        let secret: CertificateSecret = self
+            .get(&path)
+            .map_err(|failure| self.refused(failure, id, version))?;
         Ok(match version {
             Version::Current => secret,
             Version::Previous => CertificateSecret {
@@ -200,45 +172,82 @@ impl<'a> SecretsManager<'a> {
     /// Reads what is known of a version, without its payload.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn version(&self, id: &Uuid, version: Version) -> Result<VersionMetadata, ApiError> {
-        let mut document = self.get(&format!("/{id}/versions/{version}/metadata"))?;
-        let mut text = |field| document.text(field).map_err(ApiError::Unexpected);
-        Ok(VersionMetadata {
-            serial_number: text("serial_number")?,
-            created_at: text("created_at")?,
-        })
+    /// As for [`Self::secret`].
+    pub fn version(&self, id: &Uuid, version: Version) -> Result<VersionMetadata, Error> {
+        self.get(&format!("/{id}/versions/{version}/metadata"))
+            .map_err(|failure| self.refused(failure, id, version))
     }
 
     /// Lists the certificates of the instance that the token may see, without their payload.
     ///
     /// # Errors
-    /// An [`ApiError`].
-    pub fn certificates(&self) -> Result<Vec<ListedCertificate>, ApiError> {
+    /// As for [`Self::secret`].
+    pub fn certificates(&self) -> Result<Vec<ListedCertificate>, Error> {
+        let types = CERTIFICATE_TYPES.join(",");
         let mut found = Vec::new();
         for page in 0..MOST_PAGES {
             let offset = page * PAGE;
-            let types = CERTIFICATE_TYPES.join(",");
-            let mut document = self.get(&format!(
-                "?limit={PAGE}&offset={offset}&sort=id&secret_types={types}"
-            ))?;
-            let secrets = document.objects("secrets").map_err(ApiError::Unexpected)?;
+            let Page { secrets } = self
+                .get(&format!(
+                    "?limit={PAGE}&offset={offset}&sort=id&secret_types={types}"
+                ))
+                .map_err(|failure| self.unlisted(failure))?;
             let last = secrets.len() < PAGE;
-            for secret in secrets {
-                found.push(ListedCertificate::read(secret).map_err(ApiError::Unexpected)?);
-            }
+            found.extend(secrets);
             if last {
                 found.retain(|secret| CERTIFICATE_TYPES.contains(&secret.secret_type.as_str()));
                 return Ok(found);
             }
         }
-        Err(ApiError::Unexpected(anyhow!(
-            "the list of secrets has more than {MOST_PAGES} pages"
-        )))
+        let pages = anyhow!("the list has more than {MOST_PAGES} pages");
+        Err(self.unlisted(ApiError::Unexpected(pages)))
     }
 
-    fn get(&self, path: &str) -> Result<Document, ApiError> {
+    fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, ApiError> {
         let url = format!("{}/api/v2/secrets{path}", self.base);
-        self.iam.call(Method::Get, &url, &[], &[])?.document()
+        let answer = self.iam.call(Method::Get, &url, &[], &[])?;
+        read(&answer.body).map_err(ApiError::Unexpected)
+    }
+
+    /// Why this secret could not be read.
+    pub(super) fn refused(&self, failure: ApiError, id: &Uuid, version: Version) -> Error {
+        let status = failure.status();
+        let error = failure.explained(&format!("cannot read secret {id}"), REASONS);
+        let missing = |error| Error {
+            reason: Reason::SecretMissing,
+            ..error
+        };
+        match (status, version) {
+            (Some(404), Version::Previous) => missing(error).hint(
+                "there is no previous version: only the one before the last rotation can be deployed; import an older certificate again",
+            ),
+            (Some(404), Version::Current) => missing(error)
+                .hint(
+                    "check the ID among those of the instance at SECRETS_MANAGER_URL (plan Standard or Trial:                      Vault Dedicated does not have this API)",
+                )
+                .command(self.iam.grantee.list_certificates()),
+            (Some(403), _) => self.iam.grantee.read_secret(error, id),
+            _ => error,
+        }
+    }
+
+    /// Why the certificates could not be listed.
+    pub(super) fn unlisted(&self, failure: ApiError) -> Error {
+        let status = failure.status();
+        let error = failure.explained("cannot list the certificates in Secrets Manager", REASONS);
+        match status {
+            Some(403) => self.iam.grantee.read_group(error, "SECRET_GROUP_ID"),
+            Some(404) => error.hint(
+                "check that SECRETS_MANAGER_URL is an instance of the plan Standard or Trial",
+            ),
+            _ => error,
+        }
     }
 }
+
+/// Not allowed, refused, unavailable.
+const REASONS: [Reason; 3] = [
+    Reason::SecretForbidden,
+    Reason::SecretsManagerRefused,
+    Reason::SecretsManagerUnavailable,
+];

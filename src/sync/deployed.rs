@@ -12,7 +12,6 @@ use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Run;
 use crate::sync::assemble::Bundle;
-use crate::sync::refusals;
 use crate::text::sanitized;
 
 /// What a TLS secret holds now.
@@ -56,10 +55,7 @@ pub(crate) enum Serves<'a> {
 /// # Errors
 /// Exit status 7; 4, if there is no token.
 pub(crate) fn read_deployed(run: &Run<'_>, reference: &TlsSecretRef) -> Result<Deployed, Error> {
-    let secret = run
-        .code_engine
-        .tls_secret(reference)
-        .map_err(|failure| refusals::tls_secret("read", failure, reference, &run.config.grantee))?;
+    let secret = run.code_engine.tls_secret(reference)?;
     suitable(&secret, reference)?;
     if secret.entity_tag.is_none() {
         return Err(error!(
@@ -102,8 +98,7 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
             && *found != asked
         {
             return Err(unsuitable(format!(
-                "was asked for, but Code Engine returned one with the {what} {}",
-                sanitized(found)
+                "was asked for, but Code Engine returned one with the {what} {found}"
             )));
         }
     }

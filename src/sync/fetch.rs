@@ -6,13 +6,11 @@
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::parse_rfc3339;
-use crate::config::Grantee;
 use crate::error::{Error, Reason, error};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{CERTIFICATE_TYPES, CertificateSecret, SecretsManager, Version};
 use crate::secret::Secret;
-use crate::sync::refusals;
-use crate::text::sanitized;
+use crate::text::HIDDEN;
 
 /// The texts of a certificate, its chain and its key.
 #[derive(Debug)]
@@ -41,14 +39,11 @@ pub(crate) fn fetch(
     secrets_manager: &SecretsManager<'_>,
     id: &Uuid,
     version: Version,
-    grantee: &Grantee,
 ) -> Result<Fetched, Error> {
-    let secret = secrets_manager
-        .secret(id, version)
-        .map_err(|failure| refusals::secret(failure, id, version, grantee))?;
+    let secret = secrets_manager.secret(id, version)?;
     let name = match secret.name.as_str() {
-        "" => id.to_string(),
-        name => sanitized(name),
+        "" | HIDDEN => id.to_string(),
+        name => name.to_owned(),
     };
     let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
     active_certificate(&secret, id, &name)?;
@@ -62,15 +57,14 @@ fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Resu
     if secret.id != id.to_string() {
         return Err(error!(
             Reason::SecretsManagerRefused,
-            "Secrets Manager returned secret {} for {id}",
-            sanitized(&secret.id)
+            "Secrets Manager returned secret {} for {id}", secret.id
         ));
     }
     if !CERTIFICATE_TYPES.contains(&secret.secret_type.as_str()) {
         return Err(error!(
             Reason::WrongType,
             "the secret {name} ({id}) is of type {}, expected one of {}",
-            sanitized(&secret.secret_type),
+            secret.secret_type,
             CERTIFICATE_TYPES.join(", ")
         ));
     }

@@ -18,12 +18,12 @@ use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::progress::Stage;
 use crate::report::{Action, Leaf, Outcome};
+use crate::sync::Run;
 use crate::sync::assemble::{Bundle, assemble};
 use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon, faults};
 use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::fetch::{Fetched, fetch};
 use crate::sync::validate::Task;
-use crate::sync::{Run, refusals};
 
 /// How often a target is read, decided and written.
 const MOST_ATTEMPTS: u32 = 5;
@@ -95,7 +95,7 @@ pub(crate) fn fetch_and_assemble(
     let Fetched {
         material,
         updated_at,
-    } = fetch(&run.secrets_manager, secret, version, &run.config.grantee)?;
+    } = fetch(&run.secrets_manager, secret, version)?;
     let bundle = assemble(&material, now).map_err(|error| {
         error.context(format_args!(
             "the certificate {} ({secret}) is not fit to serve",
@@ -326,8 +326,8 @@ impl<'a> Attempt<'a, '_> {
                 Failure::Unclear(Reason::CodeEngineUnavailable, failure.to_string(), wait)
             }
             Fate::Rejected => {
-                let (place, grantee) = (&self.task.tls_secret, &self.run.config.grantee);
-                Failure::Final(refusals::tls_secret("replace", failure, place, grantee))
+                let place = &self.task.tls_secret;
+                Failure::Final(self.run.code_engine.refused("replace", failure, place))
             }
         })
     }
@@ -438,24 +438,15 @@ impl<'a> Attempt<'a, '_> {
 fn decide(run: &Run<'_>, task: &Task, deployed: &Deployed, bundle: &Bundle) -> Decision {
     let domains = || {
         let project = &task.tls_secret.project;
-        let mappings = run
-            .code_engine
-            .domain_mappings(project)
-            .map_err(|failure| {
-                let what = format!("cannot list the domain mappings of project {}", project.id);
-                refusals::code_engine(&what, failure, &project.id, &run.config.grantee)
-            })?;
+        let mappings = run.code_engine.domain_mappings(project)?;
         let used = mappings.of(&task.tls_secret.name).iter();
         Ok(used.map(|mapping| mapping.name.clone()).collect())
     };
     let previous_serial = || {
-        let previous = Version::Previous;
-        let version = run.secrets_manager.version(&task.secret, previous);
-        version
-            .map(|version| version.serial_number)
-            .map_err(|failure| {
-                refusals::secret(failure, &task.secret, previous, &run.config.grantee)
-            })
+        let version = run
+            .secrets_manager
+            .version(&task.secret, Version::Previous)?;
+        Ok(version.serial_number)
     };
     let case = Comparison {
         deployed,

@@ -188,7 +188,7 @@ pub(crate) fn without_calls<R>(
     config.iam = Endpoint::Given("http://127.0.0.1:1".to_owned());
     let end = Instant::now();
     let http = Http::new(&[], None, end);
-    let iam = Iam::new(&http, &config.iam, &config.credentials);
+    let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);
     work(&Run {
         config: &config,
         iam: &iam,

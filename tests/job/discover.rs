@@ -381,10 +381,7 @@ fn a_list_of_certificates_without_end_is_given_up() {
     let _endless = scene.cloud.fault(Fault::on(route::LIST_SECRETS, endless));
     let run = bare(&scene).run();
     let told = &run.rejected(5, "secrets-manager-refused").message;
-    assert!(
-        told.contains("the list of secrets has more than "),
-        "{told}"
-    );
+    assert!(told.contains("the list has more than "), "{told}");
 }
 
 /// What the platform generates, other formats, and names that Code Engine does not allow: they would
@@ -458,10 +455,7 @@ fn a_person_gets_a_table_and_targets_to_paste() {
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line:?} in\n{text}");
     }
-    assert!(
-        text.contains(r"evil\u{a}\u{1b}[31mname") && !text.contains('\u{1b}'),
-        "{text}"
-    );
+    assert!(!text.contains("evil") && !text.contains('\u{1b}'), "{text}");
     let (table, rest) = text.split_once("TARGETS='").unwrap();
     let (value, rest) = rest.split_once('\'').unwrap();
     let targets: Vec<Value> = serde_json::from_str(value).unwrap();

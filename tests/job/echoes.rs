@@ -4,10 +4,11 @@
 use local_cloud::{CertificateSpec, Fault, FaultKind, Options, Quoted, route};
 use serde_json::json;
 
-use crate::harness::{Scene, Start, TLS_SECRET};
+use crate::harness::{Run, Scene, TLS_SECRET, side_by_side};
+use crate::leaks;
 
-/// A scene with an app that restarts, and with domains that are probed: every route is asked.
-fn scene() -> Scene {
+/// A run with an app that restarts, and with domains that are probed: every route is asked.
+fn run(route: &str, fault: impl FnOnce(&Scene) -> FaultKind) -> Run {
     let scene = Scene::with(Options::default(), CertificateSpec::default());
     let project = &scene.world.project_id;
     scene.cloud.create_app(
@@ -15,15 +16,14 @@ fn scene() -> Scene {
         "shop",
         json!({ "run_env_variables": [{ "type": "secret_full_reference", "reference": TLS_SECRET }] }),
     );
-    scene
-}
-
-fn start(scene: &Scene) -> Start<'_> {
-    scene
+    let fault = scene.cloud.fault(Fault::on(route, fault(&scene)));
+    let start = scene
         .start()
         .env("RESTART_APPS", "auto")
-        .env("PROBE", "warn")
-        .env("DEADLINE", "6")
+        .env("PROBE", "warn");
+    let run = start.env("DEADLINE", "6").run_beside_others();
+    assert!(fault.struck() > 0, "{route}");
+    run
 }
 
 const ROUTES: [&str; 8] = [
@@ -39,16 +39,53 @@ const ROUTES: [&str; 8] = [
 
 #[test]
 fn an_error_that_quotes_the_request_shows_no_secret() {
-    for route in ROUTES {
-        for status in [400, 409, 500] {
-            let scene = scene();
-            let echo = scene.cloud.fault(Fault::on(route, FaultKind::Echo(status)));
-            let run = start(&scene).run_beside_others();
-            assert!(echo.struck() > 0, "{route}");
-            let shown = format!("{run:?}");
-            assert!(shown.contains("[masked]"), "{route} {status}: {run:#?}");
-        }
-    }
+    let cases = ROUTES
+        .iter()
+        .flat_map(|route| [400, 500].map(|status| (*route, status)));
+    side_by_side(cases.collect(), |(route, status)| {
+        let run = run(route, |_| FaultKind::Echo(status));
+        assert!(
+            format!("{run:?}").contains('…'),
+            "{route} {status}: {run:#?}"
+        );
+    });
+}
+
+/// In code, message and trace id: every secret that there is, in one of the encodings.
+#[test]
+fn an_error_that_quotes_a_secret_in_any_encoding_shows_none() {
+    let names: Vec<&str> = leaks::encodings(b"x")
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let cases = ROUTES
+        .iter()
+        .flat_map(|route| names.iter().map(move |name| (*route, *name)));
+    side_by_side(cases.collect(), |(route, name)| {
+        let quoting = |scene: &Scene| {
+            let mut secrets = scene.cloud.secrets_in_use();
+            // the token of Event Notifications, a UUID, never reaches the job
+            secrets.retain(|secret| secret.len() > 36);
+            assert!(!secrets.is_empty());
+            let encoded = secrets
+                .iter()
+                .flat_map(|secret| leaks::encodings(secret.as_bytes()));
+            let quote: Vec<String> = encoded
+                .filter(|(n, _)| *n == name)
+                .map(|(_, text)| text)
+                .collect();
+            let quote = quote.join(" ");
+            let error = json!({ "code": quote, "message": format!("not valid: {quote}") });
+            let body = json!({ "errors": [error], "trace": quote, "errorCode": quote, "errorMessage": quote });
+            FaultKind::Answer {
+                status: 400,
+                content_type: "application/json".to_owned(),
+                body: body.to_string(),
+            }
+        };
+        let run = run(route, quoting);
+        assert!(format!("{run:?}").contains('…'), "{route} {name}: {run:#?}");
+    });
 }
 
 #[test]
@@ -73,18 +110,12 @@ fn an_answer_that_holds_a_secret_where_none_belongs_shows_none() {
             &["latest_created_revision", "status", "reason", "entity_tag"],
         ),
     ];
-    for (route, fields) in fields {
-        for field in fields {
-            for secret in [Quoted::Key, Quoted::Token] {
-                let scene = scene();
-                let fault = FaultKind::EchoIn {
-                    fields: vec![(*field).to_owned()],
-                    secret,
-                };
-                let echo = scene.cloud.fault(Fault::on(route, fault));
-                start(&scene).run_beside_others();
-                assert!(echo.struck() > 0, "{route} {field}");
-            }
-        }
-    }
+    let cases = fields.iter().flat_map(|(route, fields)| {
+        let secrets = |field| [Quoted::Key, Quoted::Token].map(|secret| (*route, field, secret));
+        fields.iter().flat_map(secrets)
+    });
+    side_by_side(cases.collect(), |(route, field, secret)| {
+        let fields = vec![(*field).to_owned()];
+        run(route, |_| FaultKind::EchoIn { fields, secret });
+    });
 }

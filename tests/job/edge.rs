@@ -76,7 +76,7 @@ fn the_largest_answer_passes_and_the_first_larger_one_does_not() {
     };
     let limit = 2 * 1024 * 1024;
     for (length, told) in [
-        (limit, "returned secret other"),
+        (limit, "returned secret …"),
         (limit + 1, "larger than 2097152 bytes"),
     ] {
         let _fault = scene.cloud.fault(answer(length));

@@ -5,119 +5,6 @@ use serde_json::json;
 
 use crate::harness::{PATIENCE, Scene, TLS_SECRET, secrets_reader, writer};
 
-#[test]
-fn a_read_is_tried_again() {
-    for kind in [
-        FaultKind::Status(500),
-        FaultKind::Status(503),
-        FaultKind::Status(429),
-        FaultKind::Status(408),
-        FaultKind::ResetBefore,
-        FaultKind::Truncated,
-        FaultKind::StatusRetryAfter(503, "1".to_owned()),
-    ] {
-        let scene = Scene::new();
-        let faults = [route::TOKEN, route::READ_TLS_SECRET, route::READ_SECRET]
-            .map(|route| scene.cloud.fault(Fault::on(route, kind.clone()).times(1)));
-        scene.run().expect(0, "replaced");
-        for fault in faults {
-            assert_eq!(fault.struck(), 1, "{kind:?}");
-        }
-        assert_eq!(scene.writes().len(), 1);
-    }
-}
-
-#[test]
-fn what_no_repetition_cures_fails_at_once_with_the_right_status() {
-    for (route, status, exit, reason) in [
-        (route::TOKEN, 400, 4, "iam-refused"),
-        (route::TOKEN, 403, 4, "iam-refused"),
-        (route::READ_SECRET, 403, 5, "secret-forbidden"),
-        (route::READ_SECRET, 404, 5, "secret-missing"),
-        (route::READ_SECRET, 400, 5, "secrets-manager-refused"),
-        (route::READ_TLS_SECRET, 403, 7, "code-engine-forbidden"),
-        (route::READ_TLS_SECRET, 404, 7, "tls-secret-missing"),
-        (route::REPLACE_TLS_SECRET, 403, 7, "code-engine-forbidden"),
-        (route::REPLACE_TLS_SECRET, 400, 7, "code-engine-refused"),
-        (route::REPLACE_TLS_SECRET, 404, 7, "tls-secret-missing"),
-    ] {
-        let scene = Scene::new();
-        let fault = scene
-            .cloud
-            .fault(Fault::on(route, FaultKind::Status(status)));
-        let run = scene.run();
-        run.refused(exit, reason);
-        assert!(!run.report.retryable, "{run:#?}");
-        assert_eq!(fault.struck(), 1, "{route} {status}");
-    }
-}
-
-#[test]
-fn a_service_that_is_down_is_a_failure_that_a_later_run_may_cure() {
-    for (route, exit, reason) in [
-        (route::TOKEN, 4, "iam-unavailable"),
-        (route::READ_SECRET, 5, "secrets-manager-unavailable"),
-        (route::READ_TLS_SECRET, 7, "code-engine-unavailable"),
-    ] {
-        let scene = Scene::new();
-        let _down = scene.cloud.fault(Fault::on(route, FaultKind::Status(503)));
-        let run = scene.start().env("DEADLINE", "4").run();
-        run.refused(exit, reason);
-        assert!(run.report.retryable, "{run:#?}");
-    }
-}
-
-#[test]
-fn answers_that_are_no_such_document_are_refused_without_being_shown() {
-    for (route, exit, reason) in [
-        (route::TOKEN, 4, "iam-refused"),
-        (route::READ_SECRET, 5, "secrets-manager-refused"),
-        (route::READ_TLS_SECRET, 7, "code-engine-refused"),
-    ] {
-        for kind in [
-            FaultKind::NotJson,
-            FaultKind::Huge(3 * 1024 * 1024),
-            FaultKind::Redirect("https://attacker.example".to_owned()),
-        ] {
-            let scene = Scene::new();
-            let _odd = scene.cloud.fault(Fault::on(route, kind));
-            scene.run().refused(exit, reason);
-        }
-    }
-}
-
-#[test]
-fn a_write_whose_answer_is_lost_is_looked_at_and_not_repeated_blindly() {
-    let other = json!({ "data": { "tls_cert": "other", "tls_key": "other" } });
-    for (kind, writes) in [
-        // done, but nobody said so
-        (FaultKind::ResetAfter, 1),
-        (FaultKind::StatusAfter(500), 1),
-        (FaultKind::StatusAfter(429), 1),
-        (FaultKind::Truncated, 1),
-        // done, but the answer shows something else, or nothing
-        (FaultKind::Override(other.as_object().unwrap().clone()), 1),
-        (FaultKind::Without(vec!["data".to_owned()]), 1),
-        (FaultKind::NotJson, 2),
-        // not done
-        (FaultKind::ResetBefore, 2),
-        (FaultKind::Status(503), 2),
-        (FaultKind::Status(429), 2),
-    ] {
-        let scene = Scene::new();
-        let before = scene.tls_secret().writes;
-        let _fault = scene
-            .cloud
-            .fault(Fault::on(route::REPLACE_TLS_SECRET, kind.clone()).times(1));
-        let run = scene.run();
-        let target = run.expect(0, "replaced");
-        assert_eq!(target.attempts, Some(writes.max(2)), "{kind:?}: {run:#?}");
-        assert_eq!(scene.writes().len(), writes as usize, "{kind:?}");
-        assert_eq!(scene.tls_secret().writes - before, 1, "{kind:?}");
-        assert_eq!(scene.served(), scene.serial());
-    }
-}
-
 /// Our write may have taken effect, but what we find afterwards is neither the old nor the new.
 #[test]
 fn after_a_lost_answer_what_others_wrote_is_not_taken_for_ours() {
@@ -176,18 +63,6 @@ fn a_conflict_means_look_again_at_both() {
 }
 
 #[test]
-fn conflicts_without_end_end_after_five_attempts() {
-    let scene = Scene::new();
-    let fault = scene
-        .cloud
-        .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Status(412)));
-    let run = scene.run();
-    assert_eq!(run.refused(7, "write-conflict").attempts, Some(5));
-    assert!(run.report.retryable);
-    assert_eq!(fault.struck(), 5);
-}
-
-#[test]
 fn a_refused_token_is_renewed_once() {
     let scene = Scene::new();
     for route in [
@@ -207,21 +82,6 @@ fn a_refused_token_is_renewed_once() {
 }
 
 #[test]
-fn a_token_that_no_service_takes_is_explained() {
-    let scene = Scene::new();
-    let _refused = scene
-        .cloud
-        .fault(Fault::anywhere(Service::CodeEngine, FaultKind::Status(401)));
-    let run = scene.run();
-    let target = run.refused(7, "code-engine-forbidden");
-    assert!(
-        target.message.contains("context-based restriction"),
-        "{}",
-        target.message
-    );
-}
-
-#[test]
 fn missing_rights_are_explained_with_the_command_that_grants_them() {
     let scene = Scene::new();
     let project = scene.world.project_id.clone();
@@ -237,7 +97,7 @@ fn missing_rights_are_explained_with_the_command_that_grants_them() {
             secrets_reader(&group),
             7,
             "code-engine-forbidden",
-            "--roles Writer",
+            "|| echo Writer)\" --service-name codeengine",
         ),
     ];
     for (only, exit, reason, told) in rights {
@@ -295,23 +155,12 @@ fn a_certificate_of_an_unknown_ca_is_not_trusted() {
     let run = scene.start().without("SSL_CERT_FILE").run();
     let target = run.refused(4, "iam-refused");
     assert!(
-        target.message.contains("no TLS connection"),
+        target.message.contains("no TLS connection")
+            && target.message.contains("set SSL_CERT_FILE"),
         "{}",
         target.message
     );
     assert_eq!(scene.asked(), Vec::<String>::new());
-}
-
-#[test]
-fn the_deadline_ends_the_run_with_its_own_status() {
-    let scene = Scene::new();
-    let _slow = scene.cloud.fault(Fault::on(
-        route::READ_SECRET,
-        FaultKind::Delay(Duration::from_secs(30)),
-    ));
-    let run = scene.start().env("DEADLINE", "2").run();
-    run.refused(9, "interrupted");
-    assert!(run.report.retryable, "{run:#?}");
 }
 
 #[test]
@@ -383,19 +232,19 @@ fn after_a_lost_write_the_next_one_has_a_connection_of_its_own() {
     assert!(closing.struck() > 0);
 }
 
+const TRACE: &str = "33333333-4444-5555-6666-777777777777";
+
 #[test]
 fn five_unavailable_answers_to_a_write_are_not_blamed_on_others() {
     let scene = Scene::new();
-    let kind = FaultKind::StatusTransactionId(503, "transaction-4711".to_owned());
+    let kind = FaultKind::StatusTransactionId(503, TRACE.to_owned());
     let _down = scene
         .cloud
         .fault(Fault::on(route::REPLACE_TLS_SECRET, kind));
     let run = scene.run();
     let target = run.refused(7, "code-engine-unavailable");
-    assert!(run.report.retryable);
-    for told in ["503", "(trace transaction-4711)"] {
-        assert!(target.message.contains(told), "{told}: {}", target.message);
-    }
+    let told = format!("(trace {TRACE})");
+    assert!(target.message.contains(&told), "{}", target.message);
 }
 
 /// A service in trouble that answers "at once" would use up our patience in no time.
@@ -414,27 +263,37 @@ fn retry_after_never_shortens_the_wait() {
 /// The name of the field, never its value.
 #[test]
 fn a_field_of_another_type_is_named() {
-    for (route, exit, reason, fields, told) in [
+    let (sm, ce) = ((5, "secrets-manager-refused"), (7, "code-engine-refused"));
+    for (route, (exit, reason), fields, field) in [
         (
             route::READ_SECRET,
-            5,
-            "secrets-manager-refused",
+            sm,
             json!({ "state": "1-SECRET" }),
-            "field `state`: expected a number",
+            "state",
         ),
         (
             route::READ_SECRET,
-            5,
-            "secrets-manager-refused",
+            sm,
             json!({ "ca_chain": "SECRET" }),
-            "field `ca_chain`: expected a list",
+            "ca_chain",
+        ),
+        (
+            route::READ_SECRET,
+            sm,
+            json!({ "ca_chain": ["SECRET", null] }),
+            "ca_chain[1]",
+        ),
+        (
+            route::READ_SECRET,
+            sm,
+            json!({ "revocation_time_seconds": 0.0 }),
+            "revocation_time_seconds",
         ),
         (
             route::READ_TLS_SECRET,
-            7,
-            "code-engine-refused",
+            ce,
             json!({ "data": { "tls_cert": ["SECRET"] } }),
-            "field `data.tls_cert`: expected a text",
+            "data.tls_cert",
         ),
     ] {
         let scene = Scene::new();
@@ -442,15 +301,10 @@ fn a_field_of_another_type_is_named() {
         let _odd = scene.cloud.fault(Fault::on(route, odd));
         let run = scene.run();
         let target = run.refused(exit, reason);
-        assert!(target.message.contains(told), "{told}: {}", target.message);
+        let told = format!("the field {field} has another type than in the API");
+        assert!(target.message.contains(&told), "{told}: {}", target.message);
         assert!(!format!("{run:?}").contains("SECRET\""), "{run:#?}");
     }
-    // what means the same is taken
-    let scene = Scene::new();
-    let fields = json!({ "state": 1.0, "revocation_time_seconds": 0.0, "ca_chain": [null] });
-    let odd = FaultKind::Override(fields.as_object().unwrap().clone());
-    let _odd = scene.cloud.fault(Fault::on(route::READ_SECRET, odd));
-    scene.run().expect(0, "replaced");
 }
 
 #[test]
@@ -487,12 +341,12 @@ fn an_answer_of_iam_without_a_usable_token_is_refused() {
         ),
         (
             r#"{"access_token":null,"expires_in":3600}"#,
-            "no field `access_token`",
+            "no field access_token",
         ),
-        (r#"{"access_token":"abc"}"#, "no field `expires_in`"),
+        (r#"{"access_token":"abc"}"#, "no field expires_in"),
         (
             r#"{"access_token":"abc","expires_in":"soon"}"#,
-            "field `expires_in`: expected a number, not negative",
+            "the field expires_in has another type than in the API",
         ),
     ] {
         let scene = Scene::new();

@@ -621,3 +621,19 @@ pub(crate) fn run_alone(environment: &[(&str, &str)]) -> Run {
         &[],
     )
 }
+
+/// Eight cases at a time: most of the time they wait.
+pub(crate) fn side_by_side<T: Send>(cases: Vec<T>, check: impl Fn(T) + Sync) {
+    let cases = std::sync::Mutex::new(cases.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let case = cases.lock().unwrap().next();
+                    let Some(case) = case else { break };
+                    check(case);
+                }
+            });
+        }
+    });
+}

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use local_cloud::{Fault, FaultKind, route};
+use serde_json::json;
 
-use crate::harness::Scene;
+use crate::harness::{Scene, side_by_side};
 
 /// What the TLS secret must hold in the end, and how the run must exit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,7 +52,11 @@ fn expected(route: &str, kind: &FaultKind, for_good: bool) -> Expect {
             FaultKind::Status(401) => Replaced(2),
             FaultKind::Delay(_) | FaultKind::Drip { .. } => Replaced(1),
             // done: the next look sees it in line
-            FaultKind::ResetAfter | FaultKind::StatusAfter(_) | FaultKind::Truncated => Replaced(1),
+            FaultKind::ResetAfter
+            | FaultKind::StatusAfter(_)
+            | FaultKind::Truncated
+            | FaultKind::Override(_)
+            | FaultKind::Without(_) => Replaced(1),
             FaultKind::Status(409 | 412) if for_good => Failed(exit, "write-conflict"),
             // answered well, but with something else
             FaultKind::NotJson if for_good => Failed(exit, refused),
@@ -108,26 +113,21 @@ fn every_route_under_every_fault() {
         route::READ_SECRET,
         route::REPLACE_TLS_SECRET,
     ];
+    // done, but the answer shows something else, or nothing
+    let other = json!({ "data": { "tls_cert": "other", "tls_key": "other" } });
+    let shows = [
+        FaultKind::Override(other.as_object().unwrap().clone()),
+        FaultKind::Without(vec!["data".to_owned()]),
+    ];
     let cases: Vec<_> = routes
         .into_iter()
         .flat_map(|route| faults().into_iter().map(move |kind| (route, kind)))
+        .chain(shows.map(|kind| (route::REPLACE_TLS_SECRET, kind)))
         .flat_map(|(route, kind)| [(route, kind.clone(), false), (route, kind, true)])
         .collect();
-    assert_eq!(cases.len(), 4 * 26 * 2);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        // most of the time they wait
-        for _ in 0..8 {
-            scope.spawn(|| {
-                loop {
-                    let position = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let Some((route, kind, for_good)) = cases.get(position) else {
-                        break;
-                    };
-                    check(route, kind, *for_good);
-                }
-            });
-        }
+    assert_eq!(cases.len(), 4 * 26 * 2 + 2 * 2);
+    side_by_side(cases, |(route, kind, for_good)| {
+        check(route, &kind, for_good)
     });
 }
 
@@ -169,6 +169,13 @@ fn check(route: &str, kind: &FaultKind, for_good: bool) {
                 .iter()
                 .any(|end| reason.ends_with(end));
             assert_eq!(run.report.retryable, temporary, "{case}");
+            if reason == "write-conflict" {
+                assert_eq!((target.attempts, guard.struck()), (Some(5), 5), "{case}");
+            }
+            // what no repetition cures is not repeated
+            if matches!(kind, FaultKind::Status(400 | 403 | 404)) {
+                assert_eq!(guard.struck(), 1, "{case}");
+            }
         }
     }
 }

@@ -1,0 +1,126 @@
+//! Whom to grant what is missing, and the commands that do it. What the job cannot know, a command
+//! looks up itself, or shows as a word in capitals.
+
+use crate::error::Error;
+use crate::ibm::ids::{Region, Uuid};
+use crate::text::sanitized;
+
+/// Whom to grant a missing permission, and where.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    /// The trusted profile, by id, name or CRN; `None` with an API key.
+    pub profile: Option<String>,
+    /// The Secrets Manager instance, if it is known.
+    pub instance: Option<Uuid>,
+    /// Where people reach Secrets Manager: its public address, if it has one.
+    pub secrets_manager: String,
+    /// The region that the job runs in, if it is known.
+    pub region: Option<Region>,
+    /// The name of the job, if it is known.
+    pub job: Option<String>,
+}
+
+impl Grantee {
+    /// The command that gives the job a compute resource token.
+    #[must_use]
+    pub fn enable_token(&self) -> String {
+        let job = self.job(None);
+        format!("ibmcloud ce job update --name {job} --trusted-profiles-enabled=true")
+    }
+
+    /// The command that lets this job of this project assume the profile. Other instances may have
+    /// the project's name.
+    #[must_use]
+    pub fn link(&self, project: Option<&str>, job: Option<&str>) -> String {
+        let region = known(self.region.as_ref(), "REGION");
+        let project = quoted(project.unwrap_or("PROJECT"));
+        let job = self.job(job);
+        format!(
+            "ibmcloud iam trusted-profile-link-create {} --name {job} --cr-type CE \
+             --link-crn \"$(ibmcloud resource service-instance {project} --location {region} --crn 2>/dev/null | grep ':codeengine:')\" \
+             --link-component-type job --link-component-name {job}",
+            self.profile()
+        )
+    }
+
+    /// The command that runs the job once, with these variables.
+    #[must_use]
+    pub fn run(&self, variables: &str) -> String {
+        let job = self.job(None);
+        format!("ibmcloud ce jobrun submit --job {job} {variables} --env OUTPUT=text")
+    }
+
+    /// The command that shows which certificates there are.
+    pub(super) fn list_certificates(&self) -> String {
+        format!(
+            "ibmcloud secrets-manager secrets --service-url {} --secret-types public_cert,imported_cert,private_cert",
+            self.secrets_manager
+        )
+    }
+
+    /// Adds how to let the job read this secret: access is granted per secret group.
+    pub(super) fn read_secret(&self, error: Error, id: &Uuid) -> Error {
+        let group = format!(
+            "\"$(ibmcloud secrets-manager secret-metadata --service-url {} --id {id} --output json | jq -r .secret_group_id)\"",
+            self.secrets_manager
+        );
+        self.read_group(error, &group)
+    }
+
+    /// Adds how to let the job read the secrets of a group.
+    pub(super) fn read_group(&self, error: Error, group: &str) -> Error {
+        let instance = known(self.instance.as_ref(), "INSTANCE_ID");
+        self.grant(
+            error,
+            "the role SecretsReader on the secret group",
+            "SecretsReader",
+            &format!("secrets-manager --service-instance {instance} --resource-type secret-group --resource {group}"),
+        )
+    }
+
+    /// Adds how to let the job read and replace the secrets of this project: with the role that setup
+    /// makes, if it is there.
+    pub(super) fn write_project(&self, error: Error, project: &Uuid) -> Error {
+        self.grant(
+            error,
+            "the role SmTlsSecretUpdater (setup makes it) or Writer on the project",
+            "\"$(ibmcloud iam roles --service codeengine --output JSON | grep -q SmTlsSecretUpdater && echo SmTlsSecretUpdater || echo Writer)\"",
+            &format!("codeengine --service-instance {project}"),
+        )
+    }
+
+    /// `what`: in words; `role` and `on`: as the command takes them.
+    fn grant(&self, error: Error, what: &str, role: &str, on: &str) -> Error {
+        if self.profile.is_none() {
+            return error.hint(format_args!("the owner of the API key needs {what}"));
+        }
+        let profile = self.profile();
+        error
+            .hint(format_args!("grant the profile {what}"))
+            .command(format!(
+                "ibmcloud iam trusted-profile-policy-create {profile} --roles {role} --service-name {on}"
+            ))
+    }
+
+    fn profile(&self) -> String {
+        quoted(self.profile.as_deref().unwrap_or("PROFILE"))
+    }
+
+    fn job(&self, claimed: Option<&str>) -> String {
+        quoted(claimed.or(self.job.as_deref()).unwrap_or("JOB"))
+    }
+}
+
+fn known(value: Option<&impl ToString>, word: &str) -> String {
+    value.map_or_else(|| word.to_owned(), ToString::to_string)
+}
+
+/// A word for a shell: names may contain spaces, and come from outside.
+fn quoted(word: &str) -> String {
+    let word = sanitized(word);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
+    if word.bytes().all(plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
