@@ -148,6 +148,11 @@ fn links(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_readme_is_short() {
+    assert!(file("README.md").lines().count() <= 150);
+}
+
+#[test]
 fn every_link_of_a_page_leads_somewhere() {
     let (mut count, mut broken) = (0, Vec::new());
     for page in pages() {
