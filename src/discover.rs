@@ -57,18 +57,15 @@ pub(crate) fn discover(run: &Run<'_>) -> Result<Results, Error> {
             }
         };
         used.extend(found.iter().map(|known| &known.id));
-        let only = match found.as_slice() {
-            [only] => Some(&only.shown),
-            _ => None,
-        };
-        let exact = matches!(matches, Some(Match::Same | Match::Renewed));
-        let target = only.filter(|_| exact).map(|only| ProposedTarget {
-            secret_id: only.secret_id.clone(),
-            tls_secret: secret.place.name.to_string(),
-            project_id: secret.place.project.id.to_string(),
-            region: secret.region.map(ToString::to_string),
-        });
-        let candidates = found.iter().map(|known| known.shown.clone());
+        let candidates: Vec<_> = found.iter().map(|known| known.shown.clone()).collect();
+        if let (Some(Match::Same | Match::Renewed), [only]) = (matches, candidates.as_slice()) {
+            proposed_targets.push(ProposedTarget {
+                secret_id: only.secret_id.clone(),
+                tls_secret: secret.place.name.to_string(),
+                project_id: secret.place.project.id.to_string(),
+                region: secret.region.map(ToString::to_string),
+            });
+        }
         let leaf = secret.leaf.as_ref();
         discovered.push(Discovered {
             project_id: secret.place.project.id.to_string(),
@@ -79,11 +76,8 @@ pub(crate) fn discover(run: &Run<'_>) -> Result<Results, Error> {
                 .unwrap_or_default(),
             domains: secret.domains,
             matches,
-            secret_id: only.map(|only| only.secret_id.clone()),
-            secret_name: only.map(|only| only.secret_name.clone()),
-            candidates: candidates.filter(|_| target.is_none()).collect(),
+            candidates,
         });
-        proposed_targets.extend(target);
     }
     let unused_certificates = known.as_ref().filter(|_| all_read).map(|known| {
         let unused = known

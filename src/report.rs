@@ -234,40 +234,26 @@ pub enum CheckState {
     NotTested,
 }
 
+/// How it went; `Err`: it could not be tried, and why.
+pub(crate) type Tried = Result<Result<String, Error>, String>;
+
 impl Check {
-    /// What was tried, on what, and how it went.
-    pub(crate) fn line(
-        check: &'static str,
-        subject: impl ToString,
-        result: Result<String, Error>,
-    ) -> Self {
-        let (state, message, reason, command) = match result {
-            Ok(message) => (CheckState::Green, message, None, None),
-            Err(error) => {
-                let Error {
-                    reason,
-                    message,
-                    command,
-                } = error;
-                (CheckState::Red, message, Some(reason), command)
+    pub(crate) fn line(check: &'static str, subject: impl ToString, tried: Tried) -> Self {
+        let (state, error) = match tried {
+            Ok(Ok(message)) => (CheckState::Green, Error::new(Reason::Defect, message)),
+            Ok(Err(error)) => (CheckState::Red, error),
+            Err(why) => {
+                let message = format!("not tested: {why}");
+                (CheckState::NotTested, Error::new(Reason::Defect, message))
             }
         };
-        let subject = subject.to_string();
         Self {
             check,
-            subject,
+            subject: subject.to_string(),
             state,
-            reason,
-            message,
-            command,
-        }
-    }
-
-    /// What could not be tried, and why.
-    pub(crate) fn not_tested(check: &'static str, subject: impl ToString, why: &str) -> Self {
-        Self {
-            state: CheckState::NotTested,
-            ..Self::line(check, subject, Ok(format!("not tested: {why}")))
+            reason: (state == CheckState::Red).then_some(error.reason),
+            message: error.message,
+            command: error.command,
         }
     }
 }
@@ -299,11 +285,7 @@ pub struct Discovered {
     /// How it matches; `None`: the certificates could not be listed.
     #[serde(rename = "match")]
     pub matches: Option<Match>,
-    /// The one certificate that matches.
-    pub secret_id: Option<String>,
-    /// The name of that certificate.
-    pub secret_name: Option<String>,
-    /// Those among which a person has to choose.
+    /// The certificates that match. If there are several, a person has to choose.
     pub candidates: Vec<CertificateRef>,
 }
 
@@ -441,9 +423,7 @@ impl Report {
         }
         let discovery = self.results.discovery.iter();
         for found in discovery.flat_map(|found| &found.discovered) {
-            let word = found
-                .matches
-                .map_or_else(|| "not compared".to_owned(), word);
+            let word = word(found.matches);
             let message = format!("TLS secret {}: {word}", found.tls_secret);
             json::log("discovered", &message, found);
             logged();
@@ -498,25 +478,22 @@ impl Results {
         }
     }
 
-    /// What could not be tested is never counted as passed.
+    /// What could not be tested is not counted as passed.
     fn checked(&self) -> String {
-        let of = |state| {
+        let states = [
+            (CheckState::Red, "failed: "),
+            (CheckState::NotTested, "not tested: "),
+            (CheckState::Green, "passed"),
+        ];
+        let states = states.into_iter().filter_map(|(state, word)| {
             let checks = self.checks.iter().filter(|check| check.state == state);
             let names: Vec<&str> = checks.map(|check| check.check).collect();
             let once: BTreeSet<&str> = names.iter().copied().collect();
-            (names.len(), once.into_iter().collect::<Vec<_>>().join(", "))
-        };
-        let ((passed, _), (red, failed)) = (of(CheckState::Green), of(CheckState::Red));
-        let (open, not_tested) = of(CheckState::NotTested);
-        let result = match (red, open) {
-            (0, 0) => return "all checks passed".to_owned(),
-            (0, _) => format!("{} passed", counted(passed, "check")),
-            _ => format!("{} failed: {failed}", counted(red, "check")),
-        };
-        match open {
-            0 => result,
-            _ => format!("{result}; {open} not tested: {not_tested}"),
-        }
+            let once: Vec<&str> = once.into_iter().filter(|_| word != "passed").collect();
+            let count = names.len();
+            (count > 0).then(|| format!("{count} {word}{}", once.join(", ")))
+        });
+        format!("checks: {}", states.collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -549,7 +526,7 @@ fn counted(count: usize, what: &str) -> String {
 /// The word of the report, for people.
 fn word(word: impl Serialize) -> String {
     let word = serde_json::to_value(word).unwrap_or_default();
-    let word = word.as_str().unwrap_or_default();
+    let word = word.as_str().unwrap_or("not known");
     word.replace("would_replace", "would be replaced")
 }
 
@@ -631,29 +608,18 @@ mod tests {
 
     #[test]
     fn the_summary_never_counts_as_passed_what_was_not_tested() {
-        let line = |check, state| Check {
-            state,
-            ..Check::line(check, "x", Ok(String::new()))
-        };
-        use CheckState::{Green, NotTested, Red};
+        let ok = |check| Check::line(check, "x", Ok(Ok(String::new())));
+        let red = |check| Check::line(check, "x", Ok(Err(error!(Reason::Unfit, "x"))));
+        let open = |check| Check::line(check, "x", Err(String::new()));
         for (checks, summary) in [
+            (vec![ok("a"), ok("b")], "checks: 2 passed"),
             (
-                vec![line("a", Green), line("b", Green)],
-                "all checks passed",
+                vec![ok("a"), open("b")],
+                "checks: 1 not tested: b; 1 passed",
             ),
             (
-                vec![line("a", Green), line("b", NotTested)],
-                "1 check passed; 1 not tested: b",
-            ),
-            (vec![line("a", Red), line("b", Green)], "1 check failed: a"),
-            (
-                vec![
-                    line("a", Red),
-                    line("a", Red),
-                    line("b", NotTested),
-                    line("c", Green),
-                ],
-                "2 checks failed: a; 1 not tested: b",
+                vec![red("a"), red("a"), open("b"), red("c")],
+                "checks: 3 failed: a, c; 1 not tested: b",
             ),
         ] {
             let results = Results {

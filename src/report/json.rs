@@ -130,8 +130,7 @@ fn rank(item: &Value) -> u8 {
     if is("state", "red") || item.get("reason").is_some() && !is("action", "ignored") {
         return 0;
     }
-    let noteworthy = ["findings", "candidates"].map(|field| item.get(field).is_some());
-    match noteworthy.contains(&true) || is("state", "not_tested") {
+    match is("state", "not_tested") || is("match", "covers") || item.get("findings").is_some() {
         true => 1,
         false => FINE,
     }
@@ -333,12 +332,12 @@ mod tests {
     #[test]
     fn of_a_thousand_checks_the_failed_ones_are_whole() {
         let long = "y".repeat(300);
-        let red = |number| Check::line("replace", number, Err(failure(&long)));
-        let open = || Check::not_tested("covered", 18, &long);
+        let red = |number| Check::line("replace", number, Ok(Err(failure(&long))));
+        let open = || Check::line("covered", 18, Err(long.clone()));
         let checks = (0..1000).map(|number| match number {
             17 | 999 => red(number),
             18 => open(),
-            _ => Check::line("apps", number, Ok(long.clone())),
+            _ => Check::line("apps", number, Ok(Ok(long.clone()))),
         });
         let checks = checks.collect();
         let report = printed(Results {
@@ -414,8 +413,6 @@ mod tests {
                 names: vec![long.clone(); 21],
                 domains: Some(vec![long.clone(); 10]),
                 matches: Some(Match::Covers),
-                secret_id: None,
-                secret_name: None,
                 candidates: vec![certificate.clone(); 5],
             };
             let proposed = ProposedTarget {

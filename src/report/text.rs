@@ -1,10 +1,11 @@
 //! The report for people. What matters is near the end, where a terminal shows it: failed targets come
 //! last. Nothing is cut; commands are on lines of their own, ready to paste.
 
+use std::collections::BTreeSet;
+
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::rfc3339;
-use crate::error::Error;
 use crate::report::{
     Action, CertificateRef, Check, CheckState, Date, Discovered, Discovery, Leaf, Match, Outcome,
     Report, State, word,
@@ -53,45 +54,40 @@ impl Page {
         let noteworthy = |t: &Outcome| t.reason.is_some() || !t.findings.is_empty();
         let mut targets: Vec<&Outcome> = targets.iter().collect();
         targets.sort_by_key(|target| (target.exit_status().is_some(), noteworthy(target)));
-        let projects = several(targets.iter().map(|target| &target.project_id));
-        let lines = match targets.len() > MOST_BLOCKS {
-            true => targets.partition_point(|target| !noteworthy(target)),
-            false => 0,
-        };
+        let projects: BTreeSet<_> = targets.iter().map(|target| &target.project_id).collect();
+        let fine = targets.partition_point(|target| !noteworthy(target));
+        let lines = if targets.len() > MOST_BLOCKS { fine } else { 0 };
         let (fine, blocks) = targets.split_at(lines);
-        let mut fine = fine.to_vec();
-        fine.sort_by_key(|target| &target.project_id);
-        for fine in fine.chunk_by(|a, b| a.project_id == b.project_id) {
-            if let Some(Some(project)) = fine.first().map(|t| &t.project_id).filter(|_| projects) {
-                self.line(&format!("Project {project}"));
-            }
-            self.fine(fine);
+        for project in &projects {
+            let fine = fine.iter().filter(|target| target.project_id == **project);
+            self.fine(project.as_deref(), &fine.collect::<Vec<_>>());
         }
         for target in blocks {
-            self.target(target, projects);
+            let project = target.project_id.as_deref().filter(|_| projects.len() > 1);
+            self.target(target, project.unwrap_or_default());
         }
     }
 
-    fn fine(&mut self, targets: &[&Outcome]) {
+    fn fine(&mut self, project: Option<&str>, targets: &[&&Outcome]) {
+        if targets.is_empty() {
+            return;
+        }
+        self.line(&format!("Project {}\n", project.unwrap_or_default()));
         let width = column(targets.iter().map(|target| name(target)));
-        let words: Vec<String> = targets.iter().map(|target| word(target.action)).collect();
-        let widest = column(words.iter().map(String::as_str));
-        for (target, action) in targets.iter().zip(&words) {
+        for target in targets {
             let leaf = target.to.as_ref().or(target.from.as_ref());
             let until = leaf.map(|leaf| self.until(leaf)).unwrap_or_default();
-            let action = self.painted(color(target), &format!("{action:widest$}"));
+            let action = self.painted(color(target), &format!("{:9}", word(target.action)));
             self.row(width, name(target), &format!("{action}  {until}"));
         }
         self.text.push('\n');
     }
 
-    fn target(&mut self, target: &Outcome, with_project: bool) {
+    fn target(&mut self, target: &Outcome, project: &str) {
         let title = self.painted(BOLD, name(target));
         let action = self.painted(color(target), &word(target.action));
         self.line(&format!("{title}: {action}"));
-        if with_project && let Some(project) = &target.project_id {
-            self.value("", "project", project);
-        }
+        self.value("", "project", project);
         if let (Some(id), true) = (&target.secret_id, target.tls_secret.is_some()) {
             let name = target.secret_name.as_deref().unwrap_or_default();
             self.value("", "certificate", &format!("{name} {id}"));
@@ -110,9 +106,7 @@ impl Page {
             };
             self.value("", "served", &format!("{}: {state}{after}", served.domain));
         }
-        if !target.restarted.is_empty() {
-            self.value("", "restarted", &target.restarted.join(", "));
-        }
+        self.value("", "restarted", &target.restarted.join(", "));
         if let Some(reason) = target.reason {
             let (color, label) = match target.exit_status() {
                 Some(_) => (RED, "error"),
@@ -124,13 +118,9 @@ impl Page {
         // don't repeat the reason as a finding
         let findings = target.findings.iter();
         for finding in findings.filter(|finding| Some(finding.reason) != target.reason) {
-            let Error {
-                reason,
-                message,
-                command,
-            } = finding;
-            self.value(YELLOW, "finding", &format!("{reason}: {message}"));
-            self.command(command.as_ref());
+            let text = format!("{}: {}", finding.reason, finding.message);
+            self.value(YELLOW, "finding", &text);
+            self.command(finding.command.as_ref());
         }
         self.text.push('\n');
     }
@@ -183,20 +173,12 @@ impl Page {
                     CheckState::NotTested => (YELLOW, "-"),
                 };
                 let state = self.painted(color, &format!("{state:6}"));
-                self.hanging(
-                    &format!("  {:15}  {state}  ", check.check),
-                    27,
-                    &check.message,
-                );
+                let first = format!("  {:15}  {state}  ", check.check);
+                self.hanging(&first, 27, &check.message);
+                self.command(check.command.as_ref());
             }
         }
         self.text.push('\n');
-        for check in checks {
-            if let Some(command) = &check.command {
-                self.line(&format!("To fix {} {}:", check.check, check.subject));
-                self.line(&format!("  {command}\n"));
-            }
-        }
     }
 
     fn discovery(&mut self, found: &Discovery) {
@@ -210,15 +192,13 @@ impl Page {
             self.line("Exact matches (same, renewed), ready to paste:\n");
             self.line(&format!("TARGETS='{targets}'\n"));
         }
-        let open = all.iter().filter(|secret| !secret.candidates.is_empty());
-        let open: Vec<&Discovered> = open.collect();
-        if !open.is_empty() {
+        let open =
+            |one: &&Discovered| one.matches == Some(Match::Covers) || one.candidates.len() > 1;
+        let mut open = all.iter().filter(open).peekable();
+        if open.peek().is_some() {
             self.line("Ambiguous: choose one certificate for each of these TLS secrets:");
-            let projects = several(all.iter().map(|secret| &secret.project_id));
             for secret in open {
-                let project = format!(" in {}", secret.project_id);
-                let project = if projects { &*project } else { "" };
-                self.line(&format!("  {}{project}", secret.tls_secret));
+                self.line(&format!("  {} in {}", secret.tls_secret, secret.project_id));
                 self.certificates(&secret.candidates);
             }
             self.text.push('\n');
@@ -241,18 +221,15 @@ impl Page {
                 Some(until) if until.0 < self.now => "expired".to_owned(),
                 until => date(until),
             };
-            let color = match secret.matches {
-                Some(Match::Unreadable) => RED,
-                Some(Match::Same | Match::Renewed) if secret.candidates.is_empty() => GREEN,
-                _ => YELLOW,
+            let (color, certificate) = match (secret.matches, secret.candidates.as_slice()) {
+                (Some(Match::Unreadable), _) => (RED, "-".to_owned()),
+                (Some(Match::Same | Match::Renewed), [one]) => (GREEN, one.secret_name.clone()),
+                (_, [one]) => (YELLOW, one.secret_name.clone()),
+                (_, []) => (YELLOW, "-".to_owned()),
+                (_, several) => (YELLOW, format!("one of {}", several.len())),
             };
-            let matches = secret.matches.map_or_else(|| "not known".to_owned(), word);
+            let matches = word(secret.matches);
             let matches = self.painted(color, &format!("{matches:10}"));
-            let certificate = match (secret.candidates.as_slice(), &secret.secret_name) {
-                ([_, _, ..], _) => format!("one of {}", secret.candidates.len()),
-                (_, Some(name)) => name.clone(),
-                (_, None) => "-".to_owned(),
-            };
             let fits = width + 26 + certificate.chars().count() <= WIDTH;
             let gap = if fits { "  " } else { "\n    " };
             let cells = format!("{until:10}  {matches}{gap}{certificate}");
@@ -282,13 +259,12 @@ impl Page {
             self.command(error.command.as_ref());
             self.text.push('\n');
         }
-        let what = match &report.results.error {
-            Some(_) => "failed".to_owned(),
-            None => report.results.summary(),
-        };
-        let dry_run = match report.heading.dry_run {
-            true => "dry run: ",
-            false => "",
+        let failed = report.results.error.as_ref().map(|_| "failed".to_owned());
+        let what = failed.unwrap_or_else(|| report.results.summary());
+        let dry_run = if report.heading.dry_run {
+            "dry run: "
+        } else {
+            ""
         };
         let color = match report.level {
             "error" => RED,
@@ -301,10 +277,12 @@ impl Page {
         self.hanging("", 0, &text);
     }
 
-    /// `  label      value`, wrapped.
+    /// `  label      value`, wrapped; nothing without a value.
     fn value(&mut self, color: &str, label: &str, text: &str) {
-        let label = self.painted(color, &format!("{label:0$}", INDENT - 2));
-        self.hanging(&format!("  {label}"), INDENT, text);
+        if !text.is_empty() {
+            let label = self.painted(color, &format!("{label:0$}", INDENT - 2));
+            self.hanging(&format!("  {label}"), INDENT, text);
+        }
     }
 
     fn hanging(&mut self, first: &str, indent: usize, text: &str) {
@@ -354,11 +332,6 @@ fn color(target: &Outcome) -> &'static str {
     }
 }
 
-fn several<T: PartialEq>(mut items: impl Iterator<Item = T>) -> bool {
-    let first = items.next();
-    items.any(|item| Some(item) != first)
-}
-
 /// The width of a column, for most of these names.
 fn column<'a>(names: impl Iterator<Item = &'a str>) -> usize {
     let lengths = names.map(|name| name.chars().count());
@@ -400,7 +373,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::{Reason, error};
+    use crate::error::{Error, Reason, error};
     use crate::report::{Heading, Results, Served};
 
     /// 2026-03-01T00:00:00Z.
@@ -561,12 +534,14 @@ status 8"
             format!(
                 "\
 Project {PROJECT}
+
 tls-0  unchanged  until 2026-03-02 (1 day)
 tls-1  unchanged  until 2026-03-02 (1 day)
 
 Project {ELSEWHERE}
+
 a-name-that-is-longer-than-any-column
-  replaced  until 2026-03-02 (1 day)"
+  replaced   until 2026-03-02 (1 day)"
             )
         );
         assert_eq!(
@@ -627,9 +602,12 @@ failed, in 1.2 s, exit status 2"
             names: Vec::new(),
             domains: None,
             matches: None,
-            secret_id: None,
-            secret_name: Some(secret_name.to_owned()),
-            candidates: Vec::new(),
+            candidates: vec![CertificateRef {
+                secret_id: SECRET.to_owned(),
+                secret_name: secret_name.to_owned(),
+                secret_type: "public_cert".to_owned(),
+                not_after: None,
+            }],
         };
         let results = Results {
             discovery: Some(Discovery {

@@ -122,8 +122,6 @@ pub(crate) struct Discovered {
     pub(crate) domains_omitted: usize,
     #[serde(rename = "match")]
     pub(crate) matches: Option<String>,
-    pub(crate) secret_id: Option<String>,
-    pub(crate) secret_name: Option<String>,
     #[serde(default)]
     pub(crate) candidates: Vec<CertificateRef>,
     #[serde(default)]

@@ -114,7 +114,7 @@ const ABSENT: &str = "00000000-1111-4222-8333-444444444444";
 
 /// Commands are whole, on lines of their own.
 #[test]
-fn as_text_the_checks_are_a_table_with_its_commands_below() {
+fn as_text_the_checks_are_a_table_with_commands() {
     let scene = Scene::new();
     scene
         .cloud
@@ -125,10 +125,10 @@ fn as_text_the_checks_are_a_table_with_its_commands_below() {
     let command = failed.unwrap().command.as_ref().unwrap();
     let (status, text) = run().without("OUTPUT").printed();
     assert_eq!(status, 5, "{text}");
-    assert!(text.contains(&format!("\n  {command}\n")), "{text}");
+    assert!(text.contains(&format!("\n    {command}\n")), "{text}");
     assert!(text.contains("\n  secret           FAILED  "), "{text}");
     assert!(text.contains("\n  tls-secret       ok      "), "{text}");
-    let summary = "\n1 check failed: secret; 2 not tested: certificate, covered, in ";
+    let summary = "\nchecks: 1 failed: secret; 2 not tested: certificate, covered; 6 passed, in ";
     assert!(text.contains(summary), "{text}");
     let long = |line: &&str| line.chars().count() > 80 && !line.contains(command);
     assert_eq!(text.lines().find(long), None);
