@@ -1,63 +1,21 @@
-//! SIGTERM and DEADLINE end a run within seconds wherever it is: services and peers that are silent,
-//! or that send a byte now and then.
-//!
-//! The report says who ended the run, so these tests need no stop-watch: without our own slices each
-//! of them would end as a failure of the service, after its 30 s or never.
+//! SIGTERM and DEADLINE end a run within seconds wherever it is, and the report is true: services and
+//! peers that are silent or drip, pipes that nobody reads, threads that cannot be started.
 
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use local_cloud::{Fault, FaultKind, route};
+use serde_json::json;
 
-use crate::harness::{PATIENCE, PROGRAM, Run, Scene, Start};
+use crate::harness::{PATIENCE, PROGRAM, Run, Scene, Start, TLS_SECRET};
+use crate::many::copies;
 
 /// Far above the promised 2 s (8 s while a write is in flight), far below the 30 s of a call.
-const BOUND_MS: u64 = 20_000;
+const BOUND: Duration = Duration::from_secs(20);
 const NOW_AND_THEN: Duration = Duration::from_millis(50);
-
-/// A run that is still going on.
-struct Running {
-    child: Child,
-    secrets: Vec<String>,
-}
-
-impl Running {
-    fn start(scene: &Scene, start: &Start<'_>) -> Self {
-        let child = Command::new(PROGRAM)
-            .env_clear()
-            .envs(&start.environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let secrets = scene.cloud.secrets_in_use();
-        Self { child, secrets }
-    }
-
-    /// Sends SIGTERM and waits for the end.
-    fn terminated(self) -> Run {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
-        self.finished()
-    }
-
-    fn finished(self) -> Run {
-        let output = self.child.wait_with_output().unwrap();
-        let run = Run::checked(
-            output.status.code(),
-            &String::from_utf8(output.stdout).unwrap(),
-            &String::from_utf8(output.stderr).unwrap(),
-            &self.secrets,
-        );
-        assert!(run.report.duration_ms < BOUND_MS, "{run:#?}");
-        run
-    }
-}
 
 fn stuck() -> [FaultKind; 3] {
     [
@@ -67,42 +25,54 @@ fn stuck() -> [FaultKind; 3] {
     ]
 }
 
-const READS: [&str; 3] = [route::TOKEN, route::READ_TLS_SECRET, route::READ_SECRET];
+/// The run gets SIGTERM once `ready` says so.
+fn terminated(start: Start<'_>, ready: impl FnOnce()) -> Run {
+    let running = start.spawn();
+    ready();
+    running.terminate();
+    // a second one changes nothing
+    running.terminate();
+    let run = running.finished();
+    bounded(run)
+}
+
+fn bounded(run: Run) -> Run {
+    assert!(
+        u128::from(run.report.duration_ms) < BOUND.as_millis(),
+        "{run:#?}"
+    );
+    run
+}
 
 #[test]
-fn sigterm_ends_a_run_whose_service_is_stuck() {
-    for route in READS {
+fn a_run_whose_service_is_stuck_ends_and_says_where_it_was() {
+    for (route, step) in [
+        (route::TOKEN, "reading what is deployed"),
+        (route::READ_TLS_SECRET, "reading what is deployed"),
+        (route::READ_SECRET, "reading its certificate"),
+    ] {
         for kind in stuck() {
             let scene = Scene::new();
             let before = scene.tls_secret();
             let fault = scene.cloud.fault(Fault::on(route, kind.clone()));
-            let running = Running::start(&scene, &scene.start());
-            fault.wait_struck(1, PATIENCE).unwrap();
-            let run = running.terminated();
-            let target = run.refused(9, "interrupted");
-            assert!(
-                target.message.contains("interrupted by SIGTERM"),
-                "{route} {kind:?}: {run:#?}"
-            );
-            assert!(run.report.retryable);
+            let struck = || fault.wait_struck(1, PATIENCE).unwrap();
+            let by_signal = terminated(scene.start(), struck);
+            let by_time = bounded(scene.start().env("DEADLINE", "2").run());
+            for (run, why) in [
+                (by_signal, "interrupted by SIGTERM"),
+                (by_time, "DEADLINE (2 s) exceeded"),
+            ] {
+                let target = run.refused(9, "interrupted");
+                let told = format!("{why} while {step}; nothing was written");
+                assert!(target.message.contains(&told), "{route} {kind:?}: {run:#?}");
+                assert_eq!(
+                    target.from.is_some(),
+                    route == route::READ_SECRET,
+                    "{run:#?}"
+                );
+                assert!(run.report.retryable);
+            }
             assert!(scene.tls_secret() == before && scene.writes().is_empty());
-        }
-    }
-}
-
-#[test]
-fn the_deadline_ends_a_run_whose_service_is_stuck() {
-    for route in READS {
-        for kind in stuck() {
-            let scene = Scene::new();
-            let _fault = scene.cloud.fault(Fault::on(route, kind.clone()));
-            let run = scene.start().env("DEADLINE", "2").run();
-            let target = run.refused(9, "interrupted");
-            assert!(
-                target.message.contains("DEADLINE (2 s) exceeded"),
-                "{route} {kind:?}: {run:#?}"
-            );
-            assert!(run.report.duration_ms < BOUND_MS, "{run:#?}");
         }
     }
 }
@@ -114,16 +84,33 @@ fn a_write_in_flight_ends_as_unknown() {
         let scene = Scene::new();
         let fault = Fault::on(route::REPLACE_TLS_SECRET, kind.clone());
         let fault = scene.cloud.fault(fault);
-        let running = Running::start(&scene, &scene.start());
-        fault.wait_struck(1, PATIENCE).unwrap();
-        let run = running.terminated();
+        let struck = || fault.wait_struck(1, PATIENCE).unwrap();
+        let run = terminated(scene.start(), struck);
         let target = run.refused(9, "interrupted");
-        assert!(
-            target.message.contains("outcome is unknown"),
-            "{kind:?}: {run:#?}"
-        );
+        let told = "while a write was in flight: its outcome is unknown";
+        assert!(target.message.contains(told), "{kind:?}: {run:#?}");
+        assert!(target.from.is_some() && target.to.is_some(), "{run:#?}");
         assert_eq!(scene.writes().len(), 1, "{kind:?}");
     }
+}
+
+/// Applied, but answered with an error: the run ends before it could look.
+#[test]
+fn a_write_without_a_clear_answer_ends_as_unknown() {
+    let scene = Scene::new();
+    let write = Fault::on(route::REPLACE_TLS_SECRET, FaultKind::StatusAfter(503));
+    let write = scene.cloud.fault(write.times(1));
+    let running = scene.start().spawn();
+    write.wait_struck(1, PATIENCE).unwrap();
+    let silent = Fault::on(route::READ_TLS_SECRET, FaultKind::Silent);
+    let silent = scene.cloud.fault(silent);
+    silent.wait_struck(1, PATIENCE).unwrap();
+    running.terminate();
+    let run = running.finished();
+    let target = run.refused(9, "interrupted");
+    let told = "after a write without a clear answer: its outcome is unknown";
+    assert!(target.message.contains(told), "{run:#?}");
+    assert_eq!(scene.served(), scene.serial());
 }
 
 /// SIGTERM comes first, the answer second: the write is reported as what it is.
@@ -132,16 +119,35 @@ fn a_write_that_is_answered_after_sigterm_is_reported() {
     let scene = Scene::new();
     let fault = Fault::on(route::REPLACE_TLS_SECRET, FaultKind::HoldAnswer);
     let parked = scene.cloud.fault(fault);
-    let running = Running::start(&scene, &scene.start());
+    let running = scene.start().spawn();
     parked.wait_parked(1, PATIENCE).unwrap();
-    let pid = running.child.id().to_string();
-    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-    assert!(sent.success());
+    running.terminate();
     parked.release();
-    let run = running.finished();
-    let target = run.target();
-    assert_eq!(target.action, "replaced", "{run:#?}");
+    let run = bounded(running.finished());
+    assert_eq!(run.target().action, "replaced", "{run:#?}");
     assert_eq!(scene.served(), scene.serial());
+}
+
+#[test]
+fn a_restart_in_flight_ends_as_written_but_not_confirmed() {
+    let scene = Scene::new();
+    let environment = json!({ "run_env_variables": [
+        { "type": "secret_full_reference", "reference": TLS_SECRET }
+    ] });
+    let project = &scene.world.project_id;
+    scene.cloud.create_app(project, "shop", environment);
+    let fault = scene
+        .cloud
+        .fault(Fault::on(route::PATCH_APP, FaultKind::Silent));
+    let struck = || fault.wait_struck(1, PATIENCE).unwrap();
+    let run = terminated(scene.start().env("RESTART_APPS", "shop"), struck);
+    let target = run.refused(10, "interrupted");
+    assert_eq!(target.action, "replaced");
+    let told = "interrupted by SIGTERM";
+    assert!(
+        target.message.contains(told) && target.message.contains("shop"),
+        "{run:#?}"
+    );
 }
 
 /// What a peer does that should begin a TLS handshake.
@@ -189,18 +195,12 @@ fn a_handshake_that_never_ends_is_cut() {
     for kind in [Peer::Silent, Peer::Drips] {
         let scene = Scene::new();
         let (url, connected) = peer(kind);
-        let running = Running::start(&scene, &scene.start().env("IAM_URL", &url));
-        connected.recv_timeout(PATIENCE).unwrap();
-        let run = running.terminated();
-        run.refused(9, "interrupted");
+        let start = || scene.start().env("IAM_URL", &url);
+        let ready = || connected.recv_timeout(PATIENCE).unwrap();
+        terminated(start(), ready).refused(9, "interrupted");
         // and without a signal the limit of a connection holds: the run lives to say so
-        let run = scene
-            .start()
-            .env("IAM_URL", &url)
-            .env("DEADLINE", "8")
-            .run();
+        let run = bounded(start().env("DEADLINE", "8").run());
         assert!(run.log.contains("cannot be reached within 5 s"), "{run:#?}");
-        assert!(run.report.duration_ms < BOUND_MS, "{run:#?}");
     }
 }
 
@@ -215,13 +215,160 @@ fn a_connection_that_is_never_made_is_cut() {
         waiting.push(client);
     }
     let scene = Scene::new();
-    let run = scene
-        .start()
-        .env("IAM_URL", format!("https://{address}"))
-        .env("DEADLINE", "2")
-        .run();
+    let start = scene.start().env("IAM_URL", format!("https://{address}"));
+    let run = bounded(start.env("DEADLINE", "2").run());
     run.refused(9, "interrupted");
-    assert!(run.report.duration_ms < BOUND_MS, "{run:#?}");
+}
+
+/// A pipe that holds as much as it can.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b'.'; 64 * 1024]).unwrap();
+    (reader, writer)
+}
+
+/// Whatever is stuck, the run ends in time, and what it could still say is true.
+#[test]
+fn a_pipe_that_nobody_reads_does_not_hold_the_run() {
+    const COUNT: usize = 80;
+    for (unread, full, status, written) in [
+        ("stdout", false, 0, COUNT),
+        ("stdout", true, 0, COUNT),
+        ("stderr", false, 0, COUNT),
+        // not even the first line of the log can be written: nothing is begun
+        ("stderr", true, 9, 0),
+    ] {
+        let (scene, targets) = copies(COUNT);
+        let seconds = if written == 0 { "2" } else { "60" };
+        let start = scene.start().targets(targets).env("DEADLINE", seconds);
+        // one line of JSON for each target: more than a pipe holds
+        let mut command = start.env("CE_JOBRUN", "run-1").command(PROGRAM);
+        let (reader, writer) = match full {
+            true => full_pipe(),
+            false => std::io::pipe().unwrap(),
+        };
+        match unread {
+            "stdout" => command.stdout(writer).stderr(Stdio::piped()),
+            _ => command.stdout(Stdio::piped()).stderr(writer),
+        };
+        let begin = Instant::now();
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        let row = format!("{unread}, full: {full}: {output:?}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "{row}");
+        drop(reader);
+        assert_eq!(output.status.code(), Some(status), "{row}");
+        assert_eq!(scene.writes().len(), written, "{row}");
+        if unread == "stderr" {
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let told = match written {
+                0 => "DEADLINE (2 s) exceeded",
+                _ => "80 replaced",
+            };
+            assert_eq!(report["message"], told, "{row}");
+        } else {
+            let log = String::from_utf8(output.stderr).unwrap();
+            let replaced = |line: &&str| line.contains(r#""action":"replaced""#);
+            assert_eq!(log.lines().filter(replaced).count(), COUNT, "{log}");
+        }
+    }
+}
+
+#[test]
+fn sigterm_ends_a_run_whose_log_is_stuck() {
+    let scene = Scene::new();
+    let (reader, writer) = full_pipe();
+    let mut command = scene.start().command(PROGRAM);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    // it waits in the kernel once it has begun to write
+    let wchan = format!("/proc/{}/wchan", child.id());
+    let waits = || std::fs::read_to_string(&wchan).is_ok_and(|place| place.contains("pipe"));
+    let begin = Instant::now();
+    while !waits() && begin.elapsed() < Duration::from_secs(3) {
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let status = child.wait().unwrap();
+    assert!(begin.elapsed() < BOUND);
+    assert_eq!(status.code(), Some(9));
+    drop(reader);
+    assert!(scene.writes().is_empty());
+}
+
+/// Slower than the run, but not asleep.
+#[test]
+fn a_slow_reader_gets_the_whole_report() {
+    let (scene, targets) = copies(40);
+    let (mut reader, writer) = full_pipe();
+    let start = scene.start().targets(targets).env("OUTPUT", "text");
+    let mut command = start.command(PROGRAM);
+    let mut child = command
+        .stdout(writer)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(command);
+    let (_never, pause) = mpsc::channel::<()>();
+    let mut text = Vec::new();
+    let mut piece = [0; 4096];
+    while scene.writes().len() < 40 {
+        std::thread::yield_now();
+    }
+    while let Ok(bytes @ 1..) = reader.read(&mut piece) {
+        text.extend_from_slice(&piece[..bytes]);
+        let _time = pause.recv_timeout(NOW_AND_THEN);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let text = String::from_utf8(text).unwrap();
+    let text = text.trim_start_matches('.');
+    for n in 0..40 {
+        assert!(text.contains(&format!("copy-{n}")), "{text}");
+    }
+}
+
+/// A thread needs memory for its stack: with little left, only some can be started.
+#[test]
+fn work_is_done_by_the_threads_that_there_are() {
+    let (scene, targets) = copies(12);
+    let start = |limit: &str| {
+        let start = scene.start().targets(&targets);
+        let start = start.env("RUST_MIN_STACK", "268435456");
+        let mut command = start.command("prlimit");
+        command.args([&format!("--as={limit}"), PROGRAM]);
+        let output = command.output().unwrap();
+        Run::checked(
+            output.status.code(),
+            &String::from_utf8(output.stdout).unwrap(),
+            &String::from_utf8(output.stderr).unwrap(),
+            &[],
+        )
+    };
+    // not even the one that watches over the time: no request is made
+    let run = start("200000000");
+    let error = run.rejected(1, "defect");
+    assert!(
+        error.message.contains("cannot watch for SIGTERM"),
+        "{run:#?}"
+    );
+    assert_eq!(scene.asked(), Vec::<String>::new());
+    let run = start("1000000000");
+    assert!(run.log.contains("cannot start one more thread"), "{run:#?}");
+    assert_eq!(
+        (run.status, run.report.message.as_str()),
+        (0, "12 replaced"),
+        "{run:#?}"
+    );
+    assert_eq!(run.report.targets.len(), 12);
 }
 
 #[test]
@@ -232,10 +379,8 @@ fn files_that_block_or_never_end_are_refused() {
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     let large = folder.path().join("large");
-    std::fs::File::create(&large)
-        .unwrap()
-        .set_len(50 * 1024 * 1024)
-        .unwrap();
+    let file = std::fs::File::create(&large).unwrap();
+    file.set_len(50 * 1024 * 1024).unwrap();
     for (path, why) in [
         (pipe.as_path(), "not a regular file"),
         (folder.path(), "not a regular file"),

@@ -1,12 +1,12 @@
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
 
-use crate::harness::{JOB, PATIENCE, PROGRAM, Run, Scene};
+use crate::harness::{JOB, PATIENCE, Scene};
 
 /// Code Engine stops a job run: SIGTERM, then it is gone. What the run waits for is not awaited.
 #[test]
@@ -236,27 +236,12 @@ fn peak_memory_at_the_write(scene: &Scene, environment: &[(&str, &str)]) -> u64 
     for (name, value) in environment {
         start = start.env(name, *value);
     }
-    let child = Command::new(PROGRAM)
-        .env_clear()
-        .envs(&start.environment)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let running = start.spawn();
     parked.wait_parked(1, PATIENCE).unwrap();
-    let mut status = String::new();
-    std::fs::File::open(format!("/proc/{}/status", child.id()))
-        .unwrap()
-        .read_to_string(&mut status)
-        .unwrap();
+    let status = format!("/proc/{}/status", running.child.id());
+    let status = std::fs::read_to_string(status).unwrap();
     parked.release();
-    let output = child.wait_with_output().unwrap();
-    let run = Run::checked(
-        output.status.code(),
-        &String::from_utf8(output.stdout).unwrap(),
-        &String::from_utf8(output.stderr).unwrap(),
-        &scene.cloud.secrets_in_use(),
-    );
+    let run = running.finished();
     assert_eq!(run.status, 0, "{run:#?}");
     let line = status
         .lines()

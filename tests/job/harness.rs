@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use local_cloud::{
@@ -289,7 +289,7 @@ pub(crate) struct Start<'a> {
     arguments: Vec<String>,
 }
 
-impl Start<'_> {
+impl<'a> Start<'a> {
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
         self
@@ -355,7 +355,37 @@ impl Start<'_> {
 
     /// The same where others may write meanwhile.
     pub(crate) fn run_beside_others(self) -> Run {
-        let output = self.command(PROGRAM).output().unwrap();
+        self.spawn().finished()
+    }
+
+    pub(crate) fn spawn(self) -> Running<'a> {
+        let piped = |command: &mut Command| {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        Running {
+            scene: self.scene,
+            child: piped(&mut self.command(PROGRAM)),
+        }
+    }
+}
+
+/// A run that is still going on.
+pub(crate) struct Running<'a> {
+    scene: &'a Scene,
+    pub(crate) child: Child,
+}
+
+impl Running<'_> {
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end.
+    pub(crate) fn finished(self) -> Run {
+        let output = self.child.wait_with_output().unwrap();
         Run::checked(
             output.status.code(),
             &String::from_utf8(output.stdout).unwrap(),
