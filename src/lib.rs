@@ -34,8 +34,10 @@
 //! | which certificate belongs to which TLS secret | `discover.rs` |
 //! | variables, defaults | [`config`] |
 //! | exit statuses, reason codes | [`error`] |
-//! | the deadline, SIGTERM, all waiting | `stop.rs` |
-//! | connections that end with the run, name look-ups | `net.rs` |
+//! | SIGTERM, DEADLINE, printing | `main.rs`: the watchdog |
+//! | what is known of each target when the time is over, which writes may begin | [`progress`] |
+//! | name look-ups, once per host | `ibm/names.rs` |
+//! | eight targets at a time | `workers.rs` |
 //! | secrets in memory; what may be shown of outside text | `secret.rs`, `text.rs` |
 //! | the forms of the report | [`report`] |
 

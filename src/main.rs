@@ -1,6 +1,6 @@
-//! The process edge: arguments, environment, clock, signals; runs; prints; exits.
+//! The process edge: arguments, environment, clock, the watchdog, printing, exit status.
 
-mod log;
+mod logger;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     set_hook(Box::new(|panic| {
         // the place, not the payload: that could quote what it found
         let place = panic.location().map(ToString::to_string);
-        ::log::error!("bug at {}", place.unwrap_or_default());
+        log::error!("bug at {}", place.unwrap_or_default());
     }));
     let progress = Arc::new(Progress::default());
     let result = match arguments(std::env::args_os().skip(1), environment()) {
@@ -122,10 +122,10 @@ fn run(
             format!("cannot watch for SIGTERM and DEADLINE: {e}; nothing was done"),
         )
     })?;
-    log::start(logging);
+    logger::start(logging);
     let config = Config::new(given)?;
     let trigger = Trigger::read(&config.trigger);
-    ::log::info!(
+    log::info!(
         "sm-tls-sync {}, trigger {}, event {}{}",
         env!("CARGO_PKG_VERSION"),
         trigger.word,
@@ -138,7 +138,7 @@ fn run(
         dry_run: config.dry_run,
     });
     for warning in &config.warnings {
-        ::log::warn!("{warning}");
+        log::warn!("{warning}");
     }
     let end = edge.start + Duration::from_secs(deadline);
     Ok(match config.mode {

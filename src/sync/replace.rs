@@ -22,7 +22,7 @@ use crate::sync::Run;
 use crate::sync::assemble::{Bundle, assemble};
 use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon, faults};
 use crate::sync::deployed::{Deployed, read_deployed};
-use crate::sync::fetch::{Fetched, fetch};
+use crate::sync::fetch::fetch;
 use crate::sync::validate::Task;
 
 /// How often a target is read, decided and written.
@@ -92,16 +92,14 @@ pub(crate) fn fetch_and_assemble(
     version: Version,
     now: UnixTime,
 ) -> Result<Current, Error> {
-    let Fetched {
-        material,
-        updated_at,
-    } = fetch(&run.secrets_manager, secret, version)?;
-    let bundle = assemble(&material, now).map_err(|error| {
+    let fetched = fetch(&run.secrets_manager, secret, version)?;
+    let bundle = assemble(&fetched.material, now).map_err(|error| {
+        let name = &fetched.material.name;
         error.context(format_args!(
-            "the certificate {} ({secret}) is not fit to serve",
-            material.name
+            "the certificate {name} ({secret}) is not fit to serve"
         ))
     })?;
+    let updated_at = fetched.updated_at;
     Ok(Current { bundle, updated_at })
 }
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use ::log::kv::{Error, Key, Value, VisitSource};
-use ::log::{Level, LevelFilter, Log, Metadata, Record, set_logger, set_max_level};
+use log::kv::{Error, Key, Value, VisitSource};
+use log::{Level, LevelFilter, Log, Metadata, Record, set_logger, set_max_level};
 use sm_tls_sync::config::{Format, Logging};
 
 /// The log lines that are ours; those of libraries are not shown.
