@@ -2,6 +2,7 @@
 //! that exist; and the command that `--check` prints for a missing permission fixes that.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use ibmcloud_stand_in::{JOB, root, table};
 use local_cloud::{Action, Policy};
@@ -22,54 +23,139 @@ fn collect(path: &Path, into: &mut Vec<PathBuf>) {
 
 /// IBM Cloud Logs is a plug-in of its own, which the table does not hold; what is known of its one
 /// command is in scripts/alerts/README.md.
-const ELSEWHERE: [&str; 2] = ["logs", "\"$@\""];
+const ELSEWHERE: [&str; 2] = ["logs", "$@"];
 
-/// What is wrong with the calls of `ibmcloud` in a text, and how many there are.
-fn check(text: &str) -> (usize, Vec<String>) {
-    let (mut count, mut problems) = (0, Vec::new());
-    for line in text
-        .replace("\\\n", " ")
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("for "))
-    {
-        for rest in line
-            .split("ibmcloud ")
-            .skip(1)
-            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
-        {
-            // a call ends where the shell, a quoted line in prose, or Markdown ends it
-            let ends = ["`", " | ", ";", " && ", " || ", ")", "$("]
-                .iter()
-                .filter_map(|end| rest.find(end));
-            let call = &rest[..ends.min().unwrap_or(rest.len())];
-            let words = call
-                .split_whitespace()
-                .map(|word| word.trim_matches(|c: char| "\"'()[],.:\\".contains(c)));
-            let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-            if words.first().is_some_and(|word| ELSEWHERE.contains(word)) {
-                continue;
+/// Takes the innermost `$(...)` out of a text, one after the other; what is left has `NESTED` there.
+fn unnested(mut text: String) -> Vec<String> {
+    let mut parts = Vec::new();
+    while let Some(begin) = text.rfind("$(") {
+        let end = text[begin..].find(')').map_or(text.len(), |n| begin + n);
+        parts.push(text[begin + 2..end].to_owned());
+        text.replace_range(begin..text.len().min(end + 1), "NESTED");
+    }
+    parts.push(text);
+    parts
+}
+
+/// The words of a call as a shell takes them, up to where the shell, a quoted line in prose or Markdown ends
+/// it.
+fn words(call: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for (at, c) in call.char_indices() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            // the end of a quotation around the whole call
+            ('"' | '\'', None) if !call[at + 1..].contains(c) => break,
+            (c, Some(_)) => word.get_or_insert_default().push(c),
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
             }
-            let plain = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-            let command: Vec<_> = words.iter().take_while(plain).copied().collect();
-            count += 1;
-            match table::command(&command) {
-                Err(why) => problems.push(why),
-                Ok((name, _)) => {
-                    let flags = words
-                        .iter()
-                        .filter(|word| word.starts_with('-') && word.len() > 1);
-                    let flags = flags.map(|word| word.split('=').next().unwrap_or(word));
-                    let wrong = flags.filter(|flag| !table::has_flag(name, flag));
-                    problems.extend(wrong.map(|flag| format!("'{flag}' is no flag of '{name}'")));
-                }
-            }
+            (' ', None) => words.extend(word.take()),
+            ('`' | ';' | '|' | '&' | ')' | '#' | '<' | '>', None) => break,
+            (c, None) => word.get_or_insert_default().push(c),
         }
     }
-    (count, problems)
+    words.extend(word);
+    words
+}
+
+/// The calls of `ibmcloud` in a text, nested ones included.
+fn calls(text: &str) -> Vec<Vec<String>> {
+    // a quoted quote is that of a message in a program
+    let text = text.replace("\\\n", " ").replace("\\\"", "\"");
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("for "));
+    let parts = lines.flat_map(|line| unnested(line.to_owned()));
+    let calls = parts.flat_map(|part| {
+        let rest = part.split("ibmcloud ").skip(1);
+        let rest = rest.filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+        rest.map(words).collect::<Vec<_>>()
+    });
+    calls
+        .filter(|words| {
+            !words
+                .iter()
+                .take(1)
+                .any(|word| ELSEWHERE.contains(&word.as_str()))
+        })
+        .collect()
+}
+
+/// What is wrong with a call. What people are told to type is complete: a command for Secrets Manager says of
+/// which instance, and a run of the job reports as text, which the log shows as it is.
+fn problems(words: &[String], told: bool) -> Option<String> {
+    let call = match table::parse(words) {
+        Ok(call) => call,
+        // in prose a sentence goes on after the command
+        Err(why) if !told && why.contains("needs a value") => return None,
+        Err(why) => return Some(why),
+    };
+    let needed = match call.command {
+        name if name.starts_with("secrets-manager ") => ("--service-url", ""),
+        "ce jobrun submit" if call.text("--job").is_empty() => return None,
+        "ce jobrun submit" => ("--env", "OUTPUT="),
+        _ => return None,
+    };
+    // `ibmcloud secrets-manager secret` may be the name of a command in a sentence
+    let is_there = call
+        .all(needed.0)
+        .iter()
+        .any(|value| value.starts_with(needed.1));
+    (told && !is_there).then(|| format!("{words:?} lacks {} {}", needed.0, needed.1))
+}
+
+/// The blocks of code of a page, fenced or indented, and what is `quoted` and for ibmcloud.
+fn blocks(page: &str) -> Vec<String> {
+    let (mut blocks, mut block, mut fenced) = (Vec::new(), String::new(), false);
+    for line in page.lines().chain([""]) {
+        let text = line.trim_start();
+        let indent = line.len() - text.len();
+        if text.starts_with("```") {
+            fenced = text.trim() == "```sh";
+        } else if fenced || indent >= 4 {
+            block += &format!("{text}\n");
+            continue;
+        }
+        let quoted = line.split('`').skip(1).step_by(2);
+        blocks.extend(
+            quoted
+                .filter(|text| text.starts_with("ibmcloud "))
+                .map(str::to_owned),
+        );
+        if !text.is_empty() {
+            blocks.push(std::mem::take(&mut block));
+        }
+    }
+    blocks.push(block);
+    blocks.retain(|block| block.contains("ibmcloud "));
+    blocks
+}
+
+/// The messages of a program that begin with a command: its string literals.
+fn messages(source: &str) -> Vec<String> {
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let literals = source.split("\"ibmcloud ").skip(1).map(|rest| {
+        let rest = rest.replace("\\\"", "\u{1}");
+        let text = rest.split('"').next().unwrap_or_default();
+        let lines: Vec<_> = text.split("\\\n").map(str::trim_start).collect();
+        format!("ibmcloud {}", lines.concat().replace('\u{1}', "\""))
+    });
+    literals.collect()
+}
+
+/// What a shell says of the syntax of this; nothing is run.
+fn syntax(script: &str) -> String {
+    let output = Command::new("bash")
+        .args(["-n", "-c", script])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
-fn every_line_for_ibmcloud_uses_what_the_command_has() {
+fn every_line_for_ibmcloud_is_complete_and_uses_what_the_command_has() {
     let (mut files, mut count) = (Vec::new(), 0);
     for place in [
         "README.md",
@@ -82,22 +168,78 @@ fn every_line_for_ibmcloud_uses_what_the_command_has() {
         collect(&root().join(place), &mut files);
     }
     for file in files {
-        let (found, problems) = check(&std::fs::read_to_string(&file).unwrap());
-        count += found;
-        assert!(problems.is_empty(), "{}: {problems:#?}", file.display());
+        let text = std::fs::read_to_string(&file).unwrap();
+        let blocks = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("md") => blocks(&text),
+            Some("rs") if !file.ends_with("tests.rs") => messages(&text),
+            _ => Vec::new(),
+        };
+        let told = blocks.iter().map(|block| (block.as_str(), true));
+        for (text, told) in told.chain([(text.as_str(), false)]) {
+            let calls = calls(text);
+            count += calls.len();
+            let problems: Vec<_> = calls
+                .iter()
+                .filter_map(|words| problems(words, told))
+                .collect();
+            assert!(problems.is_empty(), "{}: {problems:#?}", file.display());
+        }
+        for block in blocks {
+            assert_eq!(syntax(&block), "", "{}:\n{block}", file.display());
+        }
     }
-    assert!(count > 60, "only {count} lines were found");
+    assert!(count > 200, "only {count} lines were found");
+    let found = |text: &str| {
+        calls(text)
+            .iter()
+            .filter_map(|words| problems(words, true))
+            .count()
+    };
     for planted in [
         "ibmcloud ce job make --name a",
         "run `ibmcloud ce job get --nam a` now",
         "  x=$(ibmcloud iam trusted-profile \"$NAME\" \\\n    --id -q --ouput JSON)",
         "ibmcloud secrets-manager secret-rotate --id 1",
+        "ibmcloud secrets-manager secret --id 1",
+        "ibmcloud ce jobrun submit --job a --env CHECK=true",
+        "ibmcloud ce job get --name \"$(ibmcloud ce job list --quite)\"",
+        "ibmcloud ce job get --name \"$(ibmcloud ce job list)\" --quite",
     ] {
-        assert_eq!(check(planted).1.len(), 1, "{planted}: {:?}", check(planted));
+        assert_eq!(found(planted), 1, "{planted}");
     }
     assert_eq!(
-        check("ibmcloud ce job get --name a | jq -r . && rm -rf b"),
-        (1, Vec::new())
+        found("ibmcloud ce job get --name a | jq -r . && rm -rf b"),
+        0
+    );
+    assert_ne!(syntax("ibmcloud ce job get --name \"a"), "");
+}
+
+/// The block at the top of three pages finds the instances, the certificate and the project by their names.
+#[test]
+fn the_variables_of_the_pages_are_set_once_and_found() {
+    let block = |page: &str| {
+        let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let (_, rest) = text.split_once("## Set these once\n").unwrap();
+        let (_, rest) = rest.split_once("```sh\n").unwrap();
+        rest.split_once("```\n").unwrap().0.to_owned()
+    };
+    let here = Here::new();
+    let text = block("install.md");
+    for page in ["runbook.md", "reasons.md"] {
+        assert_eq!(block(page), text, "{page}");
+    }
+    let done = here
+        .run(here.command("bash").args(["-euc", &text]), "")
+        .expect(0);
+    let url = format!(
+        "https://{}.eu-de.secrets-manager.appdomain.cloud",
+        here.world.instance_id
+    );
+    let events = &here.world.event_notifications_instance_id;
+    assert!(
+        done.stdout
+            .ends_with(&format!("{url}\n{}\n{events}\n", here.secret)),
+        "{done}"
     );
 }
 
