@@ -9,7 +9,7 @@ use crate::cert::names::ServerName;
 use crate::config::Target;
 use crate::error::{Error, ExitStatus, Reason, error};
 use crate::ibm::client::Fate;
-use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
+use crate::ibm::code_engine::{TlsData, TlsSecret, TlsSecretRef};
 use crate::ibm::secrets_manager::Version;
 use crate::report::{Check, CheckState, Tried};
 use crate::sync::Run;
@@ -135,15 +135,14 @@ fn replaceable(run: &Run<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Tried
     if let Err(error) = suitable(secret, place) {
         return Ok(Err(error));
     }
-    let stale = secret.entity_tag.as_ref().and_then(EntityTag::stale);
+    let stale = secret.tag().and_then(|tag| tag.stale());
     let stale = stale.ok_or("the TLS secret has no usable entity tag")?;
-    let answer = run
-        .code_engine
-        .replace(place, &stale, &secret.certificate, &secret.key);
+    let TlsData { tls_cert, tls_key } = &secret.data;
+    let answer = run.code_engine.replace(place, &stale, tls_cert, tls_key);
     let now = run.code_engine.tls_secret(place);
     let unchanged = now.as_ref().is_ok_and(|now| {
-        now.certificate == secret.certificate
-            && now.key.expose() == secret.key.expose()
+        now.data.tls_cert == *tls_cert
+            && now.data.tls_key.expose() == tls_key.expose()
             && now.entity_tag == secret.entity_tag
     });
     match answer {

@@ -162,7 +162,7 @@ fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
 }
 
 fn leaf(secret: &TlsSecret) -> Option<Certificate> {
-    let mut certificates = pem::certificates(&secret.certificate).into_iter();
+    let mut certificates = pem::certificates(&secret.data.tls_cert).into_iter();
     certificates.next()?.ok()
 }
 
@@ -259,8 +259,8 @@ fn read_previous(
         .iter_mut()
         .filter(|one| open.iter().any(|leaf| one.shares_a_name(&leaf.names)));
     let read = workers::each(asked.collect(), |one: &mut Known| {
-        match run.secrets_manager.version(&one.id, Version::Previous) {
-            Ok(version) => one.previous = version.serial_number,
+        match run.secrets_manager.serial(&one.id, Version::Previous) {
+            Ok(serial) => one.previous = serial,
             // never rotated
             Err(error) if error.reason == Reason::SecretMissing => {}
             Err(error) => return Err(error),
@@ -292,7 +292,6 @@ mod tests {
             common_name: names.next(),
             alt_names: names.collect(),
             serial_number: serial.map(str::to_owned),
-            issuer: None,
             expiration_date: Some("2027-12-31T00:00:00Z".to_owned()),
             state: Some(1),
         });

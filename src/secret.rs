@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 /// A secret text (a token, an API key, a private key in PEM). It is wiped when dropped, cannot be
 /// cloned, and prints as `Secret(..)`.
+#[derive(Default)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {

@@ -274,6 +274,7 @@ mod tests {
         DomainMapping {
             name: "shop.example.com".to_owned(),
             cname_target: cname_target.map(str::to_owned),
+            ..DomainMapping::default()
         }
     }
 

@@ -141,7 +141,7 @@ impl Restarter<'_, '_> {
             if values.is_empty() {
                 break;
             }
-            before = app.status_details.latest_created_revision.clone();
+            before = app.newest().cloned();
             let code_engine = &self.run.code_engine;
             let change = || code_engine.set_variables(self.project, name, &app, &values);
             let failure = match self.run.progress.change(change) {
@@ -168,7 +168,7 @@ impl Restarter<'_, '_> {
         }
         let mut wait = Duration::from_millis(250);
         loop {
-            let created = app.status_details.latest_created_revision.as_ref();
+            let created = app.newest();
             // right after our change the status may still be that of the revision before
             let begun = !changed || before.is_none() || created != before.as_ref();
             if begun && app.serves() {

@@ -25,7 +25,7 @@ fn concluded(level: Probe, leaf: Certificate, seen: &[(&str, State)]) -> Outcome
         .iter()
         .map(|(name, _)| DomainMapping {
             name: (*name).to_owned(),
-            cname_target: None,
+            ..DomainMapping::default()
         })
         .collect();
     let domains: Vec<Domain<'_>> = mappings

@@ -130,53 +130,30 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// What the error bodies of IBM's services have in common (go-sdk-core, `core/base_service.go`).
-pub(super) struct Problem {
-    pub(super) code: Option<String>,
-    message: Option<String>,
-    trace: Option<String>,
-}
-
-impl Problem {
-    /// Reads code, message and trace id; from a body that is no such document, nothing. `trace` is
-    /// the one that a header gave.
-    pub(super) fn read(body: &[u8], trace: Option<&str>) -> Self {
-        let document: Value = serde_json::from_slice(body).unwrap_or_default();
-        let first = |pointers: &[&str]| {
-            pointers
-                .iter()
-                .find_map(|pointer| document.pointer(pointer)?.as_str())
-        };
-        let shown = |found: Option<&str>| found.map(allowed);
-        Self {
-            code: shown(first(&["/errors/0/code", "/code", "/errorCode"])),
-            message: shown(first(&[
-                "/errors/0/message",
-                "/error",
-                "/message",
-                "/errorMessage",
-            ])),
-            trace: first(&["/trace", "/context/requestId"])
-                .or(trace)
-                .and_then(trace_id)
-                .map(str::to_owned),
-        }
+/// The code, and code, message and trace id for people, of an error body: what those of IBM's services
+/// have in common (go-sdk-core, `core/base_service.go`). `trace` is the one that a header gave.
+pub(super) fn problem(body: &[u8], trace: Option<&str>) -> (Option<String>, String) {
+    let document: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |pointer: &&str| document.pointer(pointer)?.as_str();
+    let code = ["/errors/0/code", "/code", "/errorCode"]
+        .iter()
+        .find_map(text);
+    let code = code.map(allowed);
+    let mut shown = code
+        .as_ref()
+        .map_or_else(String::new, |code| format!(" {code}"));
+    let messages = ["/errors/0/message", "/error", "/message", "/errorMessage"];
+    if let Some(message) = messages.iter().find_map(text) {
+        shown += &format!(": {}", allowed(message));
     }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(code) = &self.code {
-            write!(f, " {code}")?;
-        }
-        if let Some(message) = &self.message {
-            write!(f, ": {message}")?;
-        }
-        if let Some(trace) = &self.trace {
-            write!(f, " (trace {trace})")?;
-        }
-        Ok(())
+    let trace = ["/trace", "/context/requestId"]
+        .iter()
+        .find_map(text)
+        .or(trace);
+    if let Some(trace) = trace.and_then(trace_id) {
+        shown += &format!(" (trace {trace})");
     }
+    (code, shown)
 }
 
 #[cfg(test)]
@@ -187,17 +164,17 @@ mod tests {
     fn an_error_document_of_each_service_is_understood() {
         let code_engine = br#"{"errors":[{"code":"resource_not_found","message":"Resource not found."}],"trace":"codeengine-api-0123456789abcdef0123456789abcdef","status_code":404}"#;
         assert_eq!(
-            Problem::read(code_engine, Some("33333333-4444-5555-6666-777777777777")).to_string(),
+            problem(code_engine, Some("33333333-4444-5555-6666-777777777777")).1,
             " resource_not_found: Resource not found. (trace codeengine-api-0123456789abcdef0123456789abcdef)"
         );
         let iam = br#"{"errorCode":"BXNIM0398E","errorMessage":"Selected trusted profile not eligible.","errorDetails":"names the token","context":{"requestId":"aW1h-11111111222233334444555555555555"}}"#;
         assert_eq!(
-            Problem::read(iam, None).to_string(),
+            problem(iam, None).1,
             " BXNIM0398E: Selected trusted profile not eligible. (trace aW1h-11111111222233334444555555555555)"
         );
-        assert_eq!(Problem::read(b"<html>", None).to_string(), "");
+        assert_eq!(problem(b"<html>", None).1, "");
         assert_eq!(
-            Problem::read(b"<html>", Some("33333333-4444-5555-6666-777777777777")).to_string(),
+            problem(b"<html>", Some("33333333-4444-5555-6666-777777777777")).1,
             " (trace 33333333-4444-5555-6666-777777777777)"
         );
     }

@@ -19,7 +19,7 @@ use ureq::unversioned::transport::{
 };
 use zeroize::Zeroizing;
 
-use crate::ibm::api_error::Problem;
+use crate::ibm::api_error::problem;
 pub use crate::ibm::api_error::{ApiError, Fate};
 use crate::ibm::names::Names;
 use crate::secret::read_wiped;
@@ -235,12 +235,12 @@ impl Http {
             });
         }
         let trace = header(&head.headers, "x-transaction-id");
-        let problem = Problem::read(&body.unwrap_or_default(), trace.as_deref());
+        let (code, problem) = problem(&body.unwrap_or_default(), trace.as_deref());
         let retry_after = header(&head.headers, "retry-after");
         Err(ApiError::Status {
             status,
             text: format!("{} answered {status}{problem}", origin(url)),
-            code: problem.code,
+            code,
             // the form with a date (RFC 9110 section 10.2.3) is not IBM's
             retry_after: retry_after
                 .and_then(|seconds| Some(Duration::from_secs(seconds.trim().parse().ok()?))),

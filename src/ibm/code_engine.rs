@@ -44,13 +44,6 @@ pub struct TlsSecretRef {
 pub struct EntityTag(String);
 
 impl EntityTag {
-    /// The tag of an answer: the field `entity_tag`, which the API documents. Only if there is none,
-    /// the header `ETag`, as it is: a gateway may have made that one weak.
-    fn of(field: Option<String>, header: Option<&str>) -> Option<Self> {
-        let field = field.filter(|tag| !tag.is_empty());
-        Self::parse(field.as_deref().or(header)?)
-    }
-
     fn parse(tag: &str) -> Option<Self> {
         let fits = (1..=256).contains(&tag.len())
             && tag.bytes().all(|b| b.is_ascii_graphic() && b != b',')
@@ -82,71 +75,59 @@ impl EntityTag {
 
 /// A secret of a project, key in clear text. In a list the data may be missing. Names are shown by
 /// the rules of their types.
-#[derive(Debug)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct TlsSecret {
     /// The name, to be compared with the one that was asked for.
+    #[serde(deserialize_with = "shown::<_, TlsSecretName, _>")]
     pub name: Option<String>,
     /// The project, to be compared with the one that was asked for.
+    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
     pub project_id: Option<String>,
     /// `tls`, or something that we do not touch.
+    #[serde(deserialize_with = "shown::<_, Word, _>")]
     pub format: String,
     /// `user` or `system`.
+    #[serde(deserialize_with = "shown::<_, Word, _>")]
     pub generated_by: Option<String>,
+    /// As in the answer.
+    pub entity_tag: Option<String>,
+    /// What it holds.
+    #[serde(deserialize_with = "or_default")]
+    pub data: TlsData,
+}
+
+/// Certificates and key of a TLS secret.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TlsData {
     /// The certificates in PEM, leaf first.
-    pub certificate: String,
+    #[serde(deserialize_with = "or_default")]
+    pub tls_cert: String,
     /// The private key in PEM.
-    pub key: Secret,
-    /// None, if the service shows none that can be sent.
-    pub entity_tag: Option<EntityTag>,
-}
-
-/// The same as the API shows it.
-#[derive(Deserialize)]
-#[serde(default)]
-#[derive(Default)]
-struct TlsSecretAnswer {
-    #[serde(deserialize_with = "shown::<_, TlsSecretName, _>")]
-    name: Option<String>,
-    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
-    project_id: Option<String>,
-    #[serde(deserialize_with = "shown::<_, Word, _>")]
-    format: String,
-    #[serde(deserialize_with = "shown::<_, Word, _>")]
-    generated_by: Option<String>,
-    entity_tag: Option<String>,
     #[serde(deserialize_with = "or_default")]
-    data: TlsSecretData,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct TlsSecretData {
-    #[serde(deserialize_with = "or_default")]
-    tls_cert: String,
-    tls_key: Option<Secret>,
-}
-
-impl TlsSecretAnswer {
-    fn with(self, etag: Option<&str>) -> TlsSecret {
-        TlsSecret {
-            name: self.name,
-            project_id: self.project_id,
-            format: self.format,
-            generated_by: self.generated_by,
-            certificate: self.data.tls_cert,
-            key: self
-                .data
-                .tls_key
-                .unwrap_or_else(|| Secret::from(String::new())),
-            entity_tag: EntityTag::of(self.entity_tag, etag),
-        }
-    }
+    pub tls_key: Secret,
 }
 
 impl TlsSecret {
     fn of(answer: &Answer) -> Result<Self, ApiError> {
-        let read = read::<TlsSecretAnswer>(&answer.body).map_err(ApiError::Unexpected)?;
-        Ok(read.with(answer.etag.as_deref()))
+        let mut secret: Self = read(&answer.body)?;
+        fall_back(&mut secret.entity_tag, answer);
+        Ok(secret)
+    }
+
+    /// The entity tag; none, if the service shows none that can be sent.
+    #[must_use]
+    pub fn tag(&self) -> Option<EntityTag> {
+        EntityTag::parse(self.entity_tag.as_deref()?)
+    }
+}
+
+/// The field `entity_tag` is what the API documents. Only if there is none, the header `ETag` counts,
+/// as it is: a gateway may have made that one weak.
+fn fall_back(field: &mut Option<String>, answer: &Answer) {
+    if field.as_deref().unwrap_or_default().is_empty() {
+        field.clone_from(&answer.etag);
     }
 }
 
@@ -162,24 +143,20 @@ struct ReplacementData<'a> {
     tls_key: &'a str,
 }
 
-/// A user-managed domain mapping.
-#[derive(Debug)]
+/// A domain mapping.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct DomainMapping {
     /// The domain; may begin with `*.`.
+    #[serde(deserialize_with = "shown::<_, Host, _>")]
     pub name: String,
     /// The host name of the ingress that serves it.
+    #[serde(deserialize_with = "shown::<_, Host, _>")]
     pub cname_target: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DomainMappingAnswer {
-    #[serde(deserialize_with = "shown::<_, Host, _>")]
-    name: String,
-    #[serde(deserialize_with = "shown::<_, Host, _>")]
-    cname_target: Option<String>,
-    tls_secret: Option<String>,
-    user_managed: Option<bool>,
+    /// The TLS secret that it is served with.
+    pub tls_secret: Option<String>,
+    /// Whether it is the user's, not the platform's own.
+    pub user_managed: Option<bool>,
 }
 
 /// The user-managed domain mappings of a project, by the name of the TLS secret that they use.
@@ -204,68 +181,71 @@ pub struct App {
     pub name: String,
     entity_tag: Option<String>,
     /// `ready`, `deploying`, `failed` or `warning`.
-    pub status: Option<String>,
-    /// The revisions.
-    #[serde(default, deserialize_with = "or_default")]
-    pub status_details: Revisions,
+    status: Option<String>,
+    status_details: Option<Revisions>,
     /// The environment, unchanged: it is sent back whole.
-    #[serde(default, deserialize_with = "or_default")]
-    run_env_variables: Vec<Value>,
+    run_env_variables: Option<Vec<Value>>,
     /// The mounted secrets and config maps.
-    #[serde(default, deserialize_with = "or_default")]
-    run_volume_mounts: Vec<Value>,
+    run_volume_mounts: Option<Vec<Value>>,
 }
 
 /// The revisions of an app, as far as its status names them.
-#[derive(Default, Deserialize)]
-pub struct Revisions {
-    /// The newest one.
-    pub latest_created_revision: Option<String>,
-    /// The newest one that serves.
-    pub latest_ready_revision: Option<String>,
+#[derive(Deserialize)]
+struct Revisions {
+    latest_created_revision: Option<String>,
+    latest_ready_revision: Option<String>,
     /// A word for the status, e.g. `ready_but_latest_revision_failed`.
-    pub reason: Option<String>,
+    reason: Option<String>,
 }
 
 impl App {
     fn of(answer: &Answer) -> Result<Self, ApiError> {
-        let app: Self = read(&answer.body).map_err(ApiError::Unexpected)?;
-        // the tag that counts, in the place of the one that was shown
-        let entity_tag = EntityTag::of(app.entity_tag, answer.etag.as_deref()).map(|tag| tag.0);
-        Ok(Self { entity_tag, ..app })
+        let mut app: Self = read(&answer.body)?;
+        fall_back(&mut app.entity_tag, answer);
+        Ok(app)
+    }
+
+    /// The newest revision.
+    #[must_use]
+    pub fn newest(&self) -> Option<&String> {
+        self.status_details
+            .as_ref()?
+            .latest_created_revision
+            .as_ref()
     }
 
     /// The value of a literal variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
-        self.run_env_variables
-            .iter()
-            .find(|variable| text(variable, "name") == Some(name))
-            .and_then(|variable| text(variable, "value"))
+        let mut variables = self.run_env_variables.iter().flatten();
+        text(
+            variables.find(|variable| text(variable, "name") == Some(name))?,
+            "value",
+        )
     }
 
     /// Whether the newest revision serves; the status says so where no revisions are named.
     #[must_use]
     pub fn serves(&self) -> bool {
-        let revisions = &self.status_details;
-        match (
-            &revisions.latest_created_revision,
-            &revisions.latest_ready_revision,
-        ) {
-            (Some(created), Some(ready)) => created == ready,
-            (Some(_), None) => false,
-            (None, _) => self.status.as_deref() == Some("ready"),
+        let details = self.status_details.as_ref();
+        let ready = details.and_then(|details| details.latest_ready_revision.as_ref());
+        match self.newest() {
+            Some(created) => Some(created) == ready,
+            None => self.status.as_deref() == Some("ready"),
         }
     }
 
     /// Whether the newest revision failed; while an older one serves, the status may be `warning`.
     #[must_use]
     pub fn failed(&self) -> bool {
-        let reason = self.status_details.reason.as_deref().unwrap_or_default();
+        let reason = self
+            .status_details
+            .as_ref()
+            .and_then(|details| details.reason.as_deref());
         !self.serves()
             && match self.status.as_deref() {
                 Some("failed") => true,
-                Some("warning") => reason.contains("failed"),
+                Some("warning") => reason.is_some_and(|reason| reason.contains("failed")),
                 _ => false,
             }
     }
@@ -276,25 +256,14 @@ impl App {
     pub fn copies(&self, secret: &TlsSecretName) -> bool {
         let secret = secret.to_string();
         let refers = |entry: &&Value| text(entry, "reference") == Some(&secret);
-        let as_environment = |entry: &Value| {
-            matches!(
-                text(entry, "type"),
-                Some("secret_full_reference" | "secret_key_reference")
-            )
-        };
-        let by_sub_path = |entry: &Value| {
-            text(entry, "type") == Some("secret")
-                && text(entry, "sub_path").is_some_and(|path| !path.is_empty())
-        };
-        self.run_env_variables
-            .iter()
-            .filter(refers)
-            .any(as_environment)
-            || self
-                .run_volume_mounts
-                .iter()
-                .filter(refers)
-                .any(by_sub_path)
+        let mut variables = self.run_env_variables.iter().flatten().filter(refers);
+        let mut mounts = self.run_volume_mounts.iter().flatten().filter(refers);
+        let whole = ["secret_full_reference", "secret_key_reference"];
+        variables.any(|entry| text(entry, "type").is_some_and(|kind| whole.contains(&kind)))
+            || mounts.any(|entry| {
+                text(entry, "type") == Some("secret")
+                    && text(entry, "sub_path").is_some_and(|path| !path.is_empty())
+            })
     }
 }
 
@@ -347,10 +316,10 @@ impl<'a> CodeEngine<'a> {
     /// # Errors
     /// As for [`Self::tls_secret`].
     pub fn tls_secrets(&self, project: &Project) -> Result<Vec<TlsSecret>, Error> {
-        let secrets =
-            self.list::<TlsSecretAnswer>(project, "TLS secrets", "secrets", "&format=tls")?;
-        let secrets = secrets.into_iter().map(|secret| secret.with(None));
-        Ok(secrets.filter(|secret| secret.format == "tls").collect())
+        let mut secrets: Vec<TlsSecret> =
+            self.list(project, "TLS secrets", "secrets", "&format=tls")?;
+        secrets.retain(|secret| secret.format == "tls");
+        Ok(secrets)
     }
 
     /// Lists the user-managed domain mappings of the project.
@@ -359,18 +328,11 @@ impl<'a> CodeEngine<'a> {
     /// As for [`Self::tls_secret`].
     pub fn domain_mappings(&self, project: &Project) -> Result<DomainMappings, Error> {
         let mut mappings = DomainMappings::default();
-        let listed: Vec<DomainMappingAnswer> =
+        let listed: Vec<DomainMapping> =
             self.list(project, "domain mappings", "domain_mappings", "")?;
         for mapping in listed {
-            if let (Some(tls_secret), Some(true)) = (mapping.tls_secret, mapping.user_managed) {
-                mappings
-                    .0
-                    .entry(tls_secret)
-                    .or_default()
-                    .push(DomainMapping {
-                        name: mapping.name,
-                        cname_target: mapping.cname_target,
-                    });
+            if let (Some(name), Some(true)) = (&mapping.tls_secret, mapping.user_managed) {
+                mappings.0.entry(name.clone()).or_default().push(mapping);
             }
         }
         Ok(mappings)
@@ -417,7 +379,8 @@ impl<'a> CodeEngine<'a> {
         app: &App,
         variables: &[(&str, String)],
     ) -> Result<App, ApiError> {
-        let entity_tag = EntityTag::of(app.entity_tag.clone(), None).ok_or_else(|| {
+        let entity_tag = app.entity_tag.as_deref().and_then(EntityTag::parse);
+        let entity_tag = entity_tag.ok_or_else(|| {
             ApiError::Unexpected(anyhow!("the app has no entity tag that can be sent"))
         })?;
         let ours = |entry: &&Value| {
@@ -426,12 +389,8 @@ impl<'a> CodeEngine<'a> {
                 .iter()
                 .any(|(variable, _)| Some(*variable) == name)
         };
-        let mut all: Vec<Value> = app
-            .run_env_variables
-            .iter()
-            .filter(|entry| !ours(entry))
-            .cloned()
-            .collect();
+        let others = app.run_env_variables.iter().flatten();
+        let mut all: Vec<Value> = others.filter(|entry| !ours(entry)).cloned().collect();
         all.extend(
             variables
                 .iter()
@@ -458,29 +417,27 @@ impl<'a> CodeEngine<'a> {
             "{}/v2/projects/{}/{collection}?{VERSION}&limit=100{filter}",
             project.base, project.id
         );
-        let mut found = Vec::new();
-        let mut url = list.clone();
-        let mut more = || -> Result<bool, ApiError> {
-            let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-            let page: Page<T> = read(&answer.body).map_err(ApiError::Unexpected)?;
-            found.extend(page.items);
-            let start = page.next.and_then(|next| next.start);
-            let start =
-                start.map(|start| utf8_percent_encode(&start, NON_ALPHANUMERIC).to_string());
-            url = format!("{list}&start={}", start.as_deref().unwrap_or_default());
-            Ok(start.is_some())
-        };
-        let failed = |failure| {
+        self.pages(&list).map_err(|failure| {
             let what = format!("cannot list the {what} of project {}", project.id);
             self.failed(&what, failure, project)
-        };
+        })
+    }
+
+    fn pages<T: for<'de> Deserialize<'de>>(&self, list: &str) -> Result<Vec<T>, ApiError> {
+        let mut found = Vec::new();
+        let mut url = list.to_owned();
         for _ in 0..MOST_PAGES {
-            if !more().map_err(failed)? {
+            let page: Page<T> = self.iam.get(&url)?;
+            found.extend(page.items);
+            let Some(start) = page.next.and_then(|next| next.start) else {
                 return Ok(found);
-            }
+            };
+            let start = utf8_percent_encode(&start, NON_ALPHANUMERIC);
+            url = format!("{list}&start={start}");
         }
-        let pages = anyhow!("the list has more than {MOST_PAGES} pages");
-        Err(failed(ApiError::Unexpected(pages)))
+        Err(ApiError::Unexpected(anyhow!(
+            "the list has more than {MOST_PAGES} pages"
+        )))
     }
 
     /// Replaces the data of the secret if it still has the tag `entity_tag`, and returns what the
@@ -570,17 +527,21 @@ mod tests {
     use super::*;
 
     fn tag(field: Option<&str>, header: Option<&str>) -> Option<String> {
-        EntityTag::of(field.map(str::to_owned), header).map(|tag| tag.0)
+        let answer = Answer {
+            etag: header.map(str::to_owned),
+            body: Zeroizing::new(json!({ "entity_tag": field }).to_string().into_bytes()),
+        };
+        TlsSecret::of(&answer).unwrap().tag().map(|tag| tag.0)
     }
 
     #[test]
     fn the_documented_field_comes_before_the_header() {
-        let tag = |field, header| tag(field, header);
         assert_eq!(tag(Some("7"), Some("W/\"7\"")).as_deref(), Some("7"));
         assert_eq!(tag(None, Some("W/\"7\"")).as_deref(), Some("W/\"7\""));
         assert_eq!(tag(Some(""), Some("\"7\"")).as_deref(), Some("\"7\""));
         assert_eq!(tag(Some("7"), Some("")).as_deref(), Some("7"));
         assert_eq!(tag(None, None), None);
+        assert_eq!(tag(Some("*"), Some("7")), None);
     }
 
     #[test]
@@ -601,7 +562,6 @@ mod tests {
             assert_eq!(tag(Some(bad), None), None, "{bad}");
             assert_eq!(tag(None, Some(bad)), None, "{bad}");
         }
-        assert_eq!(tag(Some("*"), Some("7")), None);
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! IBM Cloud IAM: access tokens, by compute resource token and trusted profile or by API key, and
 //! requests that carry them (IBM Cloud IAM token API, `POST /identity/token`).
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -132,6 +131,14 @@ impl<'a> Iam<'a> {
         self.public.load(Ordering::Relaxed)
     }
 
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// An [`ApiError`].
+    pub(super) fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, ApiError> {
+        read(&self.call(Method::Get, url, &[], &[])?.body)
+    }
+
     /// Sends a request with an access token: a GET until it is answered for good, a write once. A 401
     /// (which no service answers after it has done the work) renews the token and sends again, a
     /// second one waits for clocks that disagree.
@@ -145,40 +152,37 @@ impl<'a> Iam<'a> {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Answer, ApiError> {
+        let send = |token: &Token| {
+            let mut all = vec![("Authorization", token.header.expose())];
+            all.extend_from_slice(headers);
+            let request = Request {
+                method,
+                url,
+                headers: &all,
+                body,
+            };
+            match method {
+                Method::Get | Method::Post => self.http.read(&request),
+                Method::Put | Method::Patch => self.http.once(&request),
+            }
+        };
+        let refused = |answer: &Result<Answer, ApiError>| {
+            answer
+                .as_ref()
+                .is_err_and(|failure| failure.status() == Some(401))
+        };
         let token = self.token(None)?;
-        match self.send(&token, method, url, headers, body) {
-            Err(failure) if failure.status() == Some(401) => {}
-            other => return other,
+        let answer = send(&token);
+        if !refused(&answer) {
+            return answer;
         }
         let token = self.token(Some(&token))?;
-        match self.send(&token, method, url, headers, body) {
-            Err(failure) if failure.status() == Some(401) => {}
-            other => return other,
+        let answer = send(&token);
+        if !refused(&answer) {
+            return answer;
         }
         pause(CLOCK_SKEW);
-        self.send(&token, method, url, headers, body)
-    }
-
-    fn send(
-        &self,
-        token: &Token,
-        method: Method,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Answer, ApiError> {
-        let mut all = vec![("Authorization", token.header.expose())];
-        all.extend_from_slice(headers);
-        let request = Request {
-            method,
-            url,
-            headers: &all,
-            body,
-        };
-        match method {
-            Method::Get | Method::Post => self.http.read(&request),
-            Method::Put | Method::Patch => self.http.once(&request),
-        }
+        send(&token)
     }
 
     /// The token of the run; a new one if there is none, if it ends soon, or if it is `refused`.
@@ -246,18 +250,32 @@ impl<'a> Iam<'a> {
 
     /// The form fields of the grant.
     fn form(&self, resource_token: Option<&Secret>) -> Zeroizing<String> {
-        match self.credentials {
-            Credentials::Profile { field, profile, .. } => form(&[
+        let fields = match self.credentials {
+            Credentials::Profile { field, profile, .. } => [
                 ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
                 ("cr_token", resource_token.map_or("", Secret::expose)),
-                (field, profile),
-            ]),
-            Credentials::ApiKey(key) => form(&[
+                (*field, profile.as_str()),
+            ],
+            Credentials::ApiKey(key) => [
                 ("grant_type", "urn:ibm:params:oauth:grant-type:apikey"),
                 ("apikey", key.expose()),
                 ("response_type", "cloud_iam"),
-            ]),
+            ],
+        };
+        // a character is three at most: so it does not grow, which would leave copies
+        let length = fields
+            .iter()
+            .map(|(name, value)| name.len() + 3 * value.len() + 2);
+        let mut form = Zeroizing::new(String::with_capacity(length.sum()));
+        for (name, value) in fields {
+            if !form.is_empty() {
+                form.push('&');
+            }
+            form.push_str(name);
+            form.push('=');
+            form.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
         }
+        form
     }
 
     fn explain(&self, failure: ApiError, resource_token: Option<&Secret>) -> ApiError {
@@ -272,11 +290,16 @@ impl<'a> Iam<'a> {
                     claims.project_name.as_deref(),
                     claims.component_name.as_deref(),
                 );
+                let shown =
+                    |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
                 error!(
                     Reason::ProfileRefused,
                     "this job may not assume the trusted profile ({field} {}), or there is no such profile: {failure}; \
-                     the compute resource token was issued to {claims}",
-                    sanitized(profile)
+                     the compute resource token was issued to project {}, component type {}, component {}",
+                    sanitized(profile),
+                    shown(&claims.project_name),
+                    shown(&claims.component_type),
+                    shown(&claims.component_name)
                 )
                 .hint(
                     "link the profile to this job of this project; if it is linked, wait a few minutes, and check \
@@ -353,7 +376,7 @@ impl Token {
     /// `expiration`, the wall-clock time, is left aside: our clock may be wrong, and a 401 renews the
     /// token anyway.
     fn read(answer: &Answer) -> anyhow::Result<Self> {
-        let answer: TokenAnswer = read(&answer.body)?;
+        let answer: TokenAnswer = read(&answer.body).map_err(|failure| anyhow!("{failure}"))?;
         let token = answer.access_token.context("no field access_token")?;
         let life = answer.expires_in.context("no field expires_in")?;
         ensure!(
@@ -389,19 +412,6 @@ impl Claims {
     }
 }
 
-impl fmt::Display for Claims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
-        write!(
-            f,
-            "project {}, component type {}, component {}",
-            shown(&self.project_name),
-            shown(&self.component_type),
-            shown(&self.component_name)
-        )
-    }
-}
-
 /// Whether there is no token service at this address: not reachable, or a gateway that has no such
 /// page.
 fn absent(failure: &ApiError) -> bool {
@@ -412,37 +422,9 @@ fn absent(failure: &ApiError) -> bool {
     }
 }
 
-fn form(fields: &[(&str, &str)]) -> Zeroizing<String> {
-    let fields: Vec<Zeroizing<String>> = fields
-        .iter()
-        .map(|(name, value)| {
-            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
-            Zeroizing::new(format!("{name}={value}"))
-        })
-        .collect();
-    let mut form = Zeroizing::new(String::with_capacity(
-        fields.iter().map(|field| field.len() + 1).sum(),
-    ));
-    for field in &fields {
-        if !form.is_empty() {
-            form.push('&');
-        }
-        form.push_str(field);
-    }
-    form
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn form_fields_are_percent_encoded() {
-        assert_eq!(
-            form(&[("grant_type", "urn:a"), ("apikey", "a+b&c=d")]).as_str(),
-            "grant_type=urn%3Aa&apikey=a%2Bb%26c%3Dd"
-        );
-    }
 
     /// Only then the public address is asked; any other failure is the answer.
     #[test]

@@ -4,32 +4,32 @@ use anyhow::anyhow;
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
+use crate::ibm::api_error::ApiError;
+
 /// Reads the body of an answer.
 ///
 /// # Errors
 /// Which field is wrong. Nothing of the text, not even by way of the parser's own sentence.
-pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> anyhow::Result<T> {
+pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         (error.into_inner(), path)
     });
     let ended = |read| json.end().map(|()| read).map_err(|e| (e, String::new()));
-    read.and_then(ended)
-        .map_err(|(error, path)| match (error.classify(), path.as_str()) {
+    read.and_then(ended).map_err(|(error, path)| {
+        let (line, column) = (error.line(), error.column());
+        ApiError::Unexpected(match (error.classify(), path.as_str()) {
             (Category::Data, ".") => {
                 anyhow!("unexpected response: not an object with the fields of the API")
             }
-            (Category::Data, path) => {
+            (Category::Data, _) => {
                 anyhow!("unexpected response: the field {path} has another type than in the API")
             }
             (Category::Eof, _) => anyhow!("unexpected response: the JSON is cut off"),
-            _ => anyhow!(
-                "unexpected response: not JSON (line {}, column {})",
-                error.line(),
-                error.column()
-            ),
+            _ => anyhow!("unexpected response: not JSON (line {line}, column {column})"),
         })
+    })
 }
 
 /// For a field that is not an `Option`: `null` counts as absent.

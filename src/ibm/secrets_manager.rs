@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use crate::error::{Error, Reason};
 use crate::ibm::api_error::ApiError;
-use crate::ibm::client::Method;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::{SecretName, Uuid, Word, shown};
-use crate::ibm::json::{or_default, read};
+use crate::ibm::json::or_default;
 use crate::secret::Secret;
 
 /// A secret as the API shows it, or a version of one: what the three certificate types have, as far
@@ -85,12 +84,9 @@ impl fmt::Display for Version {
 }
 
 /// What is known of a version without its payload.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct VersionMetadata {
-    /// Colon-separated hex.
-    pub serial_number: Option<String>,
-    /// RFC 3339.
-    pub created_at: Option<String>,
+#[derive(Deserialize)]
+struct VersionMetadata {
+    serial_number: Option<String>,
 }
 
 /// What a list says of a certificate secret; each field may be absent while it is not issued.
@@ -113,8 +109,6 @@ pub struct ListedCertificate {
     pub alt_names: Vec<String>,
     /// Colon-separated hex.
     pub serial_number: Option<String>,
-    /// The distinguished name of the issuer, as text.
-    pub issuer: Option<String>,
     /// RFC 3339.
     pub expiration_date: Option<String>,
     /// As in [`CertificateSecret::state`].
@@ -169,13 +163,15 @@ impl<'a> SecretsManager<'a> {
         })
     }
 
-    /// Reads what is known of a version, without its payload.
+    /// Reads the serial number of a version: colon-separated hex.
     ///
     /// # Errors
     /// As for [`Self::secret`].
-    pub fn version(&self, id: &Uuid, version: Version) -> Result<VersionMetadata, Error> {
-        self.get(&format!("/{id}/versions/{version}/metadata"))
-            .map_err(|failure| self.refused(failure, id, version))
+    pub fn serial(&self, id: &Uuid, version: Version) -> Result<Option<String>, Error> {
+        let metadata: VersionMetadata = self
+            .get(&format!("/{id}/versions/{version}/metadata"))
+            .map_err(|failure| self.refused(failure, id, version))?;
+        Ok(metadata.serial_number)
     }
 
     /// Lists the certificates of the instance that the token may see, without their payload.
@@ -204,9 +200,7 @@ impl<'a> SecretsManager<'a> {
     }
 
     fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, ApiError> {
-        let url = format!("{}/api/v2/secrets{path}", self.base);
-        let answer = self.iam.call(Method::Get, &url, &[], &[])?;
-        read(&answer.body).map_err(ApiError::Unexpected)
+        self.iam.get(&format!("{}/api/v2/secrets{path}", self.base))
     }
 
     /// Why this secret could not be read.

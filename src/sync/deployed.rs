@@ -57,7 +57,7 @@ pub(crate) enum Serves<'a> {
 pub(crate) fn read_deployed(run: &Run<'_>, reference: &TlsSecretRef) -> Result<Deployed, Error> {
     let secret = run.code_engine.tls_secret(reference)?;
     suitable(&secret, reference)?;
-    if secret.entity_tag.is_none() {
+    if secret.tag().is_none() {
         return Err(error!(
             Reason::TlsSecretUnsuitable,
             "TLS secret {} of project {} has no usable entity tag, so it cannot be replaced safely",
@@ -112,14 +112,16 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
 
 impl Deployed {
     pub(crate) fn of(secret: TlsSecret) -> Self {
-        let certificates = pem::certificates(&secret.certificate);
+        let certificates = pem::certificates(&secret.data.tls_cert);
         Self {
-            entity_tag: secret.entity_tag.clone(),
+            entity_tag: secret.tag(),
             leaf_is_readable: certificates.first().is_some_and(Result::is_ok),
             certificates: certificates.into_iter().filter_map(Result::ok).collect(),
-            key: match PrivateKey::from_pem(secret.key.expose()) {
+            key: match PrivateKey::from_pem(secret.data.tls_key.expose()) {
                 Ok(key) => DeployedKey::Of(key.public),
-                Err(_) if secret.key.expose().contains("-----BEGIN") => DeployedKey::Unreadable,
+                Err(_) if secret.data.tls_key.expose().contains("-----BEGIN") => {
+                    DeployedKey::Unreadable
+                }
                 Err(_) => DeployedKey::Hidden,
             },
             texts: Some(secret),
@@ -156,8 +158,8 @@ impl Deployed {
                 .filter(|line| !line.is_empty())
         }
         self.texts.as_ref().is_none_or(|texts| {
-            lines(&texts.certificate).eq(lines(&bundle.certificate_pem()))
-                && lines(texts.key.expose()).eq(lines(bundle.key_pem.expose()))
+            lines(&texts.data.tls_cert).eq(lines(&bundle.certificate_pem()))
+                && lines(texts.data.tls_key.expose()).eq(lines(bundle.key_pem.expose()))
         })
     }
 
@@ -178,7 +180,6 @@ impl Deployed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
     use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue, now, task};
 
     #[test]
@@ -201,9 +202,7 @@ mod tests {
                 project_id: text(project),
                 format: format.to_owned(),
                 generated_by: text(generated_by),
-                certificate: String::new(),
-                key: Secret::from(String::new()),
-                entity_tag: None,
+                ..TlsSecret::default()
             };
             match (suitable(&secret, &task().tls_secret), expected) {
                 (Ok(()), None) => {}

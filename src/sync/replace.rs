@@ -440,12 +440,7 @@ fn decide(run: &Run<'_>, task: &Task, deployed: &Deployed, bundle: &Bundle) -> D
         let used = mappings.of(&task.tls_secret.name).iter();
         Ok(used.map(|mapping| mapping.name.clone()).collect())
     };
-    let previous_serial = || {
-        let version = run
-            .secrets_manager
-            .version(&task.secret, Version::Previous)?;
-        Ok(version.serial_number)
-    };
+    let previous_serial = || run.secrets_manager.serial(&task.secret, Version::Previous);
     let case = Comparison {
         deployed,
         bundle,

@@ -9,7 +9,7 @@ use rustls_pki_types::UnixTime;
 use crate::cert::roots::Roots;
 use crate::config::{Config, RestartApps};
 use crate::ibm::client::Http;
-use crate::ibm::code_engine::{CodeEngine, Project, TlsSecret, TlsSecretRef};
+use crate::ibm::code_engine::{CodeEngine, Project, TlsData, TlsSecret, TlsSecretRef};
 use crate::ibm::iam::{Endpoint, Iam};
 use crate::ibm::ids::{TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::SecretsManager;
@@ -121,13 +121,12 @@ pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
 
 pub(crate) fn tls_secret(certificate: String, key: &str) -> TlsSecret {
     TlsSecret {
-        name: None,
-        project_id: None,
         format: "tls".to_owned(),
-        generated_by: None,
-        certificate,
-        key: Secret::from(key.to_owned()),
-        entity_tag: None,
+        data: TlsData {
+            tls_cert: certificate,
+            tls_key: Secret::from(key.to_owned()),
+        },
+        ..TlsSecret::default()
     }
 }
 

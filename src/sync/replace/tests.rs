@@ -3,10 +3,9 @@
 
 use super::*;
 use crate::config::Config;
-use crate::secret::Secret;
 use crate::sync::deployed::Serves;
 use crate::sync::samples::{
-    Issued, RENEWED, SHOP, Spec, bundle, deployed, issue, now, task, without_calls,
+    Issued, RENEWED, SHOP, Spec, bundle, deployed, issue, now, task, tls_secret, without_calls,
 };
 
 /// A target, and what the run knows of it.
@@ -264,15 +263,8 @@ fn what_becomes_of_a_target() {
 fn what_an_answer_to_the_write_means() {
     let (old, new) = (issue(&SHOP), issue(&RENEWED));
     let shown = |issued: &Issued, key: &str| {
-        Ok(Some(TlsSecret {
-            name: None,
-            project_id: None,
-            format: "tls".to_owned(),
-            generated_by: None,
-            certificate: format!("{}{}", issued.leaf, issued.issuer),
-            key: Secret::from(key.to_owned()),
-            entity_tag: None,
-        }))
+        let chain = format!("{}{}", issued.leaf, issued.issuer);
+        Ok(Some(tls_secret(chain, key)))
     };
     let status = |status| {
         Err(ApiError::Status {
