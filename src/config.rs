@@ -39,7 +39,7 @@ pub struct Config {
     /// What to do.
     pub mode: Mode,
     /// What started the run.
-    pub trigger: Trigger,
+    pub event: Event,
     /// Base URL of the Secrets Manager instance, without `/api`.
     pub secrets_manager: String,
     /// The instance that events must come from, if it is known.
@@ -136,7 +136,7 @@ pub enum Probe {
 
 /// What started the run, as Code Engine hands it over.
 #[derive(Debug)]
-pub enum Trigger {
+pub enum Event {
     /// `ibmendata`: a notification of Event Notifications.
     EventNotifications(String),
     /// `CE_DATA` and others: an event subscription of Code Engine.
@@ -233,11 +233,11 @@ impl Config {
         }
         given.notes.misspelt(given.environment);
         let mode = given.mode();
-        let trigger = Trigger::of(given.environment);
+        let event = Event::of(given.environment);
         let instance = given.instance();
         let credentials = given.credentials();
-        let version = given.version(&trigger);
-        let force = given.force(&trigger);
+        let version = given.version(&event);
+        let force = given.force(&event);
         let only_secret = given.secret(instance.as_ref());
         let single = given.notes.is_set("TLS_SECRET_NAME");
         let targets = given.targets(mode, only_secret.as_ref(), instance.as_ref());
@@ -250,7 +250,7 @@ impl Config {
             (Some(secrets_manager), Some(credentials), None) => Ok(Self {
                 grantee,
                 mode,
-                trigger,
+                event,
                 secrets_manager,
                 instance,
                 iam: given.iam_url.map_or_else(
@@ -282,16 +282,7 @@ impl Config {
     }
 }
 
-/// `CE_TYPE` of a cron subscription (Code Engine, subscription-cron).
-const CRON: &str = "dev.knative.sources.ping";
-
-impl Trigger {
-    /// Whether a schedule started the run.
-    #[must_use]
-    pub fn is_cron(&self) -> bool {
-        matches!(self, Self::Subscription { event_type, .. } if event_type.as_deref() == Some(CRON))
-    }
-
+impl Event {
     /// The first that is present wins.
     fn of(environment: &BTreeMap<String, String>) -> Self {
         // Event Notifications writes it in lower case; nothing says that it always will

@@ -124,7 +124,7 @@ fn run(
     })?;
     logger::start(logging);
     let config = Config::new(given)?;
-    let trigger = Trigger::read(&config.trigger);
+    let trigger = Trigger::read(&config.event);
     log::info!(
         "sm-tls-sync {}, trigger {}, event {}{}",
         env!("CARGO_PKG_VERSION"),

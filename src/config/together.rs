@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::variables::Given;
-use crate::config::{Grantee, Mode, Share, Trigger};
+use crate::config::{Event, Grantee, Mode, Share};
 use crate::error::Reason;
 use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{Region, Uuid};
@@ -46,13 +46,13 @@ impl Given<'_> {
     }
 
     /// Whether a person started the run, for one secret.
-    fn by_hand(&self, trigger: &Trigger) -> bool {
-        matches!(trigger, Trigger::Manual) && self.notes.is_set("SECRET_ID")
+    fn by_hand(&self, event: &Event) -> bool {
+        matches!(event, Event::Manual) && self.notes.is_set("SECRET_ID")
     }
 
-    pub(super) fn version(&mut self, trigger: &Trigger) -> Version {
+    pub(super) fn version(&mut self, event: &Event) -> Version {
         let version = self.version.unwrap_or_default();
-        if version == Version::Previous && !self.by_hand(trigger) {
+        if version == Version::Previous && !self.by_hand(event) {
             let what = "previous is only valid in a manual run with SECRET_ID";
             self.notes.problem("SECRET_VERSION", what);
         }
@@ -60,9 +60,9 @@ impl Given<'_> {
     }
 
     /// Elsewhere it could stay on by mistake.
-    pub(super) fn force(&mut self, trigger: &Trigger) -> Vec<Reason> {
+    pub(super) fn force(&mut self, event: &Event) -> Vec<Reason> {
         let force = self.force.take().unwrap_or_default();
-        if force.is_empty() || self.by_hand(trigger) {
+        if force.is_empty() || self.by_hand(event) {
             return force;
         }
         let ignored = "FORCE is ignored: it only counts in a manual run with SECRET_ID";

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-use crate::config::{Config, RestartApps, Target, Trigger as Given};
+use crate::config::{Config, Event, RestartApps, Target};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::ids::{Crn, SecretId, Uuid};
@@ -21,6 +21,8 @@ use crate::text::sanitized;
 const LARGEST_EVENT: usize = 64 * 1024;
 /// How often JSON may be a string in JSON.
 const DEEPEST_WRAPPING: usize = 2;
+/// `CE_TYPE` of a cron subscription (Code Engine, subscription-cron).
+const CRON: &str = "dev.knative.sources.ping";
 /// `CE_TYPE` of a Kafka subscription (Code Engine, subscription-kafka).
 const KAFKA: &str = "dev.knative.kafka.event";
 /// Before the name of each event type of Secrets Manager.
@@ -117,70 +119,65 @@ impl Task {
 impl Trigger {
     /// Reads what Code Engine handed over.
     #[must_use]
-    pub fn read(given: &Given) -> Self {
-        match given {
-            Given::EventNotifications(text) => Self::notification("event-notifications", text),
-            Given::Manual => Self::everything("manual"),
-            cron if cron.is_cron() => Self::everything("cron").with_id(given),
-            Given::Subscription {
-                event_type, data, ..
-            } => match event_type.as_deref() {
-                Some(KAFKA) => Self::notification("kafka", data).with_id(given),
-                None => Self::notification("subscription", data).with_id(given),
-                Some(_) => Self::everything("subscription").with_id(given),
-            },
-        }
-    }
-
-    fn everything(word: &'static str) -> Self {
-        Self {
+    pub fn read(event: &Event) -> Self {
+        let (word, id, text) = match event {
+            Event::EventNotifications(text) => ("event-notifications", None, Some(text)),
+            Event::Manual => ("manual", None, None),
+            Event::Subscription {
+                event_type,
+                id,
+                data,
+            } => {
+                let (word, text) = match event_type.as_deref() {
+                    Some(CRON) => ("cron", None),
+                    Some(KAFKA) => ("kafka", Some(data)),
+                    Some(_) => ("subscription", None),
+                    None => ("subscription", Some(data)),
+                };
+                (word, id.as_deref().map(sanitized), text)
+            }
+        };
+        let mut trigger = Self {
             word,
-            id: None,
+            id,
             sources: Vec::new(),
             asks: Ok(Asks::Everything),
-        }
-    }
-
-    fn with_id(self, given: &Given) -> Self {
-        let id = match given {
-            Given::Subscription { id, .. } => id.as_deref().map(sanitized),
-            _ => None,
         };
-        Self { id, ..self }
+        if let Some(text) = text {
+            trigger.asks = trigger.notification(text);
+        }
+        if word == "event-notifications" && matches!(trigger.asks, Ok(Asks::Everything)) {
+            trigger.word = "wake-up";
+        }
+        trigger
     }
 
     /// A notification of Event Notifications (a CloudEvent), or only its `data`. The envelope's type
     /// decides. What Secrets Manager did not send is a wake-up call: the form of Event Notifications'
     /// Periodic Timer is not documented, and a reconcile can do no harm.
-    fn notification(word: &'static str, text: &str) -> Self {
-        let mut event = match object(text, DEEPEST_WRAPPING) {
-            Ok(event) => event,
-            Err(error) => {
-                return Self {
-                    asks: Err(error),
-                    ..Self::everything(word)
-                };
-            }
-        };
-        let id = string(&event, "id").map(sanitized);
-        let event_type = string(&event, "type").map(str::to_owned);
-        let mut sources: Vec<String> = ["source", "ibmensourceid"]
-            .iter()
-            .filter_map(|key| string(&event, key).map(str::to_owned))
-            .collect();
+    fn notification(&mut self, text: &str) -> Result<Asks, Error> {
+        let mut event = object(text, DEEPEST_WRAPPING)?;
+        let of_event = |key| string(&event, key).map(str::to_owned);
+        let event_type = of_event("type");
+        self.sources.extend(of_event("source"));
+        self.sources.extend(of_event("ibmensourceid"));
+        self.id = self
+            .id
+            .take()
+            .or_else(|| of_event("id").as_deref().map(sanitized));
         let data = data_of(&mut event);
         let inner = |key| string(data.as_ref().ok()?, key).map(str::to_owned);
-        sources.extend(inner("source_instance_crn"));
+        self.sources.extend(inner("source_instance_crn"));
         let name = match &event_type {
             Some(text) => text.strip_prefix(SECRETS_MANAGER).map(str::to_owned),
             // `data` alone
             None => inner("event_type"),
         };
         // some types have a subtype
-        let asks = match name.as_deref().and_then(|name| name.split(':').next()) {
+        match name.as_deref().and_then(|name| name.split(':').next()) {
             Some(name @ ("secret_rotated" | "secret_created")) => {
                 let secret_type = inner("secret_type");
-                data.and_then(|mut data| match data.remove("secrets") {
+                match data?.remove("secrets") {
                     Some(Value::Array(secrets)) if !secrets.is_empty() => {
                         Ok(Asks::Secrets(Named {
                             just_created: name == "secret_created",
@@ -192,7 +189,7 @@ impl Trigger {
                         Reason::EventInvalid,
                         "data.secrets of the event is not a list of secrets"
                     )),
-                })
+                }
             }
             Some("test_event") => Ok(Asks::Nothing(
                 "test event of Secrets Manager acknowledged".to_owned(),
@@ -205,13 +202,6 @@ impl Trigger {
                 "test event of the destination in Event Notifications acknowledged".to_owned(),
             )),
             None => Ok(Asks::Everything),
-        };
-        let wake_up = matches!(asks, Ok(Asks::Everything)) && word == "event-notifications";
-        Self {
-            word: if wake_up { "wake-up" } else { word },
-            id,
-            sources,
-            asks,
         }
     }
 }

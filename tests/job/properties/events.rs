@@ -107,7 +107,7 @@ impl Job {
             environment.insert(self.door.to_owned(), event.to_owned());
         }
         let config = Config::parse(&environment).unwrap();
-        let result = validate(&config, Trigger::read(&config.trigger));
+        let result = validate(&config, Trigger::read(&config.event));
         judge::order(&config, &result);
         result
     }
