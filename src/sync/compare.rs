@@ -123,7 +123,6 @@ fn way_out(
             ))
         }
         Reason::NamesLost => match (facts.domains)() {
-            Err(error) if error.reason == Reason::Interrupted => Err(error),
             Err(error) => refusal(format!(
                 "{message}; whether a domain mapping needs one of them is unknown: {error}"
             )),
@@ -155,7 +154,6 @@ fn way_out(
             Ok(_) => refusal(format!(
                 "{message}, which was not the previous version: somebody deployed it manually"
             )),
-            Err(error) if error.reason == Reason::Interrupted => Err(error),
             Err(error) => refusal(format!(
                 "{message}; the previous version is unknown: {error}"
             )),

@@ -1,7 +1,4 @@
-//! What the TLS secret holds now.
-//!
-//! Belongs here: reading it, and whether it serves, as far as that can be told. Does not: comparing
-//! (`compare.rs`).
+//! What the TLS secret holds now, and whether it serves, as far as that can be told.
 
 use rustls_pki_types::UnixTime;
 
@@ -86,19 +83,13 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
         ))
         .hint("name a TLS secret, or create one under another name"));
     }
-    for (what, asked, found) in [
-        ("name", reference.name.to_string(), &secret.name),
-        (
-            "project",
-            reference.project.id.to_string(),
-            &secret.project_id,
-        ),
-    ] {
-        if let Some(found) = found
-            && *found != asked
-        {
+    let name = (reference.name.to_string(), &secret.name);
+    let project = (reference.project.id.to_string(), &secret.project_id);
+    for (what, (asked, found)) in [("name", name), ("project", project)] {
+        if let Some(found) = found.as_ref().filter(|found| **found != asked) {
             return Err(unsuitable(format!(
-                "was asked for, but Code Engine returned one with the {what} {found}"
+                "was asked for, but Code Engine returned one with the {what} {}",
+                sanitized(found)
             )));
         }
     }

@@ -1,7 +1,4 @@
-//! Step 2, fetch: the certificate as Secrets Manager holds it now.
-//!
-//! Belongs here: whether the secret is an active certificate that comes with its key. Does not:
-//! whether the certificate is fit to serve (`assemble.rs`).
+//! Step 2, fetch: the certificate as Secrets Manager holds it now, if it is active and comes with its key.
 
 use rustls_pki_types::UnixTime;
 
