@@ -259,7 +259,7 @@ impl Check {
 }
 
 /// Everything that `--discover` found.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Discovery {
     /// TLS secret by TLS secret.
     pub discovered: Vec<Discovered>,
@@ -344,14 +344,13 @@ pub struct Heading {
 }
 
 /// What a run found out.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub struct Results {
     /// Target by target.
     pub targets: Vec<Outcome>,
     /// Permission by permission, with `--check`.
     pub checks: Vec<Check>,
     /// With `--discover`.
-    #[serde(flatten)]
     pub discovery: Option<Discovery>,
     /// Why there is no more than this.
     pub error: Option<Error>,
@@ -368,7 +367,9 @@ pub struct Report {
     #[serde(flatten)]
     heading: Heading,
     duration_ms: u64,
-    #[serde(flatten)]
+    error: Option<Error>,
+    /// `json.rs` adds these, as far as there is room.
+    #[serde(skip)]
     results: Results,
 }
 
@@ -376,7 +377,7 @@ impl Report {
     /// Sums up a run: its results, or the failure that kept it from having any.
     #[must_use]
     pub fn new(heading: Heading, result: Result<Results, Error>, duration_ms: u64) -> Self {
-        let results = result.unwrap_or_else(|error| Results {
+        let mut results = result.unwrap_or_else(|error| Results {
             error: Some(error),
             ..Results::default()
         });
@@ -398,6 +399,7 @@ impl Report {
             retryable: results.retryable(),
             heading,
             duration_ms,
+            error: results.error.take(),
             results,
         }
     }

@@ -4,8 +4,6 @@
 //! failed items come first, then those with findings, then the others with what identifies them. What
 //! does not fit is counted, and in the log.
 
-use std::mem::take;
-
 use log::{Level, Record};
 use serde::Serialize;
 use serde_json::{Map, Value, to_value};
@@ -29,48 +27,46 @@ const SHORT: usize = 64;
 /// What identifies an item and says how it went. It is never cut.
 const IDENTITY: &str =
     "secret_id project_id tls_secret region action reason check subject state match secret_type";
-/// The lists of the report, and which part of the room that is left each may take. What can be pasted
-/// comes first.
-const LISTS: [(&str, usize); 5] = [
-    ("proposed_targets", 2),
-    ("unused_certificates", 4),
-    ("discovered", 1),
-    ("checks", 1),
-    ("targets", 1),
-];
-/// Lists that say something when they are empty.
-const SHOWN_EMPTY: &str = "targets discovered proposed_targets unused_certificates domains";
 /// The name of the program in the log.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
 pub(super) fn line(report: &Report) -> String {
-    let mut whole = json(report);
-    let line = whole.to_string();
-    if line.len() <= LONGEST {
-        return line;
-    }
-    let mut lists = Vec::new();
-    for (name, share) in LISTS {
-        if let Some(Value::Array(items)) = whole.get_mut(name) {
-            lists.push((name, share, take(items)));
-        }
-    }
-    let head = match lists.iter().all(|(_, _, items)| items.is_empty()) {
-        true => LONGEST,
-        false => LONGEST / 4,
+    let results = &report.results;
+    let lists = results.targets.len() + results.checks.len();
+    let room = match (lists, &results.discovery) {
+        (0, None) => LONGEST - RESERVED,
+        _ => LONGEST / 4,
     };
-    let mut line = fitting(&whole, head).unwrap_or(whole);
-    for (name, share, items) in lists {
-        let room = LONGEST.saturating_sub(RESERVED + length(&line)) / share;
-        let (items, omitted) = filled(items, room);
-        if let Value::Object(fields) = &mut line {
-            fields.insert(name.to_owned(), items.into());
-            if omitted > 0 {
-                fields.insert(format!("{name}_omitted"), omitted.into());
-            }
-        }
+    let mut line = match fitting(&json(report), room) {
+        Some(Value::Object(line)) => line,
+        _ => Map::new(),
+    };
+    add(&mut line, "targets", &results.targets, 1);
+    if !results.checks.is_empty() {
+        add(&mut line, "checks", &results.checks, 1);
     }
-    line.to_string()
+    if let Some(found) = &results.discovery {
+        // what can be pasted comes first, and leaves room for the rest
+        add(&mut line, "proposed_targets", &found.proposed_targets, 2);
+        if let Some(unused) = &found.unused_certificates {
+            add(&mut line, "unused_certificates", unused, 4);
+        }
+        add(&mut line, "discovered", &found.discovered, 1);
+    }
+    if let Some(error) = line.shift_remove("error") {
+        line.insert("error".to_owned(), error);
+    }
+    Value::Object(line).to_string()
+}
+
+/// Adds a list, in this part of the room that is left.
+fn add(line: &mut Map<String, Value>, name: &str, items: &[impl Serialize], share: usize) {
+    let room = LONGEST.saturating_sub(RESERVED + length(line)) / share;
+    let (items, omitted) = filled(items, room);
+    line.insert(name.to_owned(), items.into());
+    if omitted > 0 {
+        line.insert(format!("{name}_omitted"), omitted.into());
+    }
 }
 
 /// Logs all that is known of one item, as JSON in a field of this name.
@@ -85,7 +81,7 @@ pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
         return;
     }
     let message = cut(message, 1000);
-    let room = LONGEST - RESERVED - length(&Value::from(message.as_str()));
+    let room = LONGEST - RESERVED - length(&message);
     let item = fitting(&item, room).unwrap_or_else(|| brief(item));
     let fields = [(name, item.to_string())];
     log::logger().log(
@@ -99,26 +95,33 @@ pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
 }
 
 /// The items, as many and as much of them as fit, and how many do not. They keep their order if all
-/// of them fit.
-fn filled(mut items: Vec<Value>, mut room: usize) -> (Vec<Value>, usize) {
+/// of them fit. There may be thousands: only what is shown is kept.
+fn filled(items: &[impl Serialize], mut room: usize) -> (Vec<Value>, usize) {
     // a comma follows each item but the last
     let length = |item: &Value| length(item) + 1;
-    if items.iter().map(length).sum::<usize>() <= room {
-        return (items, 0);
-    }
-    let count = items.len();
-    let largest = if count == 1 { room } else { LARGEST_ITEM };
-    items.sort_by_key(rank);
-    let mut shown = Vec::new();
+    let mut ranked = Vec::new();
+    let mut whole = 0;
     for item in items {
-        let whole = (rank(&item) < FINE).then(|| fitting(&item, room.min(largest)));
-        let item = whole.flatten().unwrap_or_else(|| brief(item));
+        let value = json(item);
+        whole += length(&value);
+        ranked.push((rank(&value), item));
+    }
+    if whole <= room {
+        return (items.iter().map(json).collect(), 0);
+    }
+    let largest = if items.len() == 1 { room } else { LARGEST_ITEM };
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let mut shown = Vec::new();
+    for (rank, item) in ranked {
+        let item = json(item);
+        let detailed = (rank < FINE).then(|| fitting(&item, room.min(largest)));
+        let item = detailed.flatten().unwrap_or_else(|| brief(item));
         if let Some(rest) = room.checked_sub(length(&item)) {
             room = rest;
             shown.push(item);
         }
     }
-    let omitted = count - shown.len();
+    let omitted = items.len() - shown.len();
     (shown, omitted)
 }
 
@@ -146,7 +149,7 @@ fn fitting(value: &Value, room: usize) -> Option<Value> {
 /// Only what identifies the item.
 fn brief(mut item: Value) -> Value {
     if let Value::Object(fields) = &mut item {
-        fields.retain(|name, _| is_one_of(name, IDENTITY));
+        fields.retain(|name, _| identifies(name));
     }
     item
 }
@@ -171,10 +174,11 @@ fn shortened(value: Value, cap: usize) -> Value {
                 let empty = value.is_null() || value == "" || items == Some(0);
                 let too_long = |text: &str| cap < usize::MAX && text.len() > LONGEST_COMMAND;
                 let value = match name.as_str() {
-                    name if empty && !is_one_of(name, SHOWN_EMPTY) => continue,
+                    // no domains is an answer
+                    name if empty && name != "domains" => continue,
                     "command" if value.as_str().is_some_and(too_long) => continue,
                     "command" => value,
-                    name if is_one_of(name, IDENTITY) => value,
+                    name if identifies(name) => value,
                     _ => shortened(value, cap),
                 };
                 let more = items.unwrap_or_default().saturating_sub(cap / PER_ENTRY);
@@ -187,8 +191,8 @@ fn shortened(value: Value, cap: usize) -> Value {
     }
 }
 
-fn is_one_of(name: &str, names: &str) -> bool {
-    names.split(' ').any(|one| one == name)
+fn identifies(name: &str) -> bool {
+    IDENTITY.split(' ').any(|one| one == name)
 }
 
 /// At most so many characters.
@@ -199,8 +203,8 @@ fn cut(text: &str, cap: usize) -> String {
     }
 }
 
-fn length(value: &Value) -> usize {
-    value.to_string().len()
+fn length(value: &impl Serialize) -> usize {
+    serde_json::to_string(value).map_or(0, |text| text.len())
 }
 
 /// Our types always serialize.
@@ -242,10 +246,23 @@ mod tests {
 
     /// The line, and what holds for each list in it.
     fn printed(results: Results) -> Value {
-        let lists = LISTS.map(|(name, _)| name);
-        let whole = json(&results);
-        let length = |report: &Value, list| report.get(list)?.as_array().map(Vec::len);
-        let counts = lists.map(|list| length(&whole, list));
+        let found = results.discovery.as_ref();
+        let counts = [
+            ("targets", Some(results.targets.len())),
+            (
+                "checks",
+                Some(results.checks.len()).filter(|count| *count > 0),
+            ),
+            ("discovered", found.map(|found| found.discovered.len())),
+            (
+                "proposed_targets",
+                found.map(|found| found.proposed_targets.len()),
+            ),
+            (
+                "unused_certificates",
+                found.and_then(|f| Some(f.unused_certificates.as_ref()?.len())),
+            ),
+        ];
         let line = line(&Report::new(Heading::default(), Ok(results), 7));
         assert!(
             line.len() <= LONGEST && !line.contains('\n'),
@@ -254,8 +271,8 @@ mod tests {
         );
         assert!(line.starts_with(r#"{"level":""#), "{line}");
         let report: Value = serde_json::from_str(&line).unwrap();
-        for (list, count) in lists.into_iter().zip(counts) {
-            let shown = length(&report, list);
+        for (list, count) in counts {
+            let shown = report.get(list).and_then(Value::as_array).map(Vec::len);
             let omitted = report[format!("{list}_omitted")]
                 .as_u64()
                 .unwrap_or_default();

@@ -251,7 +251,7 @@ impl Page {
     }
 
     fn summary(&mut self, report: &Report) {
-        if let Some(error) = &report.results.error {
+        if let Some(error) = &report.error {
             self.value(RED, "error", error.reason.word());
             for part in error.message.split("; ") {
                 self.hanging("    ", 4, part);
@@ -259,7 +259,7 @@ impl Page {
             self.command(error.command.as_ref());
             self.text.push('\n');
         }
-        let failed = report.results.error.as_ref().map(|_| "failed".to_owned());
+        let failed = report.error.as_ref().map(|_| "failed".to_owned());
         let what = failed.unwrap_or_else(|| report.results.summary());
         let dry_run = if report.heading.dry_run {
             "dry run: "

@@ -14,22 +14,17 @@ pub(super) enum Kind {
     Renewed,
     /// Renewed in Secrets Manager; what the TLS secret holds has expired.
     Expired,
-    Private,
     Covered,
-    /// Only a private certificate covers the names of a public one.
-    PrivateOnly,
     Several,
     None,
     Unreadable,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 7] = [
     Kind::Same,
     Kind::Renewed,
     Kind::Expired,
-    Kind::Private,
     Kind::Covered,
-    Kind::PrivateOnly,
     Kind::Several,
     Kind::None,
     Kind::Unreadable,
@@ -39,8 +34,8 @@ impl Kind {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Same => "same",
-            Self::Renewed | Self::Expired | Self::Private => "renewed",
-            Self::Covered | Self::PrivateOnly | Self::Several => "covers",
+            Self::Renewed | Self::Expired => "renewed",
+            Self::Covered | Self::Several => "covers",
             Self::None => "none",
             Self::Unreadable => "unreadable",
         }
@@ -164,25 +159,19 @@ pub(super) fn issue(scene: &Scene, name: &str) -> String {
 fn pair(scene: &Scene, number: usize, kind: Kind, project: &str) -> Pair {
     let name = format!("n{number}.example.com");
     let tls_secret = format!("tls-{number}");
-    let of = |secret_type| CertificateSpec {
-        secret_type,
-        ..spec(&name)
-    };
     let secrets = match kind {
-        Kind::Same | Kind::Renewed => vec![issue(scene, &name)],
+        Kind::Same | Kind::Renewed | Kind::Covered => vec![issue(scene, &name)],
         Kind::Expired => vec![scene.cloud.issue(CertificateSpec {
             not_before_days: -91,
             not_after_days: -1,
             ..spec(&name)
         })],
-        Kind::Private => vec![scene.cloud.issue(of(SecretType::PrivateCert))],
-        Kind::Covered => vec![issue(scene, &name)],
-        Kind::PrivateOnly => vec![scene.cloud.issue(of(SecretType::PrivateCert))],
         Kind::Several => {
             let imported = CertificateSpec {
                 name: format!("imported-{number}"),
                 names: vec![format!("more.{name}"), name.clone()],
-                ..of(SecretType::ImportedCert)
+                secret_type: SecretType::ImportedCert,
+                ..spec(&name)
             };
             vec![issue(scene, &name), scene.cloud.issue(imported)]
         }
@@ -228,9 +217,6 @@ pub(super) fn as_made(pair: &Pair, found: &Discovered) {
         Some(kind.word()),
         "{kind:?}: {found:#?}"
     );
-    if kind == Kind::PrivateOnly {
-        assert_eq!(found.candidates[0].secret_type, "private_cert");
-    }
     let candidates = found.candidates.iter().map(|one| &one.secret_id);
     let candidates: BTreeSet<&String> = candidates.collect();
     assert_eq!(candidates, pair.secrets.iter().collect(), "{found:#?}");
