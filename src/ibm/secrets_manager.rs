@@ -217,7 +217,7 @@ impl<'a> SecretsManager<'a> {
             ),
             (Some(404), Version::Current) => missing(error)
                 .hint(
-                    "check the ID among those of the instance at SECRETS_MANAGER_URL (plan Standard or Trial:                      Vault Dedicated does not have this API)",
+                    "check the ID among those of the instance at SECRETS_MANAGER_URL (plan Standard or Trial: Vault Dedicated does not have this API)",
                 )
                 .command(self.iam.grantee.list_certificates()),
             (Some(403), _) => self.iam.grantee.read_secret(error, id),
