@@ -16,5 +16,5 @@ mod services;
 mod site;
 pub mod table;
 
-pub use account::{Account, Door, Failure, Instance};
+pub use account::{Account, Answer, Door, Failure};
 pub use site::{JOB, Site, TLS_SECRET, root};

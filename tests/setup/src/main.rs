@@ -2,9 +2,9 @@
 //! it opens one to try scripts/setup.sh by hand.
 #![allow(
     clippy::disallowed_methods,
-    clippy::expect_used,
     clippy::print_stderr,
     clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "a command-line program with an environment"
 )]
 
@@ -19,17 +19,17 @@ fn main() -> ExitCode {
     let Ok(address) = std::env::var("IBMCLOUD_STAND_IN") else {
         return by_hand();
     };
-    let variables = ["IBMCLOUD_EN_ENDPOINT", "SECRETS_MANAGER_URL"]
-        .map(|name| (name, std::env::var(name).ok()));
+    let variable = |name| std::env::var(name).ok();
+    let environment = json!({
+        "IBMCLOUD_EN_ENDPOINT": variable("IBMCLOUD_EN_ENDPOINT"),
+        "SECRETS_MANAGER_URL": variable("SECRETS_MANAGER_URL"),
+    });
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let mut stream = TcpStream::connect(address).expect("the site");
-    writeln!(stream, "{}", json!([arguments, variables])).expect("the site");
+    let mut stream = TcpStream::connect(address).unwrap();
+    writeln!(stream, "{}", json!([arguments, environment])).unwrap();
     let mut answer = String::new();
-    BufReader::new(stream)
-        .read_line(&mut answer)
-        .expect("the site");
-    let (stdout, stderr, status): (String, String, u8) =
-        serde_json::from_str(&answer).expect("an answer");
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    let (stdout, stderr, status): (String, String, u8) = serde_json::from_str(&answer).unwrap();
     print!("{stdout}");
     eprint!("{stderr}");
     ExitCode::from(status)
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 /// A shell in which `ibmcloud` is the stand-in, on a small account.
 fn by_hand() -> ExitCode {
-    let site = Site::new(&std::env::current_exe().expect("this program"));
+    let site = Site::new(&std::env::current_exe().unwrap());
     println!(
         "A shell with an account of its own; it ends with the shell. Try:\n\n  scripts/setup.sh --plan {}\n\n\
          and then without --plan; scripts/teardown.sh --help; ibmcloud ce project select --name cert-sync",

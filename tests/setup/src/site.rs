@@ -6,12 +6,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use local_cloud::{CertificateSpec, LocalCloud, Options, World};
 use serde_json::{Value, json};
 
-use crate::account::{Account, Instance};
+use crate::account::Account;
 
 /// The name of the job.
 pub const JOB: &str = "sm-tls-sync";
@@ -27,34 +27,27 @@ pub fn root() -> PathBuf {
 }
 
 /// The job, built as the tests of the whole workspace build it.
-fn job_program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let build = "test --workspace --locked --no-run --test job --message-format=json";
-        let output = Command::new(env!("CARGO"))
-            .args(build.split(' '))
-            .current_dir(root())
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let artifacts = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let is = |one: &Value| {
-            one["target"]["name"] == JOB
-                && one["target"]["kind"] == json!(["bin"])
-                && one["executable"].is_string()
-        };
-        let program = artifacts.into_iter().find(is);
-        let program = program.unwrap_or_else(|| {
-            panic!(
-                "no job was built:\n{}",
-                String::from_utf8_lossy(&output.stderr)
-            )
-        });
-        program["executable"].as_str().unwrap().into()
-    })
-}
+static JOB_PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let build = "test --workspace --locked --no-run --test job --message-format=json";
+    let mut cargo = Command::new(env!("CARGO"));
+    let output = cargo
+        .args(build.split(' '))
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let built = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut built = built
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let is = |one: &Value| {
+        let target = &one["target"];
+        target["name"] == JOB && target["kind"] == json!(["bin"]) && one["executable"].is_string()
+    };
+    let program = built
+        .find(is)
+        .unwrap_or_else(|| panic!("no job was built: {output:?}"));
+    program["executable"].as_str().unwrap().to_owned()
+});
 
 /// An account, a local cloud behind it, and a folder with the `ibmcloud` command.
 pub struct Site {
@@ -76,15 +69,17 @@ impl Site {
     /// A new account. `program` is the stand-in.
     pub fn new(program: &Path) -> Self {
         let home = tempfile::tempdir().unwrap();
+        let folder = home.path().display();
         std::fs::create_dir(home.path().join("bin")).unwrap();
         symlink(program, home.path().join("bin/ibmcloud")).unwrap();
         let wrapper = home.path().join("job");
-        let options = Options {
+        let job_program = Some(wrapper.clone());
+        let cloud = LocalCloud::start(Options {
             https: false,
-            job_program: Some(wrapper.clone()),
+            job_program,
             ..Options::default()
-        };
-        let cloud = LocalCloud::start(options).unwrap();
+        })
+        .unwrap();
         let world = cloud.world();
         // the profile is setup's work
         cloud.set_links(Vec::new());
@@ -92,58 +87,50 @@ impl Site {
         cloud.authorize_event_notifications(false);
         let secret = cloud.issue(CertificateSpec::default());
         let job_project = cloud.create_project("cert-sync", &world.region);
-        let roots = home.path().join("roots.pem");
-        std::fs::write(&roots, cloud.authority().public_root()).unwrap();
+        std::fs::write(
+            home.path().join("roots.pem"),
+            cloud.authority().public_root(),
+        )
+        .unwrap();
         // The addresses of IBM's network lead to the local cloud; all else of the job's environment is what
         // setup and Code Engine gave it.
+        let (id, region, sm) = (
+            &world.instance_id,
+            &world.region,
+            cloud.secrets_manager_url(),
+        );
+        let (iam, job) = (cloud.iam_url(), &*JOB_PROGRAM);
         let script = format!(
             "#!/bin/sh\n\
-             [ \"$SECRETS_MANAGER_URL\" = https://{id}.private.{}.secrets-manager.appdomain.cloud ] || exit 97\n\
-             [ -z \"$TARGETS_FILE\" ] || export TARGETS_FILE={}/mounted$TARGETS_FILE\n\
-             exec env SECRETS_MANAGER_INSTANCE_ID={id} SECRETS_MANAGER_URL={} IAM_URL={} SSL_CERT_FILE={} {} \"$@\"\n",
-            world.region,
-            home.path().display(),
-            cloud.secrets_manager_url(),
-            cloud.iam_url(),
-            roots.display(),
-            job_program().display(),
-            id = world.instance_id,
+             [ \"$SECRETS_MANAGER_URL\" = https://{id}.private.{region}.secrets-manager.appdomain.cloud ] || exit 97\n\
+             [ -z \"$TARGETS_FILE\" ] || export TARGETS_FILE={folder}/mounted$TARGETS_FILE\n\
+             exec env SECRETS_MANAGER_INSTANCE_ID={id} SECRETS_MANAGER_URL={sm} IAM_URL={iam} \
+             SSL_CERT_FILE={folder}/roots.pem {job} \"$@\"\n"
         );
         std::fs::write(&wrapper, script).unwrap();
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let instance = |service: &str, name: &str, guid: &str, crn: &str| json!({ "service": service, "name": name, "guid": guid, "crn": crn, "region": world.region });
         let (en, en_crn) = (
             &world.event_notifications_instance_id,
             &world.event_notifications_instance_crn,
         );
-        let instances = [
-            (
-                "secrets-manager",
-                "my-secrets",
-                &world.instance_id,
-                world.instance_crn.clone(),
-            ),
-            ("event-notifications", "cert-events", en, en_crn.clone()),
-            (
+        let instances = vec![
+            instance("secrets-manager", "my-secrets", id, &world.instance_crn),
+            instance("event-notifications", "cert-events", en, en_crn),
+            instance(
                 "codeengine",
                 &world.project_name,
                 &world.project_id,
-                world.project_crn.clone(),
+                &world.project_crn,
             ),
-            (
+            instance(
                 "codeengine",
                 "cert-sync",
                 &job_project,
-                cloud.project_crn(&job_project),
+                &cloud.project_crn(&job_project),
             ),
         ];
-        let instances = instances.map(|(service, name, guid, crn)| Instance {
-            service,
-            name: name.to_owned(),
-            guid: guid.clone(),
-            crn,
-            region: world.region.clone(),
-        });
-        let account = Account::new((*cloud).clone(), home.path().to_owned(), instances.to_vec());
+        let account = Account::new((*cloud).clone(), home.path().to_owned(), instances);
         let account = Arc::new(Mutex::new(account));
         let address = serve(account.clone());
         Self {
@@ -164,19 +151,18 @@ impl Site {
 
     /// A program with the environment of this site.
     pub fn command(&self, program: &str) -> Command {
-        let path = format!(
-            "{}/bin:/usr/local/bin:/usr/bin:/bin",
-            self.home.path().display()
-        );
+        let home = self.home.path();
         let mut command = Command::new(program);
         command
             .env_clear()
-            .env("PATH", path)
+            .env(
+                "PATH",
+                format!("{}/bin:/usr/local/bin:/usr/bin:/bin", home.display()),
+            )
             .env("IBMCLOUD_STAND_IN", &self.address)
-            .env("SETUP_PAUSE", "0");
-        command
-            .env("HOME", self.home.path())
-            .env("TMPDIR", self.home.path());
+            .env("SETUP_PAUSE", "0")
+            .env("HOME", home)
+            .env("TMPDIR", home);
         command
     }
 
@@ -184,10 +170,11 @@ impl Site {
     pub fn inputs(&self) -> Vec<&str> {
         let inputs = "--region eu-de --secrets-manager my-secrets --certificate shop-example-com \
                       --event-notifications cert-events --job-project cert-sync --tls-secret shop-tls \
-                      --image icr.io/tools/sm-tls-sync:1.0.0";
-        let mut inputs: Vec<_> = inputs.split_whitespace().collect();
-        inputs.extend(["--project", &self.world.project_name]);
+                      --image icr.io/tools/sm-tls-sync:1.0.0 --project";
         inputs
+            .split_whitespace()
+            .chain([&*self.world.project_name])
+            .collect()
     }
 }
 
@@ -199,12 +186,10 @@ fn serve(account: Arc<Mutex<Account>>) -> String {
         for stream in listener.incoming() {
             let (mut stream, mut line) = (stream.unwrap(), String::new());
             BufReader::new(&stream).read_line(&mut line).unwrap();
-            let (arguments, variables): (Vec<String>, Vec<(String, Option<String>)>) =
+            let (arguments, environment): (Vec<String>, Value) =
                 serde_json::from_str(&line).unwrap();
-            let variable =
-                |name: &str| variables.iter().find(|(known, _)| known == name)?.1.clone();
             let mut account = account.lock().unwrap_or_else(PoisonError::into_inner);
-            let answer = account.answer(&arguments, &variable);
+            let answer = account.answer(&arguments, &environment);
             // a caller that was killed reads nothing
             let _ = writeln!(stream, "{}", json!(answer));
         }

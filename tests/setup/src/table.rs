@@ -1,13 +1,11 @@
 //! Which commands there are, and which flags each has.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 /// Command -> flags, as the documents of the real command list them; see the README beside it.
-fn table() -> &'static BTreeMap<String, Vec<String>> {
-    static TABLE: OnceLock<BTreeMap<String, Vec<String>>> = OnceLock::new();
-    TABLE.get_or_init(|| serde_json::from_str(include_str!("../ibmcloud-cli.json")).unwrap())
-}
+static TABLE: LazyLock<BTreeMap<String, Vec<String>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../ibmcloud-cli.json")).unwrap());
 
 /// Other names of plug-ins and commands.
 const ALIASES: &str = "code-engine=ce en=event-notifications sm=secrets-manager app=application proj=project \
@@ -39,6 +37,11 @@ impl Call {
         self.flag(name).unwrap_or_default()
     }
 
+    /// The last values of some flags.
+    pub fn texts<const N: usize>(&self, names: [&str; N]) -> [&str; N] {
+        names.map(|name| self.text(name))
+    }
+
     /// All values of a flag.
     pub fn all(&self, name: &str) -> &[String] {
         self.flags.get(name).map_or(&[], Vec::as_slice)
@@ -50,42 +53,31 @@ impl Call {
     }
 }
 
+fn full_name(word: &str) -> &str {
+    let mut pairs = ALIASES
+        .split_whitespace()
+        .filter_map(|pair| pair.split_once('='));
+    pairs
+        .find(|(alias, _)| *alias == word)
+        .map_or(word, |(_, name)| name)
+}
+
 /// The command that these words begin with, and how many of them it takes.
-///
-/// # Errors
-/// No command of the table begins the words.
-pub fn command(words: &[&str]) -> Result<(&'static str, usize), String> {
-    let known = |word: &&str| {
-        let mut pairs = ALIASES
-            .split_whitespace()
-            .filter_map(|pair| pair.split_once('='));
-        pairs
-            .find(|(alias, _)| alias == word)
-            .map_or(*word, |(_, name)| name)
-            .to_owned()
+fn command(words: &[&str]) -> Result<(&'static str, usize), String> {
+    let full = words.iter().take_while(|word| !word.starts_with('-'));
+    let full: Vec<&str> = full.map(|word| full_name(word)).collect();
+    let known = |length| {
+        let (name, _) = TABLE.get_key_value(&full[..length].join(" "))?;
+        Some((name.as_str(), length))
     };
-    let full: Vec<String> = words
-        .iter()
-        .take_while(|word| !word.starts_with('-'))
-        .map(known)
-        .collect();
-    (1..=full.len().min(4))
-        .rev()
-        .find_map(|length| {
-            Some((
-                table().get_key_value(&full[..length].join(" "))?.0.as_str(),
-                length,
-            ))
-        })
-        .ok_or_else(|| format!("'{}' is not a registered command", words.join(" ")))
+    let found = (1..=full.len().min(4)).rev().find_map(known);
+    found.ok_or_else(|| format!("'{}' is not a registered command", words.join(" ")))
 }
 
 /// Does the command have this flag?
-pub fn has_flag(command: &str, flag: &str) -> bool {
-    flag == "--help"
-        || table()
-            .get(command)
-            .is_some_and(|flags| flags.iter().any(|known| known == flag))
+fn has_flag(command: &str, flag: &str) -> bool {
+    let flags = TABLE.get(command).map_or(&[][..], Vec::as_slice);
+    flag == "--help" || flags.iter().any(|known| known == flag)
 }
 
 /// Reads a command line.
@@ -93,44 +85,40 @@ pub fn has_flag(command: &str, flag: &str) -> bool {
 /// # Errors
 /// A word or a flag that the table does not list, or a flag without its value.
 pub fn parse(arguments: &[String]) -> Result<Call, String> {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (command, length) = command(&words)?;
-    let mut call = Call {
-        command,
-        words: Vec::new(),
-        flags: BTreeMap::new(),
-    };
-    let mut rest = words[length..].iter();
+    let all: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (command, length) = command(&all)?;
+    let (mut words, mut flags) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+    let mut rest = all[length..].iter();
     while let Some(word) = rest.next() {
         if !word.starts_with('-') {
-            call.words.push((*word).to_owned());
+            words.push((*word).to_owned());
             continue;
         }
         let (flag, given) = word
             .split_once('=')
             .map_or((*word, None), |(flag, value)| (flag, Some(value)));
         if !has_flag(command, flag) {
-            return Err(format!(
-                "Incorrect usage: '{flag}' is no flag of '{command}'"
-            ));
+            return Err(format!("'{flag}' is no flag of '{command}'"));
         }
         // of a profile it asks for the id, elsewhere it gives one
         let is_switch = SWITCHES.split(' ').any(|one| one == flag)
             || (flag == "--id" && command.starts_with("iam "))
             // elsewhere it names a file
             || (flag == "-f" && (command.starts_with("plugin ") || has_flag(command, "--force")));
-        let value = given.or_else(|| {
-            if is_switch {
-                Some("true")
-            } else {
-                rest.next().copied()
-            }
-        });
-        let value = value.ok_or_else(|| format!("Incorrect usage: '{flag}' needs a value"))?;
-        call.flags
+        let value = match given {
+            None if is_switch => Some("true"),
+            None => rest.next().copied(),
+            given => given,
+        };
+        let value = value.ok_or_else(|| format!("'{flag}' needs a value"))?;
+        flags
             .entry(flag.to_owned())
             .or_default()
             .push(value.to_owned());
     }
-    Ok(call)
+    Ok(Call {
+        command,
+        words,
+        flags,
+    })
 }

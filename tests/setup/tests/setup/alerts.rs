@@ -5,61 +5,44 @@ use std::os::unix::fs::PermissionsExt as _;
 use ibmcloud_stand_in::{Door, root};
 use serde_json::{Value, json};
 
-use crate::harness::{Done, Here};
+use crate::harness::{Here, entries};
 
 /// Whatever region is targeted, and behind a hundred other topics.
 #[test]
 fn mail_is_set_up_once_however_many_topics_there_are() {
     let here = Here::new();
-    let world = here.world.clone();
-    let email = |region: &str| -> Done {
+    let email = |region: &str| {
         let mut command = here.command("bash");
         command
-            .env("EN_GUID", &world.event_notifications_instance_id)
-            .env("EN_REGION", region);
-        command
-            .env("SM_CRN", &world.instance_crn)
-            .env("MAIL_TO", "ops@example.com, dev@example.com");
-        here.run(command.arg(root().join("scripts/alerts/email")), "")
+            .env("EN_GUID", &here.world.event_notifications_instance_id)
+            .env("EN_REGION", region)
+            .env("SM_CRN", &here.world.instance_crn)
+            .env("MAIL_TO", "ops@example.com, dev@example.com")
+            .arg(root().join("scripts/alerts/email"));
+        here.run(&mut command, "")
     };
-    let body =
-        json!({ "event_notifications_instance_crn": world.event_notifications_instance_crn });
-    here.account()
-        .call(
-            Door::SecretsManager,
-            "POST",
-            "notifications/registration",
-            Some(&body),
-        )
-        .unwrap();
+    here.register();
     for number in 0..105 {
         let topic = json!({ "name": format!("other-{number}"), "sources": [] });
-        here.account()
-            .call(Door::EventNotifications, "POST", "topics", Some(&topic))
+        here.call(Door::EventNotifications, "POST topics", topic)
             .unwrap();
     }
-    email("eu-gb").expect(1).says(&["another region's"]);
-    let done = email("eu-de").expect(0);
-    assert_eq!(done.made().len(), 2, "{done}");
-    let ours = |list: &str| {
-        let all = here.account().everything()[list].take();
-        all.as_array()
-            .unwrap()
+    email("eu-gb").ends(1, "another region's");
+    assert_eq!(email("eu-de").expect(0).made(), 2);
+    email("eu-de").expect(0).counts(&[("already there", 2)]);
+    let all = here.everything();
+    for list in ["topics", "subscriptions"] {
+        let ours = entries(&all[list])
             .iter()
-            .filter(|one| one["name"] == "sm-tls-sync-alerts")
-            .count()
-    };
-    assert_eq!((ours("topics"), ours("subscriptions")), (1, 1));
-    let again = email("eu-de").expect(0);
-    assert_eq!(again.steps("already there").len(), 2, "{again}");
-    assert_eq!((ours("topics"), ours("subscriptions")), (1, 1));
-    let unset = here.script("scripts/alerts/email", &[]).expect(2);
-    unset.says(
-        &["EN_GUID", "EN_REGION", "SM_CRN", "MAIL_TO"]
-            .map(|name| format!("scripts/alerts/email: {name} is not set"))
-            .each_ref()
-            .map(String::as_str),
-    );
+            .filter(|one| one["name"] == "sm-tls-sync-alerts");
+        assert_eq!(ours.count(), 1, "{list}");
+    }
+    let unset = ["EN_GUID", "EN_REGION", "SM_CRN", "MAIL_TO"];
+    let unset = unset.map(|name| format!("scripts/alerts/email: {name} is not set"));
+    let unset = unset.each_ref().map(String::as_str);
+    here.script("scripts/alerts/email", &[])
+        .expect(2)
+        .says(&unset);
 }
 
 /// IBM Cloud Logs' plug-in is not in the table of the stand-in; a few lines of shell play it here.
@@ -78,36 +61,19 @@ esac
 "#;
     std::fs::write(&bin, plug_in).unwrap();
     std::fs::set_permissions(&bin, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = here.command("bash");
-    command.envs(["LOGS_URL", "LOGS_CRN", "EN_GUID", "EN_REGION"].map(|name| (name, "x")));
-    let done = here
-        .run(
-            command
-                .env("JOB", "shop")
-                .arg(root().join("scripts/alerts/logs")),
-            "",
-        )
-        .expect(0);
-    assert_eq!(
-        (done.steps("done ").len(), done.steps("already there").len()),
-        (4, 1),
-        "{done}"
-    );
+    let line = "LOGS_URL=x LOGS_CRN=x EN_GUID=x EN_REGION=x JOB=shop bash";
+    let done = here.shell(&format!("{line} {}/scripts/alerts/logs", root().display()));
+    done.expect(0).counts(&[("done ", 4), ("already there", 1)]);
     let loaded = std::fs::read_to_string(here.home.path().join("loaded")).unwrap();
     assert_eq!(loaded.lines().count(), 3);
-    for definition in loaded
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-    {
+    for line in loaded.lines() {
+        let definition: Value = serde_json::from_str(line).unwrap();
         assert!(
             definition["name"].as_str().unwrap().starts_with("shop: "),
-            "{definition}"
+            "{line}"
         );
         let webhook = &definition["notification_group"]["webhooks"][0];
         assert_eq!(webhook["integration"]["integration_id"], 7);
-        assert!(
-            !definition.to_string().contains("sm-tls-sync\\\""),
-            "{definition}"
-        );
+        assert!(!line.contains("sm-tls-sync\\\""), "{line}");
     }
 }

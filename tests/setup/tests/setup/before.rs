@@ -2,34 +2,26 @@
 
 use ibmcloud_stand_in::{Door, Failure, JOB};
 use local_cloud::{Fault, FaultKind, Trigger};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Done, Here};
+use crate::harness::{Done, Here, OPTIONS, entries};
 use crate::table::assert_as_in_the_table;
-
-const FIXED: [&str; 4] = [
-    "--schedule",
-    "17 3 * * *",
-    "--alert-email",
-    "ops@example.com",
-];
 
 #[test]
 fn a_registration_at_another_instance_is_left_alone() {
     let here = Here::new();
     let body = r#"{"event_notifications_instance_crn": "crn:v1:bluemix:public:event-notifications:eu-de:a/1:2::"}"#;
+    let content_type = "application/json".into();
     let answer = FaultKind::Answer {
         status: 200,
-        content_type: "application/json".into(),
+        content_type,
         body: body.into(),
     };
     let _guard = here
         .cloud
         .fault(Fault::on("GET /api/v2/notifications/registration", answer));
-    here.setup(&[])
-        .expect(1)
-        .says(&["registered at another instance"]);
-    assert_eq!(here.account().everything()["sources"], json!([]));
+    here.setup(&[]).ends(1, "registered at another instance");
+    assert_eq!(here.everything()["sources"], json!([]));
 }
 
 /// An authorization with half the roles, the link of another job, a topic without its rules (disconnecting
@@ -38,57 +30,38 @@ fn a_registration_at_another_instance_is_left_alone() {
 fn what_is_there_in_part_is_made_whole() {
     let here = Here::installed();
     here.account().authorizations[1]["roles"] = json!(["Viewer"]);
-    here.setup(&[]).expect(0);
+    here.account().profiles[0]["links"][0]["component_name"] = "other".into();
+    assert_eq!(here.setup(&[]).expect(0).made(), 2);
     assert_eq!(
         here.account().authorizations[1]["roles"],
         json!(["Viewer", "Writer"])
-    );
-
-    here.account().profiles[0]["links"][0]["component_name"] = "other".into();
-    let done = here.setup(&[]).expect(0);
-    assert!(
-        done.made().len() == 1 && done.made()[0].contains("link"),
-        "{done}"
     );
     assert_eq!(
         here.account().profiles[0]["links"][1]["component_name"],
         JOB
     );
-
-    here.account()
-        .call(
-            Door::SecretsManager,
-            "DELETE",
-            "notifications/registration",
-            None,
-        )
-        .unwrap();
-    let done = here.setup(&[]).expect(0);
-    assert_eq!(done.made().len(), 3, "{done}");
-    assert_eq!(
-        here.account().everything()["topics"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    here.call(
+        Door::SecretsManager,
+        "DELETE notifications/registration",
+        Value::Null,
+    )
+    .unwrap();
+    assert_eq!(here.setup(&[]).expect(0).made(), 3);
+    assert_eq!(entries(&here.everything()["topics"]).len(), 1);
     here.assert_follows();
 }
 
 #[test]
 fn what_somebody_else_made_under_the_same_name_stops_setup() {
     let here = Here::installed();
-    let before = here.account().everything();
+    let before = here.everything();
     // the same job name in another project: the profile is the other one's
-    let project = here.world.project_name.clone();
-    here.setup(&["--job-project", &project])
-        .expect(1)
-        .says(&["Choose another --name"]);
-    assert_eq!(before, here.account().everything());
+    let elsewhere = here.setup(&["--job-project", &here.world.project_name]);
+    elsewhere.ends(1, "Choose another --name");
+    assert_eq!(before, here.everything());
     // the same name for another TLS secret: the configmap is the first one's
     here.setup(&["--tls-secret", "other-tls"])
-        .expect(1)
-        .says(&["TLS_SECRET_NAME", "--targets"]);
+        .ends(1, "TLS_SECRET_NAME | --targets");
 }
 
 #[test]
@@ -98,13 +71,10 @@ fn two_installations_side_by_side() {
         .expect(0);
     here.assert_follows();
     assert_eq!(here.runs(Trigger::EventNotifications).len(), 2);
+    // its run goes with its job
     here.teardown(&["--name", "blog", "--yes"]).expect(0);
     here.assert_follows();
-    assert_eq!(
-        here.runs(Trigger::EventNotifications).len(),
-        2,
-        "blog's run went with its job"
-    );
+    assert_eq!(here.runs(Trigger::EventNotifications).len(), 2);
 }
 
 /// Runs until it succeeds, each time stopped after one change more; returns how often it was stopped.
@@ -117,16 +87,9 @@ fn step_by_step(here: &Here, run: impl Fn() -> Done, done: bool) -> u64 {
         if ended.status == 0 {
             return stops;
         }
-        let ended = ended.expect(1).says(&["it continues from there"]);
-        assert_eq!(ended.steps("failed ").len(), 1, "{ended}");
-        assert!(
-            ended.stdout.contains(
-                "
-  [ibmcloud "
-            ),
-            "no command to look further:
-{ended}"
-        );
+        // with a command to look further
+        let ended = ended.ends(1, "it continues from there | \n  [ibmcloud ");
+        ended.counts(&[("failed ", 1)]);
     }
     panic!("never ready")
 }
@@ -137,27 +100,24 @@ fn an_installation_that_fails_at_any_step_continues_from_there() {
         let here = Here::new();
         // the last two changes are the runs; of those the stand-in may not lose the answer for ever
         let until_runs = || {
-            let ended = here.setup(&FIXED);
+            let ended = here.setup(&OPTIONS);
             if !ended.stdout.contains("dry run sm-tls-sync-") {
                 return ended;
             }
             here.account().failure = None;
-            here.setup(&FIXED)
+            here.setup(&OPTIONS)
         };
         let stops = step_by_step(&here, until_runs, done);
         assert!(stops >= 16, "only {stops} steps failed");
         let (group, project) = (&here.world.secret_group_id, &here.world.project_id);
         assert_as_in_the_table(&here, "one_certificate", false, &[group], &[project], "");
-        let everything = here.account().everything();
-        for (list, number) in [
-            ("topics", 2),
-            ("subscriptions", 2),
-            ("destinations", 2),
-            ("profiles", 1),
-            ("roles", 1),
-        ] {
-            assert_eq!(everything[list].as_array().unwrap().len(), number, "{list}");
-        }
+        let all = here.everything();
+        let number = |list: &str| entries(&all[list]).len();
+        assert_eq!(
+            ["topics", "subscriptions", "destinations"].map(number),
+            [2; 3]
+        );
+        assert_eq!(["profiles", "roles"].map(number), [1; 2]);
     }
 }
 
@@ -165,7 +125,7 @@ fn an_installation_that_fails_at_any_step_continues_from_there() {
 fn a_removal_that_fails_at_any_step_continues_from_there() {
     for done in [false, true] {
         let here = Here::new();
-        here.setup(&FIXED).expect(0);
+        here.setup(&OPTIONS).expect(0);
         let stops = step_by_step(&here, || here.teardown(&["--yes"]), done);
         assert!(stops >= 8, "only {stops} steps failed");
         here.assert_gone();
@@ -177,15 +137,9 @@ fn a_removal_that_fails_at_any_step_continues_from_there() {
 fn without_an_image_the_job_is_built_and_a_failed_build_is_shown() {
     let here = Here::new();
     here.setup_without(&["--image"], &[])
-        .expect(0)
-        .says(&["from this directory"]);
-    assert!(
-        here.of("cert-sync", "jobs")[0]["image_reference"]
-            .as_str()
-            .unwrap()
-            .ends_with(":built")
-    );
-    assert!(here.is_current());
+        .ends(0, "from this directory");
+    let image = here.everything()["cert-sync"]["jobs"][0]["image_reference"].to_string();
+    assert!(image.ends_with(":built\"") && here.is_current(), "{image}");
     for (log, limited) in [
         ("error[E0433]: cannot find crate", false),
         (
@@ -201,30 +155,26 @@ fn without_an_image_the_job_is_built_and_a_failed_build_is_shown() {
             .expect(1)
             .says(&[log, whole]);
         assert_eq!(done.stderr.contains("use --image"), limited, "{done}");
-        let calls = here
-            .account()
-            .calls
-            .iter()
-            .filter(|(words, _)| words.starts_with(&["ce", "job", "create"].map(str::to_owned)))
-            .count();
-        assert_eq!(calls, 1);
+        let account = here.account();
+        let is_build = |call: &&(Vec<String>, u8)| call.0.join(" ").starts_with("ce job create");
+        assert_eq!(account.calls.iter().filter(is_build).count(), 1);
     }
 }
 
 #[test]
 fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
-    for (odd, shown) in [
-        (&[][..], r#""status":6"#),
-        (&["failed-run-exits-0", "no-logs"], "Its log did not arrive"),
+    for (odd, exit, shown) in [
+        ("", 1, r#""status":6"#),
+        ("failed-run-exits-0 no-logs", 0, "Its log did not arrive"),
     ] {
         let here = Here::odd(odd);
         here.cloud.set_state(&here.secret, 5);
-        let exit = format!(
-            "jobrun submit --wait ends with status {}",
-            u8::from(odd.is_empty())
-        );
-        let done = here.setup(&[]).expect(1).says(&[shown, &exit]);
-        assert_eq!(done.steps("failed: ").len(), 1, "{done}");
+        let exit = format!("jobrun submit --wait ends with status {exit}");
+        let done = here
+            .setup(&[])
+            .expect(1)
+            .says(&[shown, &exit])
+            .counts(&[("failed: ", 1)]);
         assert!(
             !done.stdout.contains("Installed.") && !done.stdout.contains("real run"),
             "{done}"
@@ -237,10 +187,8 @@ fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
 fn a_right_that_is_not_known_yet_is_waited_for() {
     let here = Here::new();
     // a run has three attempts
-    let _guard = here
-        .cloud
-        .fault(Fault::on("GET /api/v2/secrets/{id}", FaultKind::Status(403)).times(3));
-    let done = here.setup(&[]).expect(0);
-    assert_eq!(done.steps("not yet").len(), 1, "{done}");
+    let fault = Fault::on("GET /api/v2/secrets/{id}", FaultKind::Status(403)).times(3);
+    let _guard = here.cloud.fault(fault);
+    here.setup(&[]).expect(0).counts(&[("not yet", 1)]);
     assert!(here.is_current());
 }

@@ -6,16 +6,15 @@ use std::process::Command;
 
 use ibmcloud_stand_in::{JOB, root, table};
 use local_cloud::{Action, Policy};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::Here;
+use crate::harness::{Here, entries};
 
 /// The text files that tell people or shells what to type.
 fn collect(path: &Path, into: &mut Vec<PathBuf>) {
     if path.is_dir() {
-        path.read_dir()
-            .unwrap()
-            .for_each(|entry| collect(&entry.unwrap().path(), into));
+        let entries = path.read_dir().unwrap();
+        entries.for_each(|entry| collect(&entry.unwrap().path(), into));
     } else if std::fs::read_to_string(path).is_ok() {
         into.push(path.to_owned());
     }
@@ -64,23 +63,16 @@ fn words(call: &str) -> Vec<String> {
 fn calls(text: &str) -> Vec<Vec<String>> {
     // a quoted quote is that of a message in a program
     let text = text.replace("\\\n", " ").replace("\\\"", "\"");
-    let lines = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("for "));
+    let is_call = |line: &&str| !line.trim_start().starts_with("for ");
+    let lines = text.lines().filter(is_call);
     let parts = lines.flat_map(|line| unnested(line.to_owned()));
     let calls = parts.flat_map(|part| {
         let rest = part.split("ibmcloud ").skip(1);
         let rest = rest.filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
         rest.map(words).collect::<Vec<_>>()
     });
-    calls
-        .filter(|words| {
-            !words
-                .iter()
-                .take(1)
-                .any(|word| ELSEWHERE.contains(&word.as_str()))
-        })
-        .collect()
+    let is_elsewhere = |words: &Vec<String>| ELSEWHERE.contains(&words[0].as_str());
+    calls.filter(|words| !is_elsewhere(words)).collect()
 }
 
 /// What is wrong with a call. What people are told to type is complete: a command for Secrets Manager says of
@@ -99,10 +91,8 @@ fn problems(words: &[String], told: bool) -> Option<String> {
         _ => return None,
     };
     // `ibmcloud secrets-manager secret` may be the name of a command in a sentence
-    let is_there = call
-        .all(needed.0)
-        .iter()
-        .any(|value| value.starts_with(needed.1));
+    let mut values = call.all(needed.0).iter();
+    let is_there = values.any(|value| value.starts_with(needed.1));
     (told && !is_there).then(|| format!("{words:?} lacks {} {}", needed.0, needed.1))
 }
 
@@ -118,12 +108,8 @@ fn blocks(page: &str) -> Vec<String> {
             block += &format!("{text}\n");
             continue;
         }
-        let quoted = line.split('`').skip(1).step_by(2);
-        blocks.extend(
-            quoted
-                .filter(|text| text.starts_with("ibmcloud "))
-                .map(str::to_owned),
-        );
+        let quoted = line.split('`').skip(1).step_by(2).map(str::to_owned);
+        blocks.extend(quoted.filter(|text| text.starts_with("ibmcloud ")));
         if !text.is_empty() {
             blocks.push(std::mem::take(&mut block));
         }
@@ -147,24 +133,15 @@ fn messages(source: &str) -> Vec<String> {
 
 /// What a shell says of the syntax of this; nothing is run.
 fn syntax(script: &str) -> String {
-    let output = Command::new("bash")
-        .args(["-n", "-c", script])
-        .output()
-        .unwrap();
+    let output = Command::new("bash").args(["-n", "-c", script]).output();
+    let output = output.unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
 fn every_line_for_ibmcloud_is_complete_and_uses_what_the_command_has() {
     let (mut files, mut count) = (Vec::new(), 0);
-    for place in [
-        "README.md",
-        "job.yaml",
-        "scripts",
-        "docs",
-        "src",
-        "terraform",
-    ] {
+    for place in "README.md job.yaml scripts docs src terraform".split(' ') {
         collect(&root().join(place), &mut files);
     }
     for file in files {
@@ -178,10 +155,8 @@ fn every_line_for_ibmcloud_is_complete_and_uses_what_the_command_has() {
         for (text, told) in told.chain([(text.as_str(), false)]) {
             let calls = calls(text);
             count += calls.len();
-            let problems: Vec<_> = calls
-                .iter()
-                .filter_map(|words| problems(words, told))
-                .collect();
+            let problems = calls.iter().filter_map(|words| problems(words, told));
+            let problems: Vec<_> = problems.collect();
             assert!(problems.is_empty(), "{}: {problems:#?}", file.display());
         }
         for block in blocks {
@@ -190,10 +165,8 @@ fn every_line_for_ibmcloud_is_complete_and_uses_what_the_command_has() {
     }
     assert!(count > 200, "only {count} lines were found");
     let found = |text: &str| {
-        calls(text)
-            .iter()
-            .filter_map(|words| problems(words, true))
-            .count()
+        let calls = calls(text).into_iter();
+        calls.filter_map(|words| problems(&words, true)).count()
     };
     for planted in [
         "ibmcloud ce job make --name a",
@@ -207,10 +180,8 @@ fn every_line_for_ibmcloud_is_complete_and_uses_what_the_command_has() {
     ] {
         assert_eq!(found(planted), 1, "{planted}");
     }
-    assert_eq!(
-        found("ibmcloud ce job get --name a | jq -r . && rm -rf b"),
-        0
-    );
+    let fine = "ibmcloud ce job get --name a | jq -r . && rm -rf b";
+    assert_eq!(found(fine), 0);
     assert_ne!(syntax("ibmcloud ce job get --name \"a"), "");
 }
 
@@ -228,51 +199,40 @@ fn the_variables_of_the_pages_are_set_once_and_found() {
     for page in ["runbook.md", "reasons.md"] {
         assert_eq!(block(page), text, "{page}");
     }
-    let done = here
-        .run(here.command("bash").args(["-euc", &text]), "")
-        .expect(0);
-    let url = format!(
-        "https://{}.eu-de.secrets-manager.appdomain.cloud",
-        here.world.instance_id
-    );
+    let done = here.shell(&text).expect(0);
+    let (id, secret) = (&here.world.instance_id, &here.secret);
+    let url = format!("https://{id}.eu-de.secrets-manager.appdomain.cloud");
     let events = &here.world.event_notifications_instance_id;
-    assert!(
-        done.stdout
-            .ends_with(&format!("{url}\n{}\n{events}\n", here.secret)),
-        "{done}"
-    );
+    let found = format!("{url}\n{secret}\n{events}\n");
+    assert!(done.stdout.ends_with(&found), "{done}");
 }
 
 /// The red lines of a `--check` by the job that setup made, and the command that each gives.
-fn red(here: &Here, run: &str) -> Vec<(String, Option<String>)> {
+fn red(here: &Here, run: &str) -> Vec<(String, String)> {
     // whether a failed run makes the first command fail is IBM's to say
     let submit =
-        format!("submit --job {JOB} --name {run} --env CHECK=true --env OUTPUT=json --wait");
+        format!("submit --job {JOB} --name {run} --env CHECK=true --env OUTPUT=json --wait -q");
     let line =
-        format!("ibmcloud ce jobrun {submit} -q || true; ibmcloud ce jobrun logs --jobrun {run}");
-    let done = here
-        .run(here.command("bash").args(["-euc", &line]), "")
-        .expect(0);
+        format!("ibmcloud ce jobrun {submit} || true; ibmcloud ce jobrun logs --jobrun {run}");
+    let done = here.shell(&line).expect(0);
     let mut lines = done
         .stdout
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let report = lines
-        .find(|line| line["checks"].is_array())
-        .unwrap_or_else(|| panic!("no report: {done}"));
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let lines = report["checks"]
-        .as_array()
-        .unwrap()
+    let report = lines.find(|line| line["checks"].is_array());
+    let report = report.unwrap_or_else(|| panic!("no report: {done}"));
+    let lines = entries(&report["checks"])
         .iter()
         .filter(|line| line["state"] == "red");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
     lines
-        .map(|line| (text(&line["check"]).unwrap(), text(&line["command"])))
+        .map(|line| (text(&line["check"]), text(&line["command"])))
         .collect()
 }
 
-/// Takes rights from the profile that setup made, in the account and in the cloud.
-fn take(here: &Here, role: &str, change: impl Fn(&mut Vec<Policy>)) {
+/// Takes a role from the profile that setup made, in the account and in the cloud: of its policies there, those
+/// that pass stay. Without a role, it loses its links.
+fn take(here: &Here, role: &str, stays: fn(&Policy) -> bool, instead: Option<Policy>) {
     let mut account = here.account();
     let profile = &mut account.profiles[0];
     let id = profile["id"].as_str().unwrap().to_owned();
@@ -282,54 +242,48 @@ fn take(here: &Here, role: &str, change: impl Fn(&mut Vec<Policy>)) {
         .unwrap()
         .retain(|policy| policy["roles"][0] != role);
     if role.is_empty() {
-        profile["links"] = Value::Array(Vec::new());
+        profile["links"] = json!([]);
         links.clear();
     }
-    change(&mut held);
+    held.retain(stays);
+    held.extend(instead);
     here.cloud.put_profile(&id, JOB, links, held);
 }
 
 #[test]
 fn the_command_of_a_red_line_makes_it_green() {
     let of_secrets = |policy: &Policy| matches!(policy, Policy::SecretsManager { .. });
-    type Break<'a> = &'a dyn Fn(&Here);
-    let cases: [(&str, Break<'_>); 5] = [
-        ("token-file", &|here| {
-            let update =
-                "ibmcloud ce job update --name sm-tls-sync --trusted-profiles-enabled=false";
-            here.run(here.command("bash").args(["-c", update]), "")
-                .expect(0);
-        }),
-        ("profile", &|here| take(here, "", |_| {})),
-        ("secret", &|here| {
-            take(here, "SecretsReader", |held| {
-                held.retain(|policy| !of_secrets(policy))
-            })
-        }),
-        ("tls-secret", &|here| {
-            take(here, "SmTlsSecretUpdater", |held| held.retain(of_secrets))
-        }),
-        ("replace", &|here| {
-            take(here, "SmTlsSecretUpdater", |held| {
-                held.retain(of_secrets);
-                held.push(Policy::CodeEngineCustom {
-                    actions: vec![Action::ReadProject, Action::ReadEntities],
-                    project_id: here.world.project_id.clone(),
-                });
-            });
-        }),
-    ];
-    for (name, take_away) in cases {
+    for name in ["token-file", "profile", "secret", "tls-secret", "replace"] {
         let here = Here::installed();
         assert_eq!(red(&here, "whole"), [], "{name}");
-        take_away(&here);
+        let project_id = here.world.project_id.clone();
+        let actions = vec![Action::ReadProject, Action::ReadEntities];
+        let reads = Policy::CodeEngineCustom {
+            actions,
+            project_id,
+        };
+        match name {
+            "token-file" => {
+                let update =
+                    "ibmcloud ce job update --name sm-tls-sync --trusted-profiles-enabled=false";
+                drop(here.shell(update).expect(0));
+            }
+            "profile" => take(&here, "", |_| true, None),
+            "secret" => take(
+                &here,
+                "SecretsReader",
+                |policy| !matches!(policy, Policy::SecretsManager { .. }),
+                None,
+            ),
+            "tls-secret" => take(&here, "SmTlsSecretUpdater", of_secrets, None),
+            _ => take(&here, "SmTlsSecretUpdater", of_secrets, Some(reads)),
+        }
         let lines = red(&here, "broken");
-        let [(line, Some(command))] = lines.as_slice() else {
-            panic!("not one red line with a command: {lines:?}")
+        let [(line, command)] = lines.as_slice() else {
+            panic!("not one red line: {lines:?}")
         };
         assert_eq!(line, name);
-        here.run(here.command("bash").args(["-euc", command]), "")
-            .expect(0);
+        here.shell(command).expect(0);
         assert_eq!(red(&here, "fixed"), [], "after {command}");
     }
 }

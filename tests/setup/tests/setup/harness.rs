@@ -5,11 +5,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ibmcloud_stand_in::{Site, TLS_SECRET, root};
+use ibmcloud_stand_in::{Answer, Door, Site, TLS_SECRET, root};
 use local_cloud::{JobRun, Trigger};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that is optional.
+pub(crate) const OPTIONS: [&str; 4] = [
+    "--schedule",
+    "17 3 * * *",
+    "--alert-email",
+    "ops@example.com",
+];
 
 /// A site; whatever a script prints or passes on is searched for secrets.
 pub(crate) struct Here(Site);
@@ -37,14 +45,18 @@ impl Done {
         self
     }
 
+    /// It ended with this status, and said these texts, with bars between them.
+    #[track_caller]
+    pub(crate) fn ends(self, status: i32, texts: &str) -> Self {
+        self.expect(status)
+            .says(&texts.split(" | ").collect::<Vec<_>>())
+    }
+
     /// Both outputs hold these texts.
     #[track_caller]
     pub(crate) fn says(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(
-                self.stdout.contains(text) || self.stderr.contains(text),
-                "{text}:\n{self}"
-            );
+            assert!(self.to_string().contains(text), "{text}:\n{self}");
         }
         self
     }
@@ -55,22 +67,32 @@ impl Done {
         lines.filter_map(|line| line.strip_prefix(kind)).collect()
     }
 
+    /// There are so many lines of each kind.
+    #[track_caller]
+    pub(crate) fn counts(self, kinds: &[(&str, usize)]) -> Self {
+        for (kind, number) in kinds {
+            assert_eq!(self.steps(kind).len(), *number, "{kind}:\n{self}");
+        }
+        self
+    }
+
     /// What setup made, without the runs.
-    pub(crate) fn made(&self) -> Vec<&str> {
-        let mut steps = self.steps("done ");
-        steps.retain(|step| !step.contains(" run "));
-        steps
+    pub(crate) fn made(&self) -> usize {
+        let steps = self.steps("done ").into_iter();
+        steps.filter(|step| !step.contains(" run ")).count()
     }
 }
 
 impl std::fmt::Display for Done {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "--- stdout\n{}\n--- stderr\n{}",
-            self.stdout, self.stderr
-        )
+        let (stdout, stderr) = (&self.stdout, &self.stderr);
+        write!(f, "--- stdout\n{stdout}\n--- stderr\n{stderr}")
     }
+}
+
+/// The entries of a list.
+pub(crate) fn entries(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
 }
 
 impl Here {
@@ -79,16 +101,10 @@ impl Here {
     }
 
     /// What IBM's documents leave open is answered in these ways.
-    pub(crate) fn odd(odd: &'static [&'static str]) -> Self {
+    pub(crate) fn odd(odd: &'static str) -> Self {
         let here = Self::new();
         here.account().odd = odd;
         here
-    }
-
-    /// All that exists, and how many commands tried to change something.
-    pub(crate) fn state(&self) -> (Value, u64) {
-        let account = self.account();
-        (account.everything(), account.changes)
     }
 
     /// An installation by the usual inputs.
@@ -98,44 +114,65 @@ impl Here {
         here
     }
 
+    pub(crate) fn everything(&self) -> Value {
+        self.account().everything()
+    }
+
+    pub(crate) fn call(&self, door: Door, request: &str, body: Value) -> Answer {
+        self.account().call(door, request, body)
+    }
+
+    /// Connects Secrets Manager with Event Notifications, as somebody on its network does.
+    pub(crate) fn register(&self) {
+        let body = json!({ "event_notifications_instance_crn": self.world.event_notifications_instance_crn });
+        self.call(
+            Door::SecretsManager,
+            "POST notifications/registration",
+            body,
+        )
+        .unwrap();
+    }
+
     /// Runs it to its end with this on standard input; searches output and all arguments for secrets.
     pub(crate) fn run(&self, command: &mut Command, input: &str) -> Done {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         // who reads nothing closes it
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let status = output.status.code().expect("ended by itself");
         let done = Done {
-            status,
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
+            status: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
         };
         let shown = format!("{done}{:?}", self.account().calls);
         let secrets = self.cloud.secrets_in_use();
         // of a PEM block any line is one too many
-        let lines = secrets.iter().flat_map(|secret| secret.lines());
-        for line in lines
-            .filter(|line| line.len() > 16)
-            .chain(["PRIVATE KEY", "BEGIN CERTIFICATE"])
-        {
+        let lines = secrets
+            .iter()
+            .flat_map(|secret| secret.lines())
+            .filter(|line| line.len() > 16);
+        for line in lines.chain(["PRIVATE KEY", "BEGIN CERTIFICATE"]) {
             assert!(
                 !shown.contains(line),
                 "a secret in output or arguments:\n{shown}"
             );
         }
-        let left = std::fs::read_dir(self.home.path())
+        let mut left: Vec<_> = self
+            .home
+            .path()
+            .read_dir()
             .unwrap()
-            .map(|entry| entry.unwrap().file_name());
-        let left: Vec<_> = left
-            .filter(|name| name.to_string_lossy().starts_with("tmp."))
+            .map(Result::unwrap)
             .collect();
+        left.retain(|entry| entry.file_name().to_string_lossy().starts_with("tmp."));
         assert!(left.is_empty(), "files were left behind: {left:?}");
         done
+    }
+
+    /// A line of bash, as people type it.
+    pub(crate) fn shell(&self, line: &str) -> Done {
+        self.run(self.command("bash").args(["-euc", line]), "")
     }
 
     pub(crate) fn script(&self, script: &str, arguments: &[&str]) -> Done {
@@ -149,38 +186,23 @@ impl Here {
 
     /// `scripts/setup.sh --yes` with the usual inputs and more.
     pub(crate) fn setup(&self, more: &[&str]) -> Done {
-        self.script(
-            "scripts/setup.sh",
-            &[self.inputs().as_slice(), &["--yes"], more].concat(),
-        )
+        self.setup_without(&[], more)
     }
 
     /// The same without some inputs.
     pub(crate) fn setup_without(&self, flags: &[&str], more: &[&str]) -> Done {
         let inputs = self.inputs();
         let kept = inputs.chunks(2).filter(|pair| !flags.contains(&pair[0]));
-        self.script(
-            "scripts/setup.sh",
-            &[
-                kept.collect::<Vec<_>>().concat().as_slice(),
-                &["--yes"],
-                more,
-            ]
-            .concat(),
-        )
+        let kept = kept.flatten().copied();
+        let all: Vec<_> = kept.chain(["--yes"]).chain(more.iter().copied()).collect();
+        self.script("scripts/setup.sh", &all)
     }
 
     /// `scripts/teardown.sh` with the usual inputs and more.
     pub(crate) fn teardown(&self, more: &[&str]) -> Done {
-        let inputs = [
-            "--region",
-            "eu-de",
-            "--event-notifications",
-            "cert-events",
-            "--job-project",
-            "cert-sync",
-        ];
-        self.script("scripts/teardown.sh", &[&inputs, more].concat())
+        let inputs = "--region eu-de --event-notifications cert-events --job-project cert-sync";
+        let all: Vec<_> = inputs.split(' ').chain(more.iter().copied()).collect();
+        self.script("scripts/teardown.sh", &all)
     }
 
     /// Does this TLS secret hold what Secrets Manager holds now?
@@ -188,10 +210,12 @@ impl Here {
         self.cloud
             .wait_job_runs(&self.job_project, PATIENCE)
             .unwrap();
-        let deployed = self.cloud.tls_secret(project, name).unwrap();
-        deployed
+        let current = self.cloud.material(secret).certificate.unwrap();
+        self.cloud
+            .tls_secret(project, name)
+            .unwrap()
             .tls_cert
-            .starts_with(self.cloud.material(secret).certificate.unwrap().trim_end())
+            .starts_with(current.trim_end())
     }
 
     pub(crate) fn is_current(&self) -> bool {
@@ -206,27 +230,18 @@ impl Here {
     }
 
     pub(crate) fn runs(&self, trigger: Trigger) -> Vec<JobRun> {
-        let runs = self
+        let mut runs = self
             .cloud
             .wait_job_runs(&self.job_project, PATIENCE)
             .unwrap();
-        runs.into_iter()
-            .filter(|run| run.trigger == trigger)
-            .collect()
-    }
-
-    /// The jobs, configmaps and the like of a project.
-    pub(crate) fn of(&self, project: &str, list: &str) -> Vec<Value> {
-        self.account().everything()[project][list]
-            .as_array()
-            .unwrap()
-            .clone()
+        runs.retain(|run| run.trigger == trigger);
+        runs
     }
 
     /// Nothing of setup's is left but what others may share.
     #[track_caller]
     pub(crate) fn assert_gone(&self) {
-        let all = self.account().everything();
+        let all = self.everything();
         for list in [
             "/topics",
             "/subscriptions",
@@ -236,17 +251,18 @@ impl Here {
             "/cert-sync/crons",
         ] {
             assert_eq!(
-                all.pointer(list).unwrap().as_array().unwrap().len(),
-                0,
+                entries(&all.pointer(list).unwrap()),
+                [] as [Value; 0],
                 "{list}"
             );
         }
-        let built_in = |one: &Value| one["type"] == "smtp_ibm";
-        assert!(all["destinations"].as_array().unwrap().iter().all(built_in));
-        assert_eq!(all["authorizations"].as_array().unwrap().len(), 1);
-        assert_eq!(
-            all["authorizations"][0]["target_service"],
-            "event-notifications"
+        assert!(
+            entries(&all["destinations"])
+                .iter()
+                .all(|one| one["type"] == "smtp_ibm")
         );
+        let authorizations = entries(&all["authorizations"]).iter();
+        let to: Vec<_> = authorizations.map(|one| &one["target_service"]).collect();
+        assert_eq!(to, ["event-notifications"]);
     }
 }

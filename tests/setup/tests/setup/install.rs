@@ -1,29 +1,22 @@
 //! Installations: fresh, again, with the documents' gaps filled in each way, and their variants.
 
-use ibmcloud_stand_in::{Door, JOB, TLS_SECRET, root};
+use ibmcloud_stand_in::{JOB, TLS_SECRET, root};
 use local_cloud::Trigger;
 use serde_json::json;
 
-use crate::harness::Here;
+use crate::harness::{Here, OPTIONS};
 use crate::table::assert_as_in_the_table;
 
 /// From a placeholder to the certificate; by an event, and by the daily run if the event was lost.
 #[test]
 fn a_fresh_installation_follows_each_rotation() {
     let here = Here::new();
-    let done = here.setup(&["--schedule", "17 3 * * *"]).expect(0);
-    assert_eq!(
-        (done.steps("already there").len(), done.steps("done ").len()),
-        (0, 17),
-        "{done}"
-    );
-    let done = done.says(&[
-        "would_replace",
-        "replaced",
-        "confirmed",
-        "the role SmTlsSecretUpdater is enough",
-        "Installed.",
-    ]);
+    let done = here
+        .setup(&OPTIONS[..2])
+        .expect(0)
+        .counts(&[("already there", 0), ("done ", 17)]);
+    let role = "the role SmTlsSecretUpdater is enough";
+    let done = done.says(&["would_replace", "replaced", "confirmed", role, "Installed."]);
     assert!(
         !done.stdout.contains(r#"{"level""#),
         "a raw report:\n{done}"
@@ -35,32 +28,27 @@ fn a_fresh_installation_follows_each_rotation() {
         panic!("not one run: {:#?}", here.cloud.deliveries())
     };
     assert_eq!(
-        (
-            run.job_name.as_str(),
-            run.status.as_str(),
-            run.attempts.len()
-        ),
+        (&*run.job_name, &*run.status, run.attempts.len()),
         (JOB, "completed", 1)
-    );
-    let world = &here.world;
-    let url = format!(
-        "https://{}.private.eu-de.secrets-manager.appdomain.cloud",
-        world.instance_id
     );
     let profile = here.account().profiles[0]["id"]
         .as_str()
         .unwrap()
         .to_owned();
+    let (id, environment) = (&here.world.instance_id, &run.attempts[0].environment);
     for (name, value) in [
-        ("SECRETS_MANAGER_URL", url.as_str()),
+        (
+            "SECRETS_MANAGER_URL",
+            &*format!("https://{id}.private.eu-de.secrets-manager.appdomain.cloud"),
+        ),
         ("IAM_PROFILE_ID", &profile),
         ("SECRET_ID", &here.secret),
         ("TLS_SECRET_NAME", TLS_SECRET),
-        ("PROJECT_ID", &world.project_id),
+        ("PROJECT_ID", &here.world.project_id),
         ("CE_PROJECT_ID", &here.job_project),
     ] {
         assert_eq!(
-            run.attempts[0].environment.get(name).map(String::as_str),
+            environment.get(name).map(String::as_str),
             Some(value),
             "{name}"
         );
@@ -73,110 +61,81 @@ fn a_fresh_installation_follows_each_rotation() {
     assert!(here.is_current());
 }
 
-/// Whose, on what, to do what: nothing else.
+/// Whose, on what, to do what: nothing else. (With the custom role: where the installation is stopped at each
+/// step.)
 #[test]
-fn all_that_is_made_is_in_the_table_and_the_rights_are_the_least() {
-    for writer in [false, true] {
-        let here = Here::new();
-        let more: &[&str] = if writer { &["--writer"] } else { &[] };
-        here.setup(
-            &[
-                &[
-                    "--schedule",
-                    "17 3 * * *",
-                    "--alert-email",
-                    "ops@example.com",
-                ],
-                more,
-            ]
-            .concat(),
-        )
+fn with_the_role_writer_all_that_is_made_is_in_the_table() {
+    let here = Here::new();
+    here.setup(&[&OPTIONS[..], &["--writer"]].concat())
         .expect(0);
-        let (groups, projects) = (
-            [here.world.secret_group_id.as_str()],
-            [here.world.project_id.as_str()],
-        );
-        assert_as_in_the_table(&here, "one_certificate", writer, &groups, &projects, "");
-    }
+    let (group, project) = (&here.world.secret_group_id, &here.world.project_id);
+    assert_as_in_the_table(&here, "one_certificate", true, &[group], &[project], "");
 }
 
 /// Each way to fill a gap of IBM's documents, at least once.
 #[test]
 fn a_second_run_changes_nothing_and_all_can_be_removed() {
     for odd in [
-        &[][..],
-        &[
-            "nothing-found-is-empty",
-            "failed-run-exits-0",
-            "v2",
-            "notices",
-            "empty-null",
-            "late-logs",
-        ],
-        &[
-            "wrapped-lists",
-            "policies-opaque",
-            "notices",
-            "empty-sentence",
-            "slow-access",
-            "v2",
-            "no-logs",
-        ],
-        &[
-            "wrapped-lists",
-            "policies-v2",
-            "nothing-found-is-empty",
-            "empty-not-found",
-            "odd-tables",
-            "no-logs",
-        ],
+        "",
+        "nothing-found-is-empty failed-run-exits-0 v2 notices empty-null late-logs",
+        "wrapped-lists policies-opaque notices empty-sentence slow-access v2 no-logs",
+        "wrapped-lists policies-v2 nothing-found-is-empty empty-not-found odd-tables no-logs",
     ] {
         let here = Here::odd(odd);
-        let mail = ["--alert-email", "ops@example.com"];
-        here.setup(&mail).expect(0);
+        here.setup(&OPTIONS[2..]).expect(0);
         assert!(here.is_current(), "{odd:?}");
-        let before = here.account().everything();
-        let done = here.setup(&mail).expect(0);
-        assert_eq!(
-            (done.steps("already there").len(), done.made().len()),
-            (17, 0),
-            "{odd:?}\n{done}"
-        );
+        let before = here.everything();
+        let done = here
+            .setup(&OPTIONS[2..])
+            .expect(0)
+            .counts(&[("already there", 17)]);
+        assert_eq!(done.made(), 0, "{odd:?}\n{done}");
         assert_eq!(
             done.stdout.contains("unchanged"),
-            !odd.contains(&"no-logs"),
+            !odd.contains("no-logs"),
             "{done}"
         );
-        assert_eq!(before, here.account().everything());
+        assert_eq!(before, here.everything());
         here.teardown(&["--yes"]).expect(0);
         here.assert_gone();
     }
 }
 
+/// The inputs may come from the environment.
 #[test]
 fn a_plan_changes_nothing_and_says_what_exists_already() {
     let here = Here::new();
-    let before = here.state();
-    let done = here.setup(&["--plan"]).expect(0);
-    let group = here.world.secret_group_id.clone();
+    let before = here.everything();
+    let mut command = here.command("bash");
+    for pair in here.inputs().chunks(2) {
+        command.env(
+            format!("SETUP_{}", pair[0][2..].replace('-', "_").to_uppercase()),
+            pair[1],
+        );
+    }
+    let done = here
+        .run(
+            command.arg(root().join("scripts/setup.sh")).arg("--plan"),
+            "",
+        )
+        .expect(0);
+    let group = here.world.secret_group_id.as_str();
     let done = done.says(&[
         "SecretsReader",
-        &group,
+        group,
         "SmTlsSecretUpdater",
         TLS_SECRET,
         "Viewer,Writer",
     ]);
     assert!(done.stdout.lines().all(|line| line.len() <= 80), "{done}");
-    assert_eq!(done.steps("  exists ").len(), 0, "{done}");
-    assert_eq!(before, here.state());
-    here.setup(&["--alert-email", "ops@example.com"]).expect(0);
-    let before = here.account().everything();
-    let done = here
-        .setup(&["--plan", "--alert-email", "ops@example.com"])
-        .expect(0);
-    assert_eq!(done.steps("  exists ").len(), 17, "{done}");
-    assert_eq!(done.steps("  new ").len(), 0, "{done}");
-    assert_eq!(before, here.account().everything());
+    assert!(!done.stdout.contains("act with the permissions"), "{done}");
+    done.counts(&[("  exists ", 0)]);
+    assert_eq!((before, 0), (here.everything(), here.account().changes));
+    here.setup(&OPTIONS[2..]).expect(0);
+    let before = here.everything();
+    let done = here.setup(&[&["--plan"], &OPTIONS[2..]].concat()).expect(0);
+    done.counts(&[("  exists ", 17), ("  new ", 0)]);
+    assert_eq!(before, here.everything());
 }
 
 /// Not every customer at the same minute: the time comes from the project's id.
@@ -188,30 +147,10 @@ fn the_time_of_the_daily_run_comes_from_the_project() {
             "cd {}; . scripts/lib/job.sh; spread_schedule {project}",
             root().display()
         );
-        here.run(here.command("bash").args(["-c", &line]), "")
-            .expect(0)
-            .stdout
+        here.shell(&line).expect(0).stdout
     };
     assert_eq!(schedule("one"), schedule("one"));
     assert_ne!(schedule("one"), schedule("two"));
-}
-
-#[test]
-fn inputs_may_come_from_the_environment() {
-    let here = Here::new();
-    let mut command = here.command("bash");
-    for pair in here.inputs().chunks(2) {
-        command.env(
-            format!("SETUP_{}", pair[0][2..].replace('-', "_").to_uppercase()),
-            pair[1],
-        );
-    }
-    here.run(
-        command.arg(root().join("scripts/setup.sh")).arg("--yes"),
-        "",
-    )
-    .expect(0);
-    assert!(here.is_current());
 }
 
 /// Given the id of the group, Secrets Manager is not called: a private one cannot be reached from here, and
@@ -220,22 +159,20 @@ fn inputs_may_come_from_the_environment() {
 fn a_private_instance() {
     let here = Here::new();
     here.account().reached = "neither";
-    here.setup(&[])
-        .expect(2)
-        .says(&["--group-id (and --secret-id)"]);
+    here.setup(&[]).ends(2, "--group-id (and --secret-id)");
     let calls = here.account().calls.len();
-    let (secret, group) = (here.secret.clone(), here.world.secret_group_id.clone());
-    let setup = || {
-        here.setup_without(
-            &["--certificate"],
-            &["--secret-id", &secret, "--group-id", &group],
-        )
-    };
-    let done = setup().expect(1).says(&[
-        "notifications-registration-create",
-        &here.world.event_notifications_instance_crn,
-    ]);
-    assert_eq!(done.steps("to be done").len(), 1, "{done}");
+    let ids = [
+        "--secret-id",
+        &here.secret,
+        "--group-id",
+        &here.world.secret_group_id,
+    ];
+    let setup = || here.setup_without(&["--certificate"], &ids);
+    let crn = here.world.event_notifications_instance_crn.as_str();
+    let done = setup()
+        .expect(1)
+        .says(&["notifications-registration-create", crn]);
+    done.counts(&[("to be done", 1)]);
     assert!(
         here.account().calls[calls..]
             .iter()
@@ -243,16 +180,7 @@ fn a_private_instance() {
     );
     // all but topic and subscription works already
     assert!(here.is_current());
-    let body =
-        json!({ "event_notifications_instance_crn": here.world.event_notifications_instance_crn });
-    here.account()
-        .call(
-            Door::SecretsManager,
-            "POST",
-            "notifications/registration",
-            Some(&body),
-        )
-        .unwrap();
+    here.register();
     setup().expect(0);
     here.assert_follows();
 
@@ -265,28 +193,21 @@ fn a_private_instance() {
 #[test]
 fn one_project_for_all_works_and_setup_says_what_that_means() {
     let here = Here::new();
-    let project = here.world.project_name.clone();
-    here.setup(&["--job-project", &project])
-        .expect(0)
-        .says(&["act with the permissions"]);
+    let done = here.setup(&["--job-project", &here.world.project_name]);
+    done.ends(0, "act with the permissions");
     assert!(here.is_current());
-    let done = Here::new().setup(&["--plan"]).expect(0);
-    assert!(!done.stdout.contains("act with the permissions"), "{done}");
 }
 
 /// job.yaml describes the same job.
 #[test]
 fn job_yaml_is_the_job_that_setup_makes() {
     let yaml = std::fs::read_to_string(root().join("job.yaml")).unwrap();
-    let here = Here::installed();
-    let (job, map) = (
-        here.of("cert-sync", "jobs")[0].clone(),
-        here.of("cert-sync", "config_maps")[0].clone(),
-    );
+    let made = Here::installed().everything()["cert-sync"].take();
+    let (job, map) = (&made["jobs"][0], &made["config_maps"][0]["data"]);
     let size = "{ cpu: 125m, memory: 250M, ephemeral-storage: 400M }";
     assert_eq!(
-        (&job["scale_cpu_limit"], &job["scale_memory_limit"]),
-        (&json!("0.125"), &json!("0.25G"))
+        json!([job["scale_cpu_limit"], job["scale_memory_limit"]]),
+        json!(["0.125", "0.25G"])
     );
     for line in [
         format!("arraySpec: {}", job["scale_array_spec"]),
@@ -298,21 +219,10 @@ fn job_yaml_is_the_job_that_setup_makes() {
     ] {
         assert!(yaml.contains(&line), "{line}");
     }
-    let data = yaml
-        .split("\ndata:\n")
-        .nth(1)
-        .unwrap()
-        .split("\n---")
-        .next()
-        .unwrap();
-    let mut told: Vec<_> = data
-        .lines()
-        .filter_map(|line| line.trim().split_once(": "))
-        .map(|(key, _)| key)
-        .collect();
+    let (_, data) = yaml.split_once("\ndata:\n").unwrap();
+    let (data, _) = data.split_once("\n---").unwrap();
+    let told = data.lines().filter_map(|line| line.trim().split_once(": "));
+    let mut told: Vec<_> = told.map(|(key, _)| key).collect();
     told.sort_unstable();
-    assert_eq!(
-        told,
-        map["data"].as_object().unwrap().keys().collect::<Vec<_>>()
-    );
+    assert_eq!(told, map.as_object().unwrap().keys().collect::<Vec<_>>());
 }

@@ -1,32 +1,27 @@
 //! What setup creates is what tests/terraform/installation.json says that an installation is; the Terraform
 //! module is held against the same table.
 
-use std::collections::BTreeMap;
-
 use ibmcloud_stand_in::{Account, Door, JOB, TLS_SECRET, root};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::harness::Here;
+use crate::harness::{Here, entries};
 
 /// Fills in the words in braces, and drops remarks.
-fn fill(value: &Value, words: &BTreeMap<&str, &str>) -> Value {
+fn fill(value: &Value, words: &[(&str, &str)]) -> Value {
     match value {
         Value::String(text) => {
-            let text = words.iter().fold(text.clone(), |text, (word, is)| {
-                text.replace(&format!("{{{word}}}"), is)
-            });
-            text.into()
+            let fill =
+                |text: String, (word, is): &(&str, &str)| text.replace(&format!("{{{word}}}"), is);
+            words.iter().fold(text.clone(), fill).into()
         }
         Value::Array(all) => all.iter().map(|one| fill(one, words)).collect(),
-        Value::Object(all) => {
-            let remarks = ["about", "made_by", "only_with", "once_for_each"];
-            let kept = all
-                .iter()
-                .filter(|(key, _)| !remarks.contains(&key.as_str()));
-            Value::Object(
-                kept.map(|(key, one)| (key.clone(), fill(one, words)))
-                    .collect(),
-            )
+        Value::Object(_) => {
+            let mut kept = without(value, &["about", "made_by", "only_with", "once_for_each"]);
+            kept.as_object_mut()
+                .unwrap()
+                .values_mut()
+                .for_each(|one| *one = fill(one, words));
+            kept
         }
         other => other.clone(),
     }
@@ -51,9 +46,9 @@ pub(crate) fn assert_as_in_the_table(
         .as_str()
         .unwrap()
         .to_owned();
-    let words = BTreeMap::from([
+    let words = [
         ("name", JOB),
-        ("secrets_manager_id", &world.instance_id),
+        ("secrets_manager_id", &*world.instance_id),
         ("secrets_manager_crn", &world.instance_crn),
         ("secrets_manager_region", &world.region),
         (
@@ -73,31 +68,29 @@ pub(crate) fn assert_as_in_the_table(
         ("profile_id", &profile),
         ("targets", targets),
         ("schedule", "17 3 * * *"),
-    ]);
-    let [reader, mut updater] = [0, 1].map(|n| table["profile"]["policies"][n].clone());
-    let fields = updater.as_object_mut().unwrap();
-    let without = fields.remove("roles_without_custom_role").unwrap();
+    ];
+    let [reader, mut updater] = [0, 1].map(|n| table["profile"]["policies"][n].take());
+    let without_custom_role = updater
+        .as_object_mut()
+        .unwrap()
+        .remove("roles_without_custom_role");
     if writer {
-        fields.insert("roles".into(), without);
+        updater["roles"] = without_custom_role.unwrap();
         table["custom_role"] = Value::Null;
     }
     let readers = groups
         .iter()
-        .map(|id| fill(&reader, &BTreeMap::from([("secret_group_id", *id)])));
+        .map(|id| fill(&reader, &[("secret_group_id", id)]));
     let updaters = projects
         .iter()
-        .map(|id| fill(&updater, &BTreeMap::from([("project_id", *id)])));
+        .map(|id| fill(&updater, &[("project_id", id)]));
     table["profile"]["policies"] = readers.chain(updaters).collect();
-    let (mut way, mut data) = (
-        table["configmap"]["and_one_of"][way].take(),
-        table["configmap"]["always"].take(),
-    );
-    data.as_object_mut()
-        .unwrap()
-        .extend(way["keys"].as_object().unwrap().clone());
-    let mounted = way["mounted_configmap"].take();
+    let mut map = table["configmap"].take();
+    let (mut way, mut data) = (map["and_one_of"][way].take(), map["always"].take());
+    let keys = way["keys"].as_object().unwrap().clone();
+    data.as_object_mut().unwrap().extend(keys);
     table["configmap"] =
-        json!({ "name": table["configmap"]["name"], "data": data, "mounted": mounted });
+        json!({ "name": map["name"], "data": data, "mounted": way["mounted_configmap"].take() });
     table["daily_run"] = table["daily_run"]["one_of"]["cron"].take();
     let topic = table["mail"]["topic"].as_object_mut().unwrap();
     let rules = topic.remove("rules_file").unwrap();
@@ -108,26 +101,20 @@ pub(crate) fn assert_as_in_the_table(
 /// The order of policies and the like means nothing.
 fn sorted(mut all: Value) -> Value {
     for path in ["/authorizations", "/profile/policies"] {
-        all.pointer_mut(path)
-            .and_then(Value::as_array_mut)
-            .unwrap()
-            .sort_by_key(Value::to_string);
+        let list = all.pointer_mut(path).and_then(Value::as_array_mut);
+        list.unwrap().sort_by_key(Value::to_string);
     }
     all
 }
 
 /// Without what is not compared.
 fn without(value: &Value, keys: &[&str]) -> Value {
-    let fields = value
-        .as_object()
+    let mut value = value.clone();
+    value
+        .as_object_mut()
         .unwrap()
-        .iter()
-        .filter(|(key, _)| !keys.contains(&key.as_str()));
-    Value::Object(
-        fields
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-    )
+        .retain(|key, _| !keys.contains(&key.as_str()));
+    value
 }
 
 /// The value of a flag of a command.
@@ -136,87 +123,82 @@ fn flag(account: &Account, command: &str, flag: &str) -> Value {
     let words = calls
         .find(|words| words.join(" ").contains(command))
         .unwrap();
-    words[words.iter().position(|word| word == flag).unwrap() + 1]
-        .clone()
-        .into()
+    json!(words[words.iter().position(|word| word == flag).unwrap() + 1])
+}
+
+fn by<'a>(list: &'a Value, key: &str, is: &Value) -> &'a Value {
+    entries(list).iter().find(|one| one[key] == *is).unwrap()
 }
 
 /// What exists, in the table's words.
 fn actual(here: &Here) -> Value {
     let account = here.account();
     let all = account.everything();
-    let named = |list: &str, name: &str| -> Value {
-        let found = all[list]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|one| one["name"] == name)
-            .unwrap();
+    let en = |list: &str, name: &str| -> Value {
         // lists show less than the things themselves
-        let path = format!("{list}/{}", found["id"].as_str().unwrap());
+        let id = by(&all[list], "name", &json!(name))["id"].as_str().unwrap();
         account
-            .call(Door::EventNotifications, "GET", &path, None)
+            .call(
+                Door::EventNotifications,
+                &format!("GET {list}/{id}"),
+                Value::Null,
+            )
             .unwrap()
-    };
-    let field_of = |list: &str, id: &Value, field: &str| -> Value {
-        all[list]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|one| one["id"] == *id)
-            .unwrap()[field]
-            .clone()
     };
     let topic = |name: &str| {
-        let source = named("topics", name)["sources"][0].take();
-        let rules = source["rules"].as_array().unwrap().iter().map(|rule| {
-            let kept = ["enabled", "event_type_filter", "notification_filter"]
-                .map(|key| (key.to_owned(), rule[key].clone()));
-            Value::Object(Map::from_iter(
-                kept.into_iter()
-                    .filter(|(_, value)| !value.is_null() && value != ""),
-            ))
+        let source = en("topics", name)["sources"][0].take();
+        let rules = entries(&source["rules"]).iter().map(|rule| {
+            let mut rule = rule.clone();
+            let known = ["enabled", "event_type_filter", "notification_filter"];
+            let is_told =
+                |key: &str, value: &Value| known.contains(&key) && !value.is_null() && value != "";
+            rule.as_object_mut()
+                .unwrap()
+                .retain(|key, value| is_told(key, value));
+            rule
         });
-        json!({ "name": name, "source": source["id"], "rules": rules.collect::<Vec<_>>() })
+        json!({ "name": name, "source": source["id"], "rules": Value::from_iter(rules) })
     };
-    let (alerts, mut profile) = (
-        format!("{JOB}-alerts"),
-        without(&account.profiles[0], &["id", "description"]),
-    );
-    profile["links"]
-        .as_array_mut()
-        .unwrap()
-        .iter_mut()
-        .for_each(|link| *link = without(link, &["id"]));
+    let mut profile = without(&account.profiles[0], &["id", "description"]);
+    for link in profile["links"].as_array_mut().unwrap() {
+        *link = without(link, &["id"]);
+    }
     let (job, maps) = (
         &all["cert-sync"]["jobs"][0],
-        all["cert-sync"]["config_maps"].as_array().unwrap(),
+        &all["cert-sync"]["config_maps"],
     );
-    let data = |name: &Value| maps.iter().find(|map| map["name"] == *name).unwrap()["data"].clone();
-    let mounts = job["run_volume_mounts"].as_array().unwrap().first().map(|mount| {
-        json!({ "name": mount["reference"], "mount_path": mount["mount_path"], "keys": data(&mount["reference"]) })
+    let mount = entries(&job["run_volume_mounts"]).first().map(|mount| {
+        let keys = &by(maps, "name", &mount["reference"])["data"];
+        json!({ "name": mount["reference"], "mount_path": mount["mount_path"], "keys": keys })
     });
     let environment = &job["run_env_variables"][0]["reference"];
     let crons = here.cloud.cron_subscriptions(&here.job_project);
     let [(cron_name, cron)] = crons.as_slice() else {
         panic!("not one cron subscription")
     };
-    let (subscription, mail) = (named("subscriptions", JOB), named("subscriptions", &alerts));
+    let alerts = format!("{JOB}-alerts");
+    let (destination, subscription) = (en("destinations", JOB), en("subscriptions", JOB));
+    let mail = en("subscriptions", &alerts);
     assert_eq!(mail["attributes"]["invited"], json!(["ops@example.com"]));
-    let (destination, registration) = (named("destinations", JOB), "notifications/registration");
-    let registration = account
-        .call(Door::SecretsManager, "GET", registration, None)
-        .unwrap();
+    let registration = account.call(
+        Door::SecretsManager,
+        "GET notifications/registration",
+        Value::Null,
+    );
+    let authorizations = account
+        .authorizations
+        .iter()
+        .map(|one| without(one, &["id"]));
     json!({
-        "authorizations": account.authorizations.iter().map(|one| without(one, &["id"])).collect::<Vec<_>>(),
+        "authorizations": Value::from_iter(authorizations),
         "registration": {
             "secrets_manager": here.world.instance_id,
-            "event_notifications_crn": registration["event_notifications_instance_crn"],
+            "event_notifications_crn": registration.unwrap()["event_notifications_instance_crn"],
             "source_name": flag(&account, "registration-create", "--event-notifications-source-name"),
         },
         "custom_role": account.roles.first(),
         "profile": profile,
-        "configmap": { "name": environment, "data": data(environment), "mounted": mounts },
+        "configmap": { "name": environment, "data": by(maps, "name", environment)["data"], "mounted": mount },
         "job": {
             "name": job["name"],
             "environment_from_configmap": environment,
@@ -238,8 +220,8 @@ fn actual(here: &Here) -> Value {
             "topic": topic(JOB),
             "subscription": {
                 "name": JOB,
-                "topic": field_of("topics", &subscription["topic_id"], "name"),
-                "destination": field_of("destinations", &subscription["destination_id"], "name"),
+                "topic": by(&all["topics"], "id", &subscription["topic_id"])["name"],
+                "destination": by(&all["destinations"], "id", &subscription["destination_id"])["name"],
             },
         },
         "daily_run": {
@@ -255,8 +237,8 @@ fn actual(here: &Here) -> Value {
             "topic": topic(&alerts),
             "subscription": {
                 "name": mail["name"],
-                "topic": field_of("topics", &mail["topic_id"], "name"),
-                "destination_type": field_of("destinations", &mail["destination_id"], "type"),
+                "topic": by(&all["topics"], "id", &mail["topic_id"])["name"],
+                "destination_type": by(&all["destinations"], "id", &mail["destination_id"])["type"],
             },
         },
     })

@@ -1,10 +1,10 @@
 //! Many targets by one file: one job, one configuration, the policies that they need.
 
-use ibmcloud_stand_in::{Door, Instance, TLS_SECRET};
+use ibmcloud_stand_in::{Door, TLS_SECRET};
 use local_cloud::CertificateSpec;
 use serde_json::{Value, json};
 
-use crate::harness::{Done, Here};
+use crate::harness::{Done, Here, OPTIONS};
 use crate::table::assert_as_in_the_table;
 
 /// A site with a second certificate in a group of its own, and a second project of apps.
@@ -18,28 +18,23 @@ struct Two {
 impl Two {
     fn new() -> Self {
         let here = Here::new();
-        let made = here.account().call(
+        let group = here.call(
             Door::SecretsManager,
-            "POST",
-            "secret_groups",
-            Some(&json!({ "name": "blog" })),
+            "POST secret_groups",
+            json!({ "name": "blog" }),
         );
-        let group = made.unwrap()["id"].as_str().unwrap().to_owned();
-        let names = vec!["blog.example.com".into()];
-        let spec = CertificateSpec {
+        let group = group.unwrap()["id"].as_str().unwrap().to_owned();
+        let (names, secret_group_id) = (vec!["blog.example.com".into()], Some(group.clone()));
+        let blog = here.cloud.issue(CertificateSpec {
             names,
-            secret_group_id: Some(group.clone()),
+            secret_group_id,
             ..CertificateSpec::default()
-        };
-        let blog = here.cloud.issue(spec);
+        });
         let project = here.cloud.create_project("blog", &here.world.region);
-        let instance = Instance {
-            service: "codeengine",
-            name: "blog".into(),
-            guid: project.clone(),
-            crn: here.cloud.project_crn(&project),
-            region: here.world.region.clone(),
-        };
+        let instance = json!({
+            "service": "codeengine", "name": "blog", "guid": project,
+            "crn": here.cloud.project_crn(&project), "region": here.world.region,
+        });
         here.account().instances.push(instance);
         Self {
             here,
@@ -67,20 +62,11 @@ impl Two {
     }
 
     fn are_current(&self) -> bool {
-        self.here.is_current()
-            && self
-                .here
-                .holds(&self.project, TLS_SECRET, &self.here.secret)
-            && self.here.holds(&self.project, "blog-tls", &self.blog)
+        let (here, secret) = (&self.here, &self.here.secret);
+        let blog = here.holds(&self.project, "blog-tls", &self.blog);
+        here.is_current() && here.holds(&self.project, TLS_SECRET, secret) && blog
     }
 }
-
-const OPTIONS: [&str; 4] = [
-    "--schedule",
-    "17 3 * * *",
-    "--alert-email",
-    "ops@example.com",
-];
 
 /// One job serves targets in two groups and two projects. A list that is too long for a variable (128 KiB) is a
 /// file in a mounted configmap; a shorter one unmounts it.
@@ -88,10 +74,8 @@ const OPTIONS: [&str; 4] = [
 fn a_list_of_targets_short_and_long() {
     let two = Two::new();
     let here = &two.here;
-    let (groups, projects) = (
-        [&*here.world.secret_group_id, &*two.group],
-        [&*here.world.project_id, &*two.project],
-    );
+    let groups = [&*here.world.secret_group_id, &*two.group];
+    let projects = [&*here.world.project_id, &*two.project];
     let is_as_in_the_table = |way: &str, targets: &Value| {
         assert_as_in_the_table(here, way, false, &groups, &projects, &targets.to_string());
         assert!(two.are_current());
@@ -102,11 +86,9 @@ fn a_list_of_targets_short_and_long() {
     is_as_in_the_table("targets", &short);
     here.cloud.rotate(&[&here.secret, &two.blog]);
     assert!(two.are_current());
-    let before = here.account().everything();
-    two.setup(&short, &OPTIONS)
-        .expect(0)
-        .says(&["Targets: no change."]);
-    assert_eq!(before, here.account().everything());
+    let before = here.everything();
+    two.setup(&short, &OPTIONS).ends(0, "Targets: no change.");
+    assert_eq!(before, here.everything());
     // on hold: no app is looked for
     let mut long = two.targets();
     long[0]["restart_apps"] = (0..2000).map(|n| format!("app-{n:0>50}")).collect();
@@ -116,8 +98,9 @@ fn a_list_of_targets_short_and_long() {
         ("targets", &short),
         ("many_targets", &long),
     ] {
-        let done = two.setup(targets, &OPTIONS).expect(0);
-        assert_eq!(done.steps("changed ").len(), 2, "{done}");
+        two.setup(targets, &OPTIONS)
+            .expect(0)
+            .counts(&[("changed ", 2)]);
         is_as_in_the_table(way, targets);
     }
     here.teardown(&["--yes"]).expect(0);
@@ -135,13 +118,13 @@ fn a_change_is_shown_and_then_takes_effect() {
     let done = two.setup(&two.targets(), &[]).expect(0);
     assert_eq!(done.stdout.matches("\n  + ").count(), 2, "{done}");
     assert!(two.are_current());
-    let data = || here.of("cert-sync", "config_maps")[0]["data"].clone();
+    let data = || here.everything()["cert-sync"]["config_maps"][0]["data"].take();
     assert_eq!(
-        (&data()["SECRET_ID"], &data()["TLS_SECRET_NAME"]),
-        (&Value::Null, &Value::Null)
+        json!([data()["SECRET_ID"], data()["TLS_SECRET_NAME"]]),
+        json!([null, null])
     );
 
-    let before = here.account().everything();
+    let before = here.everything();
     let changed = json!([
         { "secret_id": here.secret, "tls_secret": TLS_SECRET, "hold": true },
         { "secret_id": here.secret, "tls_secret": "www-tls" },
@@ -153,23 +136,13 @@ fn a_change_is_shown_and_then_takes_effect() {
         "  - blog-tls in project ",
         r#"{"hold":true}"#,
     ]);
-    assert_eq!(before, here.account().everything());
-    let done = two.setup(&changed, &[]).expect(0);
-    let [step] = done.steps("changed ")[..] else {
-        panic!("not one change:\n{done}")
-    };
-    assert!(step.contains("sm-tls-sync-config: sets TARGETS"), "{step}");
-    assert_eq!(done.steps("not needed").len(), 2, "{done}");
-    assert_eq!(
-        done.stdout
-            .matches(
-                "
-  [ibmcloud iam trusted-profile-policy-delete"
-            )
-            .count(),
-        2,
-        "{done}"
-    );
+    assert_eq!(before, here.everything());
+    let done = two
+        .setup(&changed, &[])
+        .ends(0, "sm-tls-sync-config: sets TARGETS");
+    let done = done.counts(&[("changed ", 1), ("not needed", 2)]);
+    let remove = "\n  [ibmcloud iam trusted-profile-policy-delete";
+    assert_eq!(done.stdout.matches(remove).count(), 2, "{done}");
     assert_eq!(data()["TARGETS"], changed.to_string());
     assert!(here.holds(&here.world.project_id, "www-tls", &here.secret));
 }
@@ -178,36 +151,26 @@ fn a_change_is_shown_and_then_takes_effect() {
 fn what_is_wrong_in_the_file_is_named_at_once() {
     let two = Two::new();
     let (id, elsewhere) = (&two.here.secret, "99999999-2222-4333-8444-555555555555");
-    two.setup(&json!({}), &[])
-        .expect(2)
-        .says(&["expected an array with at least one target"]);
     let shapes = json!([
         { "secret_id": "shop", "tls_secret": "_", "hold": "yes" },
         { "secret_id": id, "tls_secret": "a", "projekt_id": "b", "restart_apps": 1 },
         7,
     ]);
-    two.setup(&shapes, &["--tls-secret", "shop-tls"])
-        .expect(2)
-        .says(&[
-            "target 1: secret_id",
-            "target 1: tls_secret",
-            "target 1: hold",
-            "target 2: unknown field projekt_id",
-            "target 2: restart_apps",
-            "target 3: expected an object",
-            "--targets and --tls-secret",
-        ]);
     let names = json!([
         { "secret_id": elsewhere, "tls_secret": "a" },
         { "secret_id": id, "tls_secret": "a", "project_id": elsewhere },
         { "secret_id": id, "tls_secret": "a", "region": "us-south" },
     ]);
-    two.setup(&names, &[]).expect(2).says(&[
-        "target 1: no certificate",
-        "target 2: there is no Code Engine project",
-        r#"set "region": "eu-de""#,
-        "target 3: TLS secret a of project",
-    ]);
+    let of_shapes = "target 1: secret_id | target 1: tls_secret | target 1: hold | \
+                     target 2: unknown field projekt_id | target 2: restart_apps | \
+                     target 3: expected an object | --targets and --tls-secret";
+    let of_names = "target 1: no certificate | target 2: there is no Code Engine project | \
+                    set \"region\": \"eu-de\" | target 3: TLS secret a of project";
+    two.setup(&json!({}), &[])
+        .ends(2, "expected an array with at least one target");
+    two.setup(&shapes, &["--tls-secret", "shop-tls"])
+        .ends(2, of_shapes);
+    two.setup(&names, &[]).ends(2, of_names);
     assert_eq!(two.here.account().changes, 0);
 }
 
@@ -217,9 +180,7 @@ fn targets_of_a_private_instance_need_their_groups() {
     let two = Two::new();
     two.here.account().reached = "neither";
     let groups = format!("{},{}", two.here.world.secret_group_id, two.group);
-    let done = two
-        .setup(&two.targets(), &["--group-id", &groups])
-        .expect(1);
-    assert_eq!(done.steps("to be done").len(), 1, "{done}");
+    let done = two.setup(&two.targets(), &["--group-id", &groups]);
+    done.expect(1).counts(&[("to be done", 1)]);
     assert!(two.are_current());
 }

@@ -1,5 +1,6 @@
 //! Wrong use: named in one go, nothing done.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use ibmcloud_stand_in::root;
@@ -10,78 +11,52 @@ use crate::harness::Here;
 fn wrong_inputs_are_named_before_anything_is_done() {
     let here = Here::new();
     let mut twin = here.account().instances[1].clone();
-    twin.guid = "11111111-2222-4333-8444-555555555555".into();
-    twin.name = "twin".into();
+    twin["guid"] = "11111111-2222-4333-8444-555555555555".into();
+    twin["name"] = "twin".into();
     here.account().instances.extend([twin.clone(), twin]);
-    let (before, id) = (here.state(), here.secret.clone());
-    let cases: [(&[&str], &[&str]); 12] = [
-        (&["--regoin", "eu-de"], &["--regoin"]),
-        (&["--region"], &["--region needs a value"]),
+    let (before, id) = (here.everything(), here.secret.as_str());
+    let secret_id = format!("--secret-id {id}");
+    for (more, named) in [
+        ("--regoin eu-de", "--regoin"),
+        ("--region", "--region needs a value"),
         (
-            &[
-                "--region",
-                "Europe",
-                "--name",
-                "No Name",
-                "--tls-secret",
-                "_",
-            ],
-            &["--region Europe", "--name No Name", "--tls-secret _"],
+            "--region Europe --name A --tls-secret _",
+            "--region Europe | --name A | --tls-secret _",
+        ),
+        (&secret_id, "--certificate and --secret-id: use one of them"),
+        ("--group-id default", "--group-id needs --secret-id"),
+        ("--schedule daily", "--schedule daily"),
+        ("--alert-email nobody", "--alert-email nobody"),
+        (
+            "--certificate nothing",
+            "no certificate nothing | shop-example-com",
         ),
         (
-            &["--secret-id", &id],
-            &["--certificate and --secret-id: use one of them"],
+            "--secrets-manager other",
+            "Secrets Manager instance other | my-secrets",
         ),
         (
-            &["--group-id", "default"],
-            &["--group-id needs --secret-id"],
+            "--event-notifications other",
+            "Event Notifications instance other | cert-events",
         ),
-        (&["--schedule", "daily"], &["--schedule daily"]),
-        (&["--alert-email", "nobody"], &["--alert-email nobody"]),
-        (
-            &["--certificate", "nothing"],
-            &["no certificate nothing", "shop-example-com"],
-        ),
-        (
-            &["--secrets-manager", "other"],
-            &["Secrets Manager instance other", "my-secrets"],
-        ),
-        (
-            &["--event-notifications", "other"],
-            &["Event Notifications instance other", "cert-events"],
-        ),
-        (&["--event-notifications", "twin"], &["give its id"]),
-        (
-            &["--project", "other"],
-            &["Code Engine project other", "cert-sync"],
-        ),
-    ];
-    for (more, named) in cases {
-        here.setup(more).expect(2).says(named);
+        ("--event-notifications twin", "give its id"),
+        ("--project other", "Code Engine project other | cert-sync"),
+    ] {
+        here.setup(&more.split(' ').collect::<Vec<_>>())
+            .ends(2, named);
     }
-    let inputs = [
-        "region",
-        "secrets-manager",
-        "event-notifications",
-        "project",
-        "tls-secret",
-    ];
-    let missing = inputs.map(|name| format!("--{name} is missing"));
-    let missing = missing.each_ref().map(String::as_str);
-    here.script("scripts/setup.sh", &["--yes"])
-        .expect(2)
-        .says(&missing)
-        .says(&["SETUP_TLS_SECRET"]);
+    let named = "--region is missing | --secrets-manager is missing | --event-notifications is missing | \
+                 --project is missing | --tls-secret is missing | SETUP_TLS_SECRET";
+    here.script("scripts/setup.sh", &["--yes"]).ends(2, named);
     here.script("scripts/setup.sh", &here.inputs())
-        .expect(2)
-        .says(&["nothing was done"]);
-    assert_eq!(before, here.state());
+        .ends(2, "nothing was done");
+    assert_eq!((before, 0), (here.everything(), here.account().changes));
 }
 
 #[test]
 fn missing_plug_ins_and_login_are_named_at_once() {
     let here = Here::new();
-    here.account().plugins = vec![("code-engine", "1.62.6"), ("event-notifications", "1.9.12")];
+    here.account().plugins = "code-engine[ce] 1.62.6\nevent-notifications 1.9.12\n";
     here.account().logged_in = false;
     for script in ["scripts/setup.sh", "scripts/teardown.sh"] {
         let done = here.script(script, &[]).expect(2).says(&[
@@ -101,46 +76,40 @@ fn a_bare_machine_and_an_old_shell_are_told_everything_at_once() {
     let bare = here.home.path().join("bare");
     std::fs::create_dir(&bare).unwrap();
     let found = |tool: &str| {
-        ["/usr/bin", "/bin"]
-            .map(|folder| Path::new(folder).join(tool))
-            .into_iter()
-            .find(|path| path.exists())
-            .unwrap()
+        let places = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
+        places.into_iter().find(|path| path.exists()).unwrap()
     };
     for tool in ["bash", "sh", "dirname", "mktemp", "rm"] {
-        std::os::unix::fs::symlink(found(tool), bare.join(tool)).unwrap();
+        symlink(found(tool), bare.join(tool)).unwrap();
     }
     // where sh is a current bash, it does not say so
     let sh_is_bash = found("sh").canonicalize().unwrap().ends_with("bash");
-    let old = r#"BASH_VERSION="3.2.57(1)-release"; . "$0""#;
+    let posix = if sh_is_bash {
+        ""
+    } else {
+        "bash 4.4 or newer is missing (this is another shell)"
+    };
+    let old = ["-c", r#"BASH_VERSION="3.2.57(1)-release"; . "$0""#];
     for (script, openssl) in [("scripts/setup.sh", true), ("scripts/teardown.sh", false)] {
-        let path = root().join(script);
         for (shell, before, version) in [
             ("bash", &[][..], ""),
             (
                 "bash",
-                &["-c", old],
+                &old,
                 "bash 4.4 or newer is missing (this is 3.2.57(1)-release)",
             ),
-            (
-                "sh",
-                &[],
-                if sh_is_bash {
-                    ""
-                } else {
-                    "bash 4.4 or newer is missing (this is another shell)"
-                },
-            ),
+            ("sh", &[], posix),
         ] {
             let mut command = here.command(shell);
+            command
+                .env("PATH", &bare)
+                .args(before)
+                .arg(root().join(script));
+            let lacks = ["ibmcloud", "jq"].map(|tool| format!("{script}: {tool} is missing"));
             let done = here
-                .run(command.env("PATH", &bare).args(before).arg(&path), "")
-                .expect(2);
-            let done = done.says(&[
-                version,
-                &format!("{script}: ibmcloud is missing"),
-                &format!("{script}: jq is missing"),
-            ]);
+                .run(&mut command, "")
+                .expect(2)
+                .says(&[version, &lacks[0], &lacks[1]]);
             assert_eq!(
                 done.stderr.contains("openssl is missing"),
                 openssl,
@@ -154,15 +123,9 @@ fn a_bare_machine_and_an_old_shell_are_told_everything_at_once() {
 fn help_names_every_input() {
     let here = Here::new();
     for script in ["scripts/setup.sh", "scripts/teardown.sh"] {
-        let names = [
-            "--yes",
-            "--region",
-            "--event-notifications",
-            "--job-project",
-            "--name",
-            "SETUP_REGION",
-        ];
-        let done = here.script(script, &["--help"]).expect(0).says(&names);
+        let names =
+            "--yes | --region | --event-notifications | --job-project | --name | SETUP_REGION";
+        let done = here.script(script, &["--help"]).ends(0, names);
         assert!(done.stdout.lines().all(|line| line.len() <= 80), "{done}");
     }
     assert_eq!(here.account().calls.len(), 0, "help needs no ibmcloud");
@@ -173,35 +136,22 @@ fn help_names_every_input() {
 fn a_terminal_is_asked() {
     let here = Here::new();
     let line = format!("bash {}", root().join("scripts/setup.sh").display());
-    let ask = |answers: &[&str]| {
+    let ask = |answers: &str| {
+        let mut command = here.command("script");
         here.run(
-            here.command("script").args(["-qec", &line, "/dev/null"]),
-            &(answers.join("\n") + "\n"),
+            command.args(["-qec", &line, "/dev/null"]),
+            &answers.replace(' ', "\n"),
         )
     };
-    let image = "icr.io/tools/sm-tls-sync:1.0.0";
-    let by_name = [
-        "eu-de",
-        "my-secrets",
-        "shop-example-com",
-        "cert-events",
-        "shop",
-        "cert-sync",
-        "shop-tls",
-        "",
-        "",
-        image,
-        "",
-        "",
-    ];
-    ask(&[&by_name[..], &["n"]].concat()).expect(2);
+    // an answer that is empty takes the default
+    let rest = "shop-tls   icr.io/tools/sm-tls-sync:1.0.0   ";
+    ask(&format!(
+        "eu-de my-secrets shop-example-com cert-events shop cert-sync {rest}n "
+    ))
+    .expect(2);
     assert_eq!(here.account().changes, 0);
-    let by_number = [
-        "eu-de", "1", "1", "1", "1", "2", "shop-tls", "", "", image, "", "",
-    ];
-    ask(&[&by_number[..], &["y", "y"]].concat())
-        .expect(0)
-        .says(&["1) my-secrets", "1) shop-example-com", "2) cert-sync"]);
+    let done = ask(&format!("eu-de 1 1 1 1 2 {rest}y y ")).expect(0);
+    done.says(&["1) my-secrets", "1) shop-example-com", "2) cert-sync"]);
     assert!(here.is_current());
 }
 
@@ -216,8 +166,6 @@ fn what_the_command_does_not_have_is_refused() {
         ("ce job delete --name a", "needs '--force'"),
         ("iam trusted-profile", "takes 1 words"),
     ] {
-        here.run(here.command("ibmcloud").args(line.split(' ')), "")
-            .expect(2)
-            .says(&[why]);
+        here.shell(&format!("ibmcloud {line}")).ends(2, why);
     }
 }
