@@ -90,8 +90,8 @@ impl Account {
                     }
                 }
                 let body = Value::Object(body);
-                let project = text(&body["config"]["params"], "project_crn").split(':');
-                if thing == "destination" && !self.may_submit(project.skip(7).next()) {
+                let crn = text(&body["config"]["params"], "project_crn");
+                if thing == "destination" && !self.may_submit(crn.split(':').nth(7)) {
                     return failed("Event Notifications is not authorized to use this project.");
                 }
                 shown(call, &request(&format!("POST {thing}s"), body)?)

@@ -32,9 +32,8 @@ fn mail_is_set_up_once_however_many_topics_there_are() {
     email("eu-de").expect(0).counts(&[("already there", 2)]);
     let all = here.everything();
     for list in ["topics", "subscriptions"] {
-        let ours = entries(&all[list])
-            .iter()
-            .filter(|one| one["name"] == "sm-tls-sync-alerts");
+        let is_ours = |one: &&Value| one["name"] == "sm-tls-sync-alerts";
+        let ours = entries(&all[list]).iter().filter(is_ours);
         assert_eq!(ours.count(), 1, "{list}");
     }
     let unset = ["EN_GUID", "EN_REGION", "SM_CRN", "MAIL_TO"];

@@ -17,10 +17,9 @@ fn fill(value: &Value, words: &[(&str, &str)]) -> Value {
         Value::Array(all) => all.iter().map(|one| fill(one, words)).collect(),
         Value::Object(_) => {
             let mut kept = without(value, &["about", "made_by", "only_with", "once_for_each"]);
-            kept.as_object_mut()
-                .unwrap()
-                .values_mut()
-                .for_each(|one| *one = fill(one, words));
+            for one in kept.as_object_mut().unwrap().values_mut() {
+                *one = fill(one, words);
+            }
             kept
         }
         other => other.clone(),
@@ -70,21 +69,23 @@ pub(crate) fn assert_as_in_the_table(
         ("schedule", "17 3 * * *"),
     ];
     let [reader, mut updater] = [0, 1].map(|n| table["profile"]["policies"][n].take());
-    let without_custom_role = updater
-        .as_object_mut()
-        .unwrap()
-        .remove("roles_without_custom_role");
     if writer {
-        updater["roles"] = without_custom_role.unwrap();
+        updater["roles"] = updater["roles_without_custom_role"].take();
         table["custom_role"] = Value::Null;
     }
-    let readers = groups
-        .iter()
-        .map(|id| fill(&reader, &[("secret_group_id", id)]));
-    let updaters = projects
-        .iter()
-        .map(|id| fill(&updater, &[("project_id", id)]));
-    table["profile"]["policies"] = readers.chain(updaters).collect();
+    let updater = without(&updater, &["roles_without_custom_role"]);
+    let mut policies = Vec::new();
+    policies.extend(
+        groups
+            .iter()
+            .map(|id| fill(&reader, &[("secret_group_id", id)])),
+    );
+    policies.extend(
+        projects
+            .iter()
+            .map(|id| fill(&updater, &[("project_id", id)])),
+    );
+    table["profile"]["policies"] = policies.into();
     let mut map = table["configmap"].take();
     let (mut way, mut data) = (map["and_one_of"][way].take(), map["always"].take());
     let keys = way["keys"].as_object().unwrap().clone();
@@ -110,10 +111,8 @@ fn sorted(mut all: Value) -> Value {
 /// Without what is not compared.
 fn without(value: &Value, keys: &[&str]) -> Value {
     let mut value = value.clone();
-    value
-        .as_object_mut()
-        .unwrap()
-        .retain(|key, _| !keys.contains(&key.as_str()));
+    let fields = value.as_object_mut().unwrap();
+    fields.retain(|key, _| !keys.contains(&key.as_str()));
     value
 }
 
@@ -200,17 +199,13 @@ fn actual(here: &Here) -> Value {
         "profile": profile,
         "configmap": { "name": environment, "data": by(maps, "name", environment)["data"], "mounted": mount },
         "job": {
-            "name": job["name"],
+            "name": job["name"], "mode": job["run_mode"], "service_account": job["run_service_account"],
             "environment_from_configmap": environment,
             "trusted_profiles_enabled": job["run_compute_resource_token_enabled"],
-            "service_account": job["run_service_account"],
-            "mode": job["run_mode"],
             // index 0 alone
             "array_size": if job["scale_array_spec"] == "0" { json!(1) } else { job["scale_array_spec"].clone() },
-            "retry_limit": job["scale_retry_limit"],
-            "max_execution_time": job["scale_max_execution_time"],
-            "cpu": job["scale_cpu_limit"],
-            "memory": job["scale_memory_limit"],
+            "retry_limit": job["scale_retry_limit"], "max_execution_time": job["scale_max_execution_time"],
+            "cpu": job["scale_cpu_limit"], "memory": job["scale_memory_limit"],
             "ephemeral_storage": job["scale_ephemeral_storage_limit"],
         },
         "events": {
@@ -225,11 +220,8 @@ fn actual(here: &Here) -> Value {
             },
         },
         "daily_run": {
-            "name": cron_name,
-            "destination": cron.job,
+            "name": cron_name, "destination": cron.job, "time_zone": cron.time_zone, "schedule": cron.schedule,
             "destination_type": flag(&account, "cron create", "--destination-type"),
-            "schedule": cron.schedule,
-            "time_zone": cron.time_zone,
             "data": serde_json::from_str::<Value>(&cron.data).unwrap(),
             "content_type": flag(&account, "cron create", "--content-type"),
         },
