@@ -1,7 +1,7 @@
 //! `scripts/alerts`: the queries are held against reports of real runs. The scripts that load them are
 //! tested in `tests/setup`.
 
-use local_cloud::{CertificateSpec, Environment, JobSettings};
+use local_cloud::{CertificateSpec, JobSettings};
 use serde_json::{Value, json};
 
 use crate::harness::{JOB, Scene};
@@ -29,10 +29,7 @@ fn values<'a>(value: &'a Value, path: &[&str]) -> Vec<&'a Value> {
     match (value, path) {
         (Value::Array(all), _) => all.iter().flat_map(|one| values(one, path)).collect(),
         (_, []) => vec![value],
-        (_, [first, rest @ ..]) => value
-            .get(first)
-            .map(|found| values(found, rest))
-            .unwrap_or_default(),
+        (_, [first, rest @ ..]) => value.get(first).map_or(vec![], |found| values(found, rest)),
     }
 }
 
@@ -59,8 +56,7 @@ fn hits(scene: &Scene, run: &str) -> Vec<&'static str> {
 }
 
 fn cron(scene: &Scene) -> String {
-    let data = r#"{"action":"reconcile"}"#;
-    scene.cloud.fire_cron(&scene.world.project_id, JOB, data)
+    scene.cron(r#"{"action":"reconcile"}"#)
 }
 
 #[test]
@@ -69,15 +65,7 @@ fn a_good_reconcile_is_one_and_nothing_else_is() {
     scene.create_job(&JobSettings::default());
     assert_eq!(hits(&scene, &cron(&scene)), ["no-good-run", "replaced"]);
     assert_eq!(hits(&scene, &cron(&scene)), ["no-good-run"], "unchanged");
-    let by_hand = |variables: &[(&str, &str)]| {
-        let variables: Environment = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let project = &scene.world.project_id;
-        scene.cloud.submit_job_run(project, JOB, &variables, &[])
-    };
-    assert!(hits(&scene, &by_hand(&[])).is_empty(), "by hand");
+    assert!(hits(&scene, &scene.submit(&[])).is_empty(), "by hand");
     let event = [
         ("CE_TYPE", "dev.knative.sources.ping"),
         ("CE_DATA", "{}"),
@@ -85,7 +73,7 @@ fn a_good_reconcile_is_one_and_nothing_else_is() {
         ("CE_ID", "1"),
         ("DRY_RUN", "true"),
     ];
-    assert!(hits(&scene, &by_hand(&event)).is_empty(), "dry run");
+    assert!(hits(&scene, &scene.submit(&event)).is_empty(), "dry run");
 }
 
 #[test]

@@ -84,6 +84,22 @@ fn case(name: impl Into<String>, leaf: &Cert) -> Case {
     }
 }
 
+/// All of these certificates are served, leaf first.
+fn sound<'a>(name: impl Into<String>, chain: impl IntoIterator<Item = &'a Cert>) -> Case {
+    let chain: Vec<&Cert> = chain.into_iter().collect();
+    case(name, chain[0]).given(chain.clone()).serves(chain)
+}
+
+/// Certificates, leaf first, that are refused for this reason.
+fn unsound<'a>(
+    name: impl Into<String>,
+    chain: impl IntoIterator<Item = &'a Cert>,
+    reason: &'static str,
+) -> Case {
+    let chain: Vec<&Cert> = chain.into_iter().collect();
+    case(name, chain[0]).given(chain).refused(reason)
+}
+
 impl Case {
     /// These certificates come along.
     fn given<'a>(mut self, certificates: impl IntoIterator<Item = &'a Cert>) -> Self {

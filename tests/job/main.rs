@@ -45,13 +45,11 @@ mod leaks;
 mod many;
 /// Every route under every fault.
 mod matrix;
-/// Never worse than what serves: names that are lost, and who needs them.
-mod names;
 /// Keys and certificates in odd forms, as they come in and as they are deployed.
 mod odd_forms;
 /// Things that must agree: README, `--help`, dependencies, scripts.
 mod papers;
-/// What holds whatever comes in: events, material and ids nobody would think of.
+/// What the parsers do with inputs that nobody would think of.
 mod properties;
 /// Two runs, a rotation and an edit by hand at the same time.
 mod races;
@@ -59,7 +57,7 @@ mod races;
 mod report;
 /// Apps that take the new certificate by a restart.
 mod restarts;
-/// Never worse than what serves: the other rules of comparison, and their ways out.
+/// Never worse than what serves: the rules of comparison, and their ways out.
 mod safety;
 /// What a TLS client sees afterwards, and which domains are concerned.
 mod served;

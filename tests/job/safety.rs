@@ -17,14 +17,14 @@ fn changed(old: CertificateSpec, change: impl FnOnce(&mut CertificateSpec)) -> S
 }
 
 /// Secrets Manager holds something else from now on.
-fn rotated(scene: &Scene, change: impl FnOnce(&mut CertificateSpec)) {
+pub(crate) fn rotated(scene: &Scene, change: impl FnOnce(&mut CertificateSpec)) {
     scene.cloud.change_spec(&scene.secret, change);
     scene.cloud.rotate_quietly(&[&scene.secret]);
     scene.cloud.clear_journal();
 }
 
 /// Deployed with some names, rotated to others.
-pub(crate) fn renamed(old: &[&str], new: &[&str]) -> Scene {
+fn renamed(old: &[&str], new: &[&str]) -> Scene {
     let old = CertificateSpec {
         names: names(old),
         ..CertificateSpec::default()
@@ -32,7 +32,7 @@ pub(crate) fn renamed(old: &[&str], new: &[&str]) -> Scene {
     changed(old, |spec| spec.names = names(new))
 }
 
-fn lasting(not_before_days: i64, not_after_days: i64) -> CertificateSpec {
+pub(crate) fn lasting(not_before_days: i64, not_after_days: i64) -> CertificateSpec {
     CertificateSpec {
         not_before_days,
         not_after_days,
@@ -154,7 +154,7 @@ fn a_newer_certificate_that_was_deployed_by_hand_stays() {
         "{message}"
     );
     assert_eq!(scene.times_asked(route::READ_VERSION_METADATA), 1);
-    for status in [400, 403, 404] {
+    for status in [403, 404] {
         let fault = Fault::on(route::READ_VERSION_METADATA, FaultKind::Status(status));
         let _fault = scene.cloud.fault(fault);
         let run = scene.run();
@@ -185,17 +185,18 @@ fn a_version_that_was_restored_on_purpose_is_deployed() {
 #[test]
 fn what_serves_nobody_is_no_baseline() {
     let scene = Scene::new();
+    let (cloud, project) = (&scene.cloud, &scene.world.project_id);
     let other = names(&["other.example.com"]);
     // self-signed placeholder, as an installation makes it
     let placeholder = rcgen::generate_simple_self_signed(other.clone()).unwrap();
-    scene.cloud.put_tls_secret(
-        &scene.world.project_id,
+    let (certificate, key) = (&placeholder.cert, &placeholder.signing_key);
+    cloud.put_tls_secret(
+        project,
         TLS_SECRET,
-        &placeholder.cert.pem(),
-        &placeholder.signing_key.serialize_pem(),
+        &certificate.pem(),
+        &key.serialize_pem(),
     );
     scene.run().expect(0, "replaced");
-    // expired
     let expired = CertificateSpec {
         names: other,
         ..lasting(-90, -1)
@@ -208,6 +209,9 @@ fn what_serves_nobody_is_no_baseline() {
 #[test]
 fn force_overrules_by_hand_and_names_what_it_overruled() {
     let scene = renamed(&["shop.example.com"], &["other.example.com"]);
+    // a dry run exits as the real one would
+    let dry_run = scene.start().arg("--dry-run").run();
+    dry_run.refused(8, "names-lost");
     let forced = |force: &str| scene.start().env("FORCE", force).run();
     // another rule's word does not help
     forced("older").refused(8, "names-lost");
@@ -236,17 +240,6 @@ fn force_is_ignored_where_it_could_stay_on_by_mistake() {
     let chosen = many().env("SECRET_ID", &scene.secret);
     let run = chosen.env("FORCE", "names-lost").run();
     run.expect(0, "replaced");
-}
-
-#[test]
-fn a_dry_run_exits_as_the_real_one_would() {
-    let scene = renamed(&["shop.example.com"], &["other.example.com"]);
-    let run = scene.start().arg("--dry-run").run();
-    run.refused(8, "names-lost");
-    rotated(&scene, |spec| spec.names = names(&["shop.example.com"]));
-    let run = scene.start().arg("--dry-run").run();
-    let message = &run.expect(0, "would_replace").message;
-    assert!(message.contains("2 certificates"), "{message}");
 }
 
 #[test]
@@ -287,4 +280,91 @@ fn a_chain_that_changed_under_the_same_leaf_is_written() {
         .put_tls_secret(project, TLS_SECRET, leaf, &deployed.tls_key);
     scene.run().expect(0, "replaced");
     assert_eq!(scene.tls_secret().tls_cert, deployed.tls_cert);
+}
+
+/// The same certificate in a TLS secret that no domain mapping uses.
+fn unmapped(scene: &Scene) -> Start<'_> {
+    let old = scene.tls_secret();
+    let project = &scene.world.project_id;
+    scene
+        .cloud
+        .put_tls_secret(project, "unmapped", &old.tls_cert, &old.tls_key);
+    scene.start().env("TLS_SECRET_NAME", "unmapped")
+}
+
+#[test]
+fn a_name_that_a_domain_mapping_needs_must_not_be_lost() {
+    let old = &["shop.example.com", "old.example.com"];
+    // the scene maps shop.example.com
+    let scene = renamed(old, &["old.example.com", "new.example.com"]);
+    let run = scene.run();
+    let message = &run.refused(8, "names-lost").message;
+    for told in [
+        "no longer covers shop.example.com",
+        "newly covers new.example.com",
+        "need shop.example.com",
+    ] {
+        assert!(message.contains(told), "{told}: {message}");
+    }
+    assert!(!run.report.retryable);
+}
+
+#[test]
+fn a_retired_name_is_given_up_only_if_domain_mappings_show_that_none_needs_it() {
+    let old = &["shop.example.com", "old.example.com"];
+    let scene = renamed(old, &["shop.example.com"]);
+    // without any mapping nobody can tell
+    let run = unmapped(&scene).run();
+    let message = &run.refused(8, "names-lost").message;
+    assert!(message.contains("no domain mapping uses"), "{message}");
+
+    let fault = Fault::on(route::LIST_DOMAIN_MAPPINGS, FaultKind::Status(403));
+    let fault = scene.cloud.fault(fault);
+    let run = scene.run();
+    let message = &run.refused(8, "names-lost").message;
+    for told in ["is unknown", "403"] {
+        assert!(message.contains(told), "{message}");
+    }
+    drop(fault);
+
+    scene.cloud.clear_journal();
+    let run = scene.run();
+    run.expect(0, "replaced");
+    assert!(found(&run, "names-lost").contains("old.example.com"));
+    assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 1);
+}
+
+#[test]
+fn names_are_compared_as_clients_do() {
+    let old = &["a.example.com", "XN--STRAE-OQA.EXAMPLE.COM", "192.0.2.1"];
+    for (new, covered) in [
+        (&["192.0.2.1", "*.example.com"][..], true),
+        (&["*.example.com"], false),
+    ] {
+        let scene = renamed(old, new);
+        let run = unmapped(&scene).run();
+        match covered {
+            true => _ = run.expect(0, "replaced"),
+            false => _ = run.refused(8, "names-lost"),
+        }
+        let asked = scene.times_asked(route::LIST_DOMAIN_MAPPINGS);
+        assert_eq!(asked == 0, covered, "{new:?}");
+    }
+}
+
+#[test]
+fn every_page_of_the_mappings_is_read() {
+    let old = &["shop.example.com", "old.example.com"];
+    let scene = renamed(old, &["old.example.com"]);
+    let empty = json!({ "domain_mappings": [], "next": { "start": "b3Bh cXVl" } });
+    let first = FaultKind::Override(empty.as_object().unwrap().clone());
+    let first = Fault::on(route::LIST_DOMAIN_MAPPINGS, first).times(1);
+    let _first = scene.cloud.fault(first);
+    let run = scene.run();
+    // the mapping is on the second page
+    let message = &run.refused(8, "names-lost").message;
+    assert!(message.contains("need shop.example.com"), "{message}");
+    let journal = scene.cloud.journal();
+    let last = journal.last().unwrap();
+    assert!(last.query.contains("start=b3Bh%20cXVl"), "{last:?}");
 }

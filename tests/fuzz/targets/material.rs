@@ -5,7 +5,6 @@
 //! that no private key lies among the sources.
 #![no_main]
 
-#[allow(dead_code, reason = "the seeds need a few of the flaws only")]
 #[path = "../../job/properties/chains.rs"]
 mod chains;
 #[allow(dead_code, reason = "this target needs the half that judges material")]
@@ -15,10 +14,10 @@ mod judge;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use chains::{Flaw, Made, Plan};
+use chains::Made;
 use libfuzzer_sys::fuzz_target;
-use sm_tls_sync::sync::fetch::Material;
 use sm_tls_sync::secret::Secret;
+use sm_tls_sync::sync::fetch::Material;
 
 const FIELDS: [&str; 3] = ["certificate", "intermediate", "ca_chain"];
 const SEPARATOR: &str = "%%";
@@ -27,25 +26,14 @@ const SEPARATOR: &str = "%%";
 static KEYS: LazyLock<[String; 1]> = LazyLock::new(|| [chains::key(0).serialize_pem()]);
 
 /// Chains of each shape that the code has a branch for.
-fn seeds() -> [Plan; 4] {
+fn seeds() -> [Made; 4] {
+    let mut rootless = chains::made(0, None, None);
+    rootless.blocks.pop();
     [
-        Plan::default(),
-        Plan {
-            with_root: true,
-            ..Plan::default()
-        },
-        Plan {
-            intermediates: 2,
-            with_root: true,
-            twin: Some(1),
-            stranger: true,
-            ..Plan::default()
-        },
-        Plan {
-            intermediates: 1,
-            flaws: vec![(1, Flaw::Expired)],
-            ..Plan::default()
-        },
+        rootless,
+        chains::made(0, None, None),
+        chains::made(2, None, None),
+        chains::made(1, Some(1), None),
     ]
 }
 
@@ -54,8 +42,7 @@ fn write_seeds() {
     let Some(corpus) = arguments.find(|argument| Path::new(argument).is_dir()) else {
         return;
     };
-    for (position, plan) in seeds().iter().enumerate() {
-        let Made { blocks, key } = plan.made();
+    for (position, Made { blocks, key }) in seeds().into_iter().enumerate() {
         let (leaf, chain) = blocks.split_at(1);
         let text = [leaf.concat(), chain.concat(), key].join(SEPARATOR);
         std::fs::write(Path::new(&corpus).join(format!("seed-{position}")), text)

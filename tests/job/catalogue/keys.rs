@@ -2,7 +2,7 @@
 //! Ed25519.
 
 use super::pki::{Subject, ed25519, p384, stored, stored_chain, stored_key};
-use super::{Case, case};
+use super::{Case, sound, unsound};
 
 pub(super) fn cases() -> Vec<Case> {
     [kinds(), forms(), misplaced(), unusable()].concat()
@@ -26,14 +26,12 @@ fn kinds() -> Vec<Case> {
     .into_iter()
     .map(|(kind, key)| {
         let leaf = ca.sign(&Subject::with_key("shop.example.com", key).leaf());
-        case(format!("key: {kind}"), &leaf)
-            .given([&leaf, &issuer])
-            .serves([&leaf, &issuer])
+        sound(format!("key: {kind}"), [&leaf, &issuer])
     })
     .collect()
 }
 
-/// The same key in other forms, and with text around it.
+/// The same key in other forms, and with text around it; the unit tests of keys have the rest.
 fn forms() -> Vec<Case> {
     let ca = Subject::new("CA");
     let issuer = Subject::new("Root").sign(&ca.ca());
@@ -42,40 +40,21 @@ fn forms() -> Vec<Case> {
         ca.sign(&shop.leaf())
     };
     let (rsa, p256, p384) = (of("rsa-2048.pem"), of("p256.pem"), of("p384.pem"));
-    let pkcs8 = stored("p256.pem");
+    let attributes = "Bag Attributes\n    friendlyName: shop\n";
     [
         ("PKCS#1", &rsa, stored("rsa-2048-pkcs1.pem")),
-        ("SEC1", &p256, stored("p256-sec1.pem")),
         ("SEC1 on P-384", &p384, stored("p384-sec1.pem")),
+        ("EC PARAMETERS", &p256, stored("p256-sec1-parameters.pem")),
+        ("CRLF", &p256, p256.key.replace('\n', "\r\n")),
+        ("attributes", &p256, format!("{attributes}{}", p256.key)),
         (
-            "SEC1 behind EC PARAMETERS",
+            "a certificate, too",
             &p256,
-            stored("p256-sec1-parameters.pem"),
-        ),
-        ("CRLF", &p256, pkcs8.replace('\n', "\r\n")),
-        ("no line end at its end", &p256, pkcs8.trim_end().to_owned()),
-        (
-            "attributes before it",
-            &p256,
-            format!(
-                "Bag Attributes\n    friendlyName: shop\nKey Attributes: <No Attributes>\n{pkcs8}"
-            ),
-        ),
-        ("twice the same", &p256, pkcs8.repeat(2)),
-        (
-            "certificates behind it",
-            &p256,
-            format!("{pkcs8}{}{}", p256.pem, issuer.pem),
+            format!("{}{}", p256.key, p256.pem),
         ),
     ]
-    .into_iter()
-    .map(|(form, leaf, key)| {
-        case(format!("key: {form}"), leaf)
-            .given([leaf, &issuer])
-            .key(key)
-            .serves([leaf, &issuer])
-    })
-    .collect()
+    .map(|(form, leaf, key)| sound(format!("key: {form}"), [leaf, &issuer]).key(key))
+    .to_vec()
 }
 
 /// A key among the certificates, as somebody pasted it or as Vault's `pem_bundle` holds it: it never
@@ -87,22 +66,13 @@ fn misplaced() -> Vec<Case> {
     let leaf = ca.sign(&shop.leaf());
     [
         ("the key", stored("p256.pem")),
-        ("the key as SEC1", stored("p256-sec1-parameters.pem")),
         ("another key", stored("rsa-2048.pem")),
         ("the encrypted key", stored("p256-encrypted.pem")),
-        (
-            "the encrypted key, older form",
-            stored("p256-proc-type.pem"),
-        ),
     ]
-    .into_iter()
     .map(|(what, text)| {
-        case(format!("{what} among the certificates"), &leaf)
-            .given([&leaf, &issuer])
-            .text(text)
-            .serves([&leaf, &issuer])
+        sound(format!("{what} among the certificates"), [&leaf, &issuer]).text(text)
     })
-    .collect()
+    .to_vec()
 }
 
 /// The unit tests of keys have the rest.
@@ -111,37 +81,17 @@ fn unusable() -> Vec<Case> {
     let issuer = Subject::new("Root").sign(&ca.ca());
     let leaf = ca.sign(&Subject::with_key("shop.example.com", stored_key("p256.pem")).leaf());
     let other = Subject::new("other.example.com").root().key;
-    let rsa = stored("rsa-2048.pem");
-    let texts = [
+    let mut cases = [
         ("encrypted", stored("p256-encrypted.pem")),
         ("none, only certificates", leaf.pem.clone()),
         ("two different ones", format!("{}{other}", leaf.key)),
-        ("cut in the middle", rsa[..rsa.len() / 2].to_owned()),
-        ("\\n as two characters", leaf.key.replace('\n', "\\n")),
-    ];
-    let mut cases: Vec<Case> = texts
-        .into_iter()
-        .map(|(what, text)| {
-            case(format!("key: {what}"), &leaf)
-                .given([&leaf, &issuer])
-                .key(text)
-                .refused("key-unusable")
-        })
-        .collect();
+    ]
+    .map(|(what, text)| unsound(format!("key: {what}"), [&leaf, &issuer], "key-unusable").key(text))
+    .to_vec();
     cases.extend(["rsa-1024", "rsa-pss", "secp256k1", "ed448"].map(|kind| {
         let chain = stored_chain(&format!("leaf-{kind}.pem"), &format!("{kind}.pem"));
-        case(format!("key: unsupported, {kind}"), &chain[0])
-            .given(&chain)
-            .refused("key-unusable")
+        unsound(format!("key: unsupported, {kind}"), &chain, "key-unusable")
     }));
-    cases.extend([
-        case("key: of another certificate", &leaf)
-            .given([&leaf, &issuer])
-            .key(&other)
-            .refused("key-mismatch"),
-        case("key: of a certificate that is missing", &leaf)
-            .given([&issuer])
-            .refused("key-mismatch"),
-    ]);
+    cases.push(unsound("key: of another one", [&leaf, &issuer], "key-mismatch").key(other));
     cases
 }

@@ -2,14 +2,13 @@
 //! files of `tests/certificates/cases`, which say what each of them is.
 
 use super::pki::{Cert, stored};
-use super::{Case, Form, case};
+use super::{Case, Form, case, sound, unsound};
 
 pub(super) fn cases() -> Vec<Case> {
     [
         keys(),
         labels(),
-        names_of_issuers(),
-        critical_extensions(),
+        limits(),
         strangers(),
         weak_signatures(),
         look_alikes(),
@@ -35,7 +34,6 @@ fn key(name: &str) -> String {
 /// A certificate below the plain root; its key is `keys/p256`.
 fn cert(path: &str) -> Cert {
     Cert {
-        label: path.to_owned(),
         pem: file(path),
         key: key("p256"),
         anchor: file("chain/root"),
@@ -69,10 +67,7 @@ fn keys() -> Vec<Case> {
     .into_iter()
     .map(|(leaf, key_file)| {
         let leaf = cert(&format!("chain/leaf-{leaf}"));
-        case(format!("odd key: {key_file}"), &leaf)
-            .given([&leaf, &issuer])
-            .key(key(key_file))
-            .serves([&leaf, &issuer])
+        sound(format!("odd key: {key_file}"), [&leaf, &issuer]).key(key(key_file))
     })
     .collect()
 }
@@ -89,87 +84,50 @@ fn labels() -> Vec<Case> {
     ]
     .into_iter()
     .map(|(odd, other)| {
-        case(format!("odd label: {odd}"), &leaf)
-            .given([other])
-            .text(file(odd))
-            .serves([&leaf, &issuer])
+        let case = case(format!("odd label: {odd}"), &leaf).given([other]);
+        case.text(file(odd)).serves([&leaf, &issuer])
     })
     .collect()
-}
-
-/// RFC 5280 section 7.1: a PrintableString here, a UTF8String there.
-fn names_of_issuers() -> Vec<Case> {
-    let [leaf, issuer] =
-        ["names/leaf-issuer-printable", "names/intermediate-utf8"].map(|path| Cert {
-            anchor: file("names/root"),
-            ..cert(path)
-        });
-    vec![
-        case("the issuer's name in another string type", &leaf)
-            .given([&leaf, &issuer])
-            .serves([&leaf, &issuer])
-            .finding(&LIMIT),
-    ]
 }
 
 /// What the rehearsal cannot check, and clients can.
 const LIMIT: [&str; 1] = ["chain-unverified"];
 
-fn critical_extensions() -> Vec<Case> {
-    let mut cases: Vec<Case> = ["any-policy", "directory-name", "excluded-addresses"]
-        .into_iter()
-        .map(|kind| {
-            let [leaf, issuer] =
-                ["leaf", "intermediate"].map(|which| cert(&format!("critical/{which}-{kind}")));
-            case(format!("critical extension of the issuer: {kind}"), &leaf)
-                .given([&leaf, &issuer])
-                .serves([&leaf, &issuer])
-                .finding(&LIMIT)
-        })
-        .collect();
-    let [_, issuer] = plain();
-    let leaf = cert("critical/leaf-own-policy");
-    cases.push(
-        case("critical extension of the leaf: a policy", &leaf)
-            .given([&leaf, &issuer])
-            .serves([&leaf, &issuer])
-            .finding(&LIMIT),
-    );
-    let unknown = [
-        "critical/leaf-unknown-extension",
-        "critical/intermediate-unknown-extension",
+fn limits() -> Vec<Case> {
+    // RFC 5280 section 7.1: a PrintableString here, a UTF8String there
+    let spelled = ["leaf-issuer-printable", "intermediate-utf8"].map(|name| below("names", name));
+    let of = |kind: &str| {
+        ["leaf", "intermediate"].map(|which| cert(&format!("critical/{which}-{kind}")))
+    };
+    let own = [cert("critical/leaf-own-policy"), cert("chain/intermediate")];
+    let broken = [
+        cert("critical/leaf-directory-name-broken"),
+        of("directory-name")[1].clone(),
+    ];
+    vec![
+        sound("the issuer's name in another string type", &spelled).finding(&LIMIT),
+        sound("critical: any policy", &of("any-policy")).finding(&LIMIT),
+        sound("critical: a directory name", &of("directory-name")).finding(&LIMIT),
+        sound("critical: excluded addresses", &of("excluded-addresses")).finding(&LIMIT),
+        sound("critical: a policy of the leaf", &own).finding(&LIMIT),
+        unsound("critical, broken: a directory name", &broken, "unfit"),
+        unsound(
+            "critical, broken: names elsewhere",
+            &of("elsewhere"),
+            "unfit",
+        ),
+        unsound(
+            "critical: nobody knows it",
+            &of("unknown-extension"),
+            "unfit",
+        ),
     ]
-    .map(cert);
-    for (leaf, kind) in [
-        ("directory-name-broken", "directory-name"),
-        ("elsewhere", "elsewhere"),
-    ] {
-        let [leaf, issuer] = [format!("leaf-{leaf}"), format!("intermediate-{kind}")]
-            .map(|name| cert(&format!("critical/{name}")));
-        cases.push(
-            case(
-                format!("a constraint of the issuer is broken: {kind}"),
-                &leaf,
-            )
-            .given([&leaf, &issuer])
-            .refused("unfit"),
-        );
-    }
-    cases.push(
-        case(
-            "critical extension of the issuer: nobody knows it",
-            &unknown[0],
-        )
-        .given(&unknown)
-        .refused("unfit"),
-    );
-    cases
 }
 
 /// Certificates that strict readers refuse, where the chain does not need them, and where it does.
 fn strangers() -> Vec<Case> {
     let [leaf, issuer] = plain();
-    let readable = [
+    let mut cases: Vec<Case> = [
         "serial-22-bytes",
         "serial-36-bytes",
         "san-utf8",
@@ -179,71 +137,55 @@ fn strangers() -> Vec<Case> {
         "path-length-300",
         "x400-address",
         "subject-universal-string",
-    ];
-    let mut cases: Vec<Case> = readable
-        .into_iter()
-        .chain(["no-certificate"])
-        .map(|kind| {
-            case(format!("odd stranger: {kind}"), &leaf)
-                .given([&leaf, &issuer])
-                .text(file(&format!("strangers/{kind}")))
-                .serves([&leaf, &issuer])
-        })
-        .collect();
-    cases.push(
-        case("an unreadable block, and the issuer is missing", &leaf)
-            .given([&leaf])
-            .text(file("strangers/no-certificate"))
-            .refused("pem-unreadable"),
-    );
-    let [odd_leaf, odd_issuer] = [
-        "strangers/leaf-of-that-issuer",
-        "strangers/issuer-serial-22-bytes",
+        "no-certificate",
     ]
-    .map(cert);
-    cases.push(
-        case("an issuer whose serial number is too long", &odd_leaf)
-            .given([&odd_leaf, &odd_issuer])
-            .refused("unfit"),
-    );
+    .into_iter()
+    .map(|kind| {
+        let stranger = file(&format!("strangers/{kind}"));
+        sound(format!("odd stranger: {kind}"), [&leaf, &issuer]).text(stranger)
+    })
+    .collect();
+    let unreadable = file("strangers/no-certificate");
+    let long_serial = ["leaf-of-that-issuer", "issuer-serial-22-bytes"];
+    let long_serial = long_serial.map(|name| cert(&format!("strangers/{name}")));
+    cases.extend([
+        unsound(
+            "an unreadable block, and no issuer",
+            [&leaf],
+            "pem-unreadable",
+        )
+        .text(unreadable),
+        unsound(
+            "an issuer's serial number is too long",
+            &long_serial,
+            "unfit",
+        ),
+    ]);
     cases
 }
 
 fn weak_signatures() -> Vec<Case> {
-    let chain = |leaf: &str, issuer: &str| [cert(leaf), cert(issuer)];
-    let mut cases: Vec<Case> = [
-        ("leaf, RSA", chain("weak/leaf-sha1", "weak/intermediate")),
-        (
-            "leaf, ECDSA",
-            chain("weak/leaf-ecdsa-sha1", "chain/intermediate"),
-        ),
-        (
-            "intermediate",
-            chain("weak/leaf-of-intermediate-sha1", "weak/intermediate-sha1"),
-        ),
-    ]
-    .into_iter()
-    .map(|(which, chain)| {
-        case(format!("signed with SHA-1: {which}"), &chain[0])
-            .given(&chain)
-            .refused("weak-signature")
-    })
-    .collect();
+    let [leaf, issuer] = plain();
     let root = cert("weak/root-sha1");
     let below = Cert {
         anchor: root.pem.clone(),
         ..cert("weak/leaf-of-root-sha1")
     };
-    cases.push(
-        case("signed with SHA-1: the root, which is not sent", &below)
-            .given([&below, &root])
-            .serves([&below]),
-    );
-    let [leaf, issuer] = plain();
-    cases.push(
-        case("signed with SHA-1: a stranger", &leaf)
-            .given([&leaf, &issuer, &root])
-            .serves([&leaf, &issuer]),
+    let mut cases = vec![
+        sound("signed with SHA-1: the root, which is not sent", [&below]).given([&root]),
+        sound("signed with SHA-1: a stranger", [&leaf, &issuer]).given([&root]),
+    ];
+    cases.extend(
+        [
+            ["weak/leaf-sha1", "weak/intermediate"],
+            ["weak/leaf-ecdsa-sha1", "chain/intermediate"],
+            ["weak/leaf-of-intermediate-sha1", "weak/intermediate-sha1"],
+            ["same-name/leaf-sha1", "same-name/root-rsa"],
+        ]
+        .map(|chain| {
+            let name = format!("signed with SHA-1: {}", chain[0]);
+            unsound(name, &chain.map(cert), "weak-signature")
+        }),
     );
     cases
 }
@@ -252,48 +194,19 @@ fn weak_signatures() -> Vec<Case> {
 fn look_alikes() -> Vec<Case> {
     let [leaf, issuer] = plain();
     ["ed25519", "rsa2048"]
-        .into_iter()
         .map(|kind| {
-            case(format!("a newer look-alike of the issuer: {kind}"), &leaf)
-                .given([
-                    &leaf,
-                    &issuer,
-                    &cert(&format!("namesakes/intermediate-{kind}")),
-                ])
-                .serves([&leaf, &issuer])
+            let namesake = cert(&format!("namesakes/intermediate-{kind}"));
+            let name = format!("a newer look-alike of the issuer: {kind}");
+            sound(name, [&leaf, &issuer]).given([&namesake])
         })
-        .collect()
+        .to_vec()
 }
 
-/// Texts that look like PEM to people.
+/// A text that looks like PEM to people; the unit tests of PEM have more.
 fn encodings() -> Vec<Case> {
+    let utf_16: Form = |texts| texts.concat().chars().flat_map(|c| [c, '\0']).collect();
     let [leaf, issuer] = plain();
-    let forms: [(&str, Form); 4] = [
-        ("UTF-16", |texts| {
-            texts.concat().chars().flat_map(|c| [c, '\0']).collect()
-        }),
-        ("UTF-16 with its mark", |texts| {
-            let text = texts.concat();
-            std::iter::once('\u{feff}')
-                .chain(text.chars().flat_map(|c| ['\0', c]))
-                .collect()
-        }),
-        ("en dashes", |texts| {
-            texts.concat().replace("-----", "–––––")
-        }),
-        ("em dashes of a word processor", |texts| {
-            texts.concat().replace("-----", "——-")
-        }),
-    ];
-    forms
-        .into_iter()
-        .map(|(what, form)| {
-            case(format!("odd text: {what}"), &leaf)
-                .given([&leaf, &issuer])
-                .form(form)
-                .refused("pem-unreadable")
-        })
-        .collect()
+    vec![unsound("odd text: UTF-16", [&leaf, &issuer], "pem-unreadable").form(utf_16)]
 }
 
 /// A certificate of a folder that has a root of its own.
@@ -306,34 +219,26 @@ fn below(folder: &str, name: &str) -> Cert {
 
 /// What Envoy does not load, and what strict clients do not take.
 fn envoy() -> Vec<Case> {
-    let envoy = |name: &str| below("envoy", name);
-    let issuer = envoy("intermediate");
+    let of = |leaf: &str| [leaf, "intermediate"].map(|name| below("envoy", name));
+    let rsa = of("leaf-rsa-key-encipherment");
+    let empty = [
+        cert("chain/leaf-empty-common-name"),
+        cert("chain/intermediate"),
+    ];
     let small = ["leaf", "intermediate-rsa1024"].map(|name| below("small-ca", name));
-    let mut cases: Vec<Case> = ["must-staple", "ec-key-agreement"]
-        .into_iter()
-        .map(|kind| {
-            let leaf = envoy(&format!("leaf-{kind}"));
-            case(format!("fault: {kind}"), &leaf)
-                .given([&leaf, &issuer])
-                .refused("unfit")
-        })
-        .collect();
-    let empty = cert("chain/leaf-empty-common-name");
-    let rsa = envoy("leaf-rsa-key-encipherment");
-    cases.extend([
-        case("fault: an empty common name", &empty)
-            .given([&empty, &cert("chain/intermediate")])
-            .refused("unfit"),
-        case("fault: a CA with RSA of 1024 bits", &small[0])
-            .given(&small)
-            .refused("unfit"),
-        case("RSA that can only decipher", &rsa)
-            .given([&rsa, &issuer])
+    vec![
+        unsound("fault: must-staple", &of("leaf-must-staple"), "unfit"),
+        unsound(
+            "fault: EC key agreement",
+            &of("leaf-ec-key-agreement"),
+            "unfit",
+        ),
+        unsound("fault: an empty common name", &empty, "unfit"),
+        unsound("fault: a CA with RSA of 1024 bits", &small, "unfit"),
+        sound("RSA that can only decipher", &rsa)
             .key(key("rsa2048"))
-            .serves([&rsa, &issuer])
             .finding(&["unfit"]),
-    ]);
-    cases
+    ]
 }
 
 /// Two certificates of one CA: OpenSSL takes only the one that the leaf names.
@@ -347,43 +252,32 @@ fn identifiers() -> Vec<Case> {
     ]
     .map(|name| below("key-ids", name));
     vec![
-        case("the leaf names its issuer by serial number", &by_serial)
-            .given([&by_serial, &older, &newer])
-            .serves([&by_serial, &older]),
-        case("the leaf names its issuer by key", &by_key)
-            .given([&by_key, &older, &other_id])
-            .serves([&by_key, &older]),
-        case("the leaf names its issuer by key: both have it", &by_key)
-            .given([&by_key, &older, &newer])
-            .serves([&by_key, &newer]),
-        case("the leaf names an issuer that is not there", &by_key)
-            .given([&by_key, &other_id])
-            .serves([&by_key, &other_id])
-            .finding(&["chain-gap"]),
+        sound(
+            "the leaf names its issuer by serial number",
+            [&by_serial, &older],
+        )
+        .given([&newer]),
+        sound("the leaf names its issuer by key", [&by_key, &older]).given([&other_id]),
+        sound(
+            "the leaf names its issuer by key: both have it",
+            [&by_key, &newer],
+        )
+        .given([&older]),
+        sound(
+            "the leaf names an issuer that is not there",
+            [&by_key, &other_id],
+        )
+        .finding(&["chain-gap"]),
     ]
 }
 
 /// Other certificates with a root of their own.
 fn other_lines() -> Vec<Case> {
     let points = ["leaf-compressed", "intermediate"].map(|name| below("points", name));
-    let named =
-        |leaf: &str, root: &str| [leaf, root].map(|name| cert(&format!("same-name/{name}")));
-    let [sound, root] = named("leaf", "root");
-    let sound = Cert {
-        anchor: root.pem.clone(),
-        ..sound
-    };
-    let sha1 = named("leaf-sha1", "root-rsa");
+    let namesake = below("same-name", "leaf");
     let mut cases = vec![
-        case("a compressed point", &points[0])
-            .given(&points)
-            .serves(&points),
-        case("named as its CA", &sound)
-            .given([&sound, &root])
-            .serves([&sound]),
-        case("named as its CA, signed with SHA-1", &sha1[0])
-            .given(&sha1)
-            .refused("weak-signature"),
+        sound("a compressed point", &points),
+        sound("named as its CA", [&namesake]).given([&cert("same-name/root")]),
     ];
     let root = cert("post-quantum/root-mldsa65");
     for kind in ["ec", "mldsa65"] {
@@ -391,19 +285,9 @@ fn other_lines() -> Vec<Case> {
             anchor: root.pem.clone(),
             ..cert(&format!("post-quantum/{name}-{kind}"))
         });
-        for with_root in [true, false] {
-            let what = if with_root {
-                "the root included"
-            } else {
-                "without the root"
-            };
-            cases.push(
-                case(format!("ML-DSA above {kind}, {what}"), &chain[0])
-                    .given(&chain)
-                    .given(with_root.then_some(&root))
-                    .serves(&chain)
-                    .finding(&["chain-unverified"]),
-            );
+        for root in [None, Some(&root)] {
+            let name = format!("ML-DSA above {kind}, root: {}", root.is_some());
+            cases.push(sound(name, &chain).given(root).finding(&LIMIT));
         }
     }
     cases

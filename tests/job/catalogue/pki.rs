@@ -16,8 +16,6 @@ use rustls_pki_types::UnixTime;
 /// A certificate as a case needs it.
 #[derive(Clone, Debug)]
 pub(super) struct Cert {
-    /// What it is called when a case fails.
-    pub(super) label: String,
     pub(super) pem: String,
     /// Its private key, PEM.
     pub(super) key: String,
@@ -37,7 +35,6 @@ pub(super) struct Subject {
 #[derive(Clone)]
 pub(super) struct Draft {
     subject: Subject,
-    label: String,
     names: Vec<String>,
     /// Days from now.
     valid: (i64, i64),
@@ -72,7 +69,6 @@ impl Subject {
     pub(super) fn ca(&self) -> Draft {
         Draft {
             subject: self.clone(),
-            label: self.common_name.clone(),
             names: Vec::new(),
             valid: (-1000, 1000),
             is_ca: true,
@@ -95,7 +91,7 @@ impl Subject {
 
     /// The certificate that this subject signed for itself.
     pub(super) fn root(&self) -> Cert {
-        self.sign(&self.ca().label(&format!("{}, a root", self.common_name)))
+        self.sign(&self.ca())
     }
 
     /// The certificate that this subject signs for `draft`'s.
@@ -111,7 +107,6 @@ impl Subject {
                 .pem()
         };
         Cert {
-            label: draft.label.clone(),
             pem: signed(draft),
             key: draft.subject.key.serialize_pem(),
             anchor: signed(&self.ca()),
@@ -120,12 +115,6 @@ impl Subject {
 }
 
 impl Draft {
-    /// What it is called when a case fails, if the common name does not tell.
-    pub(super) fn label(mut self, label: &str) -> Self {
-        label.clone_into(&mut self.label);
-        self
-    }
-
     /// From and until, days from now.
     pub(super) fn valid(mut self, from: i64, until: i64) -> Self {
         self.valid = (from, until);
@@ -212,9 +201,7 @@ pub(super) fn stored(file: &str) -> String {
 pub(super) fn stored_chain(file: &str, key: &str) -> Vec<Cert> {
     stored(file)
         .split_inclusive("-----END CERTIFICATE-----\n")
-        .enumerate()
-        .map(|(position, pem)| Cert {
-            label: format!("certificate {position} of {file}"),
+        .map(|pem| Cert {
             pem: pem.to_owned(),
             key: stored(key),
             anchor: stored("root.pem"),

@@ -187,7 +187,7 @@ fn a_client_accepts(bundle: &Bundle, material: &Material, now: UnixTime) {
 /// What the chain ends in: a root of the material, or else its last certificate. None where nothing
 /// is left to verify: a self-signed leaf, and a leaf whose root alone is there, but in a state that no
 /// client could take it for one (they have their own copy).
-pub(crate) fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certificate>> {
+fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certificate>> {
     if bundle.leaf.self_signed() {
         return None;
     }
