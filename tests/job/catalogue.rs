@@ -145,6 +145,16 @@ impl Case {
         self.verdict = Verdict::Refused(reason);
         self
     }
+
+    /// What no output may contain. Not what the texts stand for: a message may show a serial number.
+    fn bodies(&self) -> Vec<String> {
+        let body = |text: &String| {
+            text.lines()
+                .filter(|line| !line.starts_with("-----"))
+                .collect()
+        };
+        self.texts.iter().map(body).collect()
+    }
 }
 
 /// Fails with all that went wrong, so that one run shows the whole.

@@ -69,7 +69,7 @@ fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
     let bundle = match (result, &case.verdict) {
         (Err(error), Verdict::Refused(reason)) if error.reason.word() == *reason => {
             let text = format!("{error} {error:?}");
-            let bodies = [case.texts.as_slice(), std::slice::from_ref(&case.key)].concat();
+            let bodies = [case.bodies(), vec![case.key.clone()]].concat();
             return leaks::find(&text, &bodies)
                 .map(|leak| format!("the message holds a body, {leak}: {text}"));
         }

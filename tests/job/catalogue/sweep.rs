@@ -38,7 +38,7 @@ fn wrong(scene: &Scene, case: &Case, way: usize) -> Option<String> {
     cloud.put_tls_secret(&scene.world.project_id, TLS_SECRET, "placeholder", "none");
     let before = scene.tls_secret();
     // certificates count as well as keys and tokens: no message holds a body
-    let run = scene.start().run_that_hides(&case.texts);
+    let run = scene.start().run_that_hides(&case.bodies());
     let target = run.target();
     let after = scene.tls_secret();
     let findings: Vec<&str> = target
