@@ -4,7 +4,7 @@
 //! [`texts`], [`odd`]. A case is a list of PEM texts and a private key, and the verdict: the certificates that
 //! are served, in their order, with the codes of the findings; or the reason of the refusal.
 //!
-//! Each case is judged four times: in every order and in every field that its texts may come in
+//! Each case is judged four times: in up to eight orders and in each field that its texts may come in
 //! ([`orders`]), by foreign judges: clients that verify it and servers that load it ([`judges`]), and
 //! by the program as a whole ([`sweep`]).
 
