@@ -1,28 +1,43 @@
 //! The two forms of the log, on standard error.
 
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use log::kv::{Error, Key, Value, VisitSource};
-use log::{Level, LevelFilter, Log, Metadata, Record, set_logger, set_max_level};
+use log::{Level, LevelFilter, Log, Metadata, Record, set_boxed_logger, set_logger, set_max_level};
 use sm_tls_sync::config::{Format, Logging};
 
 /// The log lines that are ours; those of libraries are not shown.
 const OURS: &str = "sm_tls_sync";
 
 pub(crate) fn start(logging: Logging) {
+    set_max_level(logging.level);
+    let text = || {
+        let logger = simple_logger::SimpleLogger::new().with_level(LevelFilter::Off);
+        let logger = logger.with_module_level(OURS, logging.level);
+        Text(logger.with_utc_timestamps())
+    };
     let started = match logging.format {
-        Format::Json => {
-            set_max_level(logging.level);
-            set_logger(&JsonLines)
-        }
-        Format::Text => simple_logger::SimpleLogger::new()
-            .with_level(LevelFilter::Off)
-            .with_module_level(OURS, logging.level)
-            .with_utc_timestamps()
-            .init(),
+        Format::Json => set_logger(&JsonLines),
+        Format::Text => set_boxed_logger(Box::new(text())),
     };
     // nothing else in this process sets a logger
     drop(started);
+}
+
+/// Log lines for people. The library panics if standard error is closed: then there is nobody to tell.
+struct Text(simple_logger::SimpleLogger);
+
+impl Log for Text {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let _closed = catch_unwind(AssertUnwindSafe(|| self.0.log(record)));
+    }
+
+    fn flush(&self) {}
 }
 
 /// Log lines as Code Engine reads them: JSON with `level` and `message`, no time (it adds its own).

@@ -305,6 +305,19 @@ fn sigterm_ends_a_run_whose_log_is_stuck() {
     assert!(scene.writes().is_empty());
 }
 
+/// Who read the log is gone: what the run does and reports stays the same.
+#[test]
+fn a_closed_log_changes_nothing() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let scene = Scene::new();
+    let mut command = scene.start().command(PROGRAM);
+    command.stdout(Stdio::piped()).stderr(writer);
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    Run::checked(output.status.code(), &told, "", &[]).expect(0, "replaced");
+}
+
 /// Slower than the run, but not asleep.
 #[test]
 fn a_slow_reader_gets_the_whole_report() {
