@@ -164,8 +164,8 @@ fn watch(edge: Edge, deadline: u64, progress: &Arc<Progress>) -> io::Result<()> 
     let progress = Arc::clone(progress);
     thread::Builder::new().spawn(move || {
         let status = catch_unwind(AssertUnwindSafe(|| {
-            let why = time_over(&signals, edge.start, deadline);
-            edge.report(&progress, progress.stop(why))
+            let (why, next) = time_over(&signals, edge.start, deadline);
+            edge.report(&progress, progress.stop(&why, next))
         }));
         let status = status.unwrap_or(ExitStatus::Defect.status());
         #[expect(clippy::exit, reason = "the other threads may be blocked for ever")]
@@ -174,21 +174,22 @@ fn watch(edge: Edge, deadline: u64, progress: &Arc<Progress>) -> io::Result<()> 
     Ok(())
 }
 
-/// Waits for SIGTERM, at most until the deadline; says which of them came.
-fn time_over(mut signals: &UnixStream, start: Instant, deadline: u64) -> Error {
-    let interrupted = |what| Error::new(Reason::Interrupted, what);
+/// Waits for SIGTERM, at most until the deadline; says which of them came, and what comes next.
+fn time_over(mut signals: &UnixStream, start: Instant, deadline: u64) -> (String, &'static str) {
+    const NEXT: &str = "the next run continues";
+    const RAISE: &str = "the next run continues; if this happens again, raise DEADLINE and the job's maximum execution time";
     loop {
         let left = Duration::from_secs(deadline).saturating_sub(start.elapsed());
         if left.is_zero() {
-            return interrupted(format!("DEADLINE ({deadline} s) exceeded"));
+            return (format!("DEADLINE ({deadline} s) exceeded"), RAISE);
         }
         // the kernel counts in microseconds, and takes zero for no limit
         let limited = signals.set_read_timeout(Some(left.max(Duration::from_millis(1))));
         match limited.and_then(|()| signals.read(&mut [0])) {
-            Ok(_) => return interrupted("interrupted by SIGTERM".to_owned()),
+            Ok(_) => return ("interrupted by SIGTERM".to_owned(), NEXT),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return interrupted(format!("SIGTERM could not be awaited: {e}")),
+            Err(e) => return (format!("SIGTERM could not be awaited: {e}"), NEXT),
         }
     }
 }

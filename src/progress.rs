@@ -149,8 +149,8 @@ impl Progress {
     /// says what is known then; the run goes on meanwhile, and may come to its own end.
     ///
     /// # Errors
-    /// `why`, if the run has no targets yet, or is none that writes.
-    pub fn stop(&self, why: Error) -> Result<Results, Error> {
+    /// If the run has no targets yet, or is none that writes.
+    pub fn stop(&self, why: &str, next: &str) -> Result<Results, Error> {
         const IN_FLIGHT: [Stage; 2] = [Stage::Writing, Stage::Written];
         let mut state = self.lock();
         state.over = true;
@@ -161,11 +161,11 @@ impl Progress {
         let waited = self.moved.wait_timeout_while(state, GRACE, in_flight);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         if state.targets.is_empty() {
-            return Err(why);
+            return Err(Error::new(Reason::Interrupted, why).hint(next));
         }
         // taken out: what the threads of the run still find out is not heard any more
         let targets = std::mem::take(&mut state.targets).into_iter();
-        let targets = targets.map(|known| known.when_over(&why));
+        let targets = targets.map(|known| known.when_over(why, next));
         let mut outcomes: Vec<Outcome> = targets.collect();
         outcomes.append(&mut state.others);
         Ok(outcomes.into())
@@ -191,7 +191,7 @@ impl Progress {
 
 impl Known {
     /// The outcome if nothing more is found out.
-    fn when_over(mut self, why: &Error) -> Outcome {
+    fn when_over(mut self, why: &str, next: &str) -> Outcome {
         let step = &self.step;
         let told = match self.stage {
             Stage::Settled => return self.outcome,
@@ -200,23 +200,23 @@ impl Known {
                     self.outcome.action = Action::Replaced;
                     self.outcome.message = "the write was confirmed".to_owned();
                 }
-                let told =
-                    format!("the run ended before it could confirm what is served ({step}): {why}");
+                let told = format!(
+                    "the run ended before it could confirm what is served ({step}): {why}; {next}"
+                );
                 self.outcome.not_in_effect(Reason::Interrupted, &told);
                 return self.outcome;
             }
-            Stage::Open => {
-                format!("{why} while {step}; nothing was written: the next run continues")
+            Stage::Open => format!("{why} while {step}; nothing was written"),
+            Stage::Writing => {
+                format!("{why} while a write was in flight: its outcome is unknown")
             }
-            Stage::Writing => format!(
-                "{why} while a write was in flight: its outcome is unknown; the next run reads the TLS secret and continues"
-            ),
-            Stage::InDoubt => format!(
-                "{why} after a write without a clear answer: its outcome is unknown; the next run reads the TLS secret and continues"
-            ),
+            Stage::InDoubt => {
+                format!("{why} after a write without a clear answer: its outcome is unknown")
+            }
         };
         let name = self.outcome.tls_secret.clone().unwrap_or_default();
-        let error = Error::new(why.reason, told).context(format_args!("TLS secret {name}"));
+        let error = Error::new(Reason::Interrupted, told).hint(next);
+        let error = error.context(format_args!("TLS secret {name}"));
         self.outcome.failed(&error)
     }
 }
@@ -228,9 +228,8 @@ mod tests {
 
     use super::*;
 
-    fn sigterm() -> Error {
-        Error::new(Reason::Interrupted, "interrupted by SIGTERM")
-    }
+    const SIGTERM: &str = "interrupted by SIGTERM";
+    const NEXT: &str = "the next run continues";
 
     fn outcome(name: &str) -> Outcome {
         Outcome {
@@ -287,7 +286,7 @@ mod tests {
                     ..outcome("a")
                 },
             };
-            let outcome = known.when_over(&sigterm());
+            let outcome = known.when_over(SIGTERM, NEXT);
             assert!(outcome.message.starts_with(told), "{}", outcome.message);
             let found = outcome.exit_status().map(|status| status.status());
             assert_eq!((outcome.action, found), (action, status), "{told}");
@@ -297,8 +296,11 @@ mod tests {
 
     #[test]
     fn without_targets_there_is_only_the_reason() {
-        let error = Progress::default().stop(sigterm()).unwrap_err();
-        assert_eq!(error.message, "interrupted by SIGTERM");
+        let error = Progress::default().stop(SIGTERM, NEXT).unwrap_err();
+        assert_eq!(
+            error.message,
+            "interrupted by SIGTERM; the next run continues"
+        );
     }
 
     #[test]
@@ -306,7 +308,7 @@ mod tests {
         let progress = planned();
         progress.begin_write(0);
         thread::scope(|scope| {
-            let stopped = scope.spawn(|| progress.stop(sigterm()));
+            let stopped = scope.spawn(|| progress.stop(SIGTERM, NEXT));
             while !progress.is_over() {
                 thread::yield_now();
             }
@@ -322,7 +324,7 @@ mod tests {
     #[test]
     fn nothing_is_sent_once_the_run_is_over() {
         let progress: &'static Progress = Box::leak(Box::new(planned()));
-        progress.stop(sigterm()).unwrap();
+        progress.stop(SIGTERM, NEXT).unwrap();
         let (sender, sent) = mpsc::channel();
         for change in [false, true] {
             let sender = sender.clone();

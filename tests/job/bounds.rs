@@ -261,7 +261,9 @@ fn a_pipe_that_nobody_reads_does_not_hold_the_run() {
         if unread == "stderr" {
             let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
             let told = match written {
-                0 => "DEADLINE (2 s) exceeded",
+                0 => {
+                    "DEADLINE (2 s) exceeded; the next run continues; if this happens again, raise DEADLINE and the job's maximum execution time"
+                }
                 _ => "80 replaced",
             };
             assert_eq!(report["message"], told, "{row}");

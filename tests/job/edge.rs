@@ -4,9 +4,10 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
+use local_cloud::{Fault, FaultKind, JobSettings, route};
 
 use crate::harness::{JOB, PATIENCE, Scene};
+use crate::many;
 
 /// Code Engine stops a job run: SIGTERM, then it is gone. What the run waits for is not awaited.
 #[test]
@@ -163,40 +164,26 @@ fn tunnel(mut client: TcpStream, status: &str, count: &AtomicUsize) -> Option<()
 }
 
 #[test]
-fn requests_go_through_the_proxy_of_the_environment() {
-    for name in ["HTTPS_PROXY", "https_proxy"] {
-        let scene = Scene::new();
-        let proxy = Proxy::start("200 Connection established");
-        let run = scene.start().env(name, &proxy.url).run();
-        run.expect(0, "replaced");
+fn requests_go_through_the_proxy_but_for_the_hosts_that_need_none() {
+    for (name, no_proxy, tunnels, ignored) in [
         // one per service: IAM, Secrets Manager, Code Engine
-        assert_eq!(proxy.tunnels.load(Ordering::Relaxed), 3);
-        assert!(!run.log.contains("proxy-password"));
-    }
-}
-
-#[test]
-fn no_proxy_names_hosts_that_are_reached_directly() {
-    for (no_proxy, tunnels) in [
-        ("127.0.0.1", 0),
-        ("example.com , 127.0.0.1", 0),
-        ("*", 0),
-        ("127.0.0.0/8,127.0.0.1:1", 3),
+        ("HTTPS_PROXY", "", 3, 0),
+        ("https_proxy", "example.com", 3, 0),
+        ("HTTPS_PROXY", "example.com , 127.0.0.1", 0, 0),
+        ("HTTPS_PROXY", "*", 0, 0),
+        ("HTTPS_PROXY", "127.0.0.0/8,127.0.0.1:1", 3, 1),
     ] {
         let scene = Scene::new();
         let proxy = Proxy::start("200 Connection established");
-        let run = scene
-            .start()
-            .env("HTTPS_PROXY", &proxy.url)
-            .env("NO_PROXY", no_proxy)
-            .run();
+        let start = scene.start().env(name, &proxy.url);
+        let run = start.env("NO_PROXY", no_proxy).run();
         run.expect(0, "replaced");
-        assert_eq!(proxy.tunnels.load(Ordering::Relaxed), tunnels, "{no_proxy}");
+        let made = proxy.tunnels.load(Ordering::Relaxed);
+        assert_eq!(made, tunnels, "{name} {no_proxy}");
         // what cannot be followed is said
-        assert_eq!(
-            run.log.matches("NO_PROXY: 2 entries are ignored").count(),
-            tunnels / 3
-        );
+        let told = "NO_PROXY: 2 entries are ignored";
+        assert_eq!(run.log.matches(told).count(), ignored, "{}", run.log);
+        assert!(!run.log.contains("proxy-password"));
     }
 }
 
@@ -227,26 +214,20 @@ fn a_proxy_that_refuses_is_named_without_its_password() {
     }
 }
 
-/// The most memory that a run used until its write, as the kernel counted it.
-fn peak_memory_at_the_write(scene: &Scene, environment: &[(&str, &str)]) -> u64 {
+/// The most memory that a run used until its first write, in KiB, as the kernel counted it.
+fn peak_memory_at_the_write(scene: &Scene, targets: String) -> u64 {
     let parked = scene
         .cloud
         .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold));
-    let mut start = scene.start().bare();
-    for (name, value) in environment {
-        start = start.env(name, *value);
-    }
-    let running = start.spawn();
+    let running = scene.start().targets(targets).spawn();
     parked.wait_parked(1, PATIENCE).unwrap();
     let status = format!("/proc/{}/status", running.child.id());
     let status = std::fs::read_to_string(status).unwrap();
     parked.release();
     let run = running.finished();
     assert_eq!(run.status, 0, "{run:#?}");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -254,38 +235,9 @@ fn peak_memory_at_the_write(scene: &Scene, environment: &[(&str, &str)]) -> u64 
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_stays_within_its_bars() {
-    let scene = Scene::new();
-    let mut targets = Vec::new();
-    for n in 0..100 {
-        let names = vec![format!("n{n}.example.com")];
-        let secret = scene.cloud.issue(CertificateSpec {
-            names,
-            ..CertificateSpec::default()
-        });
-        let tls_secret = format!("tls-{n}");
-        if n < 99 {
-            scene
-                .cloud
-                .deploy(&secret, &scene.world.project_id, &tls_secret);
-        } else {
-            // Code Engine keeps at most 100 secrets in a project: the scene's own is the last
-            scene
-                .cloud
-                .deploy(&secret, &scene.world.project_id, "shop-tls");
-        }
-        scene.cloud.rotate_quietly(&[&secret]);
-        let tls_secret = if n < 99 {
-            tls_secret
-        } else {
-            "shop-tls".to_owned()
-        };
-        targets.push(format!(
-            r#"{{"secret_id":"{secret}","tls_secret":"{tls_secret}"}}"#
-        ));
-    }
-    let one = peak_memory_at_the_write(&scene, &[("TARGETS", &format!("[{}]", targets[0]))]);
-    let hundred =
-        peak_memory_at_the_write(&scene, &[("TARGETS", &format!("[{}]", targets.join(",")))]);
+    let (scene, pairs) = many::scene(100);
+    let one = peak_memory_at_the_write(&scene, many::targets(&pairs[..1]));
+    let hundred = peak_memory_at_the_write(&scene, many::targets(&pairs));
     assert!(one < 16 * 1024, "{one} kB for one target");
     assert!(hundred < 32 * 1024, "{hundred} kB for 100 targets");
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{JOB, PATIENCE, Run, Scene, writer};
 
 /// A scene with more certificates: (secret id, TLS secret), all rotated since they were deployed.
-fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
+pub(crate) fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
     let mut scene = Scene::new();
     let project = scene.world.project_id.clone();
     let mut pairs = vec![(scene.secret.clone(), "shop-tls".to_owned())];
@@ -27,7 +27,7 @@ fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
     (scene, pairs)
 }
 
-fn targets(pairs: &[(String, String)]) -> String {
+pub(crate) fn targets(pairs: &[(String, String)]) -> String {
     let entries: Vec<_> = pairs
         .iter()
         .map(|(secret, tls)| json!({ "secret_id": secret, "tls_secret": tls }))
@@ -61,34 +61,6 @@ fn a_reconcile_brings_every_target_in_line() {
         connections.len()
     );
     assert_eq!(scene.writes().len(), 20);
-}
-
-#[test]
-fn one_certificate_for_many_tls_secrets_is_fetched_once() {
-    let mut scene = Scene::new();
-    let project = scene.world.project_id.clone();
-    let pairs: Vec<_> = ["shop-tls", "b", "c"]
-        .map(|tls| (scene.secret.clone(), tls.to_owned()))
-        .into();
-    for (_, tls) in &pairs {
-        scene.cloud.deploy(&scene.secret, &project, tls);
-        scene.watch(&project, tls);
-    }
-    scene.cloud.rotate_quietly(&[&scene.secret]);
-    scene.cloud.clear_journal();
-    // by event, too
-    let run = scene
-        .start()
-        .targets(targets(&pairs))
-        .env("ibmendata", scene.payload("rotated-public.json"))
-        .run();
-    assert_eq!(
-        (run.status, run.report.message.as_str()),
-        (0, "3 replaced"),
-        "{run:#?}"
-    );
-    let fetched = scene.times_asked(route::READ_SECRET);
-    assert_eq!(fetched, 1);
 }
 
 #[test]
@@ -306,35 +278,28 @@ fn more_targets_than_a_variable_can_hold_come_from_a_file() {
     assert_eq!(shown + run.report.targets_omitted, 1200);
 }
 
-/// Fewer targets than instances: who has no share says so and is content.
+/// Fewer targets than instances: who has no share says so and is content. An index that is no
+/// instance's is refused.
 #[test]
 fn an_instance_without_a_share_has_nothing_to_do() {
     let (scene, pairs) = scene(1);
-    let run = scene
-        .start()
-        .targets(targets(&pairs))
-        .env("JOB_ARRAY_SIZE", "2")
-        .env("JOB_INDEX", "1")
-        .run();
-    assert_eq!((run.status, run.report.targets.len()), (0, 0), "{run:#?}");
-    assert!(
-        run.report.message.contains("no targets assigned"),
-        "{}",
-        run.report.message
+    let run = |index: &str| {
+        let start = scene.start().targets(targets(&pairs));
+        start
+            .env("JOB_ARRAY_SIZE", "2")
+            .env("JOB_INDEX", index)
+            .run()
+    };
+    let idle = run("1");
+    assert_eq!(
+        (idle.status, idle.report.targets.len()),
+        (0, 0),
+        "{idle:#?}"
     );
+    let told = "no targets assigned";
+    assert!(idle.report.message.contains(told), "{idle:#?}");
+    run("7").rejected(2, "configuration");
     assert_eq!(scene.asked(), Vec::<String>::new());
-}
-
-#[test]
-fn a_sparse_array_is_refused() {
-    let (scene, pairs) = scene(1);
-    let run = scene
-        .start()
-        .targets(targets(&pairs))
-        .env("JOB_ARRAY_SIZE", "2")
-        .env("JOB_INDEX", "7")
-        .run();
-    run.rejected(2, "configuration");
 }
 
 /// Kind to the services, and small in memory: the ninth waits for one of the first eight.

@@ -5,9 +5,7 @@
 //! The two runs call the services by different names (127.0.0.1, localhost), which tells their
 //! requests apart.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,7 +13,7 @@ use local_cloud::{
     CertificateSpec, Fault, FaultGuard, FaultKind, Material, Options, Service, route,
 };
 
-use crate::harness::{PROGRAM, Run, Scene, TLS_SECRET};
+use crate::harness::{Run, Running, Scene, TLS_SECRET};
 
 /// What happens at one point of a schedule.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,13 +85,13 @@ fn schedules(first_calls: usize, second_calls: usize) -> Vec<Vec<Step>> {
 trait Client {
     /// The routes of its calls, in order.
     const CALLS: &'static [&'static str];
-    type Running;
+    type Running<'a>;
     /// Begins; the calls are parked.
-    fn begin(scene: &Scene, host: &str) -> Self::Running;
+    fn begin<'a>(scene: &'a Scene, host: &str) -> Self::Running<'a>;
     /// Whether it has ended.
-    fn ended(running: &mut Self::Running) -> bool;
+    fn ended(running: &mut Self::Running<'_>) -> bool;
     /// Waits for the end.
-    fn end(scene: &Scene, running: Self::Running);
+    fn end(running: Self::Running<'_>);
 }
 
 /// The program under test.
@@ -105,39 +103,23 @@ impl Client for Ours {
         route::READ_SECRET,
         route::REPLACE_TLS_SECRET,
     ];
-    type Running = Child;
+    type Running<'a> = Running<'a>;
 
-    fn begin(scene: &Scene, host: &str) -> Child {
+    fn begin<'a>(scene: &'a Scene, host: &str) -> Running<'a> {
         let roots = scene.cloud.ca_file().display().to_string();
-        let environment: BTreeMap<String, String> = scene
-            .start()
-            .env("SSL_CERT_FILE", roots)
-            .environment
-            .into_iter()
-            .map(|(name, value)| (name, value.replace("127.0.0.1", host)))
-            .collect();
-        Command::new(PROGRAM)
-            .env_clear()
-            .envs(environment)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+        let mut start = scene.start().env("SSL_CERT_FILE", roots);
+        for value in start.environment.values_mut() {
+            *value = value.replace("127.0.0.1", host);
+        }
+        start.spawn()
     }
 
-    fn ended(running: &mut Child) -> bool {
-        running.try_wait().unwrap().is_some()
+    fn ended(running: &mut Running<'_>) -> bool {
+        running.child.try_wait().unwrap().is_some()
     }
 
-    fn end(scene: &Scene, running: Child) {
-        let output = running.wait_with_output().unwrap();
-        let run = Run::checked(
-            output.status.code(),
-            &String::from_utf8(output.stdout).unwrap(),
-            &String::from_utf8(output.stderr).unwrap(),
-            &scene.cloud.secrets_in_use(),
-        );
+    fn end(running: Running<'_>) {
+        let run = running.finished();
         // 8: a newer certificate was pasted by hand, and stays
         assert!(matches!(run.status, 0 | 8), "{run:#?}");
     }
@@ -148,9 +130,9 @@ struct Naive;
 
 impl Client for Naive {
     const CALLS: &'static [&'static str] = &[route::READ_SECRET, route::REPLACE_TLS_SECRET];
-    type Running = std::thread::JoinHandle<()>;
+    type Running<'a> = std::thread::JoinHandle<()>;
 
-    fn begin(scene: &Scene, host: &str) -> Self::Running {
+    fn begin<'a>(scene: &'a Scene, host: &str) -> Self::Running<'a> {
         let local = |url: String| url.replace("127.0.0.1", host);
         let iam = local(scene.cloud.iam_url());
         let secret = format!(
@@ -200,20 +182,19 @@ impl Client for Naive {
         })
     }
 
-    fn ended(running: &mut Self::Running) -> bool {
+    fn ended(running: &mut Self::Running<'_>) -> bool {
         running.is_finished()
     }
 
-    fn end(_: &Scene, running: Self::Running) {
+    fn end(running: Self::Running<'_>) {
         running.join().unwrap();
     }
 }
 
 /// One client under way, call by call.
 struct Stepper<'a, C: Client> {
-    scene: &'a Scene,
     guards: Vec<FaultGuard>,
-    running: Option<C::Running>,
+    running: Option<C::Running<'a>>,
     done: usize,
 }
 
@@ -228,7 +209,6 @@ impl<'a, C: Client> Stepper<'a, C> {
         let guards = C::CALLS.iter().map(park).collect();
         let running = Some(C::begin(scene, host));
         let mut stepper = Self {
-            scene,
             guards,
             running,
             done: 0,
@@ -260,7 +240,7 @@ impl<'a, C: Client> Stepper<'a, C> {
             }
             if self.done == self.guards.len() || C::ended(running) {
                 let running = self.running.take().unwrap();
-                C::end(self.scene, running);
+                C::end(running);
             }
         }
     }
@@ -397,19 +377,9 @@ fn many_runs_of_one_event_at_once_write_once() {
     let scene = Scene::new();
     let before = scene.tls_secret().writes;
     let event = scene.payload("rotated-public.json");
-    let runs: Vec<Run> = std::thread::scope(|scope| {
-        let started: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    scene
-                        .start()
-                        .env("ibmendata", event.clone())
-                        .run_beside_others()
-                })
-            })
-            .collect();
-        started.into_iter().map(|run| run.join().unwrap()).collect()
-    });
+    let start = || scene.start().env("ibmendata", event.clone()).spawn();
+    let running: Vec<_> = (0..8).map(|_| start()).collect();
+    let runs: Vec<Run> = running.into_iter().map(Running::finished).collect();
     assert!(runs.iter().all(|run| run.status == 0), "{runs:#?}");
     let replaced = runs
         .iter()
