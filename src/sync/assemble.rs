@@ -77,7 +77,7 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     if !unreadable.is_empty() {
         log::warn!("left out, unreadable and not needed: {}", list(&unreadable));
     }
-    let key_pem = Arc::new(Secret::from(key.to_pem().to_string()));
+    let key_pem = Arc::new(Secret::from(key.to_pem()));
     Ok(Bundle::of(&material.name, &leaf, &chain, &key_pem))
 }
 
