@@ -29,7 +29,7 @@
 //! | new attempts after 412 or a lost answer, at most five | `sync/replace.rs` |
 //! | the command that grants what is missing | `ibm/grantee.rs` |
 //! | is it served, what does it mean if not | `effect.rs`, `effect/probe.rs` |
-//! | when is an app in line with a certificate | `effect/restart.rs` |
+//! | when is an app up to date with a certificate | `effect/restart.rs` |
 //! | which permission is proved by which answer | `check.rs` |
 //! | which certificate belongs to which TLS secret | `discover.rs` |
 //! | variables, defaults | [`config`] |
@@ -110,7 +110,9 @@ pub fn run(
         let begin = beginning(tasks.len(), now);
         tasks.rotate_left(begin);
         let chunks = tasks.chunks(CHUNK);
-        let mut written: Vec<_> = chunks.flat_map(|chunk| bring_in_line(run, chunk)).collect();
+        let mut written: Vec<_> = chunks
+            .flat_map(|chunk| bring_up_to_date(run, chunk))
+            .collect();
         written.sort_by_key(|target| target.position);
         effect::verify(run, &written);
         Ok(progress.outcomes())
@@ -169,7 +171,7 @@ fn with_services<R>(
 
 /// What is deployed first, the certificates second (each secret once), replace third.
 /// Returns the targets whose effect is to be seen.
-fn bring_in_line<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<UpToDate<'a>> {
+fn bring_up_to_date<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<UpToDate<'a>> {
     let deployed = workers::each(tasks.iter().collect(), |(position, task)| {
         run.progress.step(*position, "reading what is deployed");
         let deployed = read_deployed(run, &task.tls_secret).inspect_err(|error| {

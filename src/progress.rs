@@ -23,8 +23,8 @@ pub(crate) enum Stage {
     InDoubt,
     /// The write is confirmed; the outcome follows at once.
     Written,
-    /// The TLS secret is in line; whether the certificate is in effect is not known yet.
-    InLine,
+    /// The TLS secret is up to date; whether it is served is not known yet.
+    UpToDate,
     /// The outcome is final.
     Settled,
 }
@@ -126,7 +126,7 @@ impl Progress {
             known.outcome = outcome;
             known.step = "waiting for the other targets".into();
             known.stage = match effect {
-                true => Stage::InLine,
+                true => Stage::UpToDate,
                 false => Stage::Settled,
             };
         });
@@ -195,7 +195,7 @@ impl Known {
         let step = &self.step;
         let told = match self.stage {
             Stage::Settled => return self.outcome,
-            Stage::Written | Stage::InLine => {
+            Stage::Written | Stage::UpToDate => {
                 if self.stage == Stage::Written {
                     self.outcome.action = Action::Replaced;
                     self.outcome.message = "the write was confirmed".to_owned();
@@ -270,11 +270,11 @@ mod tests {
                 "the write was confirmed; the run ended before it could confirm what is served (reading it): interrupted",
             ),
             (
-                Stage::InLine,
+                Stage::UpToDate,
                 (Action::Unchanged, Some(10)),
-                "in line; the run ended before it could confirm what is served (reading it): interrupted",
+                "up to date; the run ended before it could confirm what is served (reading it): interrupted",
             ),
-            (Stage::Settled, (Action::Unchanged, None), "in line"),
+            (Stage::Settled, (Action::Unchanged, None), "up to date"),
         ] {
             let known = Known {
                 stage,
@@ -282,7 +282,7 @@ mod tests {
                 outcome: Outcome {
                     secret_name: Some("shop".to_owned()),
                     action: Action::Unchanged,
-                    message: "in line".to_owned(),
+                    message: "up to date".to_owned(),
                     ..outcome("a")
                 },
             };

@@ -162,7 +162,7 @@ fn way_out(
     }
 }
 
-/// Only an event says that this certificate belongs here: then it must cover every name of the
+/// Only an event says that this certificate goes here: then it must cover every name of the
 /// deployed one, expired or not.
 fn not_covered(case: &Comparison<'_>) -> Option<Error> {
     let deployed = case.deployed.leaf();

@@ -47,11 +47,11 @@ pub(crate) struct Target<'a> {
     pub(crate) position: usize,
     pub(crate) task: &'a Task,
     pub(crate) outcome: Outcome,
-    /// What the TLS secret holds, if it is in line.
+    /// What the TLS secret holds, if it is up to date.
     pub(crate) synced: Option<Arc<Synced>>,
 }
 
-/// What a TLS secret holds that is in line.
+/// What a TLS secret holds that is up to date.
 #[derive(Debug)]
 pub(crate) struct Synced {
     pub(crate) leaf: Arc<Certificate>,
@@ -103,7 +103,7 @@ pub(crate) fn fetch_and_assemble(
     Ok(Current { bundle, updated_at })
 }
 
-/// Brings one target in line, given what was read of the TLS secret first, and of its certificate
+/// Brings one target up to date, given what was read of the TLS secret first, and of its certificate
 /// second.
 pub(crate) fn replace<'a>(
     run: &Run<'_>,
@@ -158,7 +158,7 @@ fn read_both(run: &Run<'_>, task: &Task) -> Result<(Deployed, Current), Error> {
     Ok((deployed, current))
 }
 
-/// Why an attempt did not bring the target in line.
+/// Why an attempt did not bring the target up to date.
 #[derive(Debug)]
 enum Failure {
     /// Another attempt would end the same way.
@@ -234,7 +234,7 @@ impl Failures {
     }
 }
 
-/// One attempt to bring a target in line.
+/// One attempt to bring a target up to date.
 struct Attempt<'a, 'b> {
     run: &'b Run<'b>,
     position: usize,
@@ -244,7 +244,7 @@ struct Attempt<'a, 'b> {
     /// When the secret was last changed.
     updated_at: Option<UnixTime>,
     number: u32,
-    /// Whether an earlier write may have taken effect, so that "in line" means that it did.
+    /// Whether an earlier write may have taken effect, so that "up to date" means that it did.
     doubt: bool,
 }
 

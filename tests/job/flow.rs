@@ -263,7 +263,7 @@ fn only_a_tls_secret_of_a_user_that_is_there_is_replaced() {
         assert!(told.starts_with(command), "{told}");
     }
     assert!(scene.writes().is_empty());
-    // what is no certificate at all is replaced
+    // what is not a certificate is replaced
     cloud.put_tls_secret(project, TLS_SECRET, "placeholder", "none");
     let run = scene.run();
     assert!(run.expect(0, "replaced").from.is_none());

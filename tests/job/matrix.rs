@@ -51,7 +51,7 @@ fn expected(route: &str, kind: &FaultKind, for_good: bool) -> Expect {
             FaultKind::Status(401) if for_good => Failed(exit, forbidden),
             FaultKind::Status(401) => Replaced(2),
             FaultKind::Delay(_) | FaultKind::Drip { .. } => Replaced(1),
-            // done: the next look sees it in line
+            // done: the next look sees it up to date
             FaultKind::ResetAfter
             | FaultKind::StatusAfter(_)
             | FaultKind::Truncated

@@ -50,7 +50,7 @@ fn finds(run: &Run, code: &str) {
     assert!(findings.iter().any(|f| f.code == code), "{code}: {run:#?}");
 }
 
-/// Comparing public keys is not enough: while the deployed form does not load, nothing is in line.
+/// Comparing public keys is not enough: while the deployed form does not load, nothing is up to date.
 #[test]
 fn a_deployed_key_that_servers_do_not_load_is_replaced_by_itself_in_a_good_form() {
     let scene = Scene::new();
