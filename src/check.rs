@@ -56,9 +56,9 @@ pub(crate) fn check(run: &Run<'_>) -> Vec<Check> {
             }
             Err(error) => (Ok("readable".to_owned()), Ok(Err(error))),
             Ok(current) => {
-                let Bundle { name, leaf, .. } = &current.bundle;
+                let Bundle { name, leaf, .. } = &current;
                 let fit = format!("{name} is fit to serve (serial {})", leaf.serial);
-                bundles.insert(id, current.bundle);
+                bundles.insert(id, current);
                 (Ok("readable".to_owned()), Ok(Ok(fit)))
             }
         };

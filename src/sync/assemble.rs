@@ -38,6 +38,8 @@ pub struct Bundle {
     pub faults: Vec<Fault>,
     /// The private key in PEM, as it is written.
     pub key_pem: Arc<Secret>,
+    /// When the secret was last changed.
+    pub updated_at: Option<UnixTime>,
     /// What deserves attention.
     pub findings: Vec<Error>,
 }
@@ -78,7 +80,11 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
         log::warn!("left out, unreadable and not needed: {}", list(&unreadable));
     }
     let key_pem = Arc::new(Secret::from(key.to_pem()));
-    Ok(Bundle::of(&material.name, &leaf, &chain, &key_pem))
+    let bundle = Bundle::of(&material.name, &leaf, &chain, &key_pem);
+    Ok(Bundle {
+        updated_at: material.updated_at,
+        ..bundle
+    })
 }
 
 impl Bundle {
@@ -132,6 +138,7 @@ impl Bundle {
             verified: chain.unverified.is_none(),
             faults,
             key_pem: Arc::clone(key_pem),
+            updated_at: None,
             findings,
         }
     }
@@ -198,6 +205,7 @@ impl Bundle {
         };
         let finding = Error::new(Reason::ChainCompleted, message);
         completed.findings.push(finding);
+        completed.updated_at = self.updated_at;
         Some(completed)
     }
 

@@ -18,14 +18,8 @@ pub struct Material {
     pub certificates: Vec<(&'static str, String)>,
     /// The private key.
     pub key: Secret,
-}
-
-/// What Secrets Manager holds now.
-#[derive(Debug)]
-pub(crate) struct Fetched {
-    pub(crate) material: Material,
     /// When the secret was last changed.
-    pub(crate) updated_at: Option<UnixTime>,
+    pub updated_at: Option<UnixTime>,
 }
 
 /// Reads the secret.
@@ -36,18 +30,14 @@ pub(crate) fn fetch(
     secrets_manager: &SecretsManager<'_>,
     id: &Uuid,
     version: Version,
-) -> Result<Fetched, Error> {
+) -> Result<Material, Error> {
     let secret = secrets_manager.secret(id, version)?;
     let name = match secret.name.as_str() {
         "" | HIDDEN => id.to_string(),
         name => name.to_owned(),
     };
-    let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
     active_certificate(&secret, id, &name)?;
-    Ok(Fetched {
-        material: material(secret, id, name)?,
-        updated_at,
-    })
+    material(secret, id, name)
 }
 
 fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Result<(), Error> {
@@ -111,6 +101,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Materi
     let certificates = certificates
         .chain(ca_chain.map(|text| ("ca_chain", text)))
         .collect();
+    let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
     let key = secret
         .private_key
         .filter(|key| !key.expose().trim().is_empty())
@@ -129,6 +120,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Materi
         name,
         certificates,
         key,
+        updated_at,
     })
 }
 

@@ -34,13 +34,6 @@ const LONGEST_DOUBT: Duration = Duration::from_secs(30);
 /// An event arrives within minutes: what a scheduled run finds older than this, in seconds, was missed.
 const MISSED: u64 = 10 * 60;
 
-/// The certificate as Secrets Manager holds it now, fit to serve.
-#[derive(Debug)]
-pub(crate) struct Current {
-    pub(crate) bundle: Bundle,
-    updated_at: Option<UnixTime>,
-}
-
 /// What happened to one target.
 pub(crate) struct Target<'a> {
     /// The position among the targets of the run.
@@ -91,16 +84,14 @@ pub(crate) fn fetch_and_assemble(
     secret: &Uuid,
     version: Version,
     now: UnixTime,
-) -> Result<Current, Error> {
-    let fetched = fetch(&run.secrets_manager, secret, version)?;
-    let bundle = assemble(&fetched.material, now).map_err(|error| {
-        let name = &fetched.material.name;
+) -> Result<Bundle, Error> {
+    let material = fetch(&run.secrets_manager, secret, version)?;
+    assemble(&material, now).map_err(|error| {
         error.context(format_args!(
-            "the certificate {name} ({secret}) is not fit to serve"
+            "the certificate {} ({secret}) is not fit to serve",
+            material.name
         ))
-    })?;
-    let updated_at = fetched.updated_at;
-    Ok(Current { bundle, updated_at })
+    })
 }
 
 /// Brings one target up to date, given what was read of the TLS secret first, and of its certificate
@@ -110,16 +101,16 @@ pub(crate) fn replace<'a>(
     position: usize,
     task: &'a Task,
     mut deployed: Deployed,
-    current: &Result<Current, Error>,
+    current: &Result<Bundle, Error>,
 ) -> Target<'a> {
     let first = match current {
         Ok(current) => current,
         Err(error) => return unfit(position, task, &deployed, error),
     };
-    let mut renewed: Option<Current> = None;
+    let mut renewed: Option<Bundle> = None;
     let mut failures = Failures::default();
     loop {
-        let Current { bundle, updated_at } = renewed.as_ref().unwrap_or(first);
+        let bundle = renewed.as_ref().unwrap_or(first);
         let completed = bundle.completed(&deployed.certificates, run.now);
         let attempt = Attempt {
             run,
@@ -127,7 +118,6 @@ pub(crate) fn replace<'a>(
             task,
             deployed: &deployed,
             bundle: completed.as_ref().unwrap_or(bundle),
-            updated_at: *updated_at,
             number: failures.count() + 1,
             doubt: failures.unclear > 0,
         };
@@ -152,7 +142,7 @@ pub(crate) fn replace<'a>(
 }
 
 /// What is deployed first, the certificate second.
-fn read_both(run: &Run<'_>, task: &Task) -> Result<(Deployed, Current), Error> {
+fn read_both(run: &Run<'_>, task: &Task) -> Result<(Deployed, Bundle), Error> {
     let deployed = read_deployed(run, &task.tls_secret)?;
     let current = fetch_and_assemble(run, &task.secret, run.config.version, run.now)?;
     Ok((deployed, current))
@@ -241,8 +231,6 @@ struct Attempt<'a, 'b> {
     task: &'a Task,
     deployed: &'b Deployed,
     bundle: &'b Bundle,
-    /// When the secret was last changed.
-    updated_at: Option<UnixTime>,
     number: u32,
     /// Whether an earlier write may have taken effect, so that "up to date" means that it did.
     doubt: bool,
@@ -334,7 +322,7 @@ impl<'a> Attempt<'a, '_> {
     /// whichever run comes first.
     fn missed_event(&self) -> Option<Error> {
         let now = self.run.now.as_secs();
-        let age = now.saturating_sub(self.updated_at?.as_secs());
+        let age = now.saturating_sub(self.bundle.updated_at?.as_secs());
         let placeholder = self.deployed.leaf().is_none_or(Certificate::self_signed);
         (self.task.scheduled && !placeholder && age > MISSED).then(|| {
             Error::new(

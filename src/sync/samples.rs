@@ -115,6 +115,7 @@ pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
         name: "shop".to_owned(),
         certificates,
         key: Secret::from(issued.key.clone()),
+        updated_at: None,
     };
     assemble(&material, now()).unwrap()
 }

@@ -100,6 +100,7 @@ fn material(certificates: &[(&'static str, &str)], key: &str) -> Material {
             .map(|(field, text)| (*field, (*text).to_owned()))
             .collect(),
         key: Secret::from(key.to_owned()),
+        updated_at: None,
     }
 }
 

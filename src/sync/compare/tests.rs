@@ -605,6 +605,7 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
             name: "shop".to_owned(),
             certificates: vec![("certificate", new.clone())],
             key: Secret::from(key.clone()),
+            updated_at: None,
         };
         let bundle = assemble(&material, later).unwrap();
         let deployed = |key: &str| deployed(old.clone(), key);

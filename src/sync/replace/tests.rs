@@ -15,8 +15,6 @@ struct Case {
     bundle: Bundle,
     version: Version,
     dry_run: bool,
-    /// Seconds before the run.
-    changed: Option<u64>,
 }
 
 fn of(issued: &Issued) -> Deployed {
@@ -32,7 +30,6 @@ impl Case {
             bundle: bundle(&issue(new), true),
             version: Version::Current,
             dry_run: false,
-            changed: None,
         }
     }
 
@@ -52,9 +49,6 @@ impl Case {
                 task: &self.task,
                 deployed: &self.deployed,
                 bundle: &self.bundle,
-                updated_at: self.changed.map(|seconds| {
-                    UnixTime::since_unix_epoch(Duration::from_secs(now().as_secs() - seconds))
-                }),
                 number: 3,
                 doubt,
             })
@@ -171,15 +165,17 @@ fn an_event_is_missed_after_ten_minutes() {
         (true, Some(660), placeholder(), None),
         (true, Some(660), unreadable(), None),
     ] {
-        let case = Case {
+        let mut case = Case {
             task: Task {
                 scheduled,
                 ..task()
             },
-            changed,
             deployed: before,
             ..Case::new(&RENEWED)
         };
+        case.bundle.updated_at = changed.map(|seconds| {
+            UnixTime::since_unix_epoch(Duration::from_secs(now().as_secs() - seconds))
+        });
         let finding = case.attempt(|attempt| attempt.missed_event());
         assert_eq!(
             finding.is_some(),
@@ -496,10 +492,7 @@ fn a_pending_order_is_no_failure_if_the_secret_was_just_created() {
 #[test]
 fn the_first_attempt_is_the_first() {
     let task = task();
-    let current = Ok(Current {
-        bundle: bundle(&issue(&RENEWED), true),
-        updated_at: None,
-    });
+    let current = Ok(bundle(&issue(&RENEWED), true));
     without_calls(
         |config| config.dry_run = true,
         |run| {

@@ -60,6 +60,7 @@ fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
             .zip(certificates.splitn(FIELDS.len(), SEPARATOR).map(str::to_owned))
             .collect(),
         key: Secret::from(key.to_owned()),
+updated_at: None,
     };
     let now = chains::now();
     judge::assembled(&material, &*KEYS, now, &judge::accepted(&material, now));

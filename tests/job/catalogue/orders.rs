@@ -52,6 +52,7 @@ fn assembled(case: &Case, fields: Fields) -> Result<Bundle, Error> {
         name: "shop".to_owned(),
         certificates: fields,
         key: Secret::from(case.key.clone()),
+        updated_at: None,
     };
     let mut bundle = assemble(&fetched, UnixTime::now())?;
     let limits = bundle.rehearse(&bundle.certificate_pem(), UnixTime::now())?;

@@ -90,6 +90,7 @@ fn judged(certificates: Vec<String>, key: String, made: &Made) -> Result<Bundle,
         name: "shop".to_owned(),
         certificates: FIELDS.into_iter().zip(certificates).collect(),
         key: Secret::from(key),
+        updated_at: None,
     };
     let result = judge::accepted(&material, now());
     judge::assembled(&material, std::slice::from_ref(&made.key), now(), &result);
