@@ -49,10 +49,7 @@ pub struct Bundle {
 /// # Errors
 /// Exit status 6, with the most specific reason.
 pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
-    let Certificates {
-        mut readable,
-        unreadable,
-    } = certificates(material)?;
+    let (mut readable, unreadable) = certificates(material)?;
     let key = private_key(material, &readable)?;
     let position = leaf(&readable, &key, &unreadable, now)?;
     // its place in the order is of no more use, and all others are candidates for its chain
@@ -229,15 +226,9 @@ fn newest_first(certificate: &Certificate) -> (Reverse<UnixTime>, String) {
     (Reverse(certificate.not_before), certificate.sha256())
 }
 
-/// What the fields hold.
-struct Certificates {
-    /// Each once, newest first.
-    readable: Vec<Certificate>,
-    /// What may be a certificate, and why it cannot be read, each with its field.
-    unreadable: Vec<String>,
-}
-
-fn certificates(material: &Material) -> Result<Certificates, Error> {
+/// What the fields hold: certificates, each once, newest first; and what may be one, with its field and why
+/// it cannot be read.
+fn certificates(material: &Material) -> Result<(Vec<Certificate>, Vec<String>), Error> {
     let mut readable: Vec<Certificate> = Vec::new();
     let mut unreadable = Vec::new();
     let fields = || material.certificates.iter().map(|(field, _)| *field);
@@ -264,24 +255,21 @@ fn certificates(material: &Material) -> Result<Certificates, Error> {
             }
         }
     }
-    if readable.is_empty() && !unreadable.is_empty() {
-        return Err(pem_unreadable(
-            &unreadable,
-            "and there is no other certificate",
-        ));
-    }
-    if readable.is_empty() {
-        return Err(error!(
+    match (readable.as_slice(), unreadable.as_slice()) {
+        ([], []) => Err(error!(
             Reason::PemUnreadable,
-            "the secret is active, but holds no certificate (looked into {})",
+            "the secret contains no PEM certificate (fields: {})",
             list(fields())
-        ));
-    }
+        )
+        .hint("import or rotate the certificate in Secrets Manager")),
+        ([], unreadable) => Err(pem_unreadable(
+            unreadable,
+            "and there is no other certificate",
+        )),
+        _ => Ok(()),
+    }?;
     readable.sort_by_cached_key(newest_first);
-    Ok(Certificates {
-        readable,
-        unreadable,
-    })
+    Ok((readable, unreadable))
 }
 
 /// What cannot be read may be what is missing.
