@@ -621,6 +621,25 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
             }
         };
         assert_eq!(found(&key), expected, "{:?} over {old}", bundle.faults);
+        // the comparison asks first
+        let facts = Facts {
+            domains: &|| Ok(Vec::new()),
+            previous_serial: &|| Ok(None),
+        };
+        let decision = compare(
+            &Comparison {
+                deployed: &deployed(&key),
+                bundle: &bundle,
+                named_by_event: false,
+                undo: false,
+                force: &Reason::FORCEABLE,
+                roots: &Roots::new(Vec::new()),
+                now: later,
+            },
+            &facts,
+        );
+        let refused = matches!(decision, Decision::Refuse(error) if error.reason == Reason::Unfit);
+        assert_eq!(refused, expected == "refuse", "{old}");
         // what does not serve excuses nothing
         let other = file("keys/rsa2048");
         assert_eq!(found(&other) == "pass", expected == "pass");
