@@ -10,12 +10,10 @@ use crate::config::Target;
 use crate::error::{Error, ExitStatus, Reason, error};
 use crate::ibm::client::Fate;
 use crate::ibm::code_engine::{TlsData, TlsSecret, TlsSecretRef};
-use crate::ibm::secrets_manager::Version;
-use crate::report::{Check, CheckState, Tried};
+use crate::report::{Check, CheckState, Results, Tried};
 use crate::sync::Run;
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::suitable;
-use crate::sync::replace::fetch_and_assemble;
 use crate::sync::validate::selected;
 use crate::text::sanitized;
 use crate::workers;
@@ -24,7 +22,14 @@ use crate::workers;
 const REST: [&str; 4] = ["replace", "domain-mappings", "covered", "apps"];
 
 /// Tries every permission.
-pub(crate) fn check(run: &Run<'_>) -> Vec<Check> {
+pub(crate) fn check(run: &Run<'_>) -> Results {
+    Results {
+        checks: checks(run),
+        ..Results::default()
+    }
+}
+
+fn checks(run: &Run<'_>) -> Vec<Check> {
     let targets: Vec<&Target> = selected(run.config).collect();
     let secrets: BTreeSet<_> = targets.iter().filter_map(|t| t.secret.as_ref()).collect();
     let secrets: Vec<_> = secrets.into_iter().collect();
@@ -44,9 +49,7 @@ pub(crate) fn check(run: &Run<'_>) -> Vec<Check> {
         let why = "SECRET_ID is unset, so only an event says which secret it is";
         checks.push(untested("secret", "", why));
     }
-    let read = workers::each(secrets.clone(), |id| {
-        fetch_and_assemble(run, id, Version::Current, run.now)
-    });
+    let read = workers::each(secrets.clone(), |id| run.fetch_and_assemble(id));
     let mut bundles = BTreeMap::new();
     for (id, read) in secrets.into_iter().zip(read) {
         let (secret, certificate) = match read {

@@ -8,8 +8,6 @@ mod probe;
 mod restart;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cert::certificate::Certificate;
@@ -19,12 +17,10 @@ use crate::config::Probe;
 use crate::effect::probe::{Domain, client, probe};
 use crate::effect::restart::restart_apps;
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::Project;
-use crate::ibm::secrets_manager::Version;
+use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::report::{Outcome, State};
 use crate::sync::Run;
-use crate::sync::replace::{Synced, Target};
-use crate::sync::validate::Task;
+use crate::sync::replace::UpToDate;
 use crate::text::sanitized;
 use crate::workers;
 
@@ -33,103 +29,54 @@ const SHOWN_DOMAINS: usize = 10;
 /// After a write: how long to wait for the new certificate.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A target whose TLS secret is up to date, and whose effect is to be seen.
-pub(crate) struct UpToDate<'a> {
-    pub(crate) position: usize,
-    task: &'a Task,
-    synced: Arc<Synced>,
-    /// Whether apps are restarted for it.
-    restarts: bool,
-    /// What is still to be done: its restarts, its probe.
-    open: AtomicUsize,
-}
-
-impl<'a> UpToDate<'a> {
-    /// `None`: there is nothing to restart and to probe.
-    pub(crate) fn of(run: &Run<'_>, target: &Target<'a>) -> Option<Self> {
-        let synced = target.synced.clone().filter(|_| !run.config.dry_run)?;
-        let task = target.task;
-        // an undo ignores a hold, and its apps must take it
-        let held = task.hold && run.config.version == Version::Current;
-        let restarts = !task.restart_apps.is_empty() && !held;
-        let open = usize::from(restarts) + usize::from(run.config.probe != Probe::Off);
-        (open > 0).then_some(Self {
-            position: target.position,
-            task,
-            synced,
-            restarts,
-            open: open.into(),
-        })
-    }
-
-    fn project(&self) -> &'a Project {
-        &self.task.tls_secret.project
-    }
-
-    /// It is written, but not yet served.
-    fn not_served(&self, run: &Run<'_>, error: &Error) {
-        run.progress.know(self.position, |outcome| {
-            outcome.not_in_effect(error.reason, &error.message);
-            if outcome.command.is_none() {
-                outcome.command.clone_from(&error.command);
-            }
-        });
-    }
-
-    /// Its restarts or its probe are done.
-    fn done(&self, run: &Run<'_>) {
-        if self.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            run.progress.seen(self.position);
-        }
-    }
-}
-
 /// Restarts apps and probes domains, side by side.
 pub(crate) fn verify(run: &Run<'_>, targets: &[UpToDate<'_>]) {
     for target in targets {
         let step = "waiting for apps and domains";
-        run.progress.step(target.position, step);
+        run.progress.step(target.task.position, step);
     }
-    let probe = || match run.config.probe {
-        Probe::Off => {}
-        level @ (Probe::Warn | Probe::Require) => probe_domains(run, level, targets),
-    };
-    let (restarted, probed) = if targets.iter().any(|target| target.restarts) {
-        workers::both(|| restart_apps(run, targets), probe)
-    } else {
-        // the usual case needs no further thread, and the memory that it takes
-        (Ok(()), workers::guarded(probe))
-    };
-    if let Err(defect) = restarted.and(probed) {
-        let undone = |target: &&UpToDate<'_>| target.open.load(Ordering::Relaxed) > 0;
-        for target in targets.iter().filter(undone) {
-            target.not_served(run, &defect);
-        }
+    let restart = || restart_apps(run, targets);
+    let probe = || probe_domains(run, targets);
+    let mut works: Vec<&(dyn Fn() + Sync)> = Vec::new();
+    if targets.iter().any(|target| run.restarts(target.task)) {
+        works.push(&restart);
     }
+    if run.config.probe != Probe::Off {
+        works.push(&probe);
+    }
+    workers::each(works, |work| {
+        work();
+        Ok(())
+    });
 }
 
 /// One list of mappings per project, then all handshakes side by side, again and again where something
 /// was written and is not served yet.
-fn probe_domains(run: &Run<'_>, level: Probe, targets: &[UpToDate<'_>]) {
-    let projects: HashSet<&Project> = targets.iter().map(UpToDate::project).collect();
-    let lists = workers::each(projects.iter().copied().collect(), |project| {
+fn probe_domains(run: &Run<'_>, targets: &[UpToDate<'_>]) {
+    let places = targets.iter().map(|target| &target.task.target.tls_secret);
+    let projects: HashSet<&Project> = places.clone().map(|place| &place.project).collect();
+    let projects: Vec<&Project> = projects.into_iter().collect();
+    let lists = workers::each(projects.clone(), |project| {
         run.code_engine.domain_mappings(project)
     });
     let lists: HashMap<&Project, _> = projects.into_iter().zip(lists).collect();
+    let level = run.config.probe;
     let mut open: Vec<(&UpToDate<'_>, Vec<Domain<'_>>)> = Vec::new();
-    for target in targets {
-        let mut domains = Vec::new();
-        match lists.get(target.project()) {
+    for (target, TlsSecretRef { project, name }) in targets.iter().zip(places) {
+        let domains = match lists.get(project) {
             Some(Ok(mappings)) => {
-                let used = mappings.of(&target.task.tls_secret.name).iter();
                 let instead = run.config.probe_address.as_ref();
-                domains.extend(used.map(|mapping| Domain::new(mapping, instead, &target.synced)));
+                let used = mappings.of(name).iter();
+                used.map(|mapping| Domain::new(mapping, instead, target))
+                    .collect()
             }
-            Some(Err(error)) => run.progress.know(target.position, |outcome| {
-                unseen(level, error.clone(), outcome);
-            }),
-            None => {}
-        }
+            Some(Err(error)) => {
+                let unseen = |outcome: &mut Outcome| unseen(level, error.clone(), outcome);
+                run.progress.know(target.task.position, unseen);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
         open.push((target, domains));
     }
     let client = client();
@@ -141,14 +88,15 @@ fn probe_domains(run: &Run<'_>, level: Probe, targets: &[UpToDate<'_>]) {
         let is_last = is_last(begin.elapsed(), wait);
         open.retain(|(target, domains)| {
             let goes_on = !is_last && domains.iter().any(Domain::goes_on);
-            run.progress.know(target.position, |outcome| {
+            let position = target.task.position;
+            run.progress.know(position, |outcome| {
                 outcome.served = domains.iter().map(Domain::served).collect();
                 if !goes_on {
-                    conclude(level, &target.synced.leaf, domains, outcome);
+                    conclude(level, &target.leaf, domains, outcome);
                 }
             });
             if !goes_on {
-                target.done(run);
+                run.progress.seen(position);
             }
             goes_on
         });
@@ -178,44 +126,32 @@ fn pause(wait: &mut Duration) {
 
 /// What was seen, as findings.
 fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &mut Outcome) {
-    let name = |domain: &Domain<'_>| sanitized(domain.name);
-    let list = |concerned: fn(State) -> bool, text: &dyn Fn(&Domain<'_>) -> String| {
-        let concerned = domains.iter().filter(|domain| concerned(domain.state));
-        shown(concerned.map(text).collect())
-    };
-    let uncovered = domains
-        .iter()
-        .filter(|domain| !leaf.covers(&ServerName::Dns(domain.name.to_ascii_lowercase())));
     outcome
         .findings
         .extend(ingress_limit(leaf).filter(|_| !domains.is_empty()));
-    outcome
-        .findings
-        .extend(shown(uncovered.map(name).collect()).map(|list| {
-        error!(
-            Reason::DomainNotCovered,
+    let name = |domain: &Domain<'_>| sanitized(domain.name);
+    let is_covered = |domain: &&Domain<'_>| leaf.covers(&ServerName::dns(domain.name));
+    let uncovered = domains.iter().filter(|domain| !is_covered(domain));
+    if let Some(list) = shown(uncovered.map(name).collect()) {
+        let what = format!(
             "the certificate does not cover the domain mappings {list}: issue it with these names"
-        )
-    }));
-    if let Some(list) = list(
-        |state| matches!(state, State::Old | State::Other),
-        &|domain| {
-            let which = match domain.state {
-                State::Old => "the previous",
-                _ => "another",
-            };
-            format!(
-                "{} serves {which} certificate ({})",
-                name(domain),
-                domain.text
-            )
-        },
-    ) {
+        );
+        outcome.find(Reason::DomainNotCovered, what);
+    }
+    let (mut others, mut unreachable) = (Vec::new(), Vec::new());
+    for domain in domains {
+        let (name, text) = (name(domain), &domain.text);
+        match domain.state {
+            State::New => {}
+            State::Old => others.push(format!("{name} serves the previous certificate ({text})")),
+            State::Other => others.push(format!("{name} serves another certificate ({text})")),
+            State::Unreachable => unreachable.push(format!("{name} ({text})")),
+        }
+    }
+    if let Some(list) = shown(others) {
         unseen(level, Error::new(Reason::NotServed, list), outcome);
     }
-    if let Some(list) = list(|state| state == State::Unreachable, &|domain| {
-        format!("{} ({})", name(domain), domain.text)
-    }) {
+    if let Some(list) = shown(unreachable) {
         let error = error!(Reason::DomainUnreachable, "no TLS handshake with {list}");
         unseen(level, error, outcome);
     }

@@ -68,26 +68,25 @@ use std::time::Instant;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::Config;
-use crate::effect::UpToDate;
-use crate::error::{Error, Reason};
+use crate::config::{Config, Mode};
+use crate::error::Error;
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
-use crate::report::{Action, Check, Leaf, Outcome, Results};
+use crate::report::{Action, Leaf, Results};
 use crate::sync::Run;
 use crate::sync::deployed::read_deployed;
-use crate::sync::replace::{Target, fetch_and_assemble, replace};
+use crate::sync::replace::{UpToDate, fail, replace};
 use crate::sync::validate::{Task, Trigger, validate};
 
 /// Targets that go through the steps together: enough to keep all threads busy, few enough for a
 /// bounded memory, and for progress in every run that its deadline cuts.
 const CHUNK: usize = 24;
 
-/// Does the run: what the trigger asks for, target by target.
+/// Does the run. What is known of it meanwhile is in `progress`; it must end at `end`.
 ///
 /// # Errors
 /// What ends the run before any target is processed.
@@ -97,26 +96,43 @@ pub fn run(
     progress: &Progress,
     end: Instant,
     now: UnixTime,
-) -> Result<Vec<Outcome>, Error> {
-    let plan = validate(config, trigger)?;
-    if plan.tasks.is_empty() {
-        return Ok(plan.settled);
+) -> Result<Results, Error> {
+    let http = Http::new(&config.further_roots, config.proxy.clone(), end);
+    let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);
+    // nothing is sent before the first call
+    let run = Run {
+        config,
+        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
+        code_engine: CodeEngine::new(&iam),
+        iam: &iam,
+        progress,
+        end,
+        roots: Roots::new(config.further_roots.clone()),
+        now,
+    };
+    match config.mode {
+        Mode::Run => synchronize(&run, trigger),
+        Mode::Check => Ok(check::check(&run)),
+        Mode::Discover => discover::discover(&run),
     }
+}
+
+/// What the trigger asks for, target by target.
+fn synchronize(run: &Run<'_>, trigger: Trigger) -> Result<Results, Error> {
+    let plan = validate(run.config, trigger)?;
     let open = plan.tasks.iter().map(|task| task.outcome(Action::Failed));
-    progress.plan(open.collect(), plan.settled.clone());
-    with_services(config, progress, end, now, |run| {
-        // runs begin at different targets: if the deadline always cuts them, each gets its turn
-        let mut tasks: Vec<(usize, &Task)> = plan.tasks.iter().enumerate().collect();
-        let begin = beginning(tasks.len(), now);
-        tasks.rotate_left(begin);
-        let chunks = tasks.chunks(CHUNK);
-        let mut written: Vec<_> = chunks
-            .flat_map(|chunk| bring_up_to_date(run, chunk))
-            .collect();
-        written.sort_by_key(|target| target.position);
-        effect::verify(run, &written);
-        Ok(progress.outcomes())
-    })
+    run.progress.plan(open.collect(), plan.settled);
+    // runs begin at different targets: if the deadline always cuts them, each gets its turn
+    let mut tasks: Vec<&Task> = plan.tasks.iter().collect();
+    let begin = beginning(tasks.len(), run.now);
+    tasks.rotate_left(begin);
+    let chunks = tasks.chunks(CHUNK);
+    let mut up_to_date: Vec<UpToDate<'_>> = chunks
+        .flat_map(|chunk| bring_up_to_date(run, chunk))
+        .collect();
+    up_to_date.sort_by_key(|target| target.task.position);
+    effect::verify(run, &up_to_date);
+    Ok(run.progress.outcomes())
 }
 
 /// The first target of this run among `count`: any, chosen by the clock. A single chunk begins at the
@@ -128,100 +144,31 @@ fn beginning(count: usize, now: UnixTime) -> usize {
     usize::try_from(spread).unwrap_or_default() % chunks.max(1) * CHUNK
 }
 
-/// Tests every permission separately, and changes nothing.
-#[must_use]
-pub fn check(config: &Config, progress: &Progress, end: Instant, now: UnixTime) -> Vec<Check> {
-    with_services(config, progress, end, now, check::check)
-}
-
-/// Lists TLS secrets and certificates, and what belongs together. Changes nothing.
-///
-/// # Errors
-/// If there is no token.
-pub fn discover(
-    config: &Config,
-    progress: &Progress,
-    end: Instant,
-    now: UnixTime,
-) -> Result<Results, Error> {
-    with_services(config, progress, end, now, discover::discover)
-}
-
-/// Makes the clients of the services. Nothing is sent before the first call.
-fn with_services<R>(
-    config: &Config,
-    progress: &Progress,
-    end: Instant,
-    now: UnixTime,
-    work: impl FnOnce(&Run<'_>) -> R,
-) -> R {
-    let http = Http::new(&config.further_roots, config.proxy.clone(), end);
-    let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);
-    work(&Run {
-        config,
-        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
-        code_engine: CodeEngine::new(&iam),
-        iam: &iam,
-        progress,
-        end,
-        roots: Roots::new(config.further_roots.clone()),
-        now,
-    })
-}
-
 /// What is deployed first, the certificates second (each secret once), replace third.
 /// Returns the targets whose effect is to be seen.
-fn bring_up_to_date<'a>(run: &Run<'_>, tasks: &[(usize, &'a Task)]) -> Vec<UpToDate<'a>> {
-    let deployed = workers::each(tasks.iter().collect(), |(position, task)| {
-        run.progress.step(*position, "reading what is deployed");
-        let deployed = read_deployed(run, &task.tls_secret).inspect_err(|error| {
-            settled(run, Target::failed(*position, task, error));
-        })?;
-        run.progress.step(*position, "reading its certificate");
+fn bring_up_to_date<'a>(run: &Run<'_>, tasks: &[&'a Task]) -> Vec<UpToDate<'a>> {
+    let deployed = workers::each(tasks.to_vec(), |task| {
+        run.progress.step(task.position, "reading what is deployed");
+        let deployed = read_deployed(run, &task.target.tls_secret)
+            .inspect_err(|error| fail(run, task, error))?;
+        run.progress.step(task.position, "reading its certificate");
         let from = deployed.leaf().map(Leaf::from);
-        run.progress.know(*position, |outcome| outcome.from = from);
-        Ok(deployed)
+        run.progress
+            .know(task.position, |outcome| outcome.from = from);
+        Ok((task, deployed))
     });
-    let secrets: BTreeSet<&Uuid> = tasks
-        .iter()
-        .zip(&deployed)
-        .filter(|(_, deployed)| deployed.is_ok())
-        .map(|((_, task), _)| &task.secret)
-        .collect();
-    let fetched = workers::each(secrets.iter().copied().collect(), |secret| {
-        fetch_and_assemble(run, secret, run.config.version, run.now)
-    });
+    let deployed: Vec<_> = deployed.into_iter().filter_map(Result::ok).collect();
+    let secrets: BTreeSet<&Uuid> = deployed.iter().map(|(task, _)| &task.secret).collect();
+    let secrets: Vec<&Uuid> = secrets.into_iter().collect();
+    let fetched = workers::each(secrets.clone(), |secret| run.fetch_and_assemble(secret));
     let fetched: BTreeMap<&Uuid, _> = secrets.into_iter().zip(fetched).collect();
-    let replaced = workers::each(
-        tasks.iter().zip(deployed).collect(),
-        |(&(position, task), deployed)| {
-            let target = match (deployed, fetched.get(&task.secret)) {
-                (Ok(deployed), Some(current)) => replace(run, position, task, deployed, current),
-                (Err(error), _) => Target::failed(position, task, &error),
-                (Ok(_), None) => Target::failed(position, task, &Error::defect()),
-            };
-            Ok(settled(run, target))
-        },
-    );
-    let replaced = tasks.iter().zip(replaced);
+    let replaced = workers::each(deployed, |(task, deployed)| {
+        let current = fetched.get(&task.secret).ok_or_else(Error::defect)?;
+        Ok(replace(run, task, deployed, current))
+    });
     replaced
-        .filter_map(|(&(position, task), target)| {
-            target.unwrap_or_else(|error| settled(run, Target::failed(position, task, &error)))
-        })
+        .into_iter()
+        .filter_map(Result::ok)
+        .flatten()
         .collect()
-}
-
-/// Whatever happens to the run from now on, this is what became of the target.
-fn settled<'a>(run: &Run<'_>, target: Target<'a>) -> Option<UpToDate<'a>> {
-    let effect = UpToDate::of(run, &target);
-    let mut outcome = target.outcome;
-    if run.iam.used_public() {
-        outcome.find(
-            Reason::IamPublic,
-            "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly",
-        );
-    }
-    run.progress
-        .settle(target.position, outcome, effect.is_some());
-    effect
 }

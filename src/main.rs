@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::UnixTime;
-use sm_tls_sync::config::{Config, Format, Given, Mode, help};
+use sm_tls_sync::config::{Config, Format, Given, help};
 use sm_tls_sync::error::{Error, ExitStatus, Reason};
 use sm_tls_sync::progress::Progress;
 use sm_tls_sync::report::{Heading, Report, Results};
@@ -145,14 +145,7 @@ fn run(
         log::warn!("{warning}");
     }
     let end = edge.start + Duration::from_secs(deadline);
-    Ok(match config.mode {
-        Mode::Run => sm_tls_sync::run(&config, trigger, progress, end, edge.now)?.into(),
-        Mode::Check => Results {
-            checks: sm_tls_sync::check(&config, progress, end, edge.now),
-            ..Results::default()
-        },
-        Mode::Discover => sm_tls_sync::discover(&config, progress, end, edge.now)?,
-    })
+    sm_tls_sync::run(&config, trigger, progress, end, edge.now)
 }
 
 /// Starts the watchdog: when SIGTERM arrives or the time is over, wherever the run is, it reports

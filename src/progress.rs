@@ -23,14 +23,13 @@ pub(crate) enum Stage {
     InDoubt,
     /// The write is confirmed; the outcome follows at once.
     Written,
-    /// The TLS secret is up to date; whether it is served is not known yet.
-    UpToDate,
-    /// The outcome is final.
-    Settled,
+    /// The outcome is known, apart from so many effects that are still to be seen: it is final without
+    /// any.
+    Settled(usize),
 }
 
 /// What is known of a target.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     stage: Stage,
     /// What is being done: "waiting for its turn".
@@ -120,29 +119,35 @@ impl Progress {
         answer
     }
 
-    /// The outcome of a target is final, unless its `effect` is still to be seen.
-    pub(crate) fn settle(&self, target: usize, outcome: Outcome, effect: bool) {
+    /// The outcome of a target, made from what is known, is final once so many `effects` were seen.
+    pub(crate) fn settle(
+        &self,
+        target: usize,
+        effects: usize,
+        outcome: impl FnOnce(Outcome) -> Outcome,
+    ) {
         self.update(target, |known| {
-            known.outcome = outcome;
+            known.outcome = outcome(std::mem::take(&mut known.outcome));
             known.step = "waiting for the other targets".into();
-            known.stage = match effect {
-                true => Stage::UpToDate,
-                false => Stage::Settled,
-            };
+            known.stage = Stage::Settled(effects);
         });
     }
 
-    /// The effect of a target has been seen: its outcome is final.
+    /// One effect of a target has been seen.
     pub(crate) fn seen(&self, target: usize) {
-        self.update(target, |known| known.stage = Stage::Settled);
+        self.update(target, |known| {
+            if let Stage::Settled(effects) = &mut known.stage {
+                *effects = effects.saturating_sub(1);
+            }
+        });
     }
 
-    /// What became of all targets, and what else the run reports. Once the run is over this never
-    /// returns: somebody else reports.
-    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
-        let state = self.while_time_is_left();
-        let targets = state.targets.iter().map(|known| &known.outcome);
-        targets.chain(&state.others).cloned().collect()
+    /// What became of all targets, and what else the run reports. What has no outcome is a bug. Once the
+    /// run is over this never returns: somebody else reports.
+    pub(crate) fn outcomes(&self) -> Results {
+        let next = "please report it with the log of this run";
+        self.while_time_is_left()
+            .results(Reason::Defect, "a bug in sm-tls-sync", next)
     }
 
     /// Ends the run: nothing is written from now on. Waits for the answers to what is in flight, and
@@ -159,16 +164,11 @@ impl Progress {
             state.changes > 0 || targets.any(|known| IN_FLIGHT.contains(&known.stage))
         };
         let waited = self.moved.wait_timeout_while(state, GRACE, in_flight);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if state.targets.is_empty() {
-            return Err(Error::new(Reason::Interrupted, why).hint(next));
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        match state.targets.is_empty() {
+            true => Err(Error::new(Reason::Interrupted, why).hint(next)),
+            false => Ok(state.results(Reason::Interrupted, why, next)),
         }
-        // taken out: what the threads of the run still find out is not heard any more
-        let targets = std::mem::take(&mut state.targets).into_iter();
-        let targets = targets.map(|known| known.when_over(why, next));
-        let mut outcomes: Vec<Outcome> = targets.collect();
-        outcomes.append(&mut state.others);
-        Ok(outcomes.into())
     }
 
     fn update(&self, target: usize, change: impl FnOnce(&mut Known)) {
@@ -189,35 +189,44 @@ impl Progress {
     }
 }
 
+impl State {
+    /// The outcomes if nothing more is found out, for this reason.
+    fn results(&self, reason: Reason, why: &str, next: &str) -> Results {
+        let targets = self.targets.iter().cloned();
+        let targets = targets.map(|known| known.when_over(reason, why, next));
+        Results::from(
+            targets
+                .chain(self.others.iter().cloned())
+                .collect::<Vec<_>>(),
+        )
+    }
+}
+
 impl Known {
-    /// The outcome if nothing more is found out.
-    fn when_over(mut self, why: &str, next: &str) -> Outcome {
+    fn when_over(mut self, reason: Reason, why: &str, next: &str) -> Outcome {
         let step = &self.step;
+        if self.stage == Stage::Written {
+            self.outcome.action = Action::Replaced;
+            self.outcome.message = "the write was confirmed".to_owned();
+        }
         let told = match self.stage {
-            Stage::Settled => return self.outcome,
-            Stage::Written | Stage::UpToDate => {
-                if self.stage == Stage::Written {
-                    self.outcome.action = Action::Replaced;
-                    self.outcome.message = "the write was confirmed".to_owned();
-                }
+            Stage::Settled(0) => return self.outcome,
+            Stage::Written | Stage::Settled(_) => {
                 let told = format!(
                     "the run ended before it could confirm what is served ({step}): {why}; {next}"
                 );
-                self.outcome.not_in_effect(Reason::Interrupted, &told);
+                self.outcome.not_in_effect(reason, &told);
                 return self.outcome;
             }
             Stage::Open => format!("{why} while {step}; nothing was written"),
-            Stage::Writing => {
-                format!("{why} while a write was in flight: its outcome is unknown")
-            }
+            Stage::Writing => format!("{why} while a write was in flight: its outcome is unknown"),
             Stage::InDoubt => {
                 format!("{why} after a write without a clear answer: its outcome is unknown")
             }
         };
         let name = self.outcome.tls_secret.clone().unwrap_or_default();
-        let error = Error::new(Reason::Interrupted, told).hint(next);
-        let error = error.context(format_args!("TLS secret {name}"));
-        self.outcome.failed(&error)
+        let error = Error::new(reason, format!("TLS secret {name}: {told}"));
+        self.outcome.failed(&error.hint(next))
     }
 }
 
@@ -270,11 +279,11 @@ mod tests {
                 "the write was confirmed; the run ended before it could confirm what is served (reading it): interrupted",
             ),
             (
-                Stage::UpToDate,
+                Stage::Settled(1),
                 (Action::Unchanged, Some(10)),
                 "up to date; the run ended before it could confirm what is served (reading it): interrupted",
             ),
-            (Stage::Settled, (Action::Unchanged, None), "up to date"),
+            (Stage::Settled(0), (Action::Unchanged, None), "up to date"),
         ] {
             let known = Known {
                 stage,
@@ -286,7 +295,7 @@ mod tests {
                     ..outcome("a")
                 },
             };
-            let outcome = known.when_over(SIGTERM, NEXT);
+            let outcome = known.when_over(Reason::Interrupted, SIGTERM, NEXT);
             assert!(outcome.message.starts_with(told), "{}", outcome.message);
             let found = outcome.exit_status().map(|status| status.status());
             assert_eq!((outcome.action, found), (action, status), "{told}");
@@ -313,8 +322,7 @@ mod tests {
                 thread::yield_now();
             }
             progress.answered(0, Stage::Written);
-            let done = Outcome::new(Action::Replaced, "done");
-            progress.settle(0, done, false);
+            progress.settle(0, 0, |_| Outcome::new(Action::Replaced, "done"));
             let targets = stopped.join().unwrap().unwrap().targets;
             let actions: Vec<Action> = targets.iter().map(|target| target.action).collect();
             assert_eq!(actions, [Action::Replaced, Action::Failed, Action::Ignored]);

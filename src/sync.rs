@@ -14,12 +14,16 @@ use std::time::{Duration, Instant};
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::Config;
+use crate::config::{Config, Probe};
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
-use crate::ibm::secrets_manager::SecretsManager;
+use crate::ibm::ids::Uuid;
+use crate::ibm::secrets_manager::{SecretsManager, Version};
 use crate::progress::Progress;
+use crate::sync::assemble::{Bundle, assemble};
+use crate::sync::fetch::fetch;
+use crate::sync::validate::Task;
 use crate::workers;
 
 /// What every step of a run works with.
@@ -43,6 +47,36 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Steps 2 and 3: the certificate as it is now (or was before, for an undo), fit to serve.
+    ///
+    /// # Errors
+    /// Those of [`fetch`] and [`assemble`].
+    pub(crate) fn fetch_and_assemble(&self, secret: &Uuid) -> Result<Bundle, Error> {
+        let material = fetch(&self.secrets_manager, secret, self.config.version)?;
+        let name = &material.name;
+        let what = format!("the certificate {name} ({secret}) is not fit to serve");
+        assemble(&material, self.now).map_err(|error| error.context(what))
+    }
+
+    /// Whether nothing is written to the target. An undo ignores a hold.
+    pub(crate) fn holds(&self, task: &Task) -> bool {
+        task.target.hold && self.config.version == Version::Current
+    }
+
+    /// Whether apps are restarted for the target.
+    pub(crate) fn restarts(&self, task: &Task) -> bool {
+        !task.target.restart_apps.is_empty() && !self.holds(task)
+    }
+
+    /// How many kinds of effects are to be seen once the target is up to date: restarts, domains.
+    pub(crate) fn effects(&self, task: &Task) -> usize {
+        let effects = [self.restarts(task), self.config.probe != Probe::Off];
+        let wanted = effects
+            .iter()
+            .filter(|wanted| **wanted && !self.config.dry_run);
+        wanted.count()
+    }
+
     /// Waits for `duration`. Nobody waits for what the deadline would cut: what is known says more
     /// than the interruption.
     ///

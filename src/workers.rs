@@ -54,28 +54,6 @@ pub(crate) fn pause(duration: Duration) {
     thread::sleep(duration);
 }
 
-/// Does two things side by side. A panic costs only its own side.
-pub(crate) fn both<A: Send, B: Send>(
-    first: impl FnOnce() -> A + Send,
-    second: impl FnOnce() -> B,
-) -> (Result<A, Error>, Result<B, Error>) {
-    let first = Mutex::new(Some(first));
-    let begin = || lock(&first).take().map(guarded);
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().spawn_scoped(scope, begin);
-        let second = guarded(second);
-        let first = thread.ok().and_then(|thread| thread.join().ok());
-        // without a thread for it, it is done now
-        let first = first.unwrap_or_else(begin);
-        (first.unwrap_or_else(|| Err(Error::defect())), second)
-    })
-}
-
-/// Does one thing. A panic becomes an error.
-pub(crate) fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, Error> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Error::defect())
-}
-
 /// Calls `work` with each number below `count`, whatever panics. Not generic, to avoid one copy per
 /// caller in the binary.
 fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {

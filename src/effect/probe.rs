@@ -19,7 +19,7 @@ use crate::cert::certificate::{Certificate, algorithms, rfc3339};
 use crate::config::HTTPS;
 use crate::ibm::code_engine::DomainMapping;
 use crate::report::{Served, State};
-use crate::sync::replace::Synced;
+use crate::sync::replace::UpToDate;
 use crate::text::sanitized;
 use crate::workers;
 
@@ -37,7 +37,7 @@ pub(crate) struct Domain<'a> {
     /// Host and port to connect to; `None`: the mapping does not say.
     pub(crate) address: Option<(&'a str, u16)>,
     /// What should be seen.
-    pub(crate) expected: &'a Synced,
+    pub(crate) expected: &'a UpToDate<'a>,
     pub(crate) state: State,
     /// Serial number and end of another certificate, or why there is none.
     pub(crate) text: String,
@@ -59,16 +59,14 @@ impl<'a> Domain<'a> {
     pub(crate) fn new(
         mapping: &'a DomainMapping,
         instead: Option<&'a (String, u16)>,
-        expected: &'a Synced,
+        expected: &'a UpToDate<'a>,
     ) -> Self {
-        let cname_target = mapping.cname_target.as_deref();
-        let own = cname_target.filter(|host| !host.is_empty());
+        let own = mapping.cname_target.as_deref();
+        let own = own.filter(|host| !host.is_empty());
+        let instead = instead.map(|(host, port)| (host.as_str(), *port));
         Self {
             name: &mapping.name,
-            address: match instead {
-                Some((host, port)) => Some((host, *port)),
-                None => own.map(|host| (host, HTTPS)),
-            },
+            address: instead.or_else(|| Some((own?, HTTPS))),
             expected,
             state: State::Unreachable,
             text: "not probed".to_owned(),
@@ -260,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::sync::replace::Replaced;
+    use crate::sync::samples::task;
 
     /// Valid from this year on.
     fn issued(name: &str, year: i32) -> Arc<Certificate> {
@@ -280,6 +279,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_new_or_old_or_another_one() {
+        let task = task();
         let [older, new, newer] = [2025, 2026, 2027].map(|year| issued("shop.example.com", year));
         let foreign = issued("blog.example.com", 2025);
         let replaced = |leaf: Option<&Arc<Certificate>>| {
@@ -300,7 +300,8 @@ mod tests {
             (replaced(Some(&foreign)), &older, State::Other),
             (replaced(None), &older, State::Other),
         ] {
-            let synced = Synced {
+            let synced = UpToDate {
+                task: &task,
                 leaf: Arc::clone(&new),
                 chain_sha256: String::new(),
                 replaced,
@@ -338,7 +339,9 @@ mod tests {
 
     #[test]
     fn where_to_connect() {
-        let synced = Synced {
+        let task = task();
+        let synced = UpToDate {
+            task: &task,
             leaf: issued("shop.example.com", 2026),
             chain_sha256: String::new(),
             replaced: None,

@@ -4,15 +4,19 @@
 //! started for in a variable. It is up to date if that is equal and its newest revision is ready. So
 //! the next run finishes what this one did not, and two runs at once restart an app once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::LazyCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::effect::{UpToDate, pause};
+use crate::config::Target;
+use crate::effect::pause;
 use crate::error::{Error, Reason, error};
 use crate::ibm::client::Fate;
 use crate::ibm::code_engine::{App, Project};
 use crate::ibm::ids::{AppName, Id, TlsSecretName};
+use crate::report::Outcome;
 use crate::sync::Run;
+use crate::sync::replace::UpToDate;
 
 /// How often an app is read and changed, if others change it meanwhile.
 const MOST_ATTEMPTS: u32 = 5;
@@ -20,178 +24,168 @@ const MOST_ATTEMPTS: u32 = 5;
 /// keeps 120 revisions (Code Engine limits).
 const MOST_REVISIONS: u32 = 9;
 
-/// Brings the apps of all targets up to date, one app after another. In a project the first failure
-/// stops the rest.
+/// Brings the apps of all targets up to date, project by project.
 pub(crate) fn restart_apps(run: &Run<'_>, targets: &[UpToDate<'_>]) {
-    let mut projects: HashMap<&Project, Restarter<'_, '_>> = HashMap::new();
-    for target in targets.iter().filter(|target| target.restarts) {
-        let project = target.project();
-        let restarter = projects.entry(project).or_insert_with(|| Restarter {
-            run,
-            project,
-            targets,
-            apps: None,
-            done: BTreeMap::new(),
-            failed: None,
-        });
-        if let Err(error) = restarter.restart(target) {
-            target.not_served(run, &error);
-        }
-        run.progress
-            .step(target.position, "waiting for its domains");
-        target.done(run);
+    let project = |target: &UpToDate<'_>| target.task.target.tls_secret.project.clone();
+    let restarts = targets.iter().filter(|target| run.restarts(target.task));
+    let mut open: Vec<&UpToDate<'_>> = restarts.collect();
+    while let Some(first) = open.first() {
+        let next = project(first);
+        let here;
+        (here, open) = open.into_iter().partition(|target| project(target) == next);
+        restart_in(run, &next, here);
     }
 }
 
-/// Restarts apps of one project.
-struct Restarter<'r, 'a> {
-    run: &'r Run<'r>,
-    project: &'r Project,
-    /// Those of all projects.
-    targets: &'r [UpToDate<'a>],
-    /// All apps of the project, once a target asked for them.
-    apps: Option<Result<Vec<App>, Error>>,
-    /// The apps that are up to date, and whether this run restarted them.
-    done: BTreeMap<AppName, bool>,
-    /// The first app that failed, and why.
-    failed: Option<(AppName, Error)>,
-}
-
-impl Restarter<'_, '_> {
-    /// The apps of one target.
-    fn restart(&mut self, target: &UpToDate<'_>) -> Result<(), Error> {
-        let names = self.names(target)?;
-        for name in &names {
-            if self.failed.is_none() && !self.done.contains_key(name) {
-                let step = format!("restarting app {name}");
-                self.run.progress.step(target.position, step);
-                match self.bring_up_to_date(name) {
-                    Ok(restarted) => _ = self.done.insert(name.clone(), restarted),
-                    Err(error) => self.failed = Some((name.clone(), error)),
+/// One app after another; the first failure stops the rest.
+fn restart_in(run: &Run<'_>, project: &Project, targets: Vec<&UpToDate<'_>>) {
+    // only if a target asks for it
+    let all = LazyCell::new(|| run.code_engine.apps(project).map_err(explained));
+    let mut wanted: Vec<(&UpToDate<'_>, Vec<AppName>)> = Vec::new();
+    for target in targets {
+        match names(&target.task.target, || all.as_ref()) {
+            Ok(names) => wanted.push((target, names)),
+            Err(error) => finish(run, target, Some(error)),
+        }
+    }
+    // which app is up to date, and whether this run restarted it
+    let mut done: BTreeMap<&AppName, bool> = BTreeMap::new();
+    let mut failed: Option<(&AppName, Error)> = None;
+    for (target, names) in &wanted {
+        let position = target.task.position;
+        for name in names {
+            if failed.is_none() && !done.contains_key(name) {
+                run.progress
+                    .step(position, format!("restarting app {name}"));
+                match bring_up_to_date(run, project, name, &digests(name, &wanted)) {
+                    Ok(restarted) => _ = done.insert(name, restarted),
+                    Err(error) => failed = Some((name, error)),
                 }
             }
-            if self.done.get(name) == Some(&true) {
-                self.run.progress.know(target.position, |outcome| {
-                    outcome.restarted.push(name.to_string());
-                });
+            if done.get(name) == Some(&true) {
+                let restarted = name.to_string();
+                let learn = |outcome: &mut Outcome| outcome.restarted.push(restarted);
+                run.progress.know(position, learn);
             }
         }
-        let mut open: Vec<&AppName> = names
-            .iter()
-            .filter(|name| !self.done.contains_key(name))
-            .collect();
-        match &self.failed {
-            Some((failed, error)) if !open.is_empty() => {
-                open.retain(|name| *name != failed);
-                let open: Vec<String> = open.iter().map(ToString::to_string).collect();
-                Err(match open.as_slice() {
-                    [] => error.clone(),
-                    open => error
-                        .clone()
-                        .hint(format!("not restarted either: {}", open.join(", "))),
-                })
+        let mut open: Vec<&AppName> = names.iter().collect();
+        open.retain(|name| !done.contains_key(name));
+        let failed = failed.as_ref().filter(|_| !open.is_empty());
+        let error = failed.map(|(failed, error)| {
+            open.retain(|name| name != failed);
+            let others: Vec<String> = open.iter().map(ToString::to_string).collect();
+            match others.join(", ") {
+                none if none.is_empty() => error.clone(),
+                others => error
+                    .clone()
+                    .hint(format!("not restarted either: {others}")),
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn names(&mut self, target: &UpToDate<'_>) -> Result<Vec<AppName>, Error> {
-        let mut names = target.task.restart_apps.names.clone();
-        if target.task.restart_apps.auto {
-            let (run, project) = (self.run, self.project);
-            let apps = self
-                .apps
-                .get_or_insert_with(|| run.code_engine.apps(project).map_err(explained));
-            let secret = &target.task.tls_secret.name;
-            let copies = apps
-                .as_ref()
-                .map_err(Clone::clone)?
-                .iter()
-                .filter(|app| app.copies(secret));
-            // a name that does not fit into a URL is not one of Code Engine's
-            names.extend(copies.filter_map(|app| AppName::parse(&app.name).ok()));
-        }
-        Ok(names)
-    }
-
-    /// The variables that this app should have: of each TLS secret for which it is restarted, since
-    /// two secrets are one change.
-    fn digests(&self, name: &AppName, app: &App) -> BTreeMap<String, &str> {
-        let concerned = self.targets.iter().filter(|target| {
-            let (wanted, secret) = (&target.task.restart_apps, &target.task.tls_secret);
-            let wants = wanted.names.contains(name) || wanted.auto && app.copies(&secret.name);
-            target.restarts && secret.project == *self.project && wants
         });
-        concerned
-            .map(|target| {
-                let variable = target.task.tls_secret.name.fingerprint_variable();
-                (variable, target.synced.chain_sha256.as_str())
-            })
-            .collect()
+        finish(run, target, error);
     }
+}
 
-    /// Returns whether the app was restarted; it is ready with the digests then.
-    fn bring_up_to_date(&self, name: &AppName) -> Result<bool, Error> {
-        let mut app = self.read(name)?;
-        let digests = self.digests(name, &app);
-        let mut changed = false;
-        let mut before = None;
-        for attempt in 1.. {
-            let values = outdated(&app, &digests, !changed);
-            if values.is_empty() {
+/// The restarts of a target are done, or failed.
+fn finish(run: &Run<'_>, target: &UpToDate<'_>, error: Option<Error>) {
+    let position = target.task.position;
+    if let Some(error) = error {
+        run.progress.know(position, |outcome| {
+            outcome.not_in_effect(error.reason, &error.message);
+            outcome.command = outcome.command.take().or(error.command);
+        });
+    }
+    run.progress.step(position, "waiting for its domains");
+    run.progress.seen(position);
+}
+
+/// The apps to restart for a target, among `all` of its project.
+fn names<'a>(
+    target: &Target,
+    all: impl FnOnce() -> Result<&'a Vec<App>, &'a Error>,
+) -> Result<Vec<AppName>, Error> {
+    let mut names = target.restart_apps.names.clone();
+    if target.restart_apps.auto {
+        let apps = all().map_err(Error::clone)?.iter();
+        let copies = apps.filter(|app| app.copies(&target.tls_secret.name));
+        // a name that does not fit into a URL is not one of Code Engine's
+        names.extend(copies.filter_map(|app| AppName::parse(&app.name).ok()));
+    }
+    Ok(names)
+}
+
+/// The variables that this app should have: of each TLS secret for which it is restarted, since two
+/// secrets are one change.
+fn digests<'a>(
+    name: &AppName,
+    wanted: &[(&'a UpToDate<'_>, Vec<AppName>)],
+) -> BTreeMap<String, &'a str> {
+    let targets = wanted.iter().filter(|(_, names)| names.contains(name));
+    let digests = targets.map(|(target, _)| {
+        let secret = &target.task.target.tls_secret.name;
+        (secret.fingerprint_variable(), target.chain_sha256.as_str())
+    });
+    digests.collect()
+}
+
+/// Returns whether the app was restarted; it is ready with the digests then.
+fn bring_up_to_date(
+    run: &Run<'_>,
+    project: &Project,
+    name: &AppName,
+    digests: &BTreeMap<String, &str>,
+) -> Result<bool, Error> {
+    let read = || run.code_engine.app(project, name).map_err(explained);
+    let mut app = read()?;
+    let mut changed = false;
+    let mut before = None;
+    for attempt in 1.. {
+        let values = outdated(&app, digests, !changed);
+        if values.is_empty() {
+            break;
+        }
+        before = app.newest().cloned();
+        let change = || run.code_engine.set_variables(project, name, &app, &values);
+        let failure = match run.progress.change(change) {
+            Ok(answer) => {
+                log::info!("restarting app {name} to load the new certificate");
+                (app, changed) = (answer, true);
                 break;
             }
-            before = app.newest().cloned();
-            let code_engine = &self.run.code_engine;
-            let change = || code_engine.set_variables(self.project, name, &app, &values);
-            let failure = match self.run.progress.change(change) {
-                Ok(answer) => {
-                    log::info!("restarting app {name} to load the new certificate");
-                    (app, changed) = (answer, true);
-                    break;
-                }
-                Err(failure) => failure,
-            };
-            let fate = failure.fate();
-            if attempt == MOST_ATTEMPTS || matches!(fate, Fate::Rejected) {
-                let what = format!("cannot restart app {name}");
-                let error = code_engine.failed(&what, failure, self.project);
-                return Err(explained(error));
-            }
-            let in_doubt = matches!(fate, Fate::Unknown(_));
-            if in_doubt {
-                pause(&mut Duration::from_secs(1));
-            }
-            app = self.read(name)?;
-            // after a lost answer the change may be visible now
-            changed = in_doubt && outdated(&app, &digests, false).is_empty();
+            Err(failure) => failure,
+        };
+        let fate = failure.fate();
+        if attempt == MOST_ATTEMPTS || fate == Fate::Rejected {
+            let what = format!("cannot restart app {name}");
+            return Err(explained(run.code_engine.failed(&what, failure, project)));
         }
-        let mut wait = Duration::from_millis(250);
-        loop {
-            let created = app.newest();
-            // right after our change the status may still be that of the revision before
-            let begun = !changed || before.is_none() || created != before.as_ref();
-            if begun && app.serves() {
-                return Ok(changed);
-            }
-            if begun && app.failed() {
-                return Err(error!(
-                    Reason::AppNotRestarted,
-                    "app {name} did not become ready with the new certificate (revision {}); the previous revision keeps serving the old one",
-                    created.map_or("unknown", |created| TlsSecretName::shown(created))
-                )
-                .hint("the next run tries again; see why")
-                .command(format!("ibmcloud ce application events --name {name}")));
-            }
-            log::info!("waiting for app {name} to become ready");
-            pause(&mut wait);
-            app = self.read(name)?;
+        let in_doubt = matches!(fate, Fate::Unknown(_));
+        if in_doubt {
+            pause(&mut Duration::from_secs(1));
         }
+        app = read()?;
+        // after a lost answer the change may be visible now
+        changed = in_doubt && outdated(&app, digests, false).is_empty();
     }
-
-    fn read(&self, name: &AppName) -> Result<App, Error> {
-        let app = self.run.code_engine.app(self.project, name);
-        app.map_err(explained)
+    let mut wait = Duration::from_millis(250);
+    loop {
+        let created = app.newest();
+        // right after our change the status may still be that of the revision before
+        let begun = !changed || before.is_none() || created != before.as_ref();
+        if begun && app.serves() {
+            return Ok(changed);
+        }
+        if begun && app.failed() {
+            let revision = created.map_or("unknown", |created| TlsSecretName::shown(created));
+            return Err(error!(
+                Reason::AppNotRestarted,
+                "app {name} did not become ready with the new certificate (revision {revision}); the previous revision keeps serving the old one"
+            )
+            .hint("the next run tries again; see why")
+            .command(format!("ibmcloud ce application events --name {name}")));
+        }
+        log::info!("waiting for app {name} to become ready");
+        pause(&mut wait);
+        app = read()?;
     }
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::cert::pem;
 use crate::ibm::code_engine::DomainMapping;
 use crate::report::Action;
-use crate::sync::samples::{SHOP, issue};
+use crate::sync::samples::{SHOP, issue, task};
 
 fn certificate(pem: &str) -> Certificate {
     pem::certificates(pem).remove(0).unwrap()
@@ -16,7 +16,9 @@ fn certificate(pem: &str) -> Certificate {
 
 /// What is written about these domains.
 fn concluded(level: Probe, leaf: Certificate, seen: &[(&str, State)]) -> Outcome {
-    let synced = Synced {
+    let task = task();
+    let target = UpToDate {
+        task: &task,
         leaf: Arc::new(leaf),
         chain_sha256: String::new(),
         replaced: None,
@@ -32,13 +34,13 @@ fn concluded(level: Probe, leaf: Certificate, seen: &[(&str, State)]) -> Outcome
         .iter()
         .zip(seen)
         .map(|(mapping, (_, state))| {
-            let mut domain = Domain::new(mapping, None, &synced);
+            let mut domain = Domain::new(mapping, None, &target);
             (domain.state, domain.text) = (*state, "as seen".to_owned());
             domain
         })
         .collect();
     let mut outcome = Outcome::new(Action::Replaced, "now holds");
-    conclude(level, &synced.leaf, &domains, &mut outcome);
+    conclude(level, &target.leaf, &domains, &mut outcome);
     outcome
 }
 

@@ -67,14 +67,14 @@ fn certificates(run: &Run<'_>, failure: ApiError) -> Error {
 
 fn write(run: &Run<'_>, failure: ApiError) -> Error {
     run.code_engine
-        .refused("replace", failure, &task().tls_secret)
+        .refused("replace", failure, &task().target.tls_secret)
 }
 
 fn mappings(run: &Run<'_>, failure: ApiError) -> Error {
     run.code_engine.failed(
         "cannot list the mappings",
         failure,
-        &task().tls_secret.project,
+        &task().target.tls_secret.project,
     )
 }
 

@@ -22,7 +22,7 @@ use crate::text::sanitized;
 const MOST_CERTIFICATES: usize = 64;
 
 /// A certificate with its chain and key, fit to serve.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bundle {
     /// The name of the secret that it comes from, fit for a message.
     pub name: String,

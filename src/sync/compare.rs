@@ -28,171 +28,155 @@ pub(crate) struct Comparison<'a> {
     pub(crate) force: &'a [Reason],
     pub(crate) roots: &'a Roots,
     pub(crate) now: UnixTime,
-}
-
-/// What some rules need to know, asked for only then.
-pub(crate) struct Facts<'a> {
     /// The domains that are served with the TLS secret.
     pub(crate) domains: &'a dyn Fn() -> Result<Vec<String>, Error>,
     /// The serial number of the version before the current one.
     pub(crate) previous_serial: &'a dyn Fn() -> Result<Option<String>, Error>,
 }
 
-/// What to do.
+/// What to do, unless it is refused.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// The TLS secret is up to date.
     Keep,
     /// Replace it, and report this.
     Write(Vec<Error>),
-    /// Leave it unchanged.
-    Refuse(Error),
-}
-
-/// A rule that the new certificate breaks.
-struct Broken {
-    reason: Reason,
-    message: String,
-    way_out: &'static str,
 }
 
 /// Compares and decides.
-pub(crate) fn compare(case: &Comparison<'_>, facts: &Facts<'_>) -> Decision {
+///
+/// # Errors
+/// Why the TLS secret must stay as it is.
+pub(crate) fn compare(case: &Comparison<'_>) -> Result<Decision, Error> {
     if case.deployed.is_same(case.bundle) {
         // the same certificate in a form that some servers do not load: writing it cannot be worse
-        return match case.deployed.is_canonical(case.bundle) {
+        return Ok(match case.deployed.is_canonical(case.bundle) {
             true => Decision::Keep,
             false => Decision::Write(Vec::new()),
-        };
+        });
     }
-    if let Err(refusal) = faults(case.deployed, case.bundle, case.now) {
-        return Decision::Refuse(refusal);
-    }
-    if case.named_by_event
-        && let Some(refusal) = not_covered(case)
-    {
-        return Decision::Refuse(refusal);
+    faults(case.deployed, case.bundle, case.now)?;
+    if case.named_by_event {
+        covered(case)?;
     }
     let baseline = match case.deployed.serves(case.now) {
         Serves::Yes(leaf) => leaf,
-        Serves::No => return Decision::Write(Vec::new()),
+        Serves::No => return Ok(Decision::Write(Vec::new())),
         Serves::CannotTell => {
-            return Decision::Write(vec![Error::new(
-                Reason::DeployedUnreadable,
-                "the TLS secret held no readable certificate, so the new one could not be compared with it",
-            )]);
+            let message = "the TLS secret held no readable certificate, so the new one could not be compared with it";
+            let finding = Error::new(Reason::DeployedUnreadable, message);
+            return Ok(Decision::Write(vec![finding]));
         }
     };
     // rules whose ways out need no request come first
     let rules = [less_trusted, chain_shorter, names_lost, older];
     let broken = rules.iter().filter_map(|rule| rule(case, baseline));
-    let findings = broken.map(|broken| way_out(case, baseline, facts, broken));
-    match findings.collect() {
-        Ok(findings) => Decision::Write(findings),
-        Err(refusal) => Decision::Refuse(refusal),
-    }
+    let findings: Result<_, _> = broken.map(|broken| judge(case, baseline, broken)).collect();
+    Ok(Decision::Write(findings?))
 }
 
 /// Whether a broken rule is only a finding: a person overrides it, a refusal would become the outage, or
 /// nobody needs what is lost.
-fn way_out(
-    case: &Comparison<'_>,
-    baseline: &Certificate,
-    facts: &Facts<'_>,
-    broken: Broken,
-) -> Result<Error, Error> {
-    let Broken {
-        reason,
-        message,
-        way_out,
-    } = broken;
-    let finding = |message| Ok(Error::new(reason, message));
-    let refusal = |message: String| {
-        Err(error!(reason, "{message}").hint(format_args!(
-            "{way_out}; or override this check once, manually"
-        )))
-    };
+fn judge(case: &Comparison<'_>, baseline: &Certificate, broken: Error) -> Result<Error, Error> {
+    let reason = broken.reason;
     if case.force.contains(&reason) {
-        return finding(format!("overridden by FORCE: {message}"));
+        return Ok(broken.context("overridden by FORCE"));
     }
-    match reason {
+    let excuse = match reason {
         Reason::NamesLost | Reason::ChainShorter if in_its_last_days(baseline, case.now) => {
-            finding(format!(
-                "{message}; replaced anyway: the deployed certificate expires at {}",
-                rfc3339(baseline.not_after)
-            ))
+            let end = rfc3339(baseline.not_after);
+            let why = "replaced anyway: the deployed certificate expires at";
+            Ok(format!("{why} {end}"))
         }
-        Reason::NamesLost => match (facts.domains)() {
-            Err(error) => refusal(format!(
-                "{message}; whether a domain mapping needs one of them is unknown: {error}"
-            )),
-            Ok(domains) if domains.is_empty() => refusal(format!(
-                "{message}; no domain mapping uses this TLS secret, so whether anyone needs them is unknown"
-            )),
-            Ok(domains) => {
-                let domains: Vec<ServerName> = domains
-                    .iter()
-                    .map(|domain| ServerName::dns(domain))
-                    .collect();
-                let new = &case.bundle.leaf.names;
-                let needed = needed(&domains, &lost(&baseline.names, new), new);
-                match needed.as_slice() {
-                    [] => finding(format!("{message}; no domain mapping needs them")),
-                    needed => refusal(format!("{message}; domain mappings need {}", list(needed))),
-                }
-            }
-        },
-        // Secrets Manager may have gone back on purpose, or somebody deployed a newer certificate
-        // manually in an emergency
-        Reason::Older if case.undo => {
-            finding(format!("{message}: the previous version was asked for"))
+        Reason::NamesLost => nobody_needs(case, baseline),
+        Reason::Older => went_back(case, baseline),
+        _ => Err(None),
+    };
+    let way_out = match reason {
+        Reason::LessTrusted => "issue it by a public CA; a staging CA is for tests",
+        Reason::ChainShorter => "import it again together with its intermediate certificates",
+        Reason::NamesLost => {
+            "issue it with all names, or delete the domain mappings that need them"
         }
-        Reason::Older => match (facts.previous_serial)() {
-            Ok(Some(serial)) if same_serial(&serial, &baseline.serial) => finding(format!(
-                "{message}; that was the previous version: Secrets Manager went back on purpose"
-            )),
-            Ok(_) => refusal(format!(
-                "{message}, which was not the previous version: somebody deployed it manually"
-            )),
-            Err(error) => refusal(format!(
-                "{message}; the previous version is unknown: {error}"
-            )),
-        },
-        _ => refusal(message),
+        _ => "rotate it in Secrets Manager, or import there what was deployed manually",
+    };
+    let refused = |broken: Error| {
+        broken
+            .hint(way_out)
+            .hint("or override this check once, manually")
+    };
+    match excuse {
+        Ok(excuse) => Ok(broken.hint(excuse)),
+        Err(Some(why)) => Err(refused(broken.hint(why))),
+        Err(None) => Err(refused(broken)),
+    }
+}
+
+/// Whether domain mappings use the TLS secret, and none of them needs a name that is lost; or why not.
+fn nobody_needs(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, Option<String>> {
+    let unknown = "whether a domain mapping needs one of them is unknown";
+    let domains = (case.domains)().map_err(|error| format!("{unknown}: {error}"))?;
+    let domains: Vec<ServerName> = domains.iter().map(|name| ServerName::dns(name)).collect();
+    let new = &case.bundle.leaf.names;
+    let needed = needed(&domains, &lost(&baseline.names, new), new);
+    match (domains.as_slice(), needed.as_slice()) {
+        ([], _) => Err(Some(
+            "no domain mapping uses this TLS secret, so whether anyone needs them is unknown"
+                .to_owned(),
+        )),
+        (_, []) => Ok("no domain mapping needs them".to_owned()),
+        (_, needed) => Err(Some(format!("domain mappings need {}", list(needed)))),
+    }
+}
+
+/// Whether Secrets Manager went back on purpose, or why not: somebody may have deployed a newer certificate
+/// manually in an emergency.
+fn went_back(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, Option<String>> {
+    if case.undo {
+        return Ok("the previous version was asked for".to_owned());
+    }
+    let serial = (case.previous_serial)()
+        .map_err(|error| format!("the previous version is unknown: {error}"))?;
+    match serial.is_some_and(|serial| same_serial(&serial, &baseline.serial)) {
+        true => {
+            Ok("that was the previous version: Secrets Manager went back on purpose".to_owned())
+        }
+        false => Err(Some(
+            "that was not the previous version: somebody deployed it manually".to_owned(),
+        )),
     }
 }
 
 /// Only an event says that this certificate goes here: then it must cover every name of the
 /// deployed one, expired or not.
-fn not_covered(case: &Comparison<'_>) -> Option<Error> {
+fn covered(case: &Comparison<'_>) -> Result<(), Error> {
     let deployed = case.deployed.leaf();
     let lost = deployed.map(|leaf| lost(&leaf.names, &case.bundle.leaf.names));
     let why = match lost.as_deref() {
-        Some([]) => return None,
+        Some([]) => return Ok(()),
         Some(lost) => format!("it does not cover {}", list(lost)),
         None => "the TLS secret holds no readable certificate to compare it with".to_owned(),
     };
     let name = &case.bundle.name;
-    Some(
-        error!(
-            Reason::NamesLost,
-            "SECRET_ID is unset, so only the event says that {name} goes here, and {why}"
-        )
-        .hint("set SECRET_ID, so that no event decides which certificate this is"),
-    )
+    let told =
+        format!("SECRET_ID is unset, so only the event says that {name} goes here, and {why}");
+    let way_out = "set SECRET_ID, so that no event decides which certificate this is";
+    Err(Error::new(Reason::NamesLost, told).hint(way_out))
 }
 
 /// The deployed leaf is publicly trusted, the new one is not.
-fn less_trusted(case: &Comparison<'_>, baseline: &Certificate) -> Option<Broken> {
+fn less_trusted(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
     let new = &case.bundle.leaf;
     let deployed = is_public(baseline, &case.deployed.certificates);
-    (deployed && !is_public(new, &case.bundle.intermediates)).then(|| Broken {
-        reason: Reason::LessTrusted,
-        message: format!(
+    (deployed && !is_public(new, &case.bundle.intermediates)).then(|| {
+        error!(
+            Reason::LessTrusted,
             "the deployed certificate (serial {}, issued by {}) is publicly trusted, the new one (serial {}, issued by {}) is not",
-            baseline.serial, baseline.issuer, new.serial, new.issuer
-        ),
-        way_out: "issue it by a public CA; a staging CA is for tests",
+            baseline.serial,
+            baseline.issuer,
+            new.serial,
+            new.issuer
+        )
     })
 }
 
@@ -207,74 +191,64 @@ fn is_public(leaf: &Certificate, chain: &[Certificate]) -> bool {
 
 /// The deployed leaf has intermediates, and the new chain has a gap below every known root. The deployed
 /// chain completes the new one before (`Bundle::completed`), if it can.
-fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Broken> {
+fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Error> {
     let bundle = case.bundle;
     let deployed = case.deployed.certificates.get(1..).unwrap_or_default();
     let has_gap = bundle.gap.is_some() && !case.roots.reached_by(bundle.top());
     // what is missing above a certificate that is deployed is missing there, too
     let is_deployed = deployed.iter().any(|c| c.der == bundle.top().der);
-    (has_gap && !deployed.is_empty() && !is_deployed).then(|| Broken {
-        reason: Reason::ChainShorter,
-        message: format!(
+    (has_gap && !deployed.is_empty() && !is_deployed).then(|| {
+        error!(
+            Reason::ChainShorter,
             "the deployed certificate has {} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain",
             deployed.len(),
             bundle.leaf.serial,
             bundle.leaf.issuer,
             bundle.intermediates.len()
-        ),
-        way_out: "import it again together with its intermediate certificates",
+        )
     })
 }
 
 /// A name is no longer covered.
-fn names_lost(case: &Comparison<'_>, baseline: &Certificate) -> Option<Broken> {
+fn names_lost(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
     let new = &case.bundle.leaf.names;
     let (lost_names, gained) = (lost(&baseline.names, new), lost(new, &baseline.names));
-    if lost_names.is_empty() {
-        return None;
-    }
-    let mut message = format!("the new certificate no longer covers {}", list(&lost_names));
-    if !gained.is_empty() {
-        message.push_str(&format!(", and newly covers {}", list(&gained)));
-    }
-    Some(Broken {
-        reason: Reason::NamesLost,
-        message,
-        way_out: "issue it with all names, or delete the domain mappings that need them",
-    })
+    let gained = match gained.as_slice() {
+        [] => String::new(),
+        gained => format!(", and newly covers {}", list(gained)),
+    };
+    let told = format!(
+        "the new certificate no longer covers {}{gained}",
+        list(&lost_names)
+    );
+    (!lost_names.is_empty()).then(|| Error::new(Reason::NamesLost, told))
 }
 
 /// Both dates are earlier.
-fn older(case: &Comparison<'_>, baseline: &Certificate) -> Option<Broken> {
+fn older(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
     let new = &case.bundle.leaf;
-    (new.not_before < baseline.not_before && new.not_after < baseline.not_after).then(|| Broken {
-        reason: Reason::Older,
-        message: format!(
-            "the new certificate (serial {}, {} to {}) is older than the deployed one (serial {}, {} to {})",
-            new.serial,
-            rfc3339(new.not_before),
-            rfc3339(new.not_after),
-            baseline.serial,
-            rfc3339(baseline.not_before),
-            rfc3339(baseline.not_after)
-        ),
-        way_out: "rotate it in Secrets Manager, or import there what was deployed manually",
+    let shown = |leaf: &Certificate| {
+        let (begin, end) = (rfc3339(leaf.not_before), rfc3339(leaf.not_after));
+        format!("(serial {}, {begin} to {end})", leaf.serial)
+    };
+    (new.not_before < baseline.not_before && new.not_after < baseline.not_after).then(|| {
+        let (new, deployed) = (shown(new), shown(baseline));
+        error!(
+            Reason::Older,
+            "the new certificate {new} is older than the deployed one {deployed}"
+        )
     })
 }
 
 /// A tenth of the lifetime, but long enough for a daily run to meet it, and short enough that the names
 /// of a short-lived certificate are guarded for most of its life.
 fn in_its_last_days(baseline: &Certificate, now: UnixTime) -> bool {
-    let lifetime = lifetime(baseline);
+    let (begin, end) = (baseline.not_before.as_secs(), baseline.not_after.as_secs());
+    let lifetime = end.saturating_sub(begin);
     let last_days = (lifetime / 10)
         .max((25 * HOUR).min(lifetime / 4))
         .min(3 * DAY);
-    baseline.not_after.as_secs().saturating_sub(now.as_secs()) < last_days
-}
-
-fn lifetime(certificate: &Certificate) -> u64 {
-    let begin = certificate.not_before.as_secs();
-    certificate.not_after.as_secs().saturating_sub(begin)
+    end.saturating_sub(now.as_secs()) < last_days
 }
 
 fn list(names: &[&ServerName]) -> String {
@@ -305,21 +279,15 @@ pub(crate) fn faults(
             .collect(),
         Serves::No | Serves::CannotTell => Vec::new(),
     };
-    let sentence = |fault| format!("the certificate {} {fault}", bundle.leaf.subject);
     let way_out = "issue or import another certificate";
-    let faults = bundle
-        .faults
-        .iter()
-        .map(|fault| match known.contains(fault) {
-            true => Ok(Error::new(
-                Reason::Unfit,
-                format!(
-                    "{}; the deployed one does so, too: {way_out}",
-                    sentence(fault)
-                ),
-            )),
-            false => Err(error!(Reason::Unfit, "{}", sentence(fault)).hint(way_out)),
-        });
+    let faults = bundle.faults.iter().map(|fault| {
+        let subject = &bundle.leaf.subject;
+        let told = error!(Reason::Unfit, "the certificate {subject} {fault}");
+        match known.contains(fault) {
+            true => Ok(told.hint(format_args!("the deployed one does so, too: {way_out}"))),
+            false => Err(told.hint(way_out)),
+        }
+    });
     faults.collect()
 }
 
@@ -332,22 +300,20 @@ pub(crate) fn expires_soon(bundle: &Bundle, now: UnixTime) -> Option<Error> {
     if left >= too_late(&bundle.leaf, is_public(&bundle.leaf, &bundle.intermediates)) {
         return None;
     }
-    let (which, next) = match first.der == bundle.leaf.der {
-        true => (
-            "the certificate in Secrets Manager".to_owned(),
-            "it should have been renewed: check its state there",
-        ),
-        false => (
-            format!("the intermediate certificate {}", first.subject),
-            "import or renew the certificate with a current one",
-        ),
-    };
-    Some(error!(
-        Reason::ExpiresSoon,
-        "{which} expires at {} ({} days left); {next}",
-        rfc3339(first.not_after),
-        left / DAY
-    ))
+    let (end, days) = (rfc3339(first.not_after), left / DAY);
+    let ends = format!("expires at {end} ({days} days left)");
+    Some(match first.der == bundle.leaf.der {
+        true => error!(
+            Reason::ExpiresSoon,
+            "the certificate in Secrets Manager {ends}"
+        )
+        .hint("it should have been renewed: check its state there"),
+        false => error!(
+            Reason::ExpiresSoon,
+            "the intermediate certificate {} {ends}", first.subject
+        )
+        .hint("import or renew the certificate with a current one"),
+    })
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ mod tests {
                 generated_by: text(generated_by),
                 ..TlsSecret::default()
             };
-            match (suitable(&secret, &task().tls_secret), expected) {
+            match (suitable(&secret, &task().target.tls_secret), expected) {
                 (Ok(()), None) => {}
                 (Err(error), Some(expected)) => {
                     assert_eq!(error.reason, Reason::TlsSecretUnsuitable);

@@ -8,21 +8,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls_pki_types::UnixTime;
-
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::error::{Error, Reason, error};
 use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::TlsSecret;
-use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::Version;
 use crate::progress::Stage;
 use crate::report::{Action, Leaf, Outcome};
 use crate::sync::Run;
-use crate::sync::assemble::{Bundle, assemble};
-use crate::sync::compare::{Comparison, Decision, Facts, compare, expires_soon, faults};
+use crate::sync::assemble::Bundle;
+use crate::sync::compare::{Comparison, Decision, compare, expires_soon, faults};
 use crate::sync::deployed::{Deployed, read_deployed};
-use crate::sync::fetch::fetch;
 use crate::sync::validate::Task;
 
 /// How often a target is read, decided and written.
@@ -34,19 +30,9 @@ const LONGEST_DOUBT: Duration = Duration::from_secs(30);
 /// An event arrives within minutes: what a scheduled run finds older than this, in seconds, was missed.
 const MISSED: u64 = 10 * 60;
 
-/// What happened to one target.
-pub(crate) struct Target<'a> {
-    /// The position among the targets of the run.
-    pub(crate) position: usize,
+/// A target whose TLS secret holds this certificate, and whose effect is to be seen.
+pub(crate) struct UpToDate<'a> {
     pub(crate) task: &'a Task,
-    pub(crate) outcome: Outcome,
-    /// What the TLS secret holds, if it is up to date.
-    pub(crate) synced: Option<Arc<Synced>>,
-}
-
-/// What a TLS secret holds that is up to date.
-#[derive(Debug)]
-pub(crate) struct Synced {
     pub(crate) leaf: Arc<Certificate>,
     /// The SHA-256 digest of the whole chain, lower-case hex.
     pub(crate) chain_sha256: String,
@@ -63,89 +49,87 @@ pub(crate) struct Replaced {
     pub(crate) at: Instant,
 }
 
-impl<'a> Target<'a> {
-    /// A target that could not be processed.
-    pub(crate) fn failed(position: usize, task: &'a Task, error: &Error) -> Self {
-        Self {
-            position,
-            task,
-            outcome: task.outcome(Action::Failed).failed(error),
-            synced: None,
-        }
-    }
-}
-
-/// Steps 2 and 3: the certificate as it is now (or was before, for an undo), fit to serve.
-///
-/// # Errors
-/// Those of [`fetch`] and [`assemble`].
-pub(crate) fn fetch_and_assemble(
-    run: &Run<'_>,
-    secret: &Uuid,
-    version: Version,
-    now: UnixTime,
-) -> Result<Bundle, Error> {
-    let material = fetch(&run.secrets_manager, secret, version)?;
-    assemble(&material, now).map_err(|error| {
-        error.context(format_args!(
-            "the certificate {} ({secret}) is not fit to serve",
-            material.name
-        ))
-    })
-}
-
 /// Brings one target up to date, given what was read of the TLS secret first, and of its certificate
-/// second.
+/// second; settles its outcome. `None`: there is no effect to be seen.
 pub(crate) fn replace<'a>(
     run: &Run<'_>,
-    position: usize,
     task: &'a Task,
-    mut deployed: Deployed,
+    deployed: Deployed,
     current: &Result<Bundle, Error>,
-) -> Target<'a> {
-    let first = match current {
-        Ok(current) => current,
-        Err(error) => return unfit(position, task, &deployed, error),
-    };
-    let mut renewed: Option<Bundle> = None;
+) -> Option<UpToDate<'a>> {
     let mut failures = Failures::default();
+    let mut read = current.clone().map(|bundle| (deployed, bundle));
     loop {
-        let bundle = renewed.as_ref().unwrap_or(first);
+        let (deployed, bundle) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                fail(run, task, &error);
+                return None;
+            }
+        };
         let completed = bundle.completed(&deployed.certificates, run.now);
         let attempt = Attempt {
             run,
-            position,
             task,
             deployed: &deployed,
-            bundle: completed.as_ref().unwrap_or(bundle),
-            number: failures.count() + 1,
-            doubt: failures.unclear > 0,
+            bundle: &completed.unwrap_or(bundle),
+            failures: &failures,
         };
         attempt.tell();
         let failure = match attempt.run() {
-            Ok((action, findings)) => return attempt.target(action, findings),
+            Ok((action, findings)) => return attempt.settle(action, findings),
             Err(failure) => failure,
         };
-        let again = failures.add(failure, run.left()).and_then(|wait| {
-            run.pause(wait)
-                .and_then(|()| read_both(run, task))
-                .map_err(|error| failures.in_doubt(error))
+        read = failures.add(failure, run.left()).and_then(|wait| {
+            let read = run.pause(wait).and_then(|()| read_both(run, task));
+            read.map_err(|error| failures.in_doubt(error))
         });
-        match again {
-            Ok((now_deployed, now_current)) => {
-                deployed = now_deployed;
-                renewed = Some(now_current);
-            }
-            Err(error) => return attempt.failed(&error),
-        }
     }
 }
 
 /// What is deployed first, the certificate second.
 fn read_both(run: &Run<'_>, task: &Task) -> Result<(Deployed, Bundle), Error> {
-    let deployed = read_deployed(run, &task.tls_secret)?;
-    let current = fetch_and_assemble(run, &task.secret, run.config.version, run.now)?;
+    let deployed = read_deployed(run, &task.target.tls_secret)?;
+    let current = run.fetch_and_assemble(&task.secret)?;
     Ok((deployed, current))
+}
+
+/// The target could not be brought up to date: settles what is known of it.
+pub(crate) fn fail(run: &Run<'_>, task: &Task, error: &Error) {
+    settle(run, task, 0, |known| failed(task, known, error));
+}
+
+fn failed(task: &Task, known: Outcome, error: &Error) -> Outcome {
+    if error.reason == Reason::NotIssued && task.just_created {
+        let message = format!("{error}; another event follows when it is");
+        let mut outcome = Outcome {
+            action: Action::Ignored,
+            reason: Some(error.reason),
+            message: message.clone(),
+            ..known
+        };
+        outcome.find(error.reason, message);
+        return outcome;
+    }
+    let name = task.target.tls_secret.name.to_string();
+    let place = format!("TLS secret {name}");
+    match error.message.contains(&name) {
+        true => known.failed(error),
+        false => known.failed(&error.clone().context(place)),
+    }
+}
+
+/// Whatever happens to the run from now on, this is what became of the target, apart from so many effects
+/// that are still to be seen.
+fn settle(run: &Run<'_>, task: &Task, effects: usize, outcome: impl FnOnce(Outcome) -> Outcome) {
+    const PUBLIC: &str = "the token came from IAM's public endpoint, because the private one could not be reached; set IAM_URL to choose one explicitly";
+    run.progress.settle(task.position, effects, |known| {
+        let mut outcome = outcome(known);
+        if run.iam.used_public() {
+            outcome.find(Reason::IamPublic, PUBLIC);
+        }
+        outcome
+    });
 }
 
 /// Why an attempt did not bring the target up to date.
@@ -195,17 +179,10 @@ impl Failures {
         if self.count() < MOST_ATTEMPTS {
             return Ok(wait);
         }
-        let mut counts = Vec::new();
-        if self.conflicts > 0 {
-            counts.push(format!("{} conflicts with other writers", self.conflicts));
-        }
-        if self.unclear > 0 {
-            counts.push(format!("{} writes without a clear answer", self.unclear));
-        }
-        let counts = counts.join(", ");
+        let Self { conflicts, unclear } = self;
         let error = error!(
             reason,
-            "gave up after {MOST_ATTEMPTS} attempts: {counts} (last: {cause})"
+            "gave up after {MOST_ATTEMPTS} attempts: {conflicts} conflicts with other writers, {unclear} writes without a clear answer (last: {cause})"
         );
         Err(match reason {
             Reason::WriteConflict => error,
@@ -215,11 +192,10 @@ impl Failures {
 
     /// What is not known if `error` ends the attempts.
     fn in_doubt(&self, error: Error) -> Error {
+        const UNKNOWN: &str = "a write had no clear answer, so it is unknown whether the TLS secret holds the new certificate; the next run finds out";
         match self.unclear {
             0 => error,
-            _ => error.hint(
-                "a write had no clear answer, so it is unknown whether the TLS secret holds the new certificate; the next run finds out",
-            ),
+            _ => error.hint(UNKNOWN),
         }
     }
 }
@@ -227,30 +203,30 @@ impl Failures {
 /// One attempt to bring a target up to date.
 struct Attempt<'a, 'b> {
     run: &'b Run<'b>,
-    position: usize,
     task: &'a Task,
     deployed: &'b Deployed,
     bundle: &'b Bundle,
-    number: u32,
-    /// Whether an earlier write may have taken effect, so that "up to date" means that it did.
-    doubt: bool,
+    /// The attempts before.
+    failures: &'b Failures,
 }
 
 impl<'a> Attempt<'a, '_> {
     /// Compares, rehearses, writes and confirms.
     fn run(&self) -> Result<(Action, Vec<Error>), Failure> {
-        if self.doubt && self.deployed.shows(self.bundle) {
+        // an earlier write may have taken effect: then "up to date" means that it did
+        if self.failures.unclear > 0 && self.deployed.shows(self.bundle) {
             return Ok((Action::Replaced, self.missed_event().into_iter().collect()));
         }
-        let mut findings = match decide(self.run, self.task, self.deployed, self.bundle) {
-            Decision::Keep => return Ok((Action::Unchanged, Vec::new())),
-            Decision::Refuse(error) => return Err(Failure::Final(self.with_force(error))),
-            Decision::Write(findings) => findings,
+        let decision = self
+            .decide()
+            .map_err(|error| Failure::Final(self.with_force(error)))?;
+        let Decision::Write(mut findings) = decision else {
+            return Ok((Action::Unchanged, Vec::new()));
         };
         let certificate_pem = self.bundle.certificate_pem();
         let limits = self.bundle.rehearse(&certificate_pem, self.run.now);
         findings.extend(limits.map_err(Failure::Final)?);
-        if self.run.config.dry_run || self.held() {
+        if self.run.config.dry_run || self.run.holds(self.task) {
             return Ok((Action::WouldReplace, findings));
         }
         self.write(&certificate_pem)?;
@@ -258,38 +234,58 @@ impl<'a> Attempt<'a, '_> {
         Ok((Action::Replaced, findings))
     }
 
-    /// What a run that ends now can say of the target.
-    fn tell(&self) {
-        let mut known = self.target(Action::Failed, Vec::new()).outcome;
-        known.message.clear();
-        let progress = self.run.progress;
-        progress.know(self.position, |outcome| *outcome = known);
-        progress.step(self.position, "comparing with what is deployed");
+    /// Compares; asks for further facts only if the comparison does, which is seldom.
+    fn decide(&self) -> Result<Decision, Error> {
+        let Self { run, task, .. } = self;
+        let place = &task.target.tls_secret;
+        compare(&Comparison {
+            deployed: self.deployed,
+            bundle: self.bundle,
+            named_by_event: task.named_by_event(),
+            undo: run.config.version == Version::Previous,
+            force: &run.config.force,
+            roots: &run.roots,
+            now: run.now,
+            domains: &|| {
+                let mappings = run.code_engine.domain_mappings(&place.project)?;
+                let used = mappings.of(&place.name).iter();
+                Ok(used.map(|mapping| mapping.name.clone()).collect())
+            },
+            previous_serial: &|| run.secrets_manager.serial(&task.secret, Version::Previous),
+        })
     }
 
-    /// An undo ignores a hold.
-    fn held(&self) -> bool {
-        self.task.hold && self.run.config.version == Version::Current
+    /// What a run that ends now can say of the target.
+    fn tell(&self) {
+        let mut known = self.outcome(Action::Failed, Vec::new());
+        known.message.clear();
+        let (progress, position) = (self.run.progress, self.task.position);
+        progress.know(position, |outcome| *outcome = known);
+        progress.step(position, "comparing with what is deployed");
     }
 
     /// Sends the PUT.
     fn write(&self, certificate_pem: &str) -> Result<(), Failure> {
-        let reference = &self.task.tls_secret;
+        let Self {
+            run, task, bundle, ..
+        } = self;
         // what is deployed was read with one
         let entity_tag = self.deployed.entity_tag.as_ref();
         let entity_tag = entity_tag.ok_or_else(|| Failure::Final(Error::defect()))?;
-        self.run.progress.begin_write(self.position);
-        let key = &self.bundle.key_pem;
-        let code_engine = &self.run.code_engine;
-        let answer = code_engine.replace(reference, entity_tag, certificate_pem, key);
+        run.progress.begin_write(task.position);
+        let place = &task.target.tls_secret;
+        let key = &bundle.key_pem;
+        let answer = run
+            .code_engine
+            .replace(place, entity_tag, certificate_pem, key);
         let meaning = self.meaning(answer);
         let stage = match &meaning {
             Ok(()) => Stage::Written,
             Err(Failure::Unclear(..)) => Stage::InDoubt,
-            Err(_) if self.doubt => Stage::InDoubt,
+            Err(_) if self.failures.unclear > 0 => Stage::InDoubt,
             Err(_) => Stage::Open,
         };
-        self.run.progress.answered(self.position, stage);
+        run.progress.answered(task.position, stage);
         meaning
     }
 
@@ -306,13 +302,12 @@ impl<'a> Attempt<'a, '_> {
             }
             Err(failure) => failure,
         };
+        let cause = failure.to_string();
         Err(match failure.fate() {
-            Fate::Conflict => Failure::Conflict(failure.to_string()),
-            Fate::Unknown(wait) => {
-                Failure::Unclear(Reason::CodeEngineUnavailable, failure.to_string(), wait)
-            }
+            Fate::Conflict => Failure::Conflict(cause),
+            Fate::Unknown(wait) => Failure::Unclear(Reason::CodeEngineUnavailable, cause, wait),
             Fate::Rejected => {
-                let place = &self.task.tls_secret;
+                let place = &self.task.target.tls_secret;
                 Failure::Final(self.run.code_engine.refused("replace", failure, place))
             }
         })
@@ -325,126 +320,94 @@ impl<'a> Attempt<'a, '_> {
         let age = now.saturating_sub(self.bundle.updated_at?.as_secs());
         let placeholder = self.deployed.leaf().is_none_or(Certificate::self_signed);
         (self.task.scheduled && !placeholder && age > MISSED).then(|| {
-            Error::new(
+            error!(
                 Reason::EventMissed,
-                format!(
-                    "this certificate has been in Secrets Manager for {} minutes but no event arrived: check the log of Event \
-                     Notifications, its topic, destination and subscription, and the job runs of that time",
-                    age / 60
-                ),
+                "this certificate has been in Secrets Manager for {} minutes but no event arrived: check the log of Event Notifications, its topic, destination and subscription, and the job runs of that time",
+                age / 60
             )
         })
     }
 
-    fn failed(&self, error: &Error) -> Target<'a> {
-        let target = self.target(Action::Failed, Vec::new());
-        let mut outcome = target.outcome.failed(error);
-        let name = self.task.tls_secret.name.to_string();
-        if !outcome.message.contains(&name) {
-            outcome.message = format!("TLS secret {name}: {}", outcome.message);
-        }
-        Target { outcome, ..target }
-    }
-
     /// The command that overrides a refusal.
     fn with_force(&self, error: Error) -> Error {
-        if !Reason::FORCEABLE.contains(&error.reason) || self.task.named_by_event {
+        let (secret, reason) = (&self.task.secret, error.reason);
+        if !Reason::FORCEABLE.contains(&reason) || self.task.named_by_event() {
             return error;
         }
-        let variables = format!(
-            "--env SECRET_ID={} --env FORCE={}",
-            self.task.secret, error.reason
-        );
+        let variables = format!("--env SECRET_ID={secret} --env FORCE={reason}");
         error.command(self.run.config.grantee.run(&variables))
     }
 
-    fn target(&self, action: Action, further: Vec<Error>) -> Target<'a> {
+    /// The TLS secret is up to date, or would be.
+    fn settle(&self, action: Action, findings: Vec<Error>) -> Option<UpToDate<'a>> {
         let Self {
-            position,
+            run,
             task,
             bundle,
             deployed,
-            run,
             ..
         } = self;
-        let leaf = &bundle.leaf;
+        let replaced = match action {
+            Action::Replaced => Some(Replaced {
+                leaf: deployed.leaf().map(Certificate::sha256),
+                at: Instant::now(),
+            }),
+            _ => None,
+        };
+        let effects = match action {
+            Action::Replaced | Action::Unchanged => run.effects(task),
+            _ => 0,
+        };
+        settle(run, task, effects, |_| self.outcome(action, findings));
+        (effects > 0).then(|| UpToDate {
+            task,
+            leaf: Arc::clone(&bundle.leaf),
+            chain_sha256: bundle.chain_sha256(),
+            replaced,
+        })
+    }
+
+    fn outcome(&self, action: Action, further: Vec<Error>) -> Outcome {
+        let Self {
+            run,
+            task,
+            bundle,
+            deployed,
+            failures,
+        } = self;
         let mut findings = bundle.findings.clone();
         findings.extend(expires_soon(bundle, run.now));
         findings.extend(faults(deployed, bundle, run.now).unwrap_or_default());
         findings.extend(further);
-        if self.held() {
-            findings.push(Error::new(
-                Reason::Held,
-                "the target is on hold: nothing is written until it is released",
-            ));
+        if run.holds(task) {
+            let held = "the target is on hold: nothing is written until it is released";
+            findings.push(Error::new(Reason::Held, held));
         }
         if run.config.version == Version::Previous && action != Action::Failed {
-            findings.push(after_undo(task.hold));
+            findings.push(after_undo(task.target.hold));
         }
-        let replaced = || Replaced {
-            leaf: deployed.leaf().map(Certificate::sha256),
-            at: Instant::now(),
+        let verb = match action {
+            Action::Replaced => "now holds",
+            Action::Unchanged => "already holds",
+            _ => "would be updated to",
         };
-        let (verb, in_line) = match action {
-            Action::Replaced => ("now holds", Some(Some(replaced()))),
-            Action::Unchanged => ("already holds", Some(None)),
-            _ => ("would be updated to", None),
-        };
-        Target {
-            position: *position,
-            task,
-            outcome: Outcome {
-                secret_name: Some(bundle.name.clone()),
-                from: deployed.leaf().map(Leaf::from),
-                to: Some(Leaf::from(&**leaf)),
-                findings,
-                attempts: Some(self.number),
-                message: format!(
-                    "TLS secret {} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
-                    task.tls_secret.name,
-                    bundle.name,
-                    leaf.serial,
-                    rfc3339(leaf.not_after),
-                    1 + bundle.intermediates.len()
-                ),
-                ..task.outcome(action)
-            },
-            synced: in_line.map(|replaced| {
-                Arc::new(Synced {
-                    leaf: Arc::clone(leaf),
-                    chain_sha256: bundle.chain_sha256(),
-                    replaced,
-                })
-            }),
+        let (place, leaf) = (&task.target.tls_secret.name, &*bundle.leaf);
+        Outcome {
+            secret_name: Some(bundle.name.clone()),
+            from: deployed.leaf().map(Leaf::from),
+            to: Some(Leaf::from(leaf)),
+            findings,
+            attempts: Some(failures.count() + 1),
+            message: format!(
+                "TLS secret {place} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
+                bundle.name,
+                leaf.serial,
+                rfc3339(leaf.not_after),
+                1 + bundle.intermediates.len()
+            ),
+            ..task.outcome(action)
         }
     }
-}
-
-/// Compares, and fetches the facts that the comparison asks for: none in the usual case.
-fn decide(run: &Run<'_>, task: &Task, deployed: &Deployed, bundle: &Bundle) -> Decision {
-    let domains = || {
-        let project = &task.tls_secret.project;
-        let mappings = run.code_engine.domain_mappings(project)?;
-        let used = mappings.of(&task.tls_secret.name).iter();
-        Ok(used.map(|mapping| mapping.name.clone()).collect())
-    };
-    let previous_serial = || run.secrets_manager.serial(&task.secret, Version::Previous);
-    let case = Comparison {
-        deployed,
-        bundle,
-        named_by_event: task.named_by_event,
-        undo: run.config.version == Version::Previous,
-        force: &run.config.force,
-        roots: &run.roots,
-        now: run.now,
-    };
-    compare(
-        &case,
-        &Facts {
-            domains: &domains,
-            previous_serial: &previous_serial,
-        },
-    )
 }
 
 /// What comes after an undo: the current version is still there.
@@ -458,31 +421,6 @@ fn after_undo(hold: bool) -> Error {
         ),
     };
     Error::new(Reason::Undone, message)
-}
-
-/// The certificate could not be fetched, or is not fit to serve.
-fn unfit<'a>(position: usize, task: &'a Task, deployed: &Deployed, error: &Error) -> Target<'a> {
-    let outcome = Outcome {
-        from: deployed.leaf().map(Leaf::from),
-        ..task.outcome(Action::Ignored)
-    };
-    let outcome = if error.reason == Reason::NotIssued && task.just_created {
-        let message = format!("{error}; another event follows when it is");
-        Outcome {
-            reason: Some(Reason::NotIssued),
-            message: message.clone(),
-            findings: vec![Error::new(Reason::NotIssued, message)],
-            ..outcome
-        }
-    } else {
-        outcome.failed(error)
-    };
-    Target {
-        position,
-        task,
-        outcome,
-        synced: None,
-    }
 }
 
 #[cfg(test)]

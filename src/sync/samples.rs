@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, 
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::{Config, RestartApps};
+use crate::config::{Config, RestartApps, Target};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::{CodeEngine, Project, TlsData, TlsSecret, TlsSecretRef};
 use crate::ibm::iam::{Endpoint, Iam};
@@ -147,17 +147,21 @@ pub(crate) fn task() -> Task {
     let id = |id| Uuid::parse(id).unwrap();
     Task {
         secret: id("2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852"),
-        tls_secret: TlsSecretRef {
-            project: Project {
-                base: "https://ce.example".to_owned(),
-                id: id("5f2a8c61-47de-4b90-a3f8-19c6e07d25b4"),
+        target: Target {
+            secret: Some(id("2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852")),
+            tls_secret: TlsSecretRef {
+                project: Project {
+                    base: "https://ce.example".to_owned(),
+                    id: id("5f2a8c61-47de-4b90-a3f8-19c6e07d25b4"),
+                },
+                name: TlsSecretName::parse("shop-tls").unwrap(),
             },
-            name: TlsSecretName::parse("shop-tls").unwrap(),
+            region: None,
+            restart_apps: RestartApps::default(),
+            hold: false,
         },
-        named_by_event: false,
+        position: 0,
         just_created: false,
-        restart_apps: RestartApps::default(),
-        hold: false,
         scheduled: false,
     }
 }

@@ -9,9 +9,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-use crate::config::{Config, Event, RestartApps, Target};
+use crate::config::{Config, Event, Target};
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::TlsSecretRef;
 use crate::ibm::ids::{Crn, SecretId, Uuid};
 use crate::ibm::secrets_manager::CERTIFICATE_TYPES;
 use crate::report::{Action, Outcome};
@@ -77,40 +76,41 @@ pub struct Plan {
 pub struct Task {
     /// The secret in Secrets Manager.
     pub secret: Uuid,
-    /// The TLS secret in Code Engine.
-    pub tls_secret: TlsSecretRef,
-    /// `SECRET_ID` is not set, so only the event says that the two belong together: the certificate
-    /// must cover the names of the deployed one.
-    pub named_by_event: bool,
+    /// Where it goes, and how.
+    pub target: Target,
+    /// The position among the targets of the run.
+    pub position: usize,
     /// The event says that the secret was just created: its order may still be pending.
     pub just_created: bool,
-    /// The apps to restart.
-    pub restart_apps: RestartApps,
-    /// Decide and report, write nothing.
-    pub hold: bool,
     /// A schedule started the run: what it has to write, an event should have brought.
     pub scheduled: bool,
 }
 
 impl Task {
-    fn new(secret: Uuid, target: &Target) -> Self {
+    fn new(secret: &Uuid, target: &Target) -> Self {
         Self {
-            secret,
-            tls_secret: target.tls_secret.clone(),
-            named_by_event: target.secret.is_none(),
+            secret: secret.clone(),
+            target: target.clone(),
+            position: 0,
             just_created: false,
-            restart_apps: target.restart_apps.clone(),
-            hold: target.hold,
             scheduled: false,
         }
     }
 
+    /// `SECRET_ID` is not set, so only the event says that the two belong together: the certificate
+    /// must cover the names of the deployed one.
+    #[must_use]
+    pub const fn named_by_event(&self) -> bool {
+        self.target.secret.is_none()
+    }
+
     /// An outcome that identifies the target.
     pub(crate) fn outcome(&self, action: Action) -> Outcome {
+        let place = &self.target.tls_secret;
         Outcome {
             secret_id: Some(self.secret.to_string()),
-            project_id: Some(self.tls_secret.project.id.to_string()),
-            tls_secret: Some(self.tls_secret.name.to_string()),
+            project_id: Some(place.project.id.to_string()),
+            tls_secret: Some(place.name.to_string()),
             ..Outcome::new(action, "")
         }
     }
@@ -295,6 +295,9 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
         // each instance sees the whole event: one of them reports what is wrong with it
         plan.settled.clear();
     }
+    for (position, task) in plan.tasks.iter_mut().enumerate() {
+        task.position = position;
+    }
     Ok(plan)
 }
 
@@ -312,7 +315,7 @@ fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
         match &target.secret {
             Some(secret) => plan.tasks.push(Task {
                 scheduled: word != "manual",
-                ..Task::new(secret.clone(), target)
+                ..Task::new(secret, target)
             }),
             None => {
                 let name = &target.tls_secret.name;
@@ -408,7 +411,7 @@ fn sync(named: &Named, instance: &str, config: &Config) -> Result<Plan, Error> {
         used.insert(secret.clone());
         plan.tasks.push(Task {
             just_created: named.just_created,
-            ..Task::new(secret.clone(), target)
+            ..Task::new(secret, target)
         });
     }
     for (secret, secret_name) in entries {

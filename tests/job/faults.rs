@@ -414,7 +414,6 @@ fn an_answer_to_a_write_that_shows_other_contents_is_no_success() {
     let run = scene.run();
     let target = run.refused(7, "code-engine-refused");
     assert_eq!((target.attempts, scene.writes().len()), (Some(5), 5));
-    let told =
-        "gave up after 5 attempts: 5 writes without a clear answer (last: the answer to the write";
+    let told = "5 writes without a clear answer (last: the answer to the write does not show";
     assert!(target.message.contains(told), "{run:#?}");
 }

@@ -43,7 +43,7 @@ impl Case {
     }
 
     /// The decision, and the questions that were asked.
-    fn decision(&self) -> (Decision, &'static str) {
+    fn decision(&self) -> (Result<Decision, Error>, &'static str) {
         let asked = Cell::new((0, 0));
         let error = |reason| Error::new(reason, "no answer");
         let domains = || {
@@ -56,21 +56,17 @@ impl Case {
             let serial = self.previous.as_ref().map_err(|reason| error(*reason))?;
             Ok(serial.map(str::to_owned))
         };
-        let decision = compare(
-            &Comparison {
-                deployed: &self.old,
-                bundle: &self.new,
-                named_by_event: self.named_by_event,
-                undo: self.undo,
-                force: &self.force,
-                roots: &self.roots,
-                now: now(),
-            },
-            &Facts {
-                domains: &domains,
-                previous_serial: &previous_serial,
-            },
-        );
+        let decision = compare(&Comparison {
+            deployed: &self.old,
+            bundle: &self.new,
+            named_by_event: self.named_by_event,
+            undo: self.undo,
+            force: &self.force,
+            roots: &self.roots,
+            now: now(),
+            domains: &domains,
+            previous_serial: &previous_serial,
+        });
         let asked = match asked.get() {
             (0, 0) => "nothing",
             (1, 0) => "domains",
@@ -85,9 +81,9 @@ impl Case {
     fn decide(&self) -> (String, String) {
         let (decision, asked) = self.decision();
         let decision = match decision {
-            Decision::Keep => "keep".to_owned(),
-            Decision::Refuse(error) => format!("refuse {}", error.reason),
-            Decision::Write(findings) => findings
+            Ok(Decision::Keep) => "keep".to_owned(),
+            Err(error) => format!("refuse {}", error.reason),
+            Ok(Decision::Write(findings)) => findings
                 .iter()
                 .fold("write".to_owned(), |text, f| format!("{text} {}", f.reason)),
         };
@@ -97,9 +93,9 @@ impl Case {
     /// What the report says about it.
     fn message(&self) -> String {
         match self.decision().0 {
-            Decision::Keep => String::new(),
-            Decision::Refuse(error) => error.to_string(),
-            Decision::Write(findings) => {
+            Ok(Decision::Keep) => String::new(),
+            Err(error) => error.to_string(),
+            Ok(Decision::Write(findings)) => {
                 let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
                 messages.join("\n")
             }
@@ -622,23 +618,18 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
         };
         assert_eq!(found(&key), expected, "{:?} over {old}", bundle.faults);
         // the comparison asks first
-        let facts = Facts {
+        let decision = compare(&Comparison {
+            deployed: &deployed(&key),
+            bundle: &bundle,
+            named_by_event: false,
+            undo: false,
+            force: &Reason::FORCEABLE,
+            roots: &Roots::new(Vec::new()),
+            now: later,
             domains: &|| Ok(Vec::new()),
             previous_serial: &|| Ok(None),
-        };
-        let decision = compare(
-            &Comparison {
-                deployed: &deployed(&key),
-                bundle: &bundle,
-                named_by_event: false,
-                undo: false,
-                force: &Reason::FORCEABLE,
-                roots: &Roots::new(Vec::new()),
-                now: later,
-            },
-            &facts,
-        );
-        let refused = matches!(decision, Decision::Refuse(error) if error.reason == Reason::Unfit);
+        });
+        let refused = decision.is_err_and(|error| error.reason == Reason::Unfit);
         assert_eq!(refused, expected == "refuse", "{old}");
         // what does not serve excuses nothing
         let other = file("keys/rsa2048");

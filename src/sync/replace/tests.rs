@@ -43,14 +43,18 @@ impl Case {
             config.dry_run = self.dry_run;
         };
         without_calls(change, |run| {
+            let failures = Failures {
+                conflicts: 2 - u32::from(doubt),
+                unclear: u32::from(doubt),
+            };
+            let known = self.task.outcome(Action::Failed);
+            run.progress.plan(vec![known], Vec::new());
             work(&Attempt {
                 run,
-                position: 0,
                 task: &self.task,
                 deployed: &self.deployed,
                 bundle: &self.bundle,
-                number: 3,
-                doubt,
+                failures: &failures,
             })
         })
     }
@@ -115,7 +119,7 @@ fn the_fifth_attempt_is_the_last_and_decides_the_reason() {
             false,
             false,
             Reason::WriteConflict,
-            "5 conflicts with other writers (last: 412)",
+            "5 conflicts with other writers, 0 writes without a clear answer (last: 412)",
         ),
         (
             false,
@@ -174,7 +178,9 @@ fn an_event_is_missed_after_ten_minutes() {
             ..Case::new(&RENEWED)
         };
         case.bundle.updated_at = changed.map(|seconds| {
-            UnixTime::since_unix_epoch(Duration::from_secs(now().as_secs() - seconds))
+            rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(
+                now().as_secs() - seconds,
+            ))
         });
         let finding = case.attempt(|attempt| attempt.missed_event());
         assert_eq!(
@@ -214,10 +220,10 @@ fn what_becomes_of_a_target() {
             version,
             ..renewed()
         };
-        case.task.hold = hold;
+        case.task.target.hold = hold;
         assert_eq!(case.run(false), expected, "{hold} {dry_run} {version}");
         assert_eq!(
-            case.attempt(|attempt| attempt.held()),
+            case.attempt(|attempt| attempt.run.holds(attempt.task)),
             hold && version == Version::Current
         );
     }
@@ -339,7 +345,9 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
         (Reason::Interrupted, true, None),
     ] {
         let mut case = Case::new(&RENEWED);
-        case.task.named_by_event = named_by_event;
+        if named_by_event {
+            case.task.target.secret = None;
+        }
         let error = case.attempt(|attempt| attempt.with_force(error!(reason, "no")));
         assert_eq!(
             error.command.as_deref(),
@@ -371,16 +379,30 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
 #[test]
 fn the_report_of_a_target() {
     let case = Case::new(&RENEWED);
-    let sha256 = |deployed: &Deployed| deployed.leaf().map(Certificate::sha256);
     for (action, verb, written) in [
         (Action::Replaced, "now holds", Some(true)),
         (Action::Unchanged, "already holds", Some(false)),
         (Action::WouldReplace, "would be updated to", None),
     ] {
         let finding = Error::new(Reason::Older, "forced");
-        let (outcome, synced) = case.attempt(|attempt| {
-            let target = attempt.target(action, vec![finding]);
-            (target.outcome, target.synced)
+        let outcome = case.attempt(|attempt| {
+            let up_to_date = attempt.settle(action, vec![finding]);
+            assert_eq!(up_to_date.is_some(), written.is_some(), "{action:?}");
+            if let Some(UpToDate {
+                leaf,
+                chain_sha256,
+                replaced,
+                ..
+            }) = up_to_date
+            {
+                assert_eq!(leaf.der, case.bundle.leaf.der);
+                assert_eq!(chain_sha256, case.bundle.chain_sha256());
+                let before = replaced.map(|replaced| replaced.leaf);
+                let expected = case.deployed.leaf().map(Certificate::sha256);
+                assert_eq!(before, (written == Some(true)).then_some(expected));
+                attempt.run.progress.seen(0);
+            }
+            attempt.run.progress.outcomes().targets.remove(0)
         });
         assert_eq!(outcome.action, action);
         assert_eq!(outcome.secret_name.as_deref(), Some("shop"));
@@ -392,30 +414,25 @@ fn the_report_of_a_target() {
         assert!(outcome.message.starts_with(&told), "{}", outcome.message);
         assert!(outcome.message.ends_with(", 2 certificates)"));
         assert!(outcome.from.is_some() && outcome.to.is_some());
-        assert_eq!(synced.is_some(), written.is_some(), "{action:?}");
-        if let Some(synced) = synced {
-            assert_eq!(synced.leaf.der, case.bundle.leaf.der);
-            assert_eq!(synced.chain_sha256, case.bundle.chain_sha256());
-            let before = synced.replaced.as_ref().map(|replaced| &replaced.leaf);
-            let expected = sha256(&case.deployed);
-            assert_eq!(before, (written == Some(true)).then_some(&expected));
-        }
     }
 }
 
 #[test]
 fn a_failure_names_the_tls_secret_once() {
-    let case = Case::new(&RENEWED);
     for (text, expected) in [
         ("no", "TLS secret shop-tls: no"),
         ("shop-tls is missing", "shop-tls is missing"),
     ] {
         let error = error!(Reason::TlsSecretMissing, "{text}");
-        let outcome = case.attempt(|attempt| attempt.failed(&error).outcome);
+        let known = Outcome {
+            attempts: Some(2),
+            ..Outcome::default()
+        };
+        let outcome = failed(&task(), known, &error);
         assert_eq!(outcome.message, expected);
         assert_eq!(outcome.reason, Some(Reason::TlsSecretMissing));
         assert_eq!(outcome.action, Action::Failed);
-        assert!(outcome.from.is_some() && outcome.to.is_some());
+        assert_eq!(outcome.attempts, Some(2));
     }
 }
 
@@ -448,8 +465,8 @@ fn a_hold_and_an_undo_are_findings() {
             version,
             ..Case::new(&RENEWED)
         };
-        case.task.hold = hold;
-        let findings = case.attempt(|attempt| attempt.target(action, Vec::new()).outcome.findings);
+        case.task.target.hold = hold;
+        let findings = case.attempt(|attempt| attempt.outcome(action, Vec::new()).findings);
         let found = findings.first().map(|finding| finding.reason);
         assert_eq!(
             found,
@@ -473,19 +490,16 @@ fn a_pending_order_is_no_failure_if_the_secret_was_just_created() {
     ] {
         let mut task = task();
         task.just_created = just_created;
-        let Target {
-            outcome, synced, ..
-        } = unfit(0, &task, &of(&issue(&SHOP)), &error!(reason, "no"));
+        let known = task.outcome(Action::Failed);
+        let outcome = failed(&task, known, &error!(reason, "no"));
         assert_eq!(outcome.action, action, "{reason} {just_created}");
         assert_eq!(outcome.reason, Some(reason));
         assert_eq!(outcome.tls_secret.as_deref(), Some("shop-tls"));
-        assert!(outcome.message.starts_with("no"), "{}", outcome.message);
         assert_eq!(
             outcome.message.contains("another event follows"),
             findings == 1
         );
         assert_eq!(outcome.findings.len(), findings);
-        assert!(outcome.from.is_some() && synced.is_none());
     }
 }
 
@@ -498,12 +512,18 @@ fn the_first_attempt_is_the_first() {
         |run| {
             let deployed = of(&issue(&SHOP));
             assert!(matches!(deployed.serves(now()), Serves::Yes(_)));
-            let target = replace(run, 0, &task, deployed, &current);
-            assert_eq!(target.outcome.action, Action::WouldReplace);
-            assert_eq!(target.outcome.attempts, Some(1));
+            let replaced = |deployed, current: &Result<Bundle, Error>| {
+                let known = task.outcome(Action::Failed);
+                run.progress.plan(vec![known], Vec::new());
+                assert!(replace(run, &task, deployed, current).is_none());
+                run.progress.outcomes().targets.remove(0)
+            };
+            let outcome = replaced(deployed, &current);
+            assert_eq!(outcome.action, Action::WouldReplace);
+            assert_eq!(outcome.attempts, Some(1));
             let missing = Err(error!(Reason::SecretMissing, "no"));
-            let target = replace(run, 0, &task, of(&issue(&SHOP)), &missing);
-            assert_eq!(target.outcome.reason, Some(Reason::SecretMissing));
+            let outcome = replaced(of(&issue(&SHOP)), &missing);
+            assert_eq!(outcome.reason, Some(Reason::SecretMissing));
         },
     );
 }

@@ -64,10 +64,10 @@ fn plan(variables: Variables<'_>, trigger: Variables<'_>) -> Result<String, (Rea
     }
     for task in &plan.tasks {
         let secret = name(&task.secret.to_string());
-        let mut text = format!("{secret} to {}", task.tls_secret.name);
+        let mut text = format!("{secret} to {}", task.target.tls_secret.name);
         for (flag, word) in [
             (task.just_created, "created"),
-            (task.named_by_event, "named by the event"),
+            (task.named_by_event(), "named by the event"),
         ] {
             if flag {
                 text = format!("{text} ({word})");
@@ -631,7 +631,10 @@ fn an_instance_of_an_array_takes_its_share() {
             &[],
         );
         let plan = judged(&config).unwrap();
-        let places = plan.tasks.iter().map(|t| t.tls_secret.name.to_string());
+        let places = plan
+            .tasks
+            .iter()
+            .map(|t| t.target.tls_secret.name.to_string());
         assert_eq!(places.collect::<Vec<_>>(), expected, "{index} of {size}");
     }
     // the first instance reports what is wrong with the event
@@ -652,9 +655,12 @@ fn a_task_takes_over_what_its_target_says() {
     let [shop, blog] = plan.tasks.as_slice() else {
         panic!("{plan:?}")
     };
-    assert_eq!((shop.hold, blog.hold), (false, true));
-    assert!(shop.restart_apps.is_empty());
-    assert_eq!(blog.restart_apps.names, [AppName::parse("blog").unwrap()]);
+    assert_eq!((shop.target.hold, blog.target.hold), (false, true));
+    assert!(shop.target.restart_apps.is_empty());
+    assert_eq!(
+        blog.target.restart_apps.names,
+        [AppName::parse("blog").unwrap()]
+    );
 
     let outcome = blog.outcome(Action::Unchanged);
     assert_eq!(outcome.action, Action::Unchanged);

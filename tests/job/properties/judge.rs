@@ -46,11 +46,11 @@ pub(crate) fn order(config: &Config, result: &Result<Plan, Error>) {
         let id = pair.secret.to_string();
         assert!(is_uuid(&id), "{id}");
         let configured = config.targets.iter().any(|target| {
-            target.tls_secret == pair.tls_secret
+            target.tls_secret == pair.target.tls_secret
                 && target
                     .secret
                     .as_ref()
-                    .map_or(pair.named_by_event, |secret| *secret == pair.secret)
+                    .map_or(pair.named_by_event(), |secret| *secret == pair.secret)
         });
         assert!(configured, "nobody configured {pair:?}");
     }
