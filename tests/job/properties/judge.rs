@@ -46,11 +46,8 @@ pub(crate) fn order(config: &Config, result: &Result<Plan, Error>) {
         let id = pair.secret.to_string();
         assert!(is_uuid(&id), "{id}");
         let configured = config.targets.iter().any(|target| {
-            target.tls_secret == pair.target.tls_secret
-                && target
-                    .secret
-                    .as_ref()
-                    .map_or(pair.named_by_event(), |secret| *secret == pair.secret)
+            let (configured, secret) = (&target.tls_secret, target.secret.as_ref());
+            *configured == pair.target.tls_secret && secret.is_none_or(|id| *id == pair.secret)
         });
         assert!(configured, "nobody configured {pair:?}");
     }
