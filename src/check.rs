@@ -90,16 +90,16 @@ fn token(run: &Run<'_>) -> Vec<Check> {
         Check::line("profile", "", Ok(run.iam.assume().map(message)))
     };
     match run.iam.token_file() {
-        None => {
+        Ok(None) => {
             let why = "an API key is used instead";
             vec![untested("token-file", "", why), profile()]
         }
-        Some(Ok(path)) => {
+        Ok(Some(path)) => {
             let path = sanitized(&path.display().to_string());
             let readable = Ok(Ok("readable".to_owned()));
             vec![Check::line("token-file", path, readable), profile()]
         }
-        Some(Err(error)) => {
+        Err(error) => {
             let profile = untested("profile", "", "there is no token file");
             vec![Check::line("token-file", "", Ok(Err(error))), profile]
         }
@@ -150,12 +150,12 @@ fn replaceable(run: &Run<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Tried
     });
     match answer {
         Err(failure) if failure.fate() == Fate::Conflict && unchanged => {
-            let status = failure.status().unwrap_or_default();
+            let status = failure.status.unwrap_or_default();
             Ok(Ok(format!(
                 "can be replaced (a stale write is rejected with {status}, as it should be)"
             )))
         }
-        Err(failure) if failure.status() == Some(403) => {
+        Err(failure) if failure.status == Some(403) => {
             Ok(Err(run.code_engine.refused("replace", failure, place)))
         }
         Ok(_) => Ok(Err(error!(
@@ -188,7 +188,6 @@ fn mappings(
     };
     let domains: Vec<String> = mappings
         .of(&place.name)
-        .iter()
         .map(|mapping| sanitized(&mapping.name))
         .collect();
     let used = match domains.join(", ") {

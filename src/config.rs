@@ -253,10 +253,10 @@ impl Config {
                 event,
                 secrets_manager,
                 instance,
-                iam: given.iam_url.map_or_else(
-                    || Endpoint::PrivateThenPublic(PRIVATE_IAM.to_owned(), PUBLIC_IAM.to_owned()),
-                    Endpoint::Given,
-                ),
+                iam: Endpoint {
+                    fallback: given.iam_url.is_none().then(|| PUBLIC_IAM.to_owned()),
+                    base: given.iam_url.unwrap_or_else(|| PRIVATE_IAM.to_owned()),
+                },
                 credentials,
                 targets,
                 projects,

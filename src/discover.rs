@@ -10,7 +10,7 @@ use crate::cert::pem;
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
-use crate::ibm::secrets_manager::{ListedCertificate, Version};
+use crate::ibm::secrets_manager::ListedCertificate;
 use crate::report::{
     CertificateRef, Date, Discovered, Discovery, Match, ProposedTarget, Results, shown_names,
 };
@@ -138,7 +138,7 @@ fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
                 continue;
             };
             let domains = mappings.as_ref().map(|mappings| {
-                let using = mappings.of(&name).iter();
+                let using = mappings.of(&name);
                 using.map(|mapping| sanitized(&mapping.name)).collect()
             });
             seen.push(Seen {
@@ -259,7 +259,7 @@ fn read_previous(
         .iter_mut()
         .filter(|one| open.iter().any(|leaf| one.shares_a_name(&leaf.names)));
     let read = workers::each(asked.collect(), |one: &mut Known| {
-        match run.secrets_manager.serial(&one.id, Version::Previous) {
+        match run.secrets_manager.previous_serial(&one.id) {
             Ok(serial) => one.previous = serial,
             // never rotated
             Err(error) if error.reason == Reason::SecretMissing => {}

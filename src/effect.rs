@@ -66,7 +66,7 @@ fn probe_domains(run: &Run<'_>, targets: &[UpToDate<'_>]) {
         let domains = match lists.get(project) {
             Some(Ok(mappings)) => {
                 let instead = run.config.probe_address.as_ref();
-                let used = mappings.of(name).iter();
+                let used = mappings.of(name);
                 used.map(|mapping| Domain::new(mapping, instead, target))
                     .collect()
             }

@@ -7,7 +7,6 @@ pub mod code_engine;
 pub mod grantee;
 pub mod iam;
 pub mod ids;
-mod json;
 mod names;
 pub mod secrets_manager;
 

@@ -160,17 +160,17 @@ fn undo_and_force_are_for_manual_runs_with_a_secret() {
     table(
         |config| {
             let (force, warnings) = (&config.force, config.warnings.join("; "));
-            format!("{} {force:?}{warnings}", config.version)
+            format!("{:?} {force:?}{warnings}", config.version)
         },
-        "SECRET_VERSION=current ibmendata={} SECRET_ID=$SECRET => current []
-        SECRET_ID=$SECRET SECRET_VERSION=previous => previous []
+        "SECRET_VERSION=current ibmendata={} SECRET_ID=$SECRET => Current []
+        SECRET_ID=$SECRET SECRET_VERSION=previous => Previous []
         SECRET_VERSION=previous => SECRET_VERSION: previous is only valid $BY_HAND
         SECRET_ID=$SECRET SECRET_VERSION=previous ibmendata={} => SECRET_VERSION: previous is only valid $BY_HAND
         SECRET_ID=$SECRET SECRET_VERSION=previous CE_DATA={} => SECRET_VERSION: previous is only valid $BY_HAND
-        SECRET_ID=$SECRET FORCE=older,names-lost => current [Older, NamesLost]
-        FORCE=older => current []FORCE is ignored: it only counts $BY_HAND
-        SECRET_ID=$SECRET FORCE=older IBMENDATA={} => current []FORCE is ignored: it only counts $BY_HAND
-        SECRET_ID=$SECRET FORCE=older CE_TYPE=x => current []FORCE is ignored: it only counts $BY_HAND",
+        SECRET_ID=$SECRET FORCE=older,names-lost => Current [Older, NamesLost]
+        FORCE=older => Current []FORCE is ignored: it only counts $BY_HAND
+        SECRET_ID=$SECRET FORCE=older IBMENDATA={} => Current []FORCE is ignored: it only counts $BY_HAND
+        SECRET_ID=$SECRET FORCE=older CE_TYPE=x => Current []FORCE is ignored: it only counts $BY_HAND",
     );
 }
 

@@ -1,40 +1,35 @@
-//! Why a call did not succeed, and what became of it.
+//! How an answer becomes a value, or an error that says why there is none and what became of the
+//! request.
 
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::error::{Error, Reason, error};
 use crate::text::{allowed, trace_id};
 
 /// Why there is no successful answer.
-#[derive(Debug)]
-pub enum ApiError {
-    /// No answer, or not a whole one. Whether the request took effect is unknown.
-    Unanswered {
-        /// What happened, without any body.
-        cause: String,
-        /// Whether not even a connection was made, so that nothing can have taken effect.
-        unreachable: bool,
-        /// Whether a later attempt may go better: not after a refused TLS certificate.
-        temporary: bool,
-    },
-    /// The service answered with another status than 2xx.
-    Status {
-        /// The status.
-        status: u16,
-        /// The service's own error code, if it gave one.
-        code: Option<String>,
-        /// The service's code, message and trace id, fit for a log line.
-        text: String,
-        /// How long the service asks us to wait.
-        retry_after: Option<Duration>,
-    },
-    /// There is no token to send.
-    NoToken(Error),
-    /// The service answered well, but with something else than its API describes.
-    Unexpected(anyhow::Error),
+#[derive(Debug, Default)]
+pub struct ApiError {
+    /// What happened, without any body: fit for a log line.
+    pub text: String,
+    /// What the service answered with, if it was not 2xx.
+    pub status: Option<u16>,
+    /// The service's own error code, if it gave one.
+    pub code: Option<String>,
+    /// How long the service asks us to wait.
+    pub retry_after: Option<Duration>,
+    /// Whether the same request may succeed later.
+    pub temporary: bool,
+    /// Whether not even a connection was made, so that nothing can have taken effect.
+    pub unreachable: bool,
+    /// What to do next, if the failure says so.
+    pub hint: Option<&'static str>,
+    /// Nothing was sent, since there is no token: why.
+    pub no_token: Option<Box<Error>>,
 }
 
 /// What became of a write that was not answered well.
@@ -49,15 +44,24 @@ pub enum Fate {
 }
 
 impl ApiError {
-    /// Whether the same request may succeed later (RFC 9110 section 15; 501 will not go away).
-    #[must_use]
-    pub const fn temporary(&self) -> bool {
-        match self {
-            Self::Unanswered { temporary, .. } => *temporary,
-            Self::Status { status, .. } => {
-                matches!(*status, 408 | 429 | 500 | 502..=599)
-            }
-            Self::NoToken(_) | Self::Unexpected(_) => false,
+    /// The service answered with another status than 2xx.
+    pub(crate) fn answered(status: u16, text: String) -> Self {
+        const RESTRICTED: &str = "a context-based restriction or an IP allowlist may be the cause";
+        Self {
+            text,
+            status: Some(status),
+            // RFC 9110 section 15; 501 will not go away
+            temporary: matches!(status, 408 | 429 | 500 | 502..=599),
+            hint: (status == 401).then_some(RESTRICTED),
+            ..Self::default()
+        }
+    }
+
+    /// The service answered well, but with something else than its API describes.
+    pub(crate) fn unexpected(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
         }
     }
 
@@ -65,26 +69,11 @@ impl ApiError {
     /// stale entity tag is not documented.
     #[must_use]
     pub const fn fate(&self) -> Fate {
-        match self {
-            Self::Status {
-                status: 409 | 412, ..
-            } => Fate::Conflict,
-            Self::Status {
-                status: 408 | 429 | 500..,
-                retry_after,
-                ..
-            } => Fate::Unknown(*retry_after),
-            Self::Unanswered { .. } | Self::Unexpected(_) => Fate::Unknown(None),
-            Self::Status { .. } | Self::NoToken(_) => Fate::Rejected,
-        }
-    }
-
-    /// The status that the service answered with.
-    #[must_use]
-    pub const fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status { status, .. } => Some(*status),
-            _ => None,
+        match self.status {
+            Some(409 | 412) => Fate::Conflict,
+            Some(408 | 429 | 500..) => Fate::Unknown(self.retry_after),
+            None if self.no_token.is_none() => Fate::Unknown(None),
+            _ => Fate::Rejected,
         }
     }
 
@@ -92,64 +81,92 @@ impl ApiError {
     /// allowed, refused, unavailable.
     pub(crate) fn explained(self, what: &str, reasons: [Reason; 3]) -> Error {
         let [forbidden, refused, unavailable] = reasons;
-        let reason = match &self {
-            // an error already
-            Self::NoToken(error) => return error.clone(),
-            Self::Status {
-                status: 401 | 403, ..
-            } => forbidden,
-            _ if self.temporary() => unavailable,
+        let reason = match self.status {
+            Some(401 | 403) => forbidden,
+            _ if self.temporary => unavailable,
             _ => refused,
         };
         let error = error!(reason, "{what}: {self}");
-        match &self {
-            Self::Status { status: 401, .. } => {
-                error.hint("a context-based restriction or an IP allowlist may be the cause")
-            }
-            Self::Unanswered { cause, .. } if cause.contains("UnknownIssuer") => error.hint(
-                "its certificate comes from a CA that the job does not know: set SSL_CERT_FILE to a file with its root, if it is to be trusted",
-            ),
-            Self::Unanswered { cause, .. }
-                if cause.contains("private.") && cause.ends_with("cannot be resolved") =>
-            {
-                error.hint("a private endpoint exists only inside IBM's network")
-            }
-            _ => error,
+        match (self.no_token, self.hint) {
+            // an error already
+            (Some(error), _) => *error,
+            (None, Some(hint)) => error.hint(hint),
+            (None, None) => error,
+        }
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(no_token: Error) -> Self {
+        Self {
+            text: no_token.to_string(),
+            no_token: Some(Box::new(no_token)),
+            ..Self::default()
         }
     }
 }
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unanswered { cause, .. } => f.write_str(cause),
-            Self::Status { text, .. } => f.write_str(text),
-            Self::NoToken(error) => error.fmt(f),
-            Self::Unexpected(cause) => write!(f, "{cause:#}"),
-        }
+        f.write_str(&self.text)
     }
+}
+
+impl std::error::Error for ApiError {}
+
+/// Reads the body of an answer.
+///
+/// # Errors
+/// Which field is wrong.
+pub(super) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        unreadable(&error.into_inner(), &path)
+    })?;
+    json.end().map_err(|error| unreadable(&error, "."))?;
+    Ok(read)
+}
+
+/// Nothing of the text, not even by way of the parser's own sentence.
+fn unreadable(error: &serde_json::Error, path: &str) -> ApiError {
+    let (line, column) = (error.line(), error.column());
+    let what = match (error.classify(), path) {
+        (Category::Data, ".") => "not an object with the fields of the API".to_owned(),
+        (Category::Data, _) => format!("the field {path} has another type than in the API"),
+        (Category::Eof, _) => "the JSON is cut off".to_owned(),
+        _ => format!("not JSON (line {line}, column {column})"),
+    };
+    ApiError::unexpected(format!("unexpected response: {what}"))
+}
+
+/// For a field that is not an `Option`: `null` counts as absent.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The code, and code, message and trace id for people, of an error body: what those of IBM's services
 /// have in common (go-sdk-core, `core/base_service.go`). `trace` is the one that a header gave.
 pub(super) fn problem(body: &[u8], trace: Option<&str>) -> (Option<String>, String) {
     let document: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |pointer: &&str| document.pointer(pointer)?.as_str();
-    let code = ["/errors/0/code", "/code", "/errorCode"]
-        .iter()
-        .find_map(text);
-    let code = code.map(allowed);
-    let mut shown = code
-        .as_ref()
-        .map_or_else(String::new, |code| format!(" {code}"));
-    let messages = ["/errors/0/message", "/error", "/message", "/errorMessage"];
-    if let Some(message) = messages.iter().find_map(text) {
-        shown += &format!(": {}", allowed(message));
+    let first = |pointers: &[&str]| {
+        let mut values = pointers.iter().map(|pointer| document.pointer(pointer));
+        values.find_map(|value| value?.as_str())
+    };
+    let code = first(&["/errors/0/code", "/code", "/errorCode"]).map(allowed);
+    let message = first(&["/errors/0/message", "/error", "/message", "/errorMessage"]);
+    let trace = first(&["/trace", "/context/requestId"]).or(trace);
+    let mut shown = String::new();
+    if let Some(code) = &code {
+        shown += &format!(" {code}");
     }
-    let trace = ["/trace", "/context/requestId"]
-        .iter()
-        .find_map(text)
-        .or(trace);
+    if let Some(message) = message.map(allowed) {
+        shown += &format!(": {message}");
+    }
     if let Some(trace) = trace.and_then(trace_id) {
         shown += &format!(" (trace {trace})");
     }
@@ -159,6 +176,7 @@ pub(super) fn problem(body: &[u8], trace: Option<&str>) -> (Option<String>, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn an_error_document_of_each_service_is_understood() {
@@ -180,19 +198,16 @@ mod tests {
     }
 
     fn status(status: u16) -> ApiError {
-        ApiError::Status {
-            status,
-            code: None,
-            text: format!("status {status}"),
+        ApiError {
             retry_after: Some(Duration::from_secs(7)),
+            ..ApiError::answered(status, format!("status {status}"))
         }
     }
 
     fn unanswered(temporary: bool) -> ApiError {
-        ApiError::Unanswered {
-            cause: "connection reset".to_owned(),
-            unreachable: false,
+        ApiError {
             temporary,
+            ..ApiError::unexpected("connection reset")
         }
     }
 
@@ -221,21 +236,20 @@ mod tests {
             (600, false, unknown),
         ] {
             let error = status(code);
-            assert_eq!(error.temporary(), temporary, "{code}");
+            assert_eq!(error.temporary, temporary, "{code}");
             assert_eq!(error.fate(), fate, "{code}");
-            assert_eq!(error.status(), Some(code));
+            assert_eq!(error.status, Some(code));
         }
     }
 
     #[test]
     fn a_failure_without_a_status_too() {
         let no_token = || {
-            ApiError::NoToken(error!(
+            ApiError::from(error!(
                 Reason::IamUnavailable,
                 "no access token: status 503"
             ))
         };
-        let unexpected = anyhow::anyhow!("syntax error").context("unexpected response body");
         for (error, temporary, fate, shown) in [
             (
                 unanswered(true),
@@ -250,7 +264,7 @@ mod tests {
                 "connection reset",
             ),
             (
-                ApiError::Unexpected(unexpected),
+                ApiError::unexpected("unexpected response body: syntax error"),
                 false,
                 Fate::Unknown(None),
                 "unexpected response body: syntax error",
@@ -262,11 +276,68 @@ mod tests {
                 "no access token: status 503",
             ),
         ] {
-            assert_eq!(error.temporary(), temporary, "{error:?}");
+            assert_eq!(error.temporary, temporary, "{error:?}");
             assert_eq!(error.fate(), fate, "{error:?}");
-            assert_eq!(error.status(), None, "{error:?}");
+            assert_eq!(error.status, None, "{error:?}");
             assert_eq!(error.to_string(), shown);
         }
         assert_eq!(status(503).to_string(), "status 503");
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Data {
+        tls_key: Option<Secret>,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Example {
+        state: Option<i64>,
+        #[serde(deserialize_with = "or_default")]
+        ca_chain: Vec<String>,
+        #[serde(deserialize_with = "or_default")]
+        data: Data,
+        apps: Vec<Data>,
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_never_its_value() {
+        for (body, told) in [
+            (
+                r#"{"state":"SECRET"}"#,
+                "the field state has another type than in the API",
+            ),
+            (r#"{"state":1.0}"#, "the field state has"),
+            (r#"{"ca_chain":"SECRET"}"#, "the field ca_chain has"),
+            (r#"{"ca_chain":["a",null]}"#, "the field ca_chain[1] has"),
+            (
+                r#"{"data":{"tls_key":["SECRET"]}}"#,
+                "the field data.tls_key has",
+            ),
+            (r#"{"apps":[{},"SECRET"]}"#, "the field apps[1] has"),
+            (r#""SECRET""#, "not an object with the fields of the API"),
+            (r#"{"state":1"#, "the JSON is cut off"),
+            ("", "the JSON is cut off"),
+            (r#"{"state":1 SECRET}"#, "not JSON (line 1, column 12)"),
+            (r#"{"state":1} SECRET"#, "not JSON (line 1, column 13)"),
+        ] {
+            let error = read::<Example>(body.as_bytes()).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("unexpected response: {told}")),
+                "{body}: {error}"
+            );
+            assert!(!error.contains("SECRET"), "{error}");
+        }
+    }
+
+    #[test]
+    fn null_counts_as_absent() {
+        let body = br#"{"state":null,"ca_chain":null,"data":null}"#;
+        let empty: Example = read(body).unwrap();
+        assert!(empty.state.is_none() && empty.ca_chain.is_empty() && empty.data.tls_key.is_none());
+        let body = br#"{"data":{"tls_key":"a\nb"},"unknown":[1]}"#;
+        let key = read::<Example>(body).unwrap().data.tls_key;
+        assert_eq!(key.unwrap().expose(), "a\nb");
     }
 }

@@ -9,14 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use rustls::RootCertStore;
+use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use ureq::http::HeaderMap;
+use ureq::http::Method;
+use ureq::http::response::Parts;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{
-    ConnectProxyConnector, Connector, RustlsConnector, TcpConnector,
-};
+use ureq::unversioned::transport::DefaultConnector;
 use zeroize::Zeroizing;
 
 use crate::ibm::api_error::problem;
@@ -55,7 +54,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A request that is not sent yet.
 pub struct Request<'a> {
-    /// The method; `GET` and the token call are reads, which may be repeated.
+    /// The method; `GET` and the `POST` for a token are reads, which may be repeated.
     pub method: Method,
     /// The whole URL.
     pub url: &'a str,
@@ -63,25 +62,6 @@ pub struct Request<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// The body, empty for none.
     pub body: &'a [u8],
-}
-
-/// What a request does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Method {
-    /// Reads.
-    Get,
-    /// Asks for a token: changes nothing either.
-    Post,
-    /// Replaces.
-    Put,
-    /// Changes a part.
-    Patch,
-}
-
-impl Method {
-    const fn writes(self) -> bool {
-        matches!(self, Self::Put | Self::Patch)
-    }
 }
 
 /// A successful answer (status 2xx).
@@ -113,11 +93,9 @@ impl Http {
         end: Instant,
     ) -> Self {
         let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+        let mut roots: Vec<_> = built_in.map(|der| Certificate::from_der(der)).collect();
         let further = further_roots.iter();
-        let roots: Vec<_> = built_in
-            .map(|der| Certificate::from_der(der))
-            .chain(further.map(|der| Certificate::from_der(der).to_owned()))
-            .collect();
+        roots.extend(further.map(|der| Certificate::from_der(der).to_owned()));
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
             .unversioned_rustls_crypto_provider(Arc::new(
@@ -141,10 +119,7 @@ impl Http {
             .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .build();
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(TcpConnector::default())
-                .chain(RustlsConnector::default());
+        let connector = DefaultConnector::default();
         let names = Names::default();
         Self {
             agent: ureq::Agent::with_parts(config, connector, names.clone()),
@@ -154,28 +129,28 @@ impl Http {
         }
     }
 
-    /// Sends a read until it is answered for good: again after a broken connection, 408, 429 and
-    /// 5xx, with growing waits, over about 35 s.
+    /// Sends a read until it is answered for good, or fails otherwise than `again` takes: with growing
+    /// waits, over about 35 s.
     ///
     /// # Errors
     /// The last [`ApiError`].
-    pub fn read(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
+    pub fn read(
+        &self,
+        request: &Request<'_>,
+        again: impl Fn(&ApiError) -> bool,
+    ) -> Result<Answer, ApiError> {
         let begin = Instant::now();
         let mut waits = WAITS.into_iter();
         loop {
-            let failure = match self.send(request) {
+            let failure = match self.once(request) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let Some(wait) = waits.next().filter(|_| failure.temporary()) else {
+            let Some(wait) = waits.next().filter(|_| again(&failure)) else {
                 return Err(failure);
             };
-            let asked = match &failure {
-                ApiError::Status { retry_after, .. } => retry_after.unwrap_or_default(),
-                _ => Duration::ZERO,
-            };
             // a service in trouble that says "at once" would use up our patience in no time
-            let wait = jitter(wait).max(asked);
+            let wait = jitter(wait).max(failure.retry_after.unwrap_or_default());
             let is_long = begin.elapsed() + wait > UNKNOWN_NAME;
             let in_vain = is_long && self.names.is_unknown(request.url);
             let left = self.end.saturating_duration_since(Instant::now());
@@ -192,87 +167,72 @@ impl Http {
     /// # Errors
     /// An [`ApiError`]; the request may have taken effect nevertheless.
     pub fn once(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
-        let answer = self.send(request);
-        if request.method.writes() && matches!(answer, Err(ApiError::Unanswered { .. })) {
-            self.lost_a_write.store(true, Ordering::Relaxed);
-        }
-        answer
-    }
-
-    fn send(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
-        let (agent, url) = (&self.agent, request.url);
-        let sent = match request.method {
-            Method::Get => self.prepared(agent.get(url), request).call(),
-            Method::Post => self.prepared(agent.post(url), request).send(request.body),
-            Method::Put => self.prepared(agent.put(url), request).send(request.body),
-            Method::Patch => self.prepared(agent.patch(url), request).send(request.body),
-        };
-        let response = sent.map_err(|e| {
-            let failure = unanswered(url, &e);
-            if matches!(
-                failure,
-                ApiError::Unanswered {
-                    unreachable: true,
-                    ..
-                }
-            ) {
+        let (head, body) = self.exchange(request).map_err(|error| {
+            let failure = unanswered(request.url, &error);
+            if failure.unreachable {
                 self.names.forget();
             }
+            let writes = request.writes();
+            self.lost_a_write.fetch_or(writes, Ordering::Relaxed);
             failure
         })?;
-        let (head, body) = response.into_parts();
-        let expected = body.content_length().and_then(|n| usize::try_from(n).ok());
-        let body = read_wiped(
-            body.into_with_config().limit(u64::MAX).reader(),
-            expected.unwrap_or_default(),
-            LARGEST_ANSWER,
-        );
-        let status = head.status.as_u16();
-        if (200..300).contains(&status) {
-            return Ok(Answer {
-                etag: header(&head.headers, "etag"),
-                body: body.map_err(|e| cut_short(url, e))?,
-            });
+        let header = |name| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
+        if head.status.is_success() {
+            let etag = header("etag");
+            return Ok(Answer { etag, body });
         }
-        let trace = header(&head.headers, "x-transaction-id");
-        let (code, problem) = problem(&body.unwrap_or_default(), trace.as_deref());
-        let retry_after = header(&head.headers, "retry-after");
-        Err(ApiError::Status {
-            status,
-            text: format!("{} answered {status}{problem}", origin(url)),
+        let status = head.status.as_u16();
+        let (code, problem) = problem(&body, header("x-transaction-id").as_deref());
+        let text = format!("{} answered {status}{problem}", origin(request.url));
+        // the form with a date (RFC 9110 section 10.2.3) is not IBM's
+        let seconds = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+        Err(ApiError {
             code,
-            // the form with a date (RFC 9110 section 10.2.3) is not IBM's
-            retry_after: retry_after
-                .and_then(|seconds| Some(Duration::from_secs(seconds.trim().parse().ok()?))),
+            retry_after: seconds.map(Duration::from_secs),
+            ..ApiError::answered(status, text)
         })
     }
 
-    fn prepared<T>(
-        &self,
-        mut builder: ureq::RequestBuilder<T>,
-        request: &Request<'_>,
-    ) -> ureq::RequestBuilder<T> {
+    fn exchange(&self, request: &Request<'_>) -> Result<(Parts, Zeroizing<Vec<u8>>), ureq::Error> {
+        let method = request.method.clone();
+        let mut sent = ureq::http::Request::builder()
+            .method(method)
+            .uri(request.url);
         for (name, value) in request.headers {
-            builder = builder.header(*name, *value);
+            sent = sent.header(*name, *value);
         }
-        // only to loopback, and past every proxy
-        let plain = request.url.starts_with("http:");
-        // no idle connection is young enough
-        let fresh = request.method.writes() && self.lost_a_write.load(Ordering::Relaxed);
+        let mut sent = sent.body(request.body)?;
         // settings of its own only where needed: a connection made for them may have its own TLS
         // configuration, which is large
-        if plain {
-            builder = builder.config().proxy(None).build();
+        if request.url.starts_with("http:") {
+            // only to loopback, and past every proxy
+            sent = self.agent.configure_request(sent).proxy(None).build();
         }
-        if fresh {
-            builder = builder.config().max_idle_age(Duration::ZERO).build();
+        if request.writes() && self.lost_a_write.load(Ordering::Relaxed) {
+            // no idle connection is young enough
+            let config = self.agent.configure_request(sent);
+            sent = config.max_idle_age(Duration::ZERO).build();
         }
-        builder
+        let answer = match request.body {
+            // a GET has no body, not an empty one
+            [] => self.agent.run(sent.map(drop))?,
+            _ => self.agent.run(sent)?,
+        };
+        let (head, body) = answer.into_parts();
+        let expected = body.content_length().and_then(|n| usize::try_from(n).ok());
+        let body = body.into_with_config().limit(u64::MAX).reader();
+        match read_wiped(body, expected.unwrap_or_default(), LARGEST_ANSWER) {
+            // of an error the status says enough
+            Err(error) if head.status.is_success() => Err(error.into()),
+            body => Ok((head, body.unwrap_or_default())),
+        }
     }
 }
 
-fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
+impl Request<'_> {
+    fn writes(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::POST)
+    }
 }
 
 /// Reads roots to trust from PEM.
@@ -293,83 +253,66 @@ pub fn read_roots(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(roots)
 }
 
-/// The failure to read the body of an answer.
-fn cut_short(url: &str, error: io::Error) -> ApiError {
-    if error.kind() == io::ErrorKind::FileTooLarge {
-        return ApiError::Unexpected(anyhow!("the answer of {} is {error}", origin(url)));
-    }
-    unanswered(url, &ureq::Error::from(error))
-}
-
 /// Names the failure of a request without an answer: never its body, nor its query.
-fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
-    const REFUSED: [io::ErrorKind; 4] = [
-        io::ErrorKind::ConnectionRefused,
-        io::ErrorKind::HostUnreachable,
-        io::ErrorKind::NetworkUnreachable,
-        io::ErrorKind::AddrNotAvailable,
-    ];
+pub(super) fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
+    use io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, FileTooLarge, HostUnreachable, NetworkUnreachable,
+    };
+    use ureq::Error::{ConnectProxyFailed, ConnectionFailed, HostNotFound, Io, Rustls, Timeout};
+    use ureq::Timeout::{Connect, Resolve};
+    const UNKNOWN_CA: &str = "its certificate comes from a CA that the job does not know: set SSL_CERT_FILE to a file with its root, if it is to be trusted";
+    const PRIVATE: &str = "a private endpoint exists only inside IBM's network";
+
     let origin = origin(url);
     // what a peer's certificate says comes from outside, too
-    let no_tls = |tls: &rustls::Error| {
-        format!(
-            "no TLS connection to {origin}: {}",
-            sanitized(&tls.to_string())
-        )
+    let shown = |error: &dyn ToString| sanitized(&error.to_string());
+    let lasting = |text: String| ApiError::unexpected(text);
+    let passing = |text| ApiError {
+        temporary: true,
+        ..lasting(text)
     };
-    let (cause, unreachable, temporary) = match error {
-        ureq::Error::HostNotFound => (
-            format!("the name of {origin} cannot be resolved"),
-            true,
-            true,
-        ),
-        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => (
-            format!("{origin} cannot be reached within {} s", CONNECT.as_secs()),
-            true,
-            true,
-        ),
-        ureq::Error::Timeout(_) => (format!("{origin} did not answer in time"), false, true),
-        ureq::Error::ConnectProxyFailed(_) => (
-            format!("the proxy could not connect to {origin}"),
-            true,
-            true,
-        ),
-        ureq::Error::ConnectionFailed => (format!("{origin} cannot be reached"), true, true),
-        ureq::Error::Rustls(tls) => (no_tls(tls), false, false),
-        ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(tls) => (no_tls(tls), false, false),
-            None => (
-                format!(
-                    "the connection to {origin} failed: {}",
-                    sanitized(&e.to_string())
-                ),
-                REFUSED.contains(&e.kind()),
-                true,
-            ),
+    let unreachable = |text| ApiError {
+        unreachable: true,
+        ..passing(text)
+    };
+    let no_tls = |tls: &rustls::Error| ApiError {
+        hint: (*tls == CertificateError::UnknownIssuer.into()).then_some(UNKNOWN_CA),
+        ..lasting(format!("no TLS connection to {origin}: {}", shown(tls)))
+    };
+    match error {
+        HostNotFound => ApiError {
+            hint: origin.contains("private.").then_some(PRIVATE),
+            ..unreachable(format!("the name of {origin} cannot be resolved"))
         },
-        other => (
-            format!(
-                "the request to {origin} failed: {}",
-                sanitized(&other.to_string())
-            ),
-            false,
-            false,
-        ),
-    };
-    ApiError::Unanswered {
-        cause,
-        unreachable,
-        temporary,
+        Timeout(Connect | Resolve) => {
+            let limit = CONNECT.as_secs();
+            unreachable(format!("{origin} cannot be reached within {limit} s"))
+        }
+        Timeout(_) => passing(format!("{origin} did not answer in time")),
+        ConnectProxyFailed(_) => unreachable(format!("the proxy could not connect to {origin}")),
+        ConnectionFailed => unreachable(format!("{origin} cannot be reached")),
+        Rustls(tls) => no_tls(tls),
+        Io(error) => {
+            if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                return no_tls(tls);
+            }
+            let text = format!("the connection to {origin} failed: {}", shown(error));
+            match error.kind() {
+                FileTooLarge => lasting(format!("the answer of {origin} is {error}")),
+                AddrNotAvailable | ConnectionRefused | HostUnreachable | NetworkUnreachable => {
+                    unreachable(text)
+                }
+                _ => passing(text),
+            }
+        }
+        other => lasting(format!("the request to {origin} failed: {}", shown(other))),
     }
 }
 
 /// Scheme and host of a URL: what a message may show.
 fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    let end = url
-        .get(host..)
-        .and_then(|rest| rest.find('/'))
-        .map_or(url.len(), |at| host + at);
+    let path = url.match_indices('/').nth(2);
+    let end = path.map_or(url.len(), |(at, _)| at);
     url.get(..end).unwrap_or(url)
 }
 
@@ -469,15 +412,9 @@ mod tests {
         ] {
             let failure = unanswered("https://iam.example/identity/token?x=SECRET", &error);
             assert_eq!(failure.to_string(), told);
-            assert_eq!(failure.temporary(), temporary, "{told}");
+            assert_eq!(failure.temporary, temporary, "{told}");
             assert_eq!(failure.fate(), Fate::Unknown(None), "{told}");
-            let ApiError::Unanswered {
-                unreachable: is, ..
-            } = failure
-            else {
-                panic!("{told}: {failure:?}")
-            };
-            assert_eq!(is, unreachable, "{told}");
+            assert_eq!(failure.unreachable, unreachable, "{told}");
         }
     }
 }

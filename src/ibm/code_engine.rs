@@ -3,18 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::anyhow;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use ureq::http::Method;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Reason};
-use crate::ibm::api_error::ApiError;
-use crate::ibm::client::{Answer, Method};
+use crate::ibm::api_error::{ApiError, or_default, read};
+use crate::ibm::client::Answer;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::{AppName, Host, TlsSecretName, Uuid, Word, shown};
-use crate::ibm::json::{or_default, read};
 use crate::secret::Secret;
 
 /// The version of the API, a date.
@@ -29,6 +28,14 @@ pub struct Project {
     pub id: Uuid,
 }
 
+impl Project {
+    /// The URL of something in it; more parameters may follow.
+    fn url(&self, path: &str) -> String {
+        let Self { base, id } = self;
+        format!("{base}/v2/projects/{id}/{path}?{VERSION}")
+    }
+}
+
 /// A TLS secret of a project.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct TlsSecretRef {
@@ -36,6 +43,12 @@ pub struct TlsSecretRef {
     pub project: Project,
     /// Its name.
     pub name: TlsSecretName,
+}
+
+impl TlsSecretRef {
+    fn url(&self) -> String {
+        self.project.url(&format!("secrets/{}", self.name))
+    }
 }
 
 /// What `If-Match` takes. It can be sent: not empty, not `*` (which matches any version), one tag and
@@ -102,9 +115,9 @@ pub struct TlsData {
 }
 
 impl TlsSecret {
-    fn of(answer: &Answer) -> Result<Self, ApiError> {
+    fn of(answer: Answer) -> Result<Self, ApiError> {
         let mut secret: Self = read(&answer.body)?;
-        fall_back(&mut secret.entity_tag, answer);
+        fall_back(&mut secret.entity_tag, answer.etag);
         Ok(secret)
     }
 
@@ -117,9 +130,9 @@ impl TlsSecret {
 
 /// The field `entity_tag` is what the API documents. Only if there is none, the header `ETag` counts,
 /// as it is: a gateway may have made that one weak.
-fn fall_back(field: &mut Option<String>, answer: &Answer) {
+fn fall_back(field: &mut Option<String>, header: Option<String>) {
     if field.as_deref().unwrap_or_default().is_empty() {
-        field.clone_from(&answer.etag);
+        *field = header;
     }
 }
 
@@ -145,17 +158,16 @@ pub struct DomainMapping {
     pub user_managed: Option<bool>,
 }
 
-/// The user-managed domain mappings of a project, by the name of the TLS secret that they use.
-#[derive(Debug, Default)]
-pub struct DomainMappings(BTreeMap<String, Vec<DomainMapping>>);
+/// The user-managed domain mappings of a project.
+#[derive(Debug)]
+pub struct DomainMappings(Vec<DomainMapping>);
 
 impl DomainMappings {
     /// Those that use this TLS secret.
-    #[must_use]
-    pub fn of(&self, tls_secret: &(impl ToString + ?Sized)) -> &[DomainMapping] {
-        self.0
-            .get(&tls_secret.to_string())
-            .map_or(&[], Vec::as_slice)
+    pub fn of(&self, tls_secret: &TlsSecretName) -> impl Iterator<Item = &DomainMapping> {
+        let name = tls_secret.to_string();
+        let mappings = self.0.iter();
+        mappings.filter(move |mapping| mapping.tls_secret.as_ref() == Some(&name))
     }
 }
 
@@ -168,7 +180,8 @@ pub struct App {
     entity_tag: Option<String>,
     /// `ready`, `deploying`, `failed` or `warning`.
     status: Option<String>,
-    status_details: Option<Revisions>,
+    #[serde(default, deserialize_with = "or_default")]
+    status_details: Revisions,
     /// The environment, unchanged: it is sent back whole.
     run_env_variables: Option<Vec<Value>>,
     /// The mounted secrets and config maps.
@@ -176,7 +189,7 @@ pub struct App {
 }
 
 /// The revisions of an app, as far as its status names them.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Revisions {
     latest_created_revision: Option<String>,
     latest_ready_revision: Option<String>,
@@ -185,55 +198,45 @@ struct Revisions {
 }
 
 impl App {
-    fn of(answer: &Answer) -> Result<Self, ApiError> {
+    fn of(answer: Answer) -> Result<Self, ApiError> {
         let mut app: Self = read(&answer.body)?;
-        fall_back(&mut app.entity_tag, answer);
+        fall_back(&mut app.entity_tag, answer.etag);
         Ok(app)
     }
 
     /// The newest revision.
     #[must_use]
-    pub fn newest(&self) -> Option<&String> {
-        self.status_details
-            .as_ref()?
-            .latest_created_revision
-            .as_ref()
+    pub const fn newest(&self) -> Option<&String> {
+        self.status_details.latest_created_revision.as_ref()
     }
 
     /// The value of a literal variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         let mut variables = self.run_env_variables.iter().flatten();
-        text(
-            variables.find(|variable| text(variable, "name") == Some(name))?,
-            "value",
-        )
+        let variable = variables.find(|variable| text(variable, "name") == Some(name))?;
+        text(variable, "value")
     }
 
     /// Whether the newest revision serves; the status says so where no revisions are named.
     #[must_use]
     pub fn serves(&self) -> bool {
-        let details = self.status_details.as_ref();
-        let ready = details.and_then(|details| details.latest_ready_revision.as_ref());
         match self.newest() {
-            Some(created) => Some(created) == ready,
             None => self.status.as_deref() == Some("ready"),
+            newest => newest == self.status_details.latest_ready_revision.as_ref(),
         }
     }
 
     /// Whether the newest revision failed; while an older one serves, the status may be `warning`.
     #[must_use]
     pub fn failed(&self) -> bool {
-        let reason = self
-            .status_details
-            .as_ref()
-            .and_then(|details| details.reason.as_deref());
-        !self.serves()
-            && match self.status.as_deref() {
-                Some("failed") => true,
-                Some("warning") => reason.is_some_and(|reason| reason.contains("failed")),
-                _ => false,
-            }
+        let reason = self.status_details.reason.as_deref().unwrap_or_default();
+        let failed = match self.status.as_deref() {
+            Some("failed") => true,
+            Some("warning") => reason.contains("failed"),
+            _ => false,
+        };
+        failed && !self.serves()
     }
 
     /// Whether the app reads the secret only at start-up: as environment, or as a file
@@ -242,13 +245,13 @@ impl App {
     pub fn copies(&self, secret: &TlsSecretName) -> bool {
         let secret = secret.to_string();
         let refers = |entry: &&Value| text(entry, "reference") == Some(&secret);
+        let kind = |entry| text(entry, "type").unwrap_or_default();
         let mut variables = self.run_env_variables.iter().flatten().filter(refers);
         let mut mounts = self.run_volume_mounts.iter().flatten().filter(refers);
-        let whole = ["secret_full_reference", "secret_key_reference"];
-        variables.any(|entry| text(entry, "type").is_some_and(|kind| whole.contains(&kind)))
-            || mounts.any(|entry| {
-                text(entry, "type") == Some("secret")
-                    && text(entry, "sub_path").is_some_and(|path| !path.is_empty())
+        variables.any(|it| ["secret_full_reference", "secret_key_reference"].contains(&kind(it)))
+            || mounts.any(|it| {
+                let path = text(it, "sub_path").unwrap_or_default();
+                kind(it) == "secret" && !path.is_empty()
             })
     }
 }
@@ -290,10 +293,9 @@ impl<'a> CodeEngine<'a> {
     /// # Errors
     /// Exit status 7; 4, if there is no token.
     pub fn tls_secret(&self, place: &TlsSecretRef) -> Result<TlsSecret, Error> {
-        let answer = self.iam.call(Method::Get, &url(place), &[], &[]);
-        answer
-            .and_then(|answer| TlsSecret::of(&answer))
-            .map_err(|failure| self.refused("read", failure, place))
+        let answer = self.iam.call(Method::GET, &place.url(), &[], &[]);
+        let secret = answer.and_then(TlsSecret::of);
+        secret.map_err(|failure| self.refused("read", failure, place))
     }
 
     /// Lists the secrets of format `tls` of the project. Whether their data is included is not
@@ -313,15 +315,10 @@ impl<'a> CodeEngine<'a> {
     /// # Errors
     /// As for [`Self::tls_secret`].
     pub fn domain_mappings(&self, project: &Project) -> Result<DomainMappings, Error> {
-        let mut mappings = DomainMappings::default();
-        let listed: Vec<DomainMapping> =
+        let mut mappings: Vec<DomainMapping> =
             self.list(project, "domain mappings", "domain_mappings", "")?;
-        for mapping in listed {
-            if let (Some(name), Some(true)) = (&mapping.tls_secret, mapping.user_managed) {
-                mappings.0.entry(name.clone()).or_default().push(mapping);
-            }
-        }
-        Ok(mappings)
+        mappings.retain(|mapping| mapping.user_managed == Some(true));
+        Ok(DomainMappings(mappings))
     }
 
     /// Lists the apps of the project.
@@ -337,19 +334,16 @@ impl<'a> CodeEngine<'a> {
     /// # Errors
     /// As for [`Self::tls_secret`].
     pub fn app(&self, project: &Project, name: &AppName) -> Result<App, Error> {
-        let answer = self
-            .iam
-            .call(Method::Get, &app_url(project, name), &[], &[]);
-        answer
-            .and_then(|answer| App::of(&answer))
-            .map_err(|failure| {
-                let missing = failure.status() == Some(404);
-                let error = self.failed(&format!("cannot read app {name}"), failure, project);
-                match missing {
-                    true => error.hint("check the names in RESTART_APPS or restart_apps"),
-                    false => error,
-                }
-            })
+        let url = project.url(&format!("apps/{name}"));
+        let answer = self.iam.call(Method::GET, &url, &[], &[]);
+        answer.and_then(App::of).map_err(|failure| {
+            let missing = failure.status == Some(404);
+            let error = self.failed(&format!("cannot read app {name}"), failure, project);
+            match missing {
+                true => error.hint("check the names in RESTART_APPS or restart_apps"),
+                false => error,
+            }
+        })
     }
 
     /// Gives an app literal variables, if it still is as `app` was read, and keeps everything else:
@@ -366,30 +360,21 @@ impl<'a> CodeEngine<'a> {
         variables: &[(&str, String)],
     ) -> Result<App, ApiError> {
         let entity_tag = app.entity_tag.as_deref().and_then(EntityTag::parse);
-        let entity_tag = entity_tag.ok_or_else(|| {
-            ApiError::Unexpected(anyhow!("the app has no entity tag that can be sent"))
-        })?;
-        let ours = |entry: &&Value| {
-            let name = text(entry, "name");
-            variables
-                .iter()
-                .any(|(variable, _)| Some(*variable) == name)
-        };
-        let others = app.run_env_variables.iter().flatten();
-        let mut all: Vec<Value> = others.filter(|entry| !ours(entry)).cloned().collect();
-        all.extend(
-            variables
-                .iter()
-                .map(|(name, value)| json!({ "type": "literal", "name": name, "value": value })),
-        );
+        let EntityTag(entity_tag) = entity_tag
+            .ok_or_else(|| ApiError::unexpected("the app has no entity tag that can be sent"))?;
+        let mut all = app.run_env_variables.clone().unwrap_or_default();
+        for (name, value) in variables {
+            all.retain(|entry| text(entry, "name") != Some(name));
+            all.push(json!({ "type": "literal", "name": name, "value": value }));
+        }
         // what was read as JSON always serializes
         let body = serde_json::to_vec(&json!({ "run_env_variables": all })).unwrap_or_default();
         let headers = [
             ("Content-Type", "application/merge-patch+json"),
-            ("If-Match", &entity_tag.0),
+            ("If-Match", &entity_tag),
         ];
-        let url = app_url(project, name);
-        App::of(&self.iam.call(Method::Patch, &url, &headers, &body)?)
+        let url = project.url(&format!("apps/{name}"));
+        App::of(self.iam.call(Method::PATCH, &url, &headers, &body)?)
     }
 
     fn list<T: for<'de> Deserialize<'de>>(
@@ -399,10 +384,7 @@ impl<'a> CodeEngine<'a> {
         collection: &str,
         filter: &str,
     ) -> Result<Vec<T>, Error> {
-        let list = format!(
-            "{}/v2/projects/{}/{collection}?{VERSION}&limit=100{filter}",
-            project.base, project.id
-        );
+        let list = format!("{}&limit=100{filter}", project.url(collection));
         self.pages(&list).map_err(|failure| {
             let what = format!("cannot list the {what} of project {}", project.id);
             self.failed(&what, failure, project)
@@ -421,9 +403,8 @@ impl<'a> CodeEngine<'a> {
             let start = utf8_percent_encode(&start, NON_ALPHANUMERIC);
             url = format!("{list}&start={start}");
         }
-        Err(ApiError::Unexpected(anyhow!(
-            "the list has more than {MOST_PAGES} pages"
-        )))
+        let pages = format!("the list has more than {MOST_PAGES} pages");
+        Err(ApiError::unexpected(pages))
     }
 
     /// Replaces the data of the secret if it still has the tag `entity_tag`, and returns what the
@@ -452,14 +433,14 @@ impl<'a> CodeEngine<'a> {
             ("Content-Type", "application/json"),
             ("If-Match", &entity_tag.0),
         ];
-        let answer = self.iam.call(Method::Put, &url(place), &headers, &body)?;
-        Ok(TlsSecret::of(&answer).ok())
+        let answer = self.iam.call(Method::PUT, &place.url(), &headers, &body)?;
+        Ok(TlsSecret::of(answer).ok())
     }
 
     /// Why the TLS secret could not be read or replaced (`verb`).
     pub fn refused(&self, verb: &str, failure: ApiError, place: &TlsSecretRef) -> Error {
         let TlsSecretRef { project, name } = place;
-        if failure.status() == Some(404) {
+        if failure.status == Some(404) {
             let what = format!("project {} has no TLS secret {name}", project.id);
             let error = Error {
                 reason: Reason::TlsSecretMissing,
@@ -475,15 +456,8 @@ impl<'a> CodeEngine<'a> {
 
     /// Why something (`what`) could not be done in a project.
     pub fn failed(&self, what: &str, failure: ApiError, project: &Project) -> Error {
-        let forbidden = failure.status() == Some(403);
-        let error = failure.explained(
-            what,
-            [
-                Reason::CodeEngineForbidden,
-                Reason::CodeEngineRefused,
-                Reason::CodeEngineUnavailable,
-            ],
-        );
+        let forbidden = failure.status == Some(403);
+        let error = failure.explained(what, REASONS);
         match forbidden {
             true => self.iam.grantee.write_project(error, &project.id),
             false => error,
@@ -491,19 +465,12 @@ impl<'a> CodeEngine<'a> {
     }
 }
 
-fn url(place: &TlsSecretRef) -> String {
-    format!(
-        "{}/v2/projects/{}/secrets/{}?{VERSION}",
-        place.project.base, place.project.id, place.name
-    )
-}
-
-fn app_url(project: &Project, name: &AppName) -> String {
-    format!(
-        "{}/v2/projects/{}/apps/{name}?{VERSION}",
-        project.base, project.id
-    )
-}
+/// Not allowed, refused, unavailable.
+const REASONS: [Reason; 3] = [
+    Reason::CodeEngineForbidden,
+    Reason::CodeEngineRefused,
+    Reason::CodeEngineUnavailable,
+];
 
 #[cfg(test)]
 mod tests {
@@ -514,7 +481,7 @@ mod tests {
             etag: header.map(str::to_owned),
             body: Zeroizing::new(json!({ "entity_tag": field }).to_string().into_bytes()),
         };
-        TlsSecret::of(&answer).unwrap().tag().map(|tag| tag.0)
+        TlsSecret::of(answer).unwrap().tag().map(|tag| tag.0)
     }
 
     #[test]

@@ -4,21 +4,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use ureq::http::Method;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Reason, error};
-use crate::ibm::api_error::ApiError;
-use crate::ibm::client::{Answer, Http, Method, Request};
+use crate::ibm::api_error::{ApiError, read};
+use crate::ibm::client::{Answer, Http, Request};
 use crate::ibm::grantee::Grantee;
-use crate::ibm::json::read;
 use crate::secret::{Secret, read_file};
 use crate::text::sanitized;
 use crate::workers::pause;
@@ -38,12 +38,12 @@ const API_KEY_NOT_FOUND: &str = "BXNIM0415E";
 
 /// Where tokens come from.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Endpoint {
-    /// This base URL and nothing else.
-    Given(String),
-    /// The private address, or the public one if that cannot be reached at all: whether the private
-    /// one is reachable from every Code Engine project is not documented.
-    PrivateThenPublic(String, String),
+pub struct Endpoint {
+    /// The base URL.
+    pub base: String,
+    /// The public address, for when the private one cannot be reached at all: whether it can be from
+    /// every Code Engine project is not documented.
+    pub fallback: Option<String>,
 }
 
 /// What proves who we are.
@@ -68,14 +68,13 @@ pub struct Iam<'a> {
     endpoint: &'a Endpoint,
     credentials: &'a Credentials,
     pub(super) grantee: &'a Grantee,
-    token: Mutex<Option<Token>>,
+    token: Mutex<Option<Arc<Token>>>,
     public: AtomicBool,
 }
 
-#[derive(Clone)]
 struct Token {
     /// The value of the header `Authorization`.
-    header: Arc<Secret>,
+    header: Secret,
     good_until: Instant,
 }
 
@@ -98,30 +97,28 @@ impl<'a> Iam<'a> {
         }
     }
 
-    /// Where the compute resource token is, if one is used, or why it cannot be read.
-    #[must_use]
-    pub fn token_file(&self) -> Option<Result<&Path, Error>> {
-        Some(self.resource_token()?.map(|(path, _)| path))
+    /// Where the compute resource token is, if one is used.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn token_file(&self) -> Result<Option<&Path>, Error> {
+        Ok(self.resource_token()?.map(|(path, _)| path))
     }
 
     /// Gets a token, if there is none yet.
     ///
     /// # Errors
-    /// Exit status 4, or the run is over.
+    /// Exit status 4.
     pub fn assume(&self) -> Result<(), Error> {
-        match self.token(None) {
-            Ok(_) => Ok(()),
-            Err(failure) => Err(failure.explained("no access token", IAM)),
-        }
+        self.token(None).map(|_| ())
     }
 
     /// The address that tokens come from.
     #[must_use]
     pub fn address(&self) -> &str {
-        match self.endpoint {
-            Endpoint::Given(base) => base,
-            Endpoint::PrivateThenPublic(_, public) if self.used_public() => public,
-            Endpoint::PrivateThenPublic(private, _) => private,
+        match &self.endpoint.fallback {
+            Some(public) if self.used_public() => public,
+            _ => &self.endpoint.base,
         }
     }
 
@@ -136,7 +133,7 @@ impl<'a> Iam<'a> {
     /// # Errors
     /// An [`ApiError`].
     pub(super) fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, ApiError> {
-        read(&self.call(Method::Get, url, &[], &[])?.body)
+        read(&self.call(Method::GET, url, &[], &[])?.body)
     }
 
     /// Sends a request with an access token: a GET until it is answered for good, a write once. A 401
@@ -156,96 +153,76 @@ impl<'a> Iam<'a> {
             let mut all = vec![("Authorization", token.header.expose())];
             all.extend_from_slice(headers);
             let request = Request {
-                method,
+                method: method.clone(),
                 url,
                 headers: &all,
                 body,
             };
             match method {
-                Method::Get | Method::Post => self.http.read(&request),
-                Method::Put | Method::Patch => self.http.once(&request),
+                Method::GET => self.http.read(&request, |failure| failure.temporary),
+                _ => self.http.once(&request),
             }
         };
-        let refused = |answer: &Result<Answer, ApiError>| {
-            answer
-                .as_ref()
-                .is_err_and(|failure| failure.status() == Some(401))
+        let refused = |answer: &Result<_, ApiError>| {
+            let failure = answer.as_ref().err();
+            failure.is_some_and(|failure| failure.status == Some(401))
         };
-        let token = self.token(None)?;
-        let answer = send(&token);
-        if !refused(&answer) {
-            return answer;
+        let mut token = self.token(None)?;
+        let mut answer = send(&token);
+        if refused(&answer) {
+            token = self.token(Some(&token))?;
+            answer = send(&token);
         }
-        let token = self.token(Some(&token))?;
-        let answer = send(&token);
-        if !refused(&answer) {
-            return answer;
+        if refused(&answer) {
+            pause(CLOCK_SKEW);
+            answer = send(&token);
         }
-        pause(CLOCK_SKEW);
-        send(&token)
+        answer
     }
 
     /// The token of the run; a new one if there is none, if it ends soon, or if it is `refused`.
     /// Others who ask meanwhile wait for the same answer.
-    fn token(&self, refused: Option<&Token>) -> Result<Token, ApiError> {
-        let mut held: MutexGuard<'_, Option<Token>> =
-            self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = held.as_ref() {
-            let refused = refused.is_some_and(|r| Arc::ptr_eq(&r.header, &token.header));
+    fn token(&self, refused: Option<&Arc<Token>>) -> Result<Arc<Token>, Error> {
+        let mut held = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &*held {
+            let refused = refused.is_some_and(|refused| Arc::ptr_eq(refused, token));
             if !refused && Instant::now() < token.good_until {
-                return Ok(token.clone());
+                return Ok(Arc::clone(token));
             }
         }
-        let token = self.fetch()?;
-        *held = Some(token.clone());
+        let token = Arc::new(self.fetch()?);
+        *held = Some(Arc::clone(&token));
         Ok(token)
     }
 
-    fn fetch(&self) -> Result<Token, ApiError> {
+    fn fetch(&self) -> Result<Token, Error> {
         // read anew each time, since the platform rotates the file
-        let resource_token = self
-            .resource_token()
-            .transpose()
-            .map_err(ApiError::NoToken)?;
-        let resource_token = resource_token.map(|(_, token)| token);
+        let resource_token = self.resource_token()?.map(|(_, token)| token);
         let form = self.form(resource_token.as_ref());
-        let answer = match self.endpoint {
-            Endpoint::Given(base) => self.ask(base, &form, Http::read),
-            Endpoint::PrivateThenPublic(private, public) => {
-                match self.ask(private, &form, Http::once) {
-                    Err(failure) if absent(&failure) => {
-                        log::warn!("{failure}; trying {public}");
-                        let answer = self.ask(public, &form, Http::read);
-                        self.public.store(answer.is_ok(), Ordering::Relaxed);
-                        answer
-                    }
-                    Err(failure) if failure.temporary() => self.ask(private, &form, Http::read),
-                    other => other,
-                }
-            }
-        };
+        let Endpoint { base, fallback } = self.endpoint;
+        let mut answer = self.ask(base, &form, fallback.is_some());
+        if let (Err(failure), Some(public)) = (&answer, fallback)
+            && absent(failure)
+        {
+            log::warn!("{failure}; trying {public}");
+            answer = self.ask(public, &form, false);
+            self.public.store(answer.is_ok(), Ordering::Relaxed);
+        }
         let answer = answer.map_err(|failure| self.explain(failure, resource_token.as_ref()))?;
-        Token::read(&answer).map_err(|e| {
-            ApiError::NoToken(error!(
-                Reason::IamRefused,
-                "IAM returned no usable token: {e:#}"
-            ))
-        })
+        Token::read(&answer)
+            .map_err(|e| error!(Reason::IamRefused, "IAM returned no usable token: {e:#}"))
     }
 
-    fn ask(
-        &self,
-        base: &str,
-        form: &str,
-        send: fn(&Http, &Request<'_>) -> Result<Answer, ApiError>,
-    ) -> Result<Answer, ApiError> {
+    /// Asks this address; not again, where there is `another` and nobody is there.
+    fn ask(&self, base: &str, form: &str, another: bool) -> Result<Answer, ApiError> {
         let request = Request {
-            method: Method::Post,
+            method: Method::POST,
             url: &format!("{base}/identity/token"),
             headers: &[("Content-Type", "application/x-www-form-urlencoded")],
             body: form.as_bytes(),
         };
-        send(self.http, &request)
+        let again = |failure: &ApiError| failure.temporary && !(another && failure.unreachable);
+        self.http.read(&request, again)
     }
 
     /// The form fields of the grant.
@@ -263,33 +240,21 @@ impl<'a> Iam<'a> {
             ],
         };
         // a character is three at most: so it does not grow, which would leave copies
-        let length = fields
-            .iter()
-            .map(|(name, value)| name.len() + 3 * value.len() + 2);
-        let mut form = Zeroizing::new(String::with_capacity(length.sum()));
+        let lengths = fields.map(|(name, value)| name.len() + 3 * value.len() + 2);
+        let mut form = Zeroizing::new(String::with_capacity(lengths.iter().sum()));
         for (name, value) in fields {
-            if !form.is_empty() {
-                form.push('&');
-            }
-            form.push_str(name);
-            form.push('=');
+            let separator = if form.is_empty() { "" } else { "&" };
+            form.extend([separator, name, "="]);
             form.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
         }
         form
     }
 
-    fn explain(&self, failure: ApiError, resource_token: Option<&Secret>) -> ApiError {
-        let code = match &failure {
-            ApiError::Status { code, .. } => code.as_deref().unwrap_or_default(),
-            _ => "",
-        };
-        ApiError::NoToken(match (self.credentials, code) {
-            (Credentials::Profile { field, profile, .. }, PROFILE_NOT_ELIGIBLE) => {
+    fn explain(&self, failure: ApiError, resource_token: Option<&Secret>) -> Error {
+        match (self.credentials, failure.code.as_deref()) {
+            (Credentials::Profile { field, profile, .. }, Some(PROFILE_NOT_ELIGIBLE)) => {
                 let claims = resource_token.map(Claims::of).unwrap_or_default();
-                let link = self.grantee.link(
-                    claims.project_name.as_deref(),
-                    claims.component_name.as_deref(),
-                );
+                let (project, job) = (&claims.project_name, &claims.component_name);
                 let shown =
                     |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
                 error!(
@@ -297,70 +262,65 @@ impl<'a> Iam<'a> {
                     "this job may not assume the trusted profile ({field} {}), or there is no such profile: {failure}; \
                      the compute resource token was issued to project {}, component type {}, component {}",
                     sanitized(profile),
-                    shown(&claims.project_name),
+                    shown(project),
                     shown(&claims.component_type),
-                    shown(&claims.component_name)
+                    shown(job)
                 )
                 .hint(
                     "link the profile to this job of this project; if it is linked, wait a few minutes, and check \
                      that the account does not limit external identity interactions",
                 )
-                .command(link)
+                .command(self.grantee.link(project.as_deref(), job.as_deref()))
             }
-            (Credentials::ApiKey(_), API_KEY_NOT_FOUND) => error!(
+            (Credentials::ApiKey(_), Some(API_KEY_NOT_FOUND)) => error!(
                 Reason::IamRefused,
                 "IAM does not know the API key: {failure}"
             )
             .hint("IBMCLOUD_API_KEY takes the key itself; ApiKey-... is the ID of a key"),
-            _ => failure.explained("no access token", IAM),
-        })
+            _ => failure.explained("no access token", REASONS),
+        }
     }
 
     /// The compute resource token from the first file that exists, if one is used. A JWT holds no
     /// white space, so the end of the line is no part of it.
-    fn resource_token(&self) -> Option<Result<(&Path, Secret), Error>> {
+    fn resource_token(&self) -> Result<Option<(&Path, Secret)>, Error> {
         let Credentials::Profile { token_files, .. } = self.credentials else {
-            return None;
+            return Ok(None);
         };
         let shown = |path: &PathBuf| sanitized(&path.display().to_string());
-        let unusable = |path, why: &str| {
-            error!(
+        let found = token_files.iter().find_map(|file| {
+            let read = read_file(file, LARGEST_TOKEN);
+            let missing = matches!(&read, Err(e) if e.kind() == io::ErrorKind::NotFound);
+            (!missing).then_some((file, read))
+        });
+        let Some((file, read)) = found else {
+            let files: Vec<String> = token_files.iter().map(shown).collect();
+            let files = files.join(", ");
+            return Err(error!(
                 Reason::TokenMissing,
-                "the compute resource token in {} {why}",
-                shown(path)
+                "there is no compute resource token (looked for {files})"
             )
-        };
-        for file in token_files {
-            let text = match read_file(file, LARGEST_TOKEN) {
-                Ok(text) => text,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => {
-                    let error = unusable(file, &format!("cannot be read: {e}"));
-                    return Some(Err(
-                        error.hint("it must be readable by the container's user")
-                    ));
-                }
-            };
-            let token = Secret::from(text.trim().to_owned());
-            return Some(match token.expose() {
-                "" => Err(unusable(file, "is empty")),
-                _ => Ok((file, token)),
-            });
-        }
-        let files: Vec<String> = token_files.iter().map(shown).collect();
-        let error = error!(
-            Reason::TokenMissing,
-            "there is no compute resource token (looked for {})",
-            files.join(", ")
-        );
-        Some(Err(error
             .hint("enable trusted profiles for the job")
-            .command(self.grantee.enable_token())))
+            .command(self.grantee.enable_token()));
+        };
+        let unusable = |why: &str| {
+            let file = shown(file);
+            let text = format!("the compute resource token in {file} {why}");
+            Error::new(Reason::TokenMissing, text)
+        };
+        let text = read.map_err(|e| {
+            let error = unusable(&format!("cannot be read: {e}"));
+            error.hint("it must be readable by the container's user")
+        })?;
+        match text.trim() {
+            "" => Err(unusable("is empty")),
+            token => Ok(Some((file, Secret::from(token.to_owned())))),
+        }
     }
 }
 
 /// Refused, refused, unavailable: a 401 or 403 of IAM is no missing permission.
-const IAM: [Reason; 3] = [
+const REASONS: [Reason; 3] = [
     Reason::IamRefused,
     Reason::IamRefused,
     Reason::IamUnavailable,
@@ -376,7 +336,7 @@ impl Token {
     /// `expiration`, the wall-clock time, is left aside: our clock may be wrong, and a 401 renews the
     /// token anyway.
     fn read(answer: &Answer) -> anyhow::Result<Self> {
-        let answer: TokenAnswer = read(&answer.body).map_err(|failure| anyhow!("{failure}"))?;
+        let answer: TokenAnswer = read(&answer.body)?;
         let token = answer.access_token.context("no field access_token")?;
         let life = answer.expires_in.context("no field expires_in")?;
         ensure!(
@@ -388,7 +348,7 @@ impl Token {
         header.push_str("Bearer ");
         header.push_str(token.expose());
         Ok(Self {
-            header: Arc::new(Secret::from(header)),
+            header: Secret::from(header),
             good_until: Instant::now() + life.saturating_sub(SAFETY_MARGIN),
         })
     }
@@ -415,11 +375,7 @@ impl Claims {
 /// Whether there is no token service at this address: not reachable, or a gateway that has no such
 /// page.
 fn absent(failure: &ApiError) -> bool {
-    match failure {
-        ApiError::Unanswered { unreachable, .. } => *unreachable,
-        ApiError::Status { status, code, .. } => *status == 404 && code.is_none(),
-        _ => false,
-    }
+    failure.unreachable || failure.status == Some(404) && failure.code.is_none()
 }
 
 #[cfg(test)]
@@ -429,16 +385,14 @@ mod tests {
     /// Only then the public address is asked; any other failure is the answer.
     #[test]
     fn a_token_service_is_absent_if_nobody_or_only_a_gateway_is_there() {
-        let unanswered = |unreachable| ApiError::Unanswered {
-            cause: String::new(),
+        let unanswered = |unreachable| ApiError {
             unreachable,
             temporary: true,
+            ..ApiError::default()
         };
-        let answered = |status, code: Option<&str>| ApiError::Status {
-            status,
+        let answered = |status, code: Option<&str>| ApiError {
             code: code.map(str::to_owned),
-            text: String::new(),
-            retry_after: None,
+            ..ApiError::answered(status, String::new())
         };
         for (failure, expected) in [
             (unanswered(true), true),
@@ -447,7 +401,7 @@ mod tests {
             (answered(404, Some("BXNIM0404E")), false),
             (answered(400, None), false),
             (answered(503, None), false),
-            (ApiError::Unexpected(anyhow::anyhow!("no JSON")), false),
+            (ApiError::unexpected("no JSON"), false),
         ] {
             assert_eq!(absent(&failure), expected, "{failure:?}");
         }

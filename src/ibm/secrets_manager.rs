@@ -1,16 +1,12 @@
 //! IBM Cloud Secrets Manager, API v2: reads one certificate secret (`GET /api/v2/secrets/{id}`), or
 //! a version of it (`.../versions/{version}`, `.../metadata`); lists certificate secrets.
 
-use std::fmt;
-
-use anyhow::anyhow;
 use serde::Deserialize;
 
 use crate::error::{Error, Reason};
-use crate::ibm::api_error::ApiError;
+use crate::ibm::api_error::{ApiError, or_default};
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::{SecretName, Uuid, Word, shown};
-use crate::ibm::json::or_default;
 use crate::secret::Secret;
 
 /// A secret as the API shows it, or a version of one: what the three certificate types have, as far
@@ -72,15 +68,6 @@ pub enum Version {
     Current,
     /// The one before. Of older ones Secrets Manager keeps no payload.
     Previous,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Current => "current",
-            Self::Previous => "previous",
-        })
-    }
 }
 
 /// What is known of a version without its payload.
@@ -147,30 +134,27 @@ impl<'a> SecretsManager<'a> {
     pub fn secret(&self, id: &Uuid, version: Version) -> Result<CertificateSecret, Error> {
         let path = match version {
             Version::Current => format!("/{id}"),
-            Version::Previous => format!("/{id}/versions/{version}"),
+            Version::Previous => format!("/{id}/versions/previous"),
         };
-        let secret: CertificateSecret = self
+        let mut secret: CertificateSecret = self
             .get(&path)
             .map_err(|failure| self.refused(failure, id, version))?;
-        Ok(match version {
-            Version::Current => secret,
-            Version::Previous => CertificateSecret {
-                id: secret.secret_id.clone(),
-                name: secret.secret_name.clone(),
-                updated_at: secret.created_at.clone(),
-                ..secret
-            },
-        })
+        if version == Version::Previous {
+            secret.id.clone_from(&secret.secret_id);
+            secret.name.clone_from(&secret.secret_name);
+            secret.updated_at.clone_from(&secret.created_at);
+        }
+        Ok(secret)
     }
 
-    /// Reads the serial number of a version: colon-separated hex.
+    /// Reads the serial number of the previous version: colon-separated hex.
     ///
     /// # Errors
     /// As for [`Self::secret`].
-    pub fn serial(&self, id: &Uuid, version: Version) -> Result<Option<String>, Error> {
+    pub fn previous_serial(&self, id: &Uuid) -> Result<Option<String>, Error> {
         let metadata: VersionMetadata = self
-            .get(&format!("/{id}/versions/{version}/metadata"))
-            .map_err(|failure| self.refused(failure, id, version))?;
+            .get(&format!("/{id}/versions/previous/metadata"))
+            .map_err(|failure| self.refused(failure, id, Version::Previous))?;
         Ok(metadata.serial_number)
     }
 
@@ -183,11 +167,8 @@ impl<'a> SecretsManager<'a> {
         let mut found = Vec::new();
         for page in 0..MOST_PAGES {
             let offset = page * PAGE;
-            let Page { secrets } = self
-                .get(&format!(
-                    "?limit={PAGE}&offset={offset}&sort=id&secret_types={types}"
-                ))
-                .map_err(|failure| self.unlisted(failure))?;
+            let list = format!("?limit={PAGE}&offset={offset}&sort=id&secret_types={types}");
+            let Page { secrets } = self.get(&list).map_err(|failure| self.unlisted(failure))?;
             let last = secrets.len() < PAGE;
             found.extend(secrets);
             if last {
@@ -195,8 +176,8 @@ impl<'a> SecretsManager<'a> {
                 return Ok(found);
             }
         }
-        let pages = anyhow!("the list has more than {MOST_PAGES} pages");
-        Err(self.unlisted(ApiError::Unexpected(pages)))
+        let pages = format!("the list has more than {MOST_PAGES} pages");
+        Err(self.unlisted(ApiError::unexpected(pages)))
     }
 
     fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, ApiError> {
@@ -205,29 +186,26 @@ impl<'a> SecretsManager<'a> {
 
     /// Why this secret could not be read.
     pub(super) fn refused(&self, failure: ApiError, id: &Uuid, version: Version) -> Error {
-        let status = failure.status();
-        let error = failure.explained(&format!("cannot read secret {id}"), REASONS);
-        let missing = |error| Error {
-            reason: Reason::SecretMissing,
-            ..error
-        };
-        match (status, version) {
-            (Some(404), Version::Previous) => missing(error).hint(
-                "there is no previous version: only the one before the last rotation can be deployed; import an older certificate again",
-            ),
-            (Some(404), Version::Current) => missing(error)
-                .hint(
-                    "check the ID among those of the instance at SECRETS_MANAGER_URL (plan Standard or Trial: Vault Dedicated does not have this API)",
-                )
-                .command(self.iam.grantee.list_certificates()),
-            (Some(403), _) => self.iam.grantee.read_secret(error, id),
+        let status = failure.status;
+        let mut error = failure.explained(&format!("cannot read secret {id}"), REASONS);
+        match status {
+            Some(403) => self.iam.grantee.read_secret(error, id),
+            Some(404) => {
+                error.reason = Reason::SecretMissing;
+                match version {
+                    Version::Previous => error.hint(NO_PREVIOUS),
+                    Version::Current => error
+                        .hint(NO_SECRET)
+                        .command(self.iam.grantee.list_certificates()),
+                }
+            }
             _ => error,
         }
     }
 
     /// Why the certificates could not be listed.
     pub(super) fn unlisted(&self, failure: ApiError) -> Error {
-        let status = failure.status();
+        let status = failure.status;
         let error = failure.explained("cannot list the certificates in Secrets Manager", REASONS);
         match status {
             Some(403) => self.iam.grantee.read_group(error, "SECRET_GROUP_ID"),
@@ -238,6 +216,9 @@ impl<'a> SecretsManager<'a> {
         }
     }
 }
+
+const NO_SECRET: &str = "check the ID among those of the instance at SECRETS_MANAGER_URL (plan Standard or Trial: Vault Dedicated does not have this API)";
+const NO_PREVIOUS: &str = "there is no previous version: only the one before the last rotation can be deployed; import an older certificate again";
 
 /// Not allowed, refused, unavailable.
 const REASONS: [Reason; 3] = [

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Reason, error};
 use crate::ibm::api_error::ApiError;
+use crate::ibm::client::unanswered;
 use crate::ibm::grantee::Grantee;
 use crate::ibm::ids::{Region, Uuid};
 use crate::ibm::secrets_manager::Version;
@@ -33,19 +34,14 @@ fn unknown() -> Grantee {
 }
 
 fn status(status: u16) -> ApiError {
-    ApiError::Status {
-        status,
-        code: None,
-        text: format!("{status} as answered"),
-        retry_after: None,
-    }
+    ApiError::answered(status, format!("{status} as answered"))
 }
 
-fn unanswered(cause: &str, temporary: bool) -> ApiError {
-    ApiError::Unanswered {
-        cause: cause.to_owned(),
-        unreachable: true,
+fn not_answered(temporary: bool) -> ApiError {
+    ApiError {
         temporary,
+        unreachable: true,
+        ..ApiError::unexpected("no answer")
     }
 }
 
@@ -105,12 +101,9 @@ fn the_reason_of_each_failure() {
         (|| status(500), down),
         (|| status(501), refused),
         (|| status(503), down),
-        (|| unanswered("no answer", true), down),
-        (|| unanswered("no answer", false), refused),
-        (
-            || ApiError::Unexpected(anyhow::anyhow!("not JSON")),
-            refused,
-        ),
+        (|| not_answered(true), down),
+        (|| not_answered(false), refused),
+        (|| ApiError::unexpected("not JSON"), refused),
     ];
     for (failure, [secret, list, tls_secret, project]) in failures {
         let calls: [(Call, Reason); 5] = [
@@ -135,7 +128,7 @@ fn the_reason_of_each_failure() {
 fn without_a_token_the_reason_is_iams() {
     let calls: [Call; 5] = [current, previous, certificates, write, mappings];
     for call in calls {
-        let no_token = ApiError::NoToken(error!(Reason::IamRefused, "no"));
+        let no_token = ApiError::from(error!(Reason::IamRefused, "no"));
         let error = explained(grantee(), call, no_token);
         assert_eq!(
             (error.reason, error.message.as_str()),
@@ -256,38 +249,53 @@ fn what_is_said_and_the_command_that_fixes_it() {
 
 #[test]
 fn a_service_that_did_not_answer_may_be_the_wrong_one() {
-    for (cause, hint) in [
+    use rustls::{CertificateError, Error::InvalidCertificate};
+    let no_tls = |cause| ureq::Error::Rustls(InvalidCertificate(cause));
+    let in_ibms_network = "a private endpoint exists only inside IBM's network";
+    for (url, failure, cause, hint) in [
         (
+            "https://x.private.eu-de.example/api/v2",
+            ureq::Error::HostNotFound,
             "the name of https://x.private.eu-de.example cannot be resolved",
-            "exists only inside IBM's network",
+            in_ibms_network,
         ),
         (
+            "https://private.iam.example/identity/token",
+            ureq::Error::HostNotFound,
             "the name of https://private.iam.example cannot be resolved",
-            "exists only inside IBM's network",
+            in_ibms_network,
         ),
         (
+            "https://x.eu-de.example/private.x",
+            ureq::Error::HostNotFound,
             "the name of https://x.eu-de.example cannot be resolved",
-            "resolved",
+            "",
         ),
         (
+            "https://private.iam.example",
+            ureq::Error::ConnectionFailed,
+            "https://private.iam.example cannot be reached",
+            "",
+        ),
+        (
+            "https://x/",
+            no_tls(CertificateError::UnknownIssuer),
             "no TLS connection to https://x: invalid peer certificate: UnknownIssuer",
-            "set SSL_CERT_FILE to a file with its root",
+            "its certificate comes from a CA that the job does not know: set SSL_CERT_FILE to a file with its root, if it is to be trusted",
         ),
         (
+            "https://x/",
+            no_tls(CertificateError::Expired),
             "no TLS connection to https://x: invalid peer certificate: Expired",
-            "Expired",
+            "",
         ),
     ] {
-        let error = explained(grantee(), write, unanswered(cause, true));
-        assert!(
-            error.message.contains(cause) && error.message.contains(hint),
-            "{error}"
-        );
-        assert_eq!(
-            error.message.ends_with(cause),
-            cause.ends_with(hint),
-            "{error}"
-        );
+        let error = explained(grantee(), write, unanswered(url, &failure));
+        let end = match hint {
+            "" => cause.to_owned(),
+            hint => format!("{cause}; {hint}"),
+        };
+        assert!(error.message.ends_with(&format!(": {end}")), "{error}");
     }
 }
 

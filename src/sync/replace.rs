@@ -248,10 +248,10 @@ impl<'a> Attempt<'a, '_> {
             now: run.now,
             domains: &|| {
                 let mappings = run.code_engine.domain_mappings(&place.project)?;
-                let used = mappings.of(&place.name).iter();
+                let used = mappings.of(&place.name);
                 Ok(used.map(|mapping| mapping.name.clone()).collect())
             },
-            previous_serial: &|| run.secrets_manager.serial(&task.secret, Version::Previous),
+            previous_serial: &|| run.secrets_manager.previous_serial(&task.secret),
         })
     }
 

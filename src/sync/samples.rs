@@ -189,7 +189,10 @@ pub(crate) fn without_calls<R>(
     let mut config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
     change(&mut config);
     // nobody listens there, and no time is left to try again
-    config.iam = Endpoint::Given("http://127.0.0.1:1".to_owned());
+    config.iam = Endpoint {
+        base: "http://127.0.0.1:1".to_owned(),
+        fallback: None,
+    };
     let end = Instant::now();
     let http = Http::new(&[], None, end);
     let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);

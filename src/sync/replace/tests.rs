@@ -221,7 +221,7 @@ fn what_becomes_of_a_target() {
             ..renewed()
         };
         case.task.target.hold = hold;
-        assert_eq!(case.run(false), expected, "{hold} {dry_run} {version}");
+        assert_eq!(case.run(false), expected, "{hold} {dry_run} {version:?}");
         assert_eq!(
             case.attempt(|attempt| attempt.run.holds(attempt.task)),
             hold && version == Version::Current
@@ -241,7 +241,7 @@ fn what_becomes_of_a_target() {
             version,
             ..Case::new(&older)
         };
-        assert_eq!(case.run(false), expected, "{version}");
+        assert_eq!(case.run(false), expected, "{version:?}");
     }
 
     // an earlier write may have taken effect
@@ -269,18 +269,15 @@ fn what_an_answer_to_the_write_means() {
         Ok(Some(tls_secret(chain, key)))
     };
     let status = |status| {
-        Err(ApiError::Status {
-            status,
-            code: None,
-            text: format!("{status} as answered"),
+        Err(ApiError {
             retry_after: Some(seconds(7)),
+            ..ApiError::answered(status, format!("{status} as answered"))
         })
     };
     let unanswered = || {
-        Err(ApiError::Unanswered {
-            cause: "no answer".to_owned(),
-            unreachable: false,
+        Err(ApiError {
             temporary: true,
+            ..ApiError::unexpected("no answer")
         })
     };
     let (refused, conflict) = (Reason::CodeEngineRefused, Reason::WriteConflict);
@@ -302,16 +299,13 @@ fn what_an_answer_to_the_write_means() {
         (status(500), again(down, Some(7))),
         (status(503), again(down, Some(7))),
         (unanswered(), again(down, None)),
-        (
-            Err(ApiError::Unexpected(anyhow::anyhow!("odd"))),
-            again(down, None),
-        ),
+        (Err(ApiError::unexpected("odd")), again(down, None)),
         (status(400), last(refused)),
         (status(401), last(forbidden)),
         (status(403), last(forbidden)),
         (status(404), last(Reason::TlsSecretMissing)),
         (
-            Err(ApiError::NoToken(error!(Reason::IamRefused, "no"))),
+            Err(ApiError::from(error!(Reason::IamRefused, "no"))),
             last(Reason::IamRefused),
         ),
     ] {
@@ -471,7 +465,7 @@ fn a_hold_and_an_undo_are_findings() {
         assert_eq!(
             found,
             expected.map(|(code, _)| code),
-            "{hold} {version} {action:?}"
+            "{hold} {version:?} {action:?}"
         );
         if let (Some(finding), Some((code, text))) = (findings.first(), expected) {
             assert!(finding.message.contains(text), "{}", finding.message);
