@@ -12,3 +12,5 @@ pub mod key;
 pub(crate) mod names;
 pub mod pem;
 pub(crate) mod roots;
+#[cfg(test)]
+pub(crate) mod samples;

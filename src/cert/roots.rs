@@ -37,12 +37,8 @@ mod tests {
         let roots = Roots::new(Vec::new());
         let root = &webpki_root_certs::TLS_SERVER_ROOT_CERTS[0];
         assert!(roots.reached_by(&Certificate::from_der(root).unwrap()));
-        let key = rcgen::KeyPair::generate().unwrap();
-        let own = rcgen::CertificateParams::default()
-            .self_signed(&key)
-            .unwrap();
-        let certificate = Certificate::from_der(own.der()).unwrap();
-        assert!(!roots.reached_by(&certificate));
-        assert!(Roots::new(vec![own.der().clone()]).reached_by(&certificate));
+        let own = crate::cert::samples::maker().make("Own < Own").read();
+        assert!(!roots.reached_by(&own));
+        assert!(Roots::new(vec![own.der.clone()]).reached_by(&own));
     }
 }

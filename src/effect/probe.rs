@@ -254,19 +254,13 @@ impl ServerCertVerifier for Possession {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair};
-
     use super::*;
+    use crate::cert::samples::maker;
     use crate::sync::replace::Replaced;
     use crate::sync::samples::task;
 
-    /// Valid from this year on.
-    fn issued(name: &str, year: i32) -> Arc<Certificate> {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = rcgen::date_time_ymd(year, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        let der = params.self_signed(&key).unwrap().der().clone();
-        Arc::new(Certificate::from_der(&der).unwrap())
+    fn issued(line: &str) -> Arc<Certificate> {
+        Arc::new(maker().make(line).read())
     }
 
     fn mapping(cname_target: Option<&str>) -> DomainMapping {
@@ -280,8 +274,13 @@ mod tests {
     #[test]
     fn a_certificate_is_new_or_old_or_another_one() {
         let task = task();
-        let [older, new, newer] = [2025, 2026, 2027].map(|year| issued("shop.example.com", year));
-        let foreign = issued("blog.example.com", 2025);
+        let lines = [
+            "shop < CA older",
+            "shop < CA",
+            "shop < CA since:-1d",
+            "blog < CA older",
+        ];
+        let [older, new, newer, foreign] = lines.map(issued);
         let replaced = |leaf: Option<&Arc<Certificate>>| {
             let leaf = leaf.map(|leaf| leaf.sha256());
             let at = Instant::now();
@@ -342,7 +341,7 @@ mod tests {
         let task = task();
         let synced = UpToDate {
             task: &task,
-            leaf: issued("shop.example.com", 2026),
+            leaf: issued("shop < CA"),
             chain_sha256: String::new(),
             replaced: None,
         };

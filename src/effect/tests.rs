@@ -2,17 +2,11 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair};
-
 use super::*;
-use crate::cert::pem;
+use crate::cert::samples::maker;
 use crate::ibm::code_engine::DomainMapping;
 use crate::report::Action;
-use crate::sync::samples::{SHOP, issue, task};
-
-fn certificate(pem: &str) -> Certificate {
-    pem::certificates(pem).remove(0).unwrap()
-}
+use crate::sync::samples::task;
 
 /// What is written about these domains.
 fn concluded(level: Probe, leaf: Certificate, seen: &[(&str, State)]) -> Outcome {
@@ -45,7 +39,9 @@ fn concluded(level: Probe, leaf: Certificate, seen: &[(&str, State)]) -> Outcome
 }
 
 fn shop() -> Certificate {
-    certificate(&issue(&SHOP).leaf)
+    maker()
+        .make("shop < CA names:shop.example.com,www.shop.example.com")
+        .read()
 }
 
 fn codes(outcome: &Outcome) -> Vec<Reason> {
@@ -118,20 +114,15 @@ fn ten_items_are_shown_and_the_rest_is_counted() {
 
 #[test]
 fn what_an_ingress_or_a_browser_refuses_is_a_finding_if_a_domain_uses_it() {
-    let with_key = |key: &KeyPair| {
-        let params = CertificateParams::new(vec!["shop.example.com".to_owned()]).unwrap();
-        certificate(&params.self_signed(key).unwrap().pem())
-    };
-    let generated = |algorithm| with_key(&KeyPair::generate_for(algorithm).unwrap());
-    let rsa_2048 = include_str!("../../tests/certificates/rsa-2048.pem");
     let (envoy, browsers) = ("Envoy before 1.33 refuses", "browsers refuse");
-    for (leaf, expected) in [
-        (generated(&rcgen::PKCS_ECDSA_P256_SHA256), None),
-        (with_key(&KeyPair::from_pem(rsa_2048).unwrap()), None),
-        (generated(&rcgen::PKCS_ECDSA_P384_SHA384), Some(envoy)),
-        (generated(&rcgen::PKCS_ECDSA_P521_SHA512), Some(envoy)),
-        (generated(&rcgen::PKCS_ED25519), Some(browsers)),
+    for (key, expected) in [
+        ("p256", None),
+        ("rsa-2048", None),
+        ("p384", Some(envoy)),
+        ("p521", Some(envoy)),
+        ("ed25519", Some(browsers)),
     ] {
+        let leaf = maker().make(&format!("shop:{key}.pem < CA")).read();
         let kind = leaf.key_kind().to_string();
         assert!(codes(&concluded(Probe::Require, leaf.clone(), &[])).is_empty());
         let domain = (&*leaf.names[0].to_string(), State::New);

@@ -171,7 +171,8 @@ impl Deployed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue, now, task};
+    use crate::cert::samples::{NOW, maker};
+    use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue, task};
 
     #[test]
     fn only_the_tls_secret_that_was_asked_for_is_suitable() {
@@ -266,9 +267,7 @@ mod tests {
         let other = issue(&SHOP);
         let lasting = |valid| issue(&Spec { valid, ..SHOP });
         let (expired, early) = (lasting((-90, -1)), lasting((1, 90)));
-        let key = rcgen::KeyPair::generate().unwrap();
-        let placeholder = rcgen::CertificateParams::new(vec!["shop.example.com".to_owned()]);
-        let placeholder = placeholder.unwrap().self_signed(&key).unwrap();
+        let placeholder = maker().make("shop < shop");
         let broken = issued.leaf.replace("MII", "AII");
         for (certificate, key, expected) in [
             (issued.leaf.clone(), issued.key.as_str(), "yes"),
@@ -276,7 +275,7 @@ mod tests {
             (issued.leaf.clone(), other.key.as_str(), "no"),
             (expired.leaf, expired.key.as_str(), "no"),
             (early.leaf, early.key.as_str(), "no"),
-            (placeholder.pem(), &key.serialize_pem(), "no"),
+            (placeholder.pem, &placeholder.key, "no"),
             (
                 format!("{broken}{}", issued.leaf),
                 &issued.key,
@@ -285,7 +284,7 @@ mod tests {
             (String::new(), &issued.key, "cannot tell"),
         ] {
             let deployed = deployed(certificate.clone(), key);
-            let found = match deployed.serves(now()) {
+            let found = match deployed.serves(NOW) {
                 Serves::Yes(leaf) => {
                     assert_eq!(
                         deployed.leaf().map(Certificate::sha256),

@@ -1,12 +1,10 @@
 //! What the tests of the rules need: certificates, targets, and a run that calls nobody.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
-
-use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
-use rustls_pki_types::UnixTime;
+use std::time::Instant;
 
 use crate::cert::roots::Roots;
+use crate::cert::samples::{NOW, maker};
 use crate::config::{Config, RestartApps, Target};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::{CodeEngine, Project, TlsData, TlsSecret, TlsSecretRef};
@@ -21,24 +19,6 @@ use crate::sync::deployed::Deployed;
 use crate::sync::fetch::Material;
 use crate::sync::validate::Task;
 
-/// 2026-07-27, in days since the Unix epoch.
-const TODAY: i64 = 20_661;
-
-pub(crate) fn now() -> UnixTime {
-    UnixTime::since_unix_epoch(Duration::from_secs(
-        u64::try_from(TODAY).unwrap() * 24 * 60 * 60,
-    ))
-}
-
-/// Begin and end, in hours from now.
-fn lasting(params: &mut CertificateParams, (begin, end): (i64, i64)) {
-    let at = |hours: i64| {
-        let hours = u64::try_from(24 * TODAY + hours).unwrap();
-        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(hours * 60 * 60)
-    };
-    (params.not_before, params.not_after) = (at(begin), at(end));
-}
-
 /// A certificate to be issued.
 #[derive(Clone)]
 pub(crate) struct Spec {
@@ -48,6 +28,7 @@ pub(crate) struct Spec {
     /// The same in hours, if that is too coarse.
     pub(crate) hours: Option<(i64, i64)>,
     pub(crate) public: bool,
+    /// As the maker writes it.
     pub(crate) issuer: &'static str,
     pub(crate) serial: u8,
 }
@@ -57,7 +38,7 @@ pub(crate) const SHOP: Spec = Spec {
     valid: (-10, 80),
     hours: None,
     public: false,
-    issuer: "Issuing CA",
+    issuer: "Issuing_CA",
     serial: 1,
 };
 
@@ -67,42 +48,20 @@ pub(crate) struct Issued {
     pub(crate) key: String,
 }
 
-/// One CA for all: a leaf with its issuer, both in PEM.
+/// A leaf with its issuer, both in PEM. The root is not part of the material.
 pub(crate) fn issue(spec: &Spec) -> Issued {
-    let key = KeyPair::generate().unwrap();
-    let issuer_key = KeyPair::generate().unwrap();
-    let mut issuer = CertificateParams::default();
-    issuer
-        .distinguished_name
-        .push(DnType::CommonName, spec.issuer);
-    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    lasting(&mut issuer, (-24_000, 24_000));
-    // signed by a root that is not part of the material
-    let root_key = KeyPair::generate().unwrap();
-    let mut root = CertificateParams::default();
-    root.distinguished_name.push(DnType::CommonName, "Root");
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root = Issuer::new(root, root_key);
-    let issuer_pem = issuer.signed_by(&issuer_key, &root).unwrap();
-
-    let names: Vec<String> = spec.names.iter().map(|name| (*name).to_owned()).collect();
-    let mut leaf = CertificateParams::new(names).unwrap();
-    leaf.serial_number = Some(vec![spec.serial].into());
+    let Spec { issuer, serial, .. } = spec;
     let (begin, end) = spec.valid;
-    let hours = spec.hours.unwrap_or((24 * begin, 24 * end));
-    lasting(&mut leaf, hours);
-    if spec.public {
-        let scts = CustomExtension::from_oid_content(
-            &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2],
-            vec![4, 2, 0, 0],
-        );
-        leaf.custom_extensions.push(scts);
-    }
-    let issuer = Issuer::new(issuer, issuer_key);
+    let (begin, end) = spec.hours.unwrap_or((24 * begin, 24 * end));
+    let names = spec.names.join(",");
+    let stamps = if spec.public { " stamps" } else { "" };
+    let mut maker = maker();
+    let words = format!("names:{names} since:{begin}h until:{end}h serial:{serial}{stamps}");
+    let leaf = maker.make(&format!("shop < {issuer} {words}"));
     Issued {
-        leaf: leaf.signed_by(&key, &issuer).unwrap().pem(),
-        issuer: issuer_pem.pem(),
-        key: key.serialize_pem(),
+        leaf: leaf.pem,
+        issuer: maker.make(&format!("{issuer} < Root")).pem,
+        key: leaf.key,
     }
 }
 
@@ -117,7 +76,7 @@ pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
         key: Secret::from(issued.key.clone()),
         updated_at: None,
     };
-    assemble(&material, now()).unwrap()
+    assemble(&material, NOW).unwrap()
 }
 
 pub(crate) fn tls_secret(certificate: String, key: &str) -> TlsSecret {
@@ -204,6 +163,6 @@ pub(crate) fn without_calls<R>(
         progress: &Progress::default(),
         end,
         roots: Roots::new(Vec::new()),
-        now: now(),
+        now: NOW,
     })
 }

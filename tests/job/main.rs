@@ -41,6 +41,10 @@ mod harness;
 mod iam_address;
 /// The search for secrets in output, which the harness does after each run.
 mod leaks;
+/// Certificates, sound and flawed.
+#[path = "../certificates/maker.rs"]
+#[allow(dead_code, reason = "the unit tests need the rest of it")]
+mod maker;
 /// Several targets, several projects, job arrays.
 mod many;
 /// Every route under every fault.

@@ -1,14 +1,12 @@
 //! What is read from certificates, as truth tables.
 
-use rcgen::{CertificateParams, CustomExtension, DnType, Issuer, KeyPair};
+use rcgen::{CertificateParams, CustomExtension, SigningKey as _};
 
 use super::*;
-use crate::cert::pem;
+use crate::cert::samples::{certificates, maker};
 
 fn file(name: &str) -> Certificate {
-    let folder = env!("CARGO_MANIFEST_DIR");
-    let text = std::fs::read_to_string(format!("{folder}/tests/certificates/{name}.pem")).unwrap();
-    pem::certificates(&text).remove(0).unwrap()
+    certificates(&[name]).remove(0)
 }
 
 #[test]
@@ -33,10 +31,7 @@ fn extension(id: &str, critical: bool, content: &[u8]) -> CustomExtension {
 }
 
 fn issued(change: impl FnOnce(&mut CertificateParams)) -> anyhow::Result<Certificate> {
-    let mut params = CertificateParams::default();
-    change(&mut params);
-    let key = KeyPair::generate().unwrap();
-    Certificate::from_der(params.self_signed(&key).unwrap().der())
+    Certificate::from_der(&maker().make_with("a < a", change).der)
 }
 
 /// What is told about a certificate, or why it is none.
@@ -220,44 +215,20 @@ fn what_is_odd_or_no_certificate() {
     }
 }
 
-/// Turns ecdsa-with-SHA256, wherever it stands in a certificate, into ecdsa-with-SHA224, which is not
-/// verified here.
-pub(in crate::cert) fn unverifiable(der: &mut [u8]) {
-    const ALGORITHM: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
-    for at in 0..der.len() - ALGORITHM.len() {
-        if der[at..].starts_with(&ALGORITHM) {
-            der[at + ALGORITHM.len() - 1] = 0x01;
-        }
-    }
-}
-
 #[test]
 fn self_signed_is_what_its_own_key_signed() {
-    let named = |name: &str| {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params
-    };
-    let [key, other] = [(); 2].map(|()| KeyPair::generate().unwrap());
-    for (issuer, by, verifiable, expected) in [
-        ("A", &key, true, true),
+    for (line, expected) in [
+        ("A < A", true),
         // the same name, another key
-        ("A", &other, true, false),
-        ("B", &key, true, false),
+        ("A < A:other", false),
+        ("A < B:A", false),
         // nobody knows
-        ("A", &key, false, true),
-        ("A", &other, false, true),
-        ("B", &key, false, false),
+        ("A < A unverifiable", true),
+        ("A < A:other unverifiable", true),
+        ("A < B:A unverifiable", false),
     ] {
-        let issuer_params = named(issuer);
-        let issuer_key = KeyPair::from_pem(&by.serialize_pem()).unwrap();
-        let certificate = named("A").signed_by(&key, &Issuer::new(issuer_params, issuer_key));
-        let mut der = certificate.unwrap().der().to_vec();
-        if !verifiable {
-            unverifiable(&mut der);
-        }
-        let found = Certificate::from_der(&der).unwrap().self_signed();
-        assert_eq!(found, expected, "{issuer} {verifiable}");
+        let found = maker().make(line).read().self_signed();
+        assert_eq!(found, expected, "{line}");
     }
     // a leaf that has the name of its CA
     assert!(!file("cases/same-name/leaf").self_signed());
@@ -270,30 +241,20 @@ fn self_signed_is_what_its_own_key_signed() {
 /// What the probe asks of a server, in each version of TLS.
 #[test]
 fn a_signature_proves_that_its_key_is_that_of_the_leaf() {
-    use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SigningKey};
-    let sample = |algorithm| {
-        let key = KeyPair::generate_for(algorithm).unwrap();
-        let leaf = CertificateParams::default().self_signed(&key).unwrap();
-        (Certificate::from_der(leaf.der()).unwrap(), key)
-    };
-    let rsa = SignatureScheme::RSA_PSS_SHA256;
-    for (algorithm, scheme) in [
-        (
-            &PKCS_ECDSA_P256_SHA256,
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-        ),
-        (
-            &PKCS_ECDSA_P384_SHA384,
-            SignatureScheme::ECDSA_NISTP384_SHA384,
-        ),
-        (&PKCS_ED25519, SignatureScheme::ED25519),
+    use SignatureScheme as Scheme;
+    for (key, scheme) in [
+        ("p256.pem", Scheme::ECDSA_NISTP256_SHA256),
+        ("p384.pem", Scheme::ECDSA_NISTP384_SHA384),
+        ("ed25519.pem", Scheme::ED25519),
     ] {
-        let ((leaf, key), (other, _)) = (sample(algorithm), sample(algorithm));
-        let signature = key.sign(b"message").unwrap();
+        let mut maker = maker();
+        let leaf = maker.make(&format!("a:{key} < CA")).read();
+        let other = maker.make("b < CA").read();
+        let signature = maker.key(key).sign(b"message").unwrap();
         assert!(leaf.proves(scheme, b"message", &signature));
         assert!(!leaf.proves(scheme, b"other", &signature));
         assert!(!other.proves(scheme, b"message", &signature));
-        assert!(!leaf.proves(rsa, b"message", &signature));
+        assert!(!leaf.proves(Scheme::RSA_PSS_SHA256, b"message", &signature));
     }
 }
 

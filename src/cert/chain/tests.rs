@@ -1,35 +1,11 @@
 //! The search for the chain as truth tables.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyPair,
-};
-
 use super::*;
-use crate::cert::pem;
-
-const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_900_000_000));
-
-/// The certificates of these files of `tests/certificates`, newest first.
-fn read(files: &[&str]) -> Vec<Certificate> {
-    let mut certificates: Vec<Certificate> = Vec::new();
-    for file in files {
-        let path = format!(
-            "{}/tests/certificates/{file}.pem",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        let text = std::fs::read_to_string(path).unwrap();
-        certificates.extend(pem::certificates(&text).into_iter().map(Result::unwrap));
-    }
-    certificates
-}
+use crate::cert::samples::{NOW, certificates as stored, maker};
 
 /// The subjects of the chain above the first certificate, and whether there is a gap; or why not.
 fn built(files: &[&str]) -> Result<(Vec<String>, bool), Reason> {
-    let mut certificates = read(files);
+    let mut certificates = stored(files);
     let leaf = certificates.remove(0);
     certificates.sort_by_key(|c| std::cmp::Reverse(c.not_before));
     let chain = build(&leaf, &certificates, NOW).map_err(|error| error.reason)?;
@@ -93,95 +69,24 @@ fn the_one_rule() {
     }
 }
 
-const DAY: i64 = 24 * 60 * 60;
-
-/// Certificates that are written as `subject < issuer`, with flags behind. A name stands for a key,
-/// too, unless another follows a colon: `A:2` has the name `A` and the key `2`. The first one is the
-/// leaf, and all others are CAs. The serial number is the position, from 1 on.
-#[derive(Default)]
-struct Workshop(HashMap<String, KeyPair>);
-
-impl Workshop {
-    /// Name and key.
-    fn entity(&mut self, text: &str) -> (CertificateParams, &KeyPair) {
-        let (name, key) = text.split_once(':').unwrap_or((text, text));
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = self
-            .0
-            .entry(key.to_owned())
-            .or_insert_with(|| KeyPair::generate().unwrap());
-        (params, key)
-    }
-
-    fn certificate(&mut self, position: usize, text: &str) -> Certificate {
-        let (subject, rest) = text.split_once(" < ").unwrap();
-        let mut words = rest.split(' ');
-        let (issuer, key) = self.entity(words.next().unwrap());
-        let issuer = Issuer::new(
-            issuer,
-            KeyPair::from_der_and_sign_algo(
-                &key.serialize_der().try_into().unwrap(),
-                &rcgen::PKCS_ECDSA_P256_SHA256,
-            )
-            .unwrap(),
-        );
-        let (mut params, key) = self.entity(subject);
-        params.serial_number = Some(vec![u8::try_from(position).unwrap()].into());
-        if position > 1 {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }
-        let (mut begin, mut end) = (-100 * DAY, 100 * DAY);
-        let mut verifiable = true;
-        for flag in words {
-            match flag {
-                "" => {}
-                "older" => begin = -200 * DAY,
-                "begins-now" => begin = 0,
-                "ends-now" => end = 0,
-                "early" => begin = 1,
-                "expired" => end = -1,
-                "no-ca" => params.is_ca = IsCa::ExplicitNoCa,
-                "path-0" => params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)),
-                "path-1" => params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)),
-                "for-clients" => {
-                    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-                }
-                "ends-soon" => end = 14 * DAY - 1,
-                "ends-later" => end = 14 * DAY,
-                "own-id" => params.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 20]),
-                "asks-for-id" => params.use_authority_key_identifier_extension = true,
-                "unverifiable" => verifiable = false,
-                flag => panic!("{flag}"),
-            }
-        }
-        let time = |seconds: i64| {
-            rcgen::date_time_ymd(1970, 1, 1)
-                + Duration::from_secs(NOW.as_secs().checked_add_signed(seconds).unwrap())
-        };
-        (params.not_before, params.not_after) = (time(begin), time(end));
-        let mut der = params.signed_by(key, &issuer).unwrap().der().to_vec();
-        if !verifiable {
-            crate::cert::certificate::tests::unverifiable(&mut der);
-        }
-        Certificate::from_der(&der).unwrap()
-    }
-
-    /// The leaf, and the others, newest first.
-    fn certificates(&mut self, texts: &[impl AsRef<str>]) -> (Certificate, Vec<Certificate>) {
-        let certificates = texts.iter().zip(1..);
-        let mut certificates: Vec<Certificate> = certificates
-            .map(|(text, position)| self.certificate(position, text.as_ref()))
-            .collect();
-        let leaf = certificates.remove(0);
-        certificates.sort_by_key(|c| std::cmp::Reverse(c.not_before));
-        (leaf, certificates)
-    }
+/// The first one, which is the leaf, and the others, newest first. Each has its position as serial
+/// number, from 1 on.
+fn certificates(lines: &[impl AsRef<str>]) -> (Certificate, Vec<Certificate>) {
+    let mut maker = maker();
+    let made = lines.iter().map(|line| {
+        // a second less than 14 days
+        let line = line.as_ref().replace("ends-soon", "until:1209599s");
+        maker.make(&line).read()
+    });
+    let mut certificates: Vec<Certificate> = made.collect();
+    let leaf = certificates.remove(0);
+    certificates.sort_by_key(|c| std::cmp::Reverse(c.not_before));
+    (leaf, certificates)
 }
 
 /// The positions of the certificates of the chain, and what else was found; or why there is none.
 fn outcome(texts: &[impl AsRef<str>]) -> String {
-    let (leaf, certificates) = Workshop::default().certificates(texts);
+    let (leaf, certificates) = certificates(texts);
     let chain = match build(&leaf, &certificates, NOW) {
         Ok(chain) => chain,
         Err(error) => return error.reason.to_string(),
@@ -240,12 +145,12 @@ fn the_path_is_the_longest_one() {
         // a CA that changed its name
         (&["leaf < A:key", "A:key < B:key", "B:key < Root"], "02, 03"),
         // how many may be below it
-        (&["leaf < A", "A < Root path-0"], "02"),
-        (&["leaf < A", "A < B", "B < Root path-0"], "02"),
-        (&["leaf < A", "A < B", "B < Root path-1"], "02, 03"),
+        (&["leaf < A", "A < Root cas-below:0"], "02"),
+        (&["leaf < A", "A < B", "B < Root cas-below:0"], "02"),
+        (&["leaf < A", "A < B", "B < Root cas-below:1"], "02, 03"),
         // both days count
-        (&["leaf < A", "A < Root begins-now"], "02"),
-        (&["leaf < A", "A < Root ends-now"], "02"),
+        (&["leaf < A", "A < Root since:0s"], "02"),
+        (&["leaf < A", "A < Root until:0s"], "02"),
     ]);
 }
 
@@ -258,7 +163,7 @@ fn of_twins_the_newest_counts() {
         // the leaf names the key identifier of the older one, and no more is known
         (
             &[
-                "leaf < A unverifiable asks-for-id",
+                "leaf < A unverifiable names-id",
                 "A < Root own-id",
                 "A < Root older",
             ],
@@ -287,18 +192,18 @@ fn of_issuers_that_verify_the_best_counts() {
         ("", "older", "", "03"),
         // it does not end soon
         ("", "ends-soon", "older", "03"),
-        ("", "ends-later", "older", "02"),
+        ("", "until:14d", "older", "02"),
         ("", "ends-soon", "ends-soon older", "02"),
         // the identifier comes before all that
-        ("asks-for-id", "own-id", "older", "03"),
-        ("asks-for-id", "own-id", "older ends-soon", "03"),
+        ("names-id", "own-id", "older", "03"),
+        ("names-id", "own-id", "older ends-soon", "03"),
         (
-            "asks-for-id",
+            "names-id",
             "own-id ends-soon",
             "own-id older",
             "03, misfit 01",
         ),
-        ("asks-for-id", "own-id", "own-id older", "02, misfit 01"),
+        ("names-id", "own-id", "own-id older", "02, misfit 01"),
         // what verifies comes before what cannot be verified
         ("", "unverifiable", "older", "02, unverified 02"),
     ] {
@@ -308,8 +213,16 @@ fn of_issuers_that_verify_the_best_counts() {
             "{leaf}; {first}; {second}"
         );
     }
-    // it goes on, but not if it ends soon
+    // it goes on, but not if it ends soon or is signed with SHA-1
     expect(&[
+        (
+            &[
+                "leaf < A",
+                "A < B:rsa-2048.pem sha1",
+                "A < B:rsa-2048.pem older",
+            ],
+            "03",
+        ),
         (&["leaf < A", "A < B", "A < C older", "C < Root"], "03, 04"),
         (
             &["leaf < A", "A < B", "A < Root older", "Root < Root"],
@@ -355,6 +268,7 @@ fn a_missing_issuer_is_a_gap() {
         (&["leaf < A", "A < Root early"], "unfit"),
         (&["leaf < A", "A < Root no-ca"], "unfit"),
         (&["leaf < A", "A < Root for-clients"], "unfit"),
+        (&["leaf < A", "A < Root signs-lists"], "unfit"),
         (&["leaf < A", "A < B", "B < Root expired"], "02"),
         (&["leaf < A", "A < Root expired", "A < Root early"], "unfit"),
         // of a root clients have their own copy
@@ -370,6 +284,10 @@ fn a_missing_issuer_is_a_gap() {
 fn a_link_that_cannot_be_verified_is_named() {
     expect(&[
         (&["leaf < A unverifiable", "A < Root"], "02, unverified 01"),
+        (
+            &["leaf < A unverifiable names-id", "A:other < Root"],
+            "gap, unverified 01",
+        ),
         (
             &["leaf < A", "A < B unverifiable", "B < Root unverifiable"],
             "02, 03, unverified 02",
@@ -424,20 +342,20 @@ fn a_gap_is_drawn_as_a_tree() {
         (&["leaf < A", "X < Root"], leaf(&[missing])),
         (&["leaf < A", "A:other < Root"], leaf(&[foreign, missing])),
         (
-            &["leaf < A", "A:other < Root begins-now"],
+            &["leaf < A", "A:other < Root since:0s"],
             leaf(&[foreign, missing]),
         ),
         (
-            &["leaf < A", "A:other < Root ends-now"],
+            &["leaf < A", "A:other < Root until:0s"],
             leaf(&[foreign, missing]),
         ),
         (
             &["leaf < A", "A < Root expired"],
-            leaf(&["\n  <- CN=A (serial 02) expired at 2030-03-17T17:46:39Z"]),
+            leaf(&["\n  <- CN=A (serial 02) expired at 2027-06-30T23:59:59Z"]),
         ),
         (
             &["leaf < A", "A < Root early"],
-            leaf(&["\n  <- CN=A (serial 02) becomes valid at 2030-03-17T17:46:41Z"]),
+            leaf(&["\n  <- CN=A (serial 02) becomes valid at 2027-07-01T00:00:01Z"]),
         ),
         (
             &["leaf < A", "A < Root no-ca"],
@@ -448,7 +366,7 @@ fn a_gap_is_drawn_as_a_tree() {
             &["leaf < A", "A:other < Root", "A < Root expired older"],
             leaf(&[
                 foreign,
-                "\n  <- CN=A (serial 03) expired at 2030-03-17T17:46:39Z",
+                "\n  <- CN=A (serial 03) expired at 2027-06-30T23:59:59Z",
             ]),
         ),
         // above a CA of the same name, which is not listed below itself
@@ -460,7 +378,7 @@ fn a_gap_is_drawn_as_a_tree() {
                 .to_owned(),
         ),
     ] {
-        let (leaf, certificates) = Workshop::default().certificates(texts);
+        let (leaf, certificates) = certificates(texts);
         let drawn = match build(&leaf, &certificates, NOW) {
             Ok(chain) => chain.gap.unwrap().to_string(),
             Err(error) => {

@@ -1,11 +1,9 @@
 //! What CAs allow, as truth tables.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, GeneralSubtree, IsCa, KeyPair, NameConstraints,
-    SanType,
-};
+use rcgen::{CertificateParams, DnType, GeneralSubtree, NameConstraints, SanType};
 
 use super::*;
+use crate::cert::samples::maker;
 
 /// A subject of these organizational levels, from the top.
 fn subject(levels: &str) -> rcgen::DistinguishedName {
@@ -28,19 +26,14 @@ fn subtree(text: &str) -> GeneralSubtree {
     }
 }
 
-fn certificate(change: impl FnOnce(&mut CertificateParams)) -> Certificate {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    change(&mut params);
-    let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-    Certificate::from_der(certificate.der()).unwrap()
+fn certificate(line: &str, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
+    maker().make_with(line, change).read()
 }
 
 /// The constraints of a CA as its certificate says them.
 fn constraints(permitted: &[&str], excluded: &[&str]) -> Constraints {
     let subtrees = |texts: &[&str]| texts.iter().map(|text| subtree(text)).collect();
-    let ca = certificate(|params| {
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = certificate("CA < CA", |params| {
         params.name_constraints = Some(NameConstraints {
             permitted_subtrees: subtrees(permitted),
             excluded_subtrees: subtrees(excluded),
@@ -51,7 +44,7 @@ fn constraints(permitted: &[&str], excluded: &[&str]) -> Constraints {
 
 /// What of a certificate with this subject and these names is not allowed.
 fn refused(constraints: &Constraints, levels: &str, names: &[&str]) -> String {
-    let below = certificate(|params| {
+    let below = certificate("shop < CA", |params| {
         params.distinguished_name = subject(levels);
         params.subject_alt_names = names
             .iter()
@@ -270,7 +263,7 @@ fn there_are_limits_to_what_is_compared() {
             permitted: vec![Base::Dns("a.example".to_owned()); bases - 1],
             excluded: vec![Base::Other],
         };
-        let below = certificate(|params| {
+        let below = certificate("shop < CA", |params| {
             let name = SanType::DnsName("a.example".try_into().unwrap());
             params.subject_alt_names = vec![name; names];
         });

@@ -1,68 +1,31 @@
 //! What a rehearsal finds, as tables.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue,
-    GeneralSubtree, IsCa, Issuer, KeyPair, NameConstraints,
+    CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, GeneralSubtree,
+    NameConstraints,
 };
 
 use super::*;
+use crate::cert::samples::{NOW, maker, stored};
 
-const NOW: UnixTime = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_790_812_800));
+/// A chain, and the leaf's key, both PEM.
+type Chain = (String, String);
 
-fn leaf(names: &[&str]) -> CertificateParams {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    CertificateParams::new(names).unwrap()
-}
-
-fn ca() -> CertificateParams {
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca
-}
-
-/// A leaf and its issuer as PEM, and the leaf's key. `signer`: the issuer as the leaf names it.
-fn issued(leaf: &CertificateParams, ca: &CertificateParams, signer: Signer) -> (String, KeyPair) {
-    let ca_key = KeyPair::generate().unwrap();
-    let issuer = ca.self_signed(&ca_key).unwrap().pem();
-    let (named, signing_key) = match signer {
-        Signer::Itself => (ca.clone(), ca_key),
-        Signer::OtherSpelling(name) => {
-            let mut named = ca.clone();
-            named.distinguished_name = name;
-            (named, ca_key)
-        }
-        Signer::OtherKey => (ca.clone(), KeyPair::generate().unwrap()),
-    };
-    let key = KeyPair::generate().unwrap();
-    let leaf = leaf
-        .signed_by(&key, &Issuer::new(named, signing_key))
-        .unwrap();
-    (leaf.pem() + &issuer, key)
-}
-
-enum Signer {
-    Itself,
-    OtherSpelling(DistinguishedName),
-    OtherKey,
+/// The leaf of this line, and its issuer with a change.
+fn issued(leaf: &str, change: impl FnOnce(&mut CertificateParams)) -> Chain {
+    let mut maker = maker();
+    let leaf = maker.make(leaf);
+    let issuer = maker.make_with("CA < CA", change);
+    (leaf.pem + &issuer.pem, leaf.key)
 }
 
 /// A sound chain for these names.
-fn chain(names: &[&str]) -> (String, KeyPair) {
-    issued(&leaf(names), &ca(), Signer::Itself)
+fn chain(names: &[&str]) -> Chain {
+    issued(&format!("shop < CA names:{}", names.join(",")), |_| {})
 }
 
-/// The same below an issuer that permits these subtrees only.
-fn constrained_chain(names: &[&str], permitted: Vec<GeneralSubtree>) -> (String, KeyPair) {
-    let mut ca = ca();
-    ca.name_constraints = Some(NameConstraints {
-        permitted_subtrees: permitted,
-        excluded_subtrees: Vec::new(),
-    });
-    issued(&leaf(names), &ca, Signer::Itself)
-}
-
-fn codes((pem, key): &(String, KeyPair), verified: bool) -> Result<Vec<Reason>, Reason> {
-    let ended = rehearse(pem, &key.serialize_pem(), verified, NOW);
+fn codes((pem, key): &Chain, verified: bool) -> Result<Vec<Reason>, Reason> {
+    let ended = rehearse(pem, key, verified, NOW);
     ended
         .map(|findings| findings.iter().map(|f| f.reason).collect())
         .map_err(|error| error.reason)
@@ -87,7 +50,7 @@ fn names_are_asked_for_as_clients_do() {
     ] {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (pem, key) = chain(&names);
-        let findings = rehearse(&pem, &key.serialize_pem(), true, NOW).unwrap();
+        let findings = rehearse(&pem, &key, true, NOW).unwrap();
         let told = told.map(|told| (Reason::ChainUnverified, told));
         let found = findings.first().map(|f| (f.reason, f.message.as_str()));
         assert_eq!(found, told, "{:?}", names.last());
@@ -97,22 +60,16 @@ fn names_are_asked_for_as_clients_do() {
 /// What was verified before is verified again by the library, and nothing else is.
 #[test]
 fn the_path_is_verified_where_there_is_one() {
-    let names = &["shop.example.com"];
-    let sound = chain(names);
-    let foreign = issued(&leaf(names), &ca(), Signer::OtherKey);
-    let alone = |(pem, key): &(String, KeyPair)| {
-        let end = pem.find("-----END").unwrap();
-        let leaf = &pem[..end + "-----END CERTIFICATE-----\n".len()];
-        let key = KeyPair::from_pem(&key.serialize_pem()).unwrap();
-        (leaf.to_owned(), key)
-    };
+    let sound = chain(&["shop.example.com"]);
+    let foreign = issued("shop < CA:other", |_| {});
+    let alone = maker().make("shop < CA");
     for (chain, verified, expected) in [
         (&sound, true, Ok(vec![])),
         (&sound, false, Ok(vec![])),
         (&foreign, true, Err(Reason::Unfit)),
         // a signature that this program cannot verify: clients may
         (&foreign, false, Ok(vec![])),
-        (&alone(&sound), true, Ok(vec![])),
+        (&(alone.pem, alone.key), true, Ok(vec![])),
     ] {
         assert_eq!(codes(chain, verified), expected);
     }
@@ -120,7 +77,6 @@ fn the_path_is_verified_where_there_is_one() {
 
 #[test]
 fn what_the_library_cannot_check_is_a_finding() {
-    let names = &["shop.example.com"];
     let critical = |oid: &[u64]| {
         // certificate policies: one, 1.2.3
         let mut extension =
@@ -137,23 +93,20 @@ fn what_the_library_cannot_check_is_a_finding() {
         (vec![unknown.clone()], Err(Reason::Unfit)),
         (vec![policies, unknown], Err(Reason::Unfit)),
     ] {
-        let mut params = leaf(names);
-        params.custom_extensions = extensions;
-        assert_eq!(
-            codes(&issued(&params, &ca(), Signer::Itself), true),
-            expected
-        );
+        let mut maker = maker();
+        let put = |params: &mut CertificateParams| params.custom_extensions = extensions;
+        let leaf = maker.make_with("shop < CA", put);
+        let chain = leaf.pem + &maker.make("CA < CA").pem;
+        assert_eq!(codes(&(chain, leaf.key), true), expected);
     }
 
-    let spelled = |value: DnValue| {
-        let mut name = DistinguishedName::new();
-        name.push(DnType::CommonName, value);
-        name
+    // the same name in another string type
+    let spelled = |params: &mut CertificateParams| {
+        params.distinguished_name = DistinguishedName::new();
+        let name = DnValue::PrintableString("CA".try_into().unwrap());
+        params.distinguished_name.push(DnType::CommonName, name);
     };
-    let mut ca = ca();
-    ca.distinguished_name = spelled(DnValue::Utf8String("Issuer".to_owned()));
-    let other = spelled(DnValue::PrintableString("Issuer".try_into().unwrap()));
-    let chain = issued(&leaf(names), &ca, Signer::OtherSpelling(other));
+    let chain = issued("shop < CA", spelled);
     assert_eq!(codes(&chain, true), Ok(vec![Reason::ChainUnverified]));
 }
 
@@ -179,8 +132,13 @@ fn what_an_issuer_does_not_allow_fails() {
         // the library refuses all below such a constraint
         (&["shop.example.com"], vec![subject], Ok(1)),
     ] {
-        let (pem, key) = constrained_chain(names, permitted);
-        match (rehearse(&pem, &key.serialize_pem(), true, NOW), expected) {
+        let permitted = NameConstraints {
+            permitted_subtrees: permitted,
+            excluded_subtrees: Vec::new(),
+        };
+        let line = format!("shop < CA names:{}", names.join(","));
+        let (pem, key) = issued(&line, |ca| ca.name_constraints = Some(permitted));
+        match (rehearse(&pem, &key, true, NOW), expected) {
             (Ok(findings), Ok(count)) => assert_eq!(findings.len(), count),
             (Err(error), Err(end)) => {
                 assert_eq!(error.reason, Reason::Unfit);
@@ -196,7 +154,7 @@ fn what_an_issuer_does_not_allow_fails() {
 #[test]
 fn another_key_fails_and_another_spelling_does_not() {
     let (pem, _) = chain(&["shop.example.com"]);
-    let other = KeyPair::generate().unwrap().serialize_pem();
+    let other = maker().make("A < A").key;
     let error = rehearse(&pem, &other, true, NOW).unwrap_err();
     assert_eq!(error.reason, Reason::Unfit);
     assert!(
@@ -206,23 +164,16 @@ fn another_key_fails_and_another_spelling_does_not() {
         "{error}"
     );
 
-    let file = |name: &str| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/cases");
-        std::fs::read_to_string(format!("{folder}/{name}.pem")).unwrap()
-    };
-    let later = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_900_000_000));
+    let file = |name: &str| stored(&format!("cases/{name}"));
     let compressed = file("points/leaf-compressed") + &file("points/intermediate");
-    assert!(
-        rehearse(&compressed, &file("keys/p256"), true, later)
-            .unwrap()
-            .is_empty()
-    );
+    let findings = rehearse(&compressed, &file("keys/p256"), true, NOW);
+    assert!(findings.unwrap().is_empty());
 }
 
 #[test]
 fn no_usable_name_and_no_certificate_fail() {
     for pem in [chain(&["*"]).0, "nothing".to_owned()] {
-        let key = KeyPair::generate().unwrap().serialize_pem();
+        let key = maker().make("A < A").key;
         let error = rehearse(&pem, &key, true, NOW).unwrap_err();
         assert_eq!(error.reason, Reason::Unfit);
     }

@@ -1,14 +1,7 @@
 //! Every form of a key, and what cannot be used.
 
 use super::*;
-
-fn text(name: &str) -> String {
-    let path = format!(
-        "{}/tests/certificates/{name}.pem",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    std::fs::read_to_string(path).unwrap()
-}
+use crate::cert::samples::{certificates, stored as text};
 
 fn read(name: &str) -> PrivateKey {
     PrivateKey::from_pem(&text(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -147,7 +140,7 @@ fn the_key_of_a_certificate() {
         ("cases/chain/leaf-rsa2056", "RSA 2056"),
     ] {
         // of a chain, the issuer's
-        let certificate = pem::certificates(&text(name)).pop().unwrap().unwrap();
+        let certificate = certificates(&[name]).pop().unwrap();
         assert_eq!(certificate.key_kind().to_string(), kind, "{name}");
     }
 }

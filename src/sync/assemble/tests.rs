@@ -3,94 +3,16 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rustls_pki_types::UnixTime;
 
 use super::*;
-use crate::sync::samples::now;
-
-const DAY: i64 = 24 * 60 * 60;
-
-/// `ecdsa-with-SHA256` and `sha256WithRSAEncryption`.
-const STRONG: [&[u8]; 2] = [
-    &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
-    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b],
-];
-
-type Change = fn(&mut CertificateParams);
-
-/// Begin and end, in seconds from now.
-fn lasting(params: &mut CertificateParams, begin: i64, end: i64) {
-    let time = |seconds| {
-        rcgen::date_time_ymd(1970, 1, 1)
-            + Duration::from_secs(now().as_secs().checked_add_signed(seconds).unwrap())
-    };
-    (params.not_before, params.not_after) = (time(begin), time(end));
-}
-
-fn named(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    lasting(&mut params, -100 * DAY, 100 * DAY);
-    params
-}
-
-fn new_key() -> KeyPair {
-    KeyPair::generate().unwrap()
-}
-
-fn file(name: &str) -> String {
-    let directory = env!("CARGO_MANIFEST_DIR");
-    std::fs::read_to_string(format!("{directory}/tests/certificates/{name}.pem")).unwrap()
-}
-
-/// A CA with this name.
-fn issuer(name: &str, key: KeyPair) -> Issuer<'static, KeyPair> {
-    Issuer::new(named(name), key)
-}
-
-/// The certificate of a CA with this name.
-fn ca(name: &str, key: &KeyPair, issuer: &Issuer<'_, KeyPair>, change: Change) -> String {
-    let mut params = named(name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.serial_number = Some(vec![9].into());
-    change(&mut params);
-    params.signed_by(key, issuer).unwrap().pem()
-}
-
-/// The certificate of a shop.
-fn shop(key: &KeyPair, issuer: &Issuer<'_, KeyPair>, serial: u8, change: Change) -> String {
-    let mut params = named("shop");
-    params.serial_number = Some(vec![serial].into());
-    params.subject_alt_names = CertificateParams::new(["shop.example.com".to_owned()])
-        .unwrap()
-        .subject_alt_names;
-    change(&mut params);
-    params.signed_by(key, issuer).unwrap().pem()
-}
+use crate::cert::samples::{Cert, NOW, maker, stored as file};
 
 /// The certificates of a text, DER.
 fn ders(text: &str) -> Vec<Vec<u8>> {
     let certificates = pem::certificates(text).into_iter();
     certificates.map(|c| c.unwrap().der.to_vec()).collect()
 }
-
-/// The same with another signature algorithm: with the last number of its identifier.
-fn signed_with(last: u8, certificate: &str) -> String {
-    let mut der = ders(certificate).remove(0);
-    for at in 0..der.len() {
-        for algorithm in STRONG {
-            if der[at..].starts_with(algorithm) {
-                der[at + algorithm.len() - 1] = last;
-            }
-        }
-    }
-    pem::write("CERTIFICATE", &der).to_string()
-}
-
-const fn same(_: &mut CertificateParams) {}
 
 fn material(certificates: &[(&'static str, &str)], key: &str) -> Material {
     let certificates = certificates.iter();
@@ -105,8 +27,8 @@ fn material(certificates: &[(&'static str, &str)], key: &str) -> Material {
 }
 
 /// All certificates in one text.
-fn assembled(text: &str, key: &KeyPair) -> Result<Bundle, Error> {
-    assemble(&material(&[("text", text)], &key.serialize_pem()), now())
+fn assembled(text: &str, key: &str) -> Result<Bundle, Error> {
+    assemble(&material(&[("text", text)], key), NOW)
 }
 
 /// The serial numbers of the chain, then what was found; or the reason.
@@ -137,10 +59,10 @@ const BROKEN: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE---
 
 #[test]
 fn what_is_left_out_or_missing_is_found() {
-    let (root, key, ca_key) = (issuer("Root", new_key()), new_key(), new_key());
-    let above = ca("CA", &ca_key, &root, same);
-    let leaf = shop(&key, &issuer("CA", ca_key), 1, same);
-    let stranger = ca("Stranger", &new_key(), &root, same);
+    let mut maker = maker();
+    let Cert { pem: leaf, key, .. } = maker.make("shop < CA");
+    let above = maker.make("CA < Root serial:9").pem;
+    let stranger = maker.make("Stranger < Root").pem;
     for (certificates, expected) in [
         (&[leaf.as_str(), &above][..], "01 09"),
         (&[&above, &leaf], "01 09"),
@@ -160,7 +82,7 @@ fn what_is_left_out_or_missing_is_found() {
         (&[], "pem-unreadable"),
     ] {
         let texts: Vec<_> = certificates.iter().map(|text| ("list", *text)).collect();
-        let list = assemble(&material(&texts, &key.serialize_pem()), now());
+        let list = assemble(&material(&texts, &key), NOW);
         let text = assembled(&certificates.concat(), &key);
         assert_eq!(
             (told(&list), told(&text)),
@@ -175,14 +97,13 @@ fn what_is_left_out_or_missing_is_found() {
         "the issuer of the certificate is missing, many clients will not trust the server:\n\
          CN=shop (serial 01)\n  <- CN=CA is missing"
     );
-    let error = assemble(&material(&[], &key.serialize_pem()), now()).unwrap_err();
+    let error = assemble(&material(&[], &key), NOW).unwrap_err();
     assert!(error.to_string().contains("(fields: nothing)"), "{error}");
 }
 
 #[test]
 fn an_unreadable_block_is_named_by_its_field() {
-    let (key, root) = (new_key(), issuer("Root", new_key()));
-    let leaf = shop(&key, &root, 1, same);
+    let Cert { pem: leaf, key, .. } = maker().make("shop < Root");
     // one field is a list, and its entries count from 0
     let unreadable = [
         ("intermediate", BROKEN),
@@ -191,7 +112,7 @@ fn an_unreadable_block_is_named_by_its_field() {
         ("ca_chain", BROKEN),
     ];
     let all = [&[("certificate", leaf.as_str())], &unreadable[..]].concat();
-    let error = assemble(&material(&all, &key.serialize_pem()), now()).unwrap_err();
+    let error = assemble(&material(&all, &key), NOW).unwrap_err();
     let text = error.to_string();
     let fields: Vec<&str> = text
         .split_once('(')
@@ -205,21 +126,15 @@ fn an_unreadable_block_is_named_by_its_field() {
 
 #[test]
 fn there_are_limits_to_the_certificates() {
-    let (key, root) = (new_key(), issuer("Root", new_key()));
-    let leaf = shop(&key, &root, 1, same);
-    let stranger_key = new_key();
-    let strangers = |count: u8| -> String {
-        let stranger = |serial| {
-            let mut params = named("Stranger");
-            params.serial_number = Some(vec![serial].into());
-            params.self_signed(&stranger_key).unwrap().pem()
-        };
-        (1..=count).map(stranger).collect()
+    let mut maker = maker();
+    let Cert { pem: leaf, key, .. } = maker.make("shop < Root");
+    let mut strangers = |count| -> String {
+        let stranger = |_| maker.make("Stranger < Stranger").pem;
+        (0..count).map(stranger).collect()
     };
-    let limit = u8::try_from(MOST_CERTIFICATES).unwrap();
     for (text, expected) in [
-        (strangers(limit - 1), "01 chain-gap"),
-        (strangers(limit), "pem-unreadable"),
+        (strangers(MOST_CERTIFICATES - 1), "01 chain-gap"),
+        (strangers(MOST_CERTIFICATES), "pem-unreadable"),
         (BROKEN.repeat(MOST_CERTIFICATES), "an issuer is missing"),
         (
             BROKEN.repeat(MOST_CERTIFICATES + 1),
@@ -238,14 +153,16 @@ fn there_are_limits_to_the_certificates() {
 
 #[test]
 fn the_key_chooses_the_newest_leaf_that_is_fit() {
-    let (root, key) = (issuer("Root", new_key()), new_key());
-    let leaf = |serial, change| shop(&key, &root, serial, change);
-    let newest = leaf(1, |p| lasting(p, -DAY, DAY));
-    let older = leaf(2, |p| lasting(p, -2 * DAY, DAY));
-    let oldest = leaf(3, |p| lasting(p, -3 * DAY, DAY));
-    let early = leaf(4, |p| lasting(p, 1, DAY));
-    let expired = leaf(5, |p| lasting(p, -DAY, -1));
-    let other = shop(&new_key(), &root, 6, same);
+    let mut maker = maker();
+    let key = maker.make("shop < Root").key;
+    let mut leaf = |words: &str| maker.make(&format!("shop < Root {words}")).pem;
+    let newest = leaf("serial:1 since:-1d");
+    let older = leaf("serial:2 since:-2d");
+    let oldest = leaf("serial:3 since:-3d");
+    let early = leaf("serial:4 early");
+    let expired = leaf("serial:5 since:-1d expired");
+    let (a, b) = (leaf("serial:7"), leaf("serial:8"));
+    let other = maker.make("shop:other < Root").pem;
     for (certificates, expected) in [
         ([&newest, &older, &oldest], "01 chain-gap"),
         ([&other, &older, &oldest], "02 chain-gap"),
@@ -262,7 +179,6 @@ fn the_key_chooses_the_newest_leaf_that_is_fit() {
         }
     }
     // equally new: the order makes no difference
-    let (a, b) = (leaf(7, same), leaf(8, same));
     let chosen = [format!("{a}{b}"), format!("{b}{a}")].map(|text| told(&assembled(&text, &key)));
     assert_eq!(chosen[0], chosen[1]);
     // a broken block may be the one
@@ -276,56 +192,30 @@ fn the_key_chooses_the_newest_leaf_that_is_fit() {
 
 #[test]
 fn a_certificate_that_clients_refuse_is_not_served() {
-    let (root, key) = (issuer("Root", new_key()), new_key());
-    let rows: [(Change, &str, &str); _] = [
-        (same, "01 chain-gap", ""),
-        (|p| lasting(p, 0, DAY), "01 chain-gap", ""),
-        (|p| lasting(p, -DAY, 0), "01 chain-gap", ""),
+    for (words, expected, message) in [
+        ("", "01 chain-gap", ""),
+        ("since:0s", "01 chain-gap", ""),
+        ("until:0s", "01 chain-gap", ""),
         (
-            |p| lasting(p, 1, DAY),
+            "early",
             "not-yet-valid",
-            "becomes valid at 2026-07-27T00:00:01Z",
+            "becomes valid at 2027-07-01T00:00:01Z",
         ),
+        ("expired", "expired", "expired at 2027-06-30T23:59:59Z"),
+        ("ca", "unfit", "is that of a CA"),
+        ("for-clients", "unfit", "extended key usage"),
+        ("for-servers", "01 chain-gap", ""),
+        ("signs-lists", "01 NoDigitalSignature chain-gap", ""),
+        ("signs", "01 chain-gap", ""),
+        ("names:", "unfit", "names no server"),
         (
-            |p| lasting(p, -DAY, -1),
-            "expired",
-            "expired at 2026-07-26T23:59:59Z",
-        ),
-        (
-            |p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
-            "unfit",
-            "is that of a CA",
-        ),
-        (
-            |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
-            "unfit",
-            "extended key usage",
-        ),
-        (
-            |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
-            "01 chain-gap",
-            "",
-        ),
-        (
-            |p| p.key_usages = vec![KeyUsagePurpose::CrlSign],
-            "01 NoDigitalSignature chain-gap",
-            "",
-        ),
-        (
-            |p| p.key_usages = vec![KeyUsagePurpose::DigitalSignature],
-            "01 chain-gap",
-            "",
-        ),
-        (|p| p.subject_alt_names.clear(), "unfit", "names no server"),
-        (
-            |p| p.serial_number = Some(vec![1; 21].into()),
+            "long-serial",
             "unfit",
             "has a serial number of more than 20 bytes",
         ),
-    ];
-    for (change, expected, message) in rows {
-        let leaf = shop(&key, &root, 1, change);
-        let result = assembled(&leaf, &key);
+    ] {
+        let Cert { pem, key, .. } = maker().make(&format!("shop < Root {words}"));
+        let result = assembled(&pem, &key);
         assert_eq!(told(&result), expected);
         let error = result.err().map(|error| error.to_string());
         assert!(error.unwrap_or_default().contains(message), "{message}");
@@ -334,25 +224,21 @@ fn a_certificate_that_clients_refuse_is_not_served() {
 
 #[test]
 fn a_weak_signature_counts_only_below_an_issuer() {
-    let rsa = file("rsa-2048");
-    let rsa_key = || KeyPair::from_pem(&rsa).unwrap();
-    for (issuer_name, last, expected) in [
-        ("CA", 0x0b, "01 chain-gap"),
-        ("CA", 0x05, "weak-signature"),
-        ("shop", 0x0b, "01"),
+    for (line, expected) in [
+        ("shop:rsa-2048.pem < CA:rsa-2048.pem", "01 chain-gap"),
+        ("shop:rsa-2048.pem < CA:rsa-2048.pem sha1", "weak-signature"),
+        ("shop:rsa-2048.pem < shop:rsa-2048.pem", "01"),
         // the signature of a self-signed certificate is not verified
-        ("shop", 0x05, "01"),
+        ("shop:rsa-2048.pem < shop:rsa-2048.pem sha1", "01"),
     ] {
-        let leaf = shop(&rsa_key(), &issuer(issuer_name, rsa_key()), 1, same);
-        let leaf = signed_with(last, &leaf);
-        let result = assemble(&material(&[("text", &leaf)], &rsa), now());
-        assert_eq!(told(&result), expected, "{issuer_name} {last}");
+        let Cert { pem, key, .. } = maker().make(line);
+        assert_eq!(told(&assembled(&pem, &key)), expected, "{line}");
     }
 }
 
 #[test]
 fn a_key_that_cannot_be_used_says_what_to_do() {
-    let leaf = shop(&new_key(), &issuer("Root", new_key()), 1, same);
+    let leaf = maker().make("shop < Root").pem;
     let cut = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     for (key, message, hint) in [
         ("", "there is no PEM block of a private key", None),
@@ -368,7 +254,7 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
             Some("use RSA of 2048 to 8192 bits"),
         ),
     ] {
-        let error = assemble(&material(&[("text", &leaf)], key), now()).unwrap_err();
+        let error = assemble(&material(&[("text", &leaf)], key), NOW).unwrap_err();
         assert_eq!(error.reason, Reason::KeyUnusable);
         let cause = error.message;
         assert!(cause.contains(message), "{cause}");
@@ -378,10 +264,10 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
 
 #[test]
 fn a_bundle_is_written_leaf_first() {
-    let (key, ca_key) = (new_key(), new_key());
-    let above = ca("CA", &ca_key, &issuer("Root", new_key()), same);
-    let ca = issuer("CA", ca_key);
-    let leaf = shop(&key, &ca, 1, same);
+    let mut maker = maker();
+    let Cert { pem: leaf, key, .. } = maker.make("shop < CA");
+    let above = maker.make("CA < Root serial:9").pem;
+    let other = maker.make("shop:other < CA").pem;
     let bundle = |text: &str| assembled(text, &key).unwrap();
     for (text, chain, top) in [
         (format!("{above}{leaf}"), format!("{leaf}{above}"), "09"),
@@ -403,30 +289,27 @@ fn a_bundle_is_written_leaf_first() {
     let first = bundle(&format!("{leaf}{above}"));
     assert!(
         first
-            .rehearse(&first.certificate_pem(), now())
+            .rehearse(&first.certificate_pem(), NOW)
             .unwrap()
             .is_empty()
     );
-    let other = shop(&new_key(), &ca, 2, same);
-    let error = first
-        .rehearse(&format!("{other}{above}"), now())
-        .unwrap_err();
+    let error = first.rehearse(&format!("{other}{above}"), NOW).unwrap_err();
     assert_eq!(error.reason, Reason::Unfit);
 }
 
 #[test]
 fn missing_issuers_are_taken_from_what_is_deployed() {
-    let (key, ca_key, other_key) = (new_key(), new_key(), new_key());
-    let root = issuer("Root", new_key());
-    let above = ca("CA", &ca_key, &root, same);
-    let expired = ca("CA", &ca_key, &root, |p| lasting(p, -2 * DAY, -DAY));
-    let no_ca = ca("CA", &ca_key, &root, |p| p.is_ca = IsCa::ExplicitNoCa);
+    let mut maker = maker();
+    let Cert { pem: leaf, key, .. } = maker.make("shop < CA");
+    let mut ca = |line: &str| maker.make(&format!("{line} serial:9")).pem;
+    let above = ca("CA < Root");
+    let expired = ca("CA < Root expired");
+    let no_ca = ca("CA < Root no-ca");
     // its issuer has another key
-    let other = ca("Other", &other_key, &root, same);
-    let below_other = ca("CA", &ca_key, &issuer("Other", new_key()), same);
-    let stranger = ca("Stranger", &new_key(), &root, same);
-    let leaf = shop(&key, &issuer("CA", ca_key), 1, same);
-    let unverifiable = signed_with(0x01, &leaf);
+    let other = ca("Other < Root");
+    let below_other = ca("CA < Other:another");
+    let stranger = ca("Stranger < Root");
+    let unverifiable = maker.make("shop < CA unverifiable").pem;
     let (with_issuer, with_stranger) = (format!("{leaf}{above}"), format!("{leaf}{stranger}"));
     for (new, deployed, expected) in [
         (&leaf, &[&above][..], "01 09 chain-completed"),
@@ -449,7 +332,7 @@ fn missing_issuers_are_taken_from_what_is_deployed() {
             .flat_map(|text| pem::certificates(text))
             .map(Result::unwrap)
             .collect();
-        let completed = bundle.completed(&deployed, now());
+        let completed = bundle.completed(&deployed, NOW);
         let found = match completed {
             None => "none".to_owned(),
             Some(completed) => {
@@ -461,18 +344,14 @@ fn missing_issuers_are_taken_from_what_is_deployed() {
     }
 }
 
-/// These files of `tests/certificates/cases` and a key, and what is told half a year later.
+/// These files of `tests/certificates/cases` and a key, and what is told.
 fn told_of(files: &[&str], key: &str) -> String {
     let texts: Vec<String> = files
         .iter()
         .map(|name| file(&format!("cases/{name}")))
         .collect();
     let texts: Vec<(&str, &str)> = texts.iter().map(|text| ("list", text.as_str())).collect();
-    let later = UnixTime::since_unix_epoch(Duration::from_secs(1_812_000_000));
-    let bundle = match assemble(
-        &material(&texts, &file(&format!("cases/keys/{key}"))),
-        later,
-    ) {
+    let bundle = match assemble(&material(&texts, &file(&format!("cases/keys/{key}"))), NOW) {
         Ok(bundle) => bundle,
         Err(error) => return error.reason.to_string(),
     };

@@ -6,7 +6,8 @@ use rustls_pki_types::CertificateDer;
 
 use super::*;
 use crate::cert::pem;
-use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue, now};
+use crate::cert::samples::{NOW, stored};
+use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue};
 
 /// A comparison and the answers to its questions.
 struct Case {
@@ -63,7 +64,7 @@ impl Case {
             undo: self.undo,
             force: &self.force,
             roots: &self.roots,
-            now: now(),
+            now: NOW,
             domains: &domains,
             previous_serial: &previous_serial,
         });
@@ -299,7 +300,7 @@ fn what_is_said_about_lost_names() {
             Ok(vec![]),
             vec![],
             format!(
-                "{lost}; replaced anyway: the deployed certificate expires at 2026-07-29T00:00:00Z"
+                "{lost}; replaced anyway: the deployed certificate expires at 2027-07-03T00:00:00Z"
             ),
         ),
     ] {
@@ -386,7 +387,7 @@ fn a_public_certificate_stays_public() {
         },
     );
     let staging = Spec {
-        issuer: "(STAGING) Pretend CA",
+        issuer: "(STAGING)_Pretend_CA",
         ..public.clone()
     };
     let renewed = |spec: &Spec| Spec {
@@ -479,7 +480,7 @@ fn a_chain_must_not_get_shorter() {
     let message = ending.message();
     assert!(
         message.ends_with(
-            "; replaced anyway: the deployed certificate expires at 2026-07-29T00:00:00Z"
+            "; replaced anyway: the deployed certificate expires at 2027-07-03T00:00:00Z"
         ),
         "{message}"
     );
@@ -565,7 +566,7 @@ fn an_end_that_is_near_is_a_finding() {
             hours: Some((left - lifetime, left)),
             ..SHOP
         };
-        let found = expires_soon(&bundle(&issue(&spec), true), now());
+        let found = expires_soon(&bundle(&issue(&spec), true), NOW);
         assert_eq!(found.is_some(), soon, "{public} {left} of {lifetime} hours");
     }
 }
@@ -576,12 +577,7 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
     use crate::secret::Secret;
     use crate::sync::assemble::assemble;
     use crate::sync::fetch::Material;
-    use std::time::Duration;
-    let file = |name: &str| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/cases");
-        std::fs::read_to_string(format!("{folder}/{name}.pem")).unwrap()
-    };
-    let later = UnixTime::since_unix_epoch(Duration::from_secs(1_812_000_000));
+    let file = |name: &str| stored(&format!("cases/{name}"));
     let key = file("keys/p256");
     let chain = |name: &str| file(name) + &file("envoy/intermediate");
     let (staple, usage) = (
@@ -603,9 +599,9 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
             key: Secret::from(key.clone()),
             updated_at: None,
         };
-        let bundle = assemble(&material, later).unwrap();
+        let bundle = assemble(&material, NOW).unwrap();
         let deployed = |key: &str| deployed(old.clone(), key);
-        let found = |key: &str| match faults(&deployed(key), &bundle, later) {
+        let found = |key: &str| match faults(&deployed(key), &bundle, NOW) {
             Err(error) => {
                 assert_eq!(error.reason, Reason::Unfit);
                 "refuse"
@@ -625,7 +621,7 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
             undo: false,
             force: &Reason::FORCEABLE,
             roots: &Roots::new(Vec::new()),
-            now: later,
+            now: NOW,
             domains: &|| Ok(Vec::new()),
             previous_serial: &|| Ok(None),
         });

@@ -2,10 +2,11 @@
 //! there is no token.
 
 use super::*;
+use crate::cert::samples::{NOW, maker};
 use crate::config::Config;
 use crate::sync::deployed::Serves;
 use crate::sync::samples::{
-    Issued, RENEWED, SHOP, Spec, bundle, deployed, issue, now, task, tls_secret, without_calls,
+    Issued, RENEWED, SHOP, Spec, bundle, deployed, issue, task, tls_secret, without_calls,
 };
 
 /// A target, and what the run knows of it.
@@ -150,12 +151,8 @@ fn the_fifth_attempt_is_the_last_and_decides_the_reason() {
 #[test]
 fn an_event_is_missed_after_ten_minutes() {
     let placeholder = || {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec!["shop.example.com".to_owned()]).unwrap();
-        deployed(
-            params.self_signed(&key).unwrap().pem(),
-            &key.serialize_pem(),
-        )
+        let placeholder = maker().make("shop < shop");
+        deployed(placeholder.pem, &placeholder.key)
     };
     let shop = || of(&issue(&SHOP));
     let unreadable = || deployed(String::new(), "");
@@ -179,7 +176,7 @@ fn an_event_is_missed_after_ten_minutes() {
         };
         case.bundle.updated_at = changed.map(|seconds| {
             rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(
-                now().as_secs() - seconds,
+                NOW.as_secs() - seconds,
             ))
         });
         let finding = case.attempt(|attempt| attempt.missed_event());
@@ -505,7 +502,7 @@ fn the_first_attempt_is_the_first() {
         |config| config.dry_run = true,
         |run| {
             let deployed = of(&issue(&SHOP));
-            assert!(matches!(deployed.serves(now()), Serves::Yes(_)));
+            assert!(matches!(deployed.serves(NOW), Serves::Yes(_)));
             let replaced = |deployed, current: &Result<Bundle, Error>| {
                 let known = task.outcome(Action::Failed);
                 run.progress.plan(vec![known], Vec::new());

@@ -10,6 +10,8 @@ mod chains;
 #[allow(dead_code, reason = "this target needs the half that judges material")]
 #[path = "../../job/properties/judge.rs"]
 mod judge;
+#[path = "../../certificates/maker.rs"]
+mod maker;
 
 use std::path::Path;
 use std::sync::LazyLock;

@@ -68,21 +68,25 @@ pub(super) fn served(case: &Case) -> Result<Bundle, Error> {
 /// Why this bundle, or this error, is not the verdict of the case.
 fn wrong(case: &Case, result: Result<Bundle, Error>) -> Option<String> {
     let bundle = match (result, &case.verdict) {
-        (Err(error), Verdict::Refused(reason)) if error.reason.word() == *reason => {
+        (Err(error), Verdict::Refused(reason)) if error.reason.word() == reason => {
             let text = format!("{error} {error:?}");
             let bodies = [case.bodies(), vec![case.key.clone()]].concat();
             return leaks::find(&text, &bodies)
                 .map(|leak| format!("the message holds a body, {leak}: {text}"));
         }
         // what Envoy does not load is refused where the deployed certificate is known
-        (Ok(bundle), Verdict::Refused("unfit")) if !bundle.faults.is_empty() => return None,
+        (Ok(bundle), Verdict::Refused(reason))
+            if reason == "unfit" && !bundle.faults.is_empty() =>
+        {
+            return None;
+        }
         (Err(error), _) => return Some(format!("refused: {}: {error}", error.reason.word())),
         (Ok(bundle), _) => bundle,
     };
     let findings: Vec<&str> = bundle.findings.iter().map(|f| f.reason.word()).collect();
-    let is = (&bundle.certificate_pem(), &findings);
     let as_expected = matches!(&case.verdict, Verdict::Serves(chain, codes)
-        if is == (&chain.iter().map(|c| c.pem.as_str()).collect(), codes)
+        if findings == *codes
+            && bundle.certificate_pem() == chain.iter().map(|c| c.pem.as_str()).collect::<String>()
             && bundle.key_pem.expose() == written_key(&case.key));
     (!as_expected).then(|| {
         let one = |c: &Certificate| format!("{} {:?}", c.subject, c.serial);

@@ -1,8 +1,9 @@
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
-};
+use std::rc::Rc;
+
+use rcgen::KeyPair;
 use rustls_pki_types::{PrivatePkcs8KeyDer, UnixTime};
+
+use crate::maker::Maker;
 
 /// When all this is judged: 2026-10-01.
 pub(crate) fn now() -> UnixTime {
@@ -35,36 +36,28 @@ pub(crate) fn made(
     further_name: Option<(u8, &str)>,
 ) -> Made {
     let root = intermediates + 1;
-    let params = |level: u8| {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        let mut name = level.to_string();
-        if let Some((_, further)) = further_name.filter(|(at, _)| *at == level) {
-            name.push_str(further);
-        }
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.not_before = date_time_ymd(2026, 3, 1);
-        params.not_after = date_time_ymd(2027, 3, 1);
-        if expired == Some(level) {
-            params.not_after = date_time_ymd(2026, 9, 1);
-        }
-        if level == 0 {
-            let names = CertificateParams::new(["shop.example.com".to_owned()]).unwrap();
-            params.subject_alt_names = names.subject_alt_names;
-        } else {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        }
-        params
+    let mut maker = Maker::new(now());
+    let keys = (0..=root).map(|level| (level.to_string(), Rc::new(key(level))));
+    maker.keys.extend(keys);
+    let name = |level: u8| {
+        let further = further_name.filter(|(at, _)| *at == level);
+        let kind = if level == 0 { "leaf" } else { "CA" };
+        let further = further.map_or("", |(_, name)| name);
+        format!("{kind}{further}:{level}")
     };
-    let signed = |level: u8| {
+    let block = |level: u8| {
+        let words = match (level, expired == Some(level)) {
+            (0, false) => "names:shop.example.com",
+            (0, true) => "names:shop.example.com expired",
+            (_, expired) => ["", "expired"][usize::from(expired)],
+        };
         let above = (level + 1).min(root);
-        let issuer = Issuer::new(params(above), key(above));
-        let certificate = params(level).signed_by(&key(level), &issuer).unwrap();
-        certificate.pem()
+        maker
+            .make(&format!("{} < {} {words}", name(level), name(above)))
+            .pem
     };
     Made {
-        blocks: (0..=root).map(signed).collect(),
+        blocks: (0..=root).map(block).collect(),
         key: key(0).serialize_pem(),
     }
 }
