@@ -28,6 +28,8 @@ const PIECE: usize = 4096;
 /// A report that waits longer for the log is printed beside it.
 const LOG_FIRST: Duration = Duration::from_millis(250);
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// How this process ends.
 #[derive(Clone, Copy)]
 struct Edge {
@@ -39,72 +41,75 @@ struct Edge {
 }
 
 fn main() -> ExitCode {
+    set_hook(Box::new(|panic| {
+        // the place, not the payload: that could quote what it found
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        // standard error is closed: one more line would panic again, and that aborts
+        if !place.contains("src/io/stdio.rs:") {
+            log::error!("bug at {place}");
+        }
+    }));
+    let (now, mut environment) = surroundings();
     let terminal = io::stdout().is_terminal();
     let mut edge = Edge {
         start: Instant::now(),
-        now: now(),
-        output: match terminal {
-            true => Format::Text,
-            false => Format::Json,
-        },
+        now,
+        output: if terminal { Format::Text } else { Format::Json },
         colors: terminal,
         log_targets: false,
     };
-    set_hook(Box::new(|panic| {
-        // the place, not the payload: that could quote what it found
-        let place = panic.location();
-        // standard error is closed: one more line would panic again, and that aborts
-        if !place.is_some_and(|place| place.file().ends_with("src/io/stdio.rs")) {
-            let place = place.map(ToString::to_string);
-            log::error!("bug at {}", place.unwrap_or_default());
-        }
-    }));
     let progress = Arc::new(Progress::default());
-    let result = match arguments(std::env::args_os().skip(1), environment()) {
-        Ok(Task::Print(text)) => return print(&text),
-        Ok(Task::Run(environment)) => {
-            catch_unwind(AssertUnwindSafe(|| run(&environment, &mut edge, &progress)))
-                .unwrap_or_else(|_| Err(Error::defect()))
+    let result = match arguments(std::env::args_os().skip(1), &mut environment) {
+        Ok(Some(text)) => {
+            let _closed = writeln!(io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
         }
+        Ok(None) => catch_unwind(AssertUnwindSafe(|| run(&environment, &mut edge, &progress)))
+            .unwrap_or_else(|_| Err(Error::defect())),
         Err(error) => Err(error),
     };
     ExitCode::from(edge.report(&progress, result))
 }
 
-enum Task {
-    Print(String),
-    Run(BTreeMap<String, String>),
+/// The time and the whole environment. Bytes that are not UTF-8 become replacement characters, which no
+/// parser of ours accepts where it matters.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads both")]
+fn surroundings() -> (UnixTime, BTreeMap<String, String>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let now = UnixTime::since_unix_epoch(now.unwrap_or(Duration::ZERO));
+    (now, variables.collect())
 }
 
-/// Arguments are short for variables.
+/// Arguments are short for variables. Returns a text that is to be printed instead of a run.
 fn arguments(
     mut arguments: impl Iterator<Item = OsString>,
-    mut environment: BTreeMap<String, String>,
-) -> Result<Task, Error> {
+    environment: &mut BTreeMap<String, String>,
+) -> Result<Option<String>, Error> {
     while let Some(argument) = arguments.next() {
-        let argument = argument.to_string_lossy();
-        let (name, value) = match &*argument {
-            "--help" | "-h" => return Ok(Task::Print(help())),
-            "--version" | "-V" => {
-                let version = concat!("sm-tls-sync ", env!("CARGO_PKG_VERSION"));
-                return Ok(Task::Print(version.to_owned()));
-            }
-            "--dry-run" => ("DRY_RUN", "true".to_owned()),
-            "--check" => ("CHECK", "true".to_owned()),
-            "--discover" => ("DISCOVER", "true".to_owned()),
-            "--output" => {
-                let value = arguments.next().unwrap_or_else(|| "nothing".into());
-                ("OUTPUT", value.to_string_lossy().into_owned())
-            }
+        let (name, value) = match &*argument.to_string_lossy() {
+            "--help" | "-h" => return Ok(Some(help())),
+            "--version" | "-V" => return Ok(Some(format!("sm-tls-sync {VERSION}"))),
+            "--dry-run" => ("DRY_RUN", "true".into()),
+            "--check" => ("CHECK", "true".into()),
+            "--discover" => ("DISCOVER", "true".into()),
+            "--output" => (
+                "OUTPUT",
+                arguments.next().unwrap_or_else(|| "nothing".into()),
+            ),
             unknown => {
                 let unknown = format!("unknown argument '{}'", sanitized(unknown));
                 let hint = "expected --help, --version, --dry-run, --check, --discover or --output";
                 return Err(Error::new(Reason::Configuration, unknown).hint(hint));
             }
         };
-        environment.insert(name.to_owned(), value);
+        environment.insert(name.to_owned(), value.to_string_lossy().into_owned());
     }
-    Ok(Task::Run(environment))
+    Ok(None)
 }
 
 fn run(
@@ -121,17 +126,14 @@ fn run(
     let deadline = given.deadline();
     // before the first line of the log: it may block
     watch(*edge, deadline, progress).map_err(|e| {
-        Error::new(
-            Reason::Defect,
-            format!("cannot watch for SIGTERM and DEADLINE: {e}; nothing was done"),
-        )
+        let what = format!("cannot watch for SIGTERM and DEADLINE: {e}; nothing was done");
+        Error::new(Reason::Defect, what)
     })?;
     logger::start(logging);
     let config = Config::new(given)?;
     let trigger = Trigger::read(&config.event);
     log::info!(
-        "sm-tls-sync {}, trigger {}, event {}{}",
-        env!("CARGO_PKG_VERSION"),
+        "sm-tls-sync {VERSION}, trigger {}, event {}{}",
         trigger.word,
         trigger.id.as_deref().unwrap_or("none"),
         if config.dry_run { ", dry run" } else { "" }
@@ -197,17 +199,30 @@ impl Edge {
         let report = Arc::new(Report::new(progress.heading(), result, duration_ms));
         let status = report.status();
         let text = report.print(self.output, self.colors, self.now);
-        let mut patience = Patience {
-            progress,
-            moved: Instant::now(),
-            end: None,
-        };
         let lines = printed(move |moved| {
             if self.log_targets {
                 report.log(moved);
             }
         });
-        patience.wait(&lines, LOG_FIRST);
+        let mut moved = Instant::now();
+        let mut end = None;
+        // until all is printed, nothing moved for so long, or the time is over
+        let mut wait = |pieces: &Receiver<()>, quiet: Duration| {
+            loop {
+                match pieces.recv_timeout(Duration::from_millis(50)) {
+                    Ok(()) => moved = Instant::now(),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                if progress.is_over() {
+                    end.get_or_insert_with(|| Instant::now() + QUIET);
+                }
+                if moved.elapsed() >= quiet || end.is_some_and(|end| end <= Instant::now()) {
+                    return;
+                }
+            }
+        };
+        wait(&lines, LOG_FIRST);
         let text = printed(move |moved| {
             let mut out = io::stdout().lock();
             for piece in text.as_bytes().chunks(PIECE).chain([b"\n".as_slice()]) {
@@ -216,8 +231,8 @@ impl Edge {
                 moved();
             }
         });
-        patience.wait(&text, QUIET);
-        patience.wait(&lines, QUIET);
+        wait(&text, QUIET);
+        wait(&lines, QUIET);
         status
     }
 }
@@ -226,75 +241,10 @@ impl Edge {
 /// of each piece, and of the end.
 fn printed(print: impl Fn(&dyn Fn()) + Send + Sync + 'static) -> Receiver<()> {
     let (piece, pieces) = mpsc::channel();
-    let print = Arc::new(move || {
-        print(&|| {
-            let _given_up = piece.send(());
-        })
-    });
-    let thread = {
-        let print = Arc::clone(&print);
-        thread::Builder::new().spawn(move || print())
-    };
-    if thread.is_err() {
-        print();
+    let print = Arc::new(move || print(&|| _ = piece.send(())));
+    let here = Arc::clone(&print);
+    if thread::Builder::new().spawn(move || print()).is_err() {
+        here();
     }
     pieces
-}
-
-/// How long printing may take.
-struct Patience<'a> {
-    progress: &'a Progress,
-    moved: Instant,
-    /// Known once the time of the run is over.
-    end: Option<Instant>,
-}
-
-impl Patience<'_> {
-    /// Until all is printed, nothing moved for `quiet`, or the time is over.
-    fn wait(&mut self, pieces: &Receiver<()>, quiet: Duration) {
-        loop {
-            match pieces.recv_timeout(Duration::from_millis(50)) {
-                Ok(()) => self.moved = Instant::now(),
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if self.progress.is_over() {
-                self.end.get_or_insert_with(|| Instant::now() + QUIET);
-            }
-            let over = self.end.is_some_and(|end| end <= Instant::now());
-            if over || self.moved.elapsed() >= quiet {
-                return;
-            }
-        }
-    }
-}
-
-/// Prints a line, for `--help` and `--version`.
-fn print(text: &str) -> ExitCode {
-    let _closed = writeln!(io::stdout(), "{text}");
-    ExitCode::SUCCESS
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the clock"
-)]
-fn now() -> UnixTime {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixTime::since_unix_epoch(now.unwrap_or(Duration::ZERO))
-}
-
-/// The whole environment. Bytes that are not UTF-8 become replacement characters, which no parser
-/// of ours accepts where it matters.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the environment"
-)]
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .map(|(name, value)| {
-            let text = |text: OsString| text.to_string_lossy().into_owned();
-            (text(name), text(value))
-        })
-        .collect()
 }

@@ -32,6 +32,8 @@ pub struct Bundle {
     pub intermediates: Vec<Certificate>,
     /// Where an issuer is missing, if one is.
     pub gap: Option<Gap>,
+    /// Whether an issuer is another one than the authority key identifier names.
+    misfit: bool,
     /// Whether every signature of the chain could be verified.
     pub verified: bool,
     /// What keeps Envoy or strict clients from using it, leaf or chain.
@@ -55,11 +57,7 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     // its place in the order is of no more use, and all others are candidates for its chain
     let leaf = Arc::new(readable.remove(position));
     let chain = chain::build(&leaf, &readable, now)?;
-    if let Some(weak) = chain
-        .path
-        .iter()
-        .find(|issuer| issuer.weak_digest.is_some())
-    {
+    if let Some(weak) = weak(&chain) {
         return Err(weak_signature(weak));
     }
     if let (Some(gap), false) = (&chain.gap, unreadable.is_empty()) {
@@ -67,62 +65,49 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
         return Err(pem_unreadable(&unreadable, &missing));
     }
     if !chain.strangers.is_empty() {
-        log::info!(
-            "left out, not part of the chain of {}: {}",
-            leaf.subject,
-            list(chain.strangers.iter().map(|c| &c.subject))
+        let (subject, others) = (
+            &leaf.subject,
+            list(chain.strangers.iter().map(|c| &c.subject)),
         );
+        log::info!("left out, not part of the chain of {subject}: {others}");
     }
     if !unreadable.is_empty() {
         log::warn!("left out, unreadable and not needed: {}", list(&unreadable));
     }
     let key_pem = Arc::new(Secret::from(key.to_pem()));
-    let bundle = Bundle::of(&material.name, &leaf, &chain, &key_pem);
-    Ok(Bundle {
-        updated_at: material.updated_at,
-        ..bundle
-    })
+    let mut bundle = Bundle::of(&material.name, &leaf, &chain, &key_pem);
+    bundle.updated_at = material.updated_at;
+    Ok(bundle)
 }
 
 impl Bundle {
     fn of(name: &str, leaf: &Arc<Certificate>, chain: &Chain<'_>, key_pem: &Arc<Secret>) -> Self {
-        let subject = &leaf.subject;
-        let mut findings = Vec::new();
-        let mut find = |code, message| findings.push(Error::new(code, message));
-        if let Some(gap) = &chain.gap {
-            find(
+        let gap = chain.gap.as_ref().map(|gap| {
+            error!(
                 Reason::ChainGap,
-                format!(
-                    "the issuer of the certificate is missing, many clients will not trust the server:\n{gap}"
-                ),
-            );
-        }
-        if let Some(signed) = chain.misfit {
-            find(
+                "the issuer of the certificate is missing, many clients will not trust the server:\n{gap}"
+            )
+        });
+        let misfit = chain.misfit.map(|Certificate { subject, issuer, .. }| {
+            error!(
                 Reason::ChainGap,
-                format!(
-                    "{} names another certificate of its issuer {} (authority key identifier) than the one at hand, so that OpenSSL refuses the chain: import it again with that one",
-                    signed.subject, signed.issuer
-                ),
-            );
-        }
-        if let Some(signed) = chain.unverified {
-            find(
+                "{subject} names another certificate of its issuer {issuer} (authority key identifier) than the one at hand, so that OpenSSL refuses the chain: import it again with that one"
+            )
+        });
+        let unverified = chain.unverified.map(|Certificate { subject, issuer, .. }| {
+            error!(
                 Reason::ChainUnverified,
-                format!(
-                    "the signature of {} by {} uses an algorithm that is not verified here, and that servers and clients may not know",
-                    signed.subject, signed.issuer
-                ),
-            );
-        }
-        if leaf.only_deciphers() {
-            find(
+                "the signature of {subject} by {issuer} uses an algorithm that is not verified here, and that servers and clients may not know"
+            )
+        });
+        let only_deciphers = leaf.only_deciphers().then(|| {
+            error!(
                 Reason::Unfit,
-                format!(
-                    "the key usage of {subject} has no digitalSignature, so that TLS 1.3 and strict clients cannot use it: issue it with that"
-                ),
-            );
-        }
+                "the key usage of {} has no digitalSignature, so that TLS 1.3 and strict clients cannot use it: issue it with that",
+                leaf.subject
+            )
+        });
+        let findings = [gap, misfit, unverified, only_deciphers];
         let intermediates: Vec<Certificate> = chain.path.iter().copied().cloned().collect();
         let mut faults = leaf.faults();
         faults.extend(intermediates.iter().flat_map(Certificate::faults));
@@ -132,11 +117,12 @@ impl Bundle {
             leaf: Arc::clone(leaf),
             intermediates,
             gap: chain.gap.clone(),
+            misfit: chain.misfit.is_some(),
             verified: chain.unverified.is_none(),
             faults,
             key_pem: Arc::clone(key_pem),
             updated_at: None,
-            findings,
+            findings: findings.into_iter().flatten().collect(),
         }
     }
 
@@ -165,37 +151,33 @@ impl Bundle {
     /// better.
     #[must_use]
     pub fn completed(&self, deployed: &[Certificate], now: UnixTime) -> Option<Self> {
-        let is_deployed = deployed
-            .first()
-            .is_some_and(|leaf| leaf.der == self.leaf.der);
+        let deployed_leaf = deployed.first().map(|leaf| &leaf.der);
+        let is_deployed = deployed_leaf == Some(&self.leaf.der);
         let soon = now.as_secs() + chain::too_late(&self.leaf, self.leaf.has_stamps);
-        let ends_soon = |links: Links| is_deployed && links.first_end.as_secs() < soon;
-        let own = Links::of(self.chain())?;
-        let is_misfit = is_deployed && !own.fits;
-        if self.gap.is_none() && !is_misfit && !ends_soon(own) {
+        let first_end = |bundle: &Self| bundle.chain().map(|c| c.not_after).min();
+        let ends_soon = |bundle| first_end(bundle).is_some_and(|end| end.as_secs() < soon);
+        let (is_misfit, is_ending) = (is_deployed && self.misfit, is_deployed && ends_soon(self));
+        if self.gap.is_none() && !is_misfit && !is_ending {
             return None;
         }
         let deployed = deployed.iter().filter(|c| c.is_ca);
         let mut issuers: Vec<Certificate> = deployed.chain(&self.intermediates).cloned().collect();
         issuers.sort_by_cached_key(newest_first);
         let chain = chain::build(&self.leaf, &issuers, now).ok()?;
-        let weak = chain.path.iter().any(|issuer| issuer.weak_digest.is_some());
-        if weak || chain.unverified.is_some() || chain.gap.is_some() {
+        if weak(&chain).is_some() || chain.unverified.is_some() || chain.gap.is_some() {
             return None;
         }
         let mut completed = Self::of(&self.name, &self.leaf, &chain, &self.key_pem);
-        let new = Links::of(completed.chain())?;
         let message = if self.gap.is_some() {
-            let first = chain.path.get(self.intermediates.len())?;
+            let first = &chain.path.get(self.intermediates.len())?.subject;
             format!(
-                "Secrets Manager holds no issuer: {} was taken over from the deployed chain",
-                first.subject
+                "Secrets Manager holds no issuer: {first} was taken over from the deployed chain"
             )
-        } else if is_misfit && new.fits {
+        } else if is_misfit && !completed.misfit {
             "the deployed chain stays: that of Secrets Manager does not fit the authority key identifier"
                 .to_owned()
-        } else if ends_soon(own) && !ends_soon(new) {
-            let end = rfc3339(own.first_end);
+        } else if is_ending && !ends_soon(&completed) {
+            let end = rfc3339(first_end(self)?);
             format!("the deployed chain stays: that of Secrets Manager ends at {end}")
         } else {
             return None;
@@ -231,16 +213,7 @@ fn newest_first(certificate: &Certificate) -> (Reverse<UnixTime>, String) {
 fn certificates(material: &Material) -> Result<(Vec<Certificate>, Vec<String>), Error> {
     let mut readable: Vec<Certificate> = Vec::new();
     let mut unreadable = Vec::new();
-    let fields = || material.certificates.iter().map(|(field, _)| *field);
-    for (position, (field, text)) in material.certificates.iter().enumerate() {
-        // entries of a list have the name of their field in common
-        let field = match fields().filter(|other| other == field).count() {
-            1 => (*field).to_owned(),
-            _ => {
-                let before = fields().take(position).filter(|other| other == field);
-                format!("{field}[{}]", before.count())
-            }
-        };
+    for (field, text) in &material.certificates {
         for certificate in pem::certificates(text) {
             match certificate {
                 Ok(certificate) if readable.iter().any(|other| other.der == certificate.der) => {}
@@ -255,44 +228,37 @@ fn certificates(material: &Material) -> Result<(Vec<Certificate>, Vec<String>), 
             }
         }
     }
-    match (readable.as_slice(), unreadable.as_slice()) {
-        ([], []) => Err(error!(
-            Reason::PemUnreadable,
-            "the secret contains no PEM certificate (fields: {})",
-            list(fields())
-        )
-        .hint("import or rotate the certificate in Secrets Manager")),
-        ([], unreadable) => Err(pem_unreadable(
-            unreadable,
-            "and there is no other certificate",
-        )),
-        _ => Ok(()),
-    }?;
+    if readable.is_empty() && unreadable.is_empty() {
+        let fields = list(material.certificates.iter().map(|(field, _)| field));
+        let what = format!("the secret contains no PEM certificate (fields: {fields})");
+        let hint = "import or rotate the certificate in Secrets Manager";
+        return Err(Error::new(Reason::PemUnreadable, what).hint(hint));
+    }
+    if readable.is_empty() {
+        let missing = "and there is no other certificate";
+        return Err(pem_unreadable(&unreadable, missing));
+    }
     readable.sort_by_cached_key(newest_first);
     Ok((readable, unreadable))
 }
 
 /// What cannot be read may be what is missing.
 fn pem_unreadable(unreadable: &[String], missing: &str) -> Error {
-    error!(
-        Reason::PemUnreadable,
+    let what = format!(
         "a certificate cannot be read ({}), {missing}",
         list(unreadable)
-    )
-    .hint("import the certificate again as plain PEM: each block with its BEGIN and END line")
+    );
+    let hint = "import the certificate again as plain PEM: each block with its BEGIN and END line";
+    Error::new(Reason::PemUnreadable, what).hint(hint)
 }
 
 /// The one private key.
 fn private_key(material: &Material, certificates: &[Certificate]) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(material.key.expose()).map_err(|error| {
-        let kinds = certificates
-            .iter()
-            .map(|c| format!("{}: {}", c.subject, c.key_kind()));
-        error!(
-            Reason::KeyUnusable,
-            "private_key: {error} (the certificates are for {})",
-            list(kinds)
-        )
+        let kind = |c: &Certificate| format!("{}: {}", c.subject, c.key_kind());
+        let kinds = list(certificates.iter().map(kind));
+        let what = format!("private_key: {error} (the certificates are for {kinds})");
+        Error::new(Reason::KeyUnusable, what)
     })
 }
 
@@ -303,40 +269,39 @@ fn leaf(
     unreadable: &[String],
     now: UnixTime,
 ) -> Result<usize, Error> {
-    let mut candidates = certificates
+    let own = certificates
         .iter()
         .enumerate()
-        .filter(|(_, certificate)| certificate.public_key == key.public)
-        .map(|(position, certificate)| fit_to_serve(certificate, now).map(|()| position));
-    let Some(first) = candidates.next() else {
-        if !unreadable.is_empty() {
-            let missing = "and the private key belongs to none of the others";
-            return Err(pem_unreadable(unreadable, missing));
-        }
-        return Err(error!(
-            Reason::KeyMismatch,
-            "the private key belongs to none of the certificates: {}",
-            list(
-                certificates
-                    .iter()
-                    .map(|c| format!("{} (serial {})", c.subject, c.serial))
-            )
-        )
-        .hint("import the certificate again together with its own key"));
-    };
+        .filter(|(_, c)| c.public_key == key.public);
+    let judged = own.map(|(position, c)| fit_to_serve(c, now).map(|()| position));
     // certificates are sorted: the first fit one is the newest, and so is the first reason
-    match candidates.find(Result::is_ok) {
-        Some(Ok(other)) if first.is_err() => Ok(other),
-        _ => first,
+    let better = |best: Result<_, _>, next: Result<_, _>| {
+        if best.is_err() && next.is_ok() {
+            next
+        } else {
+            best
+        }
+    };
+    if let Some(best) = judged.reduce(better) {
+        return best;
     }
+    if !unreadable.is_empty() {
+        let missing = "and the private key belongs to none of the others";
+        return Err(pem_unreadable(unreadable, missing));
+    }
+    let named = |c: &Certificate| format!("{} (serial {})", c.subject, c.serial);
+    let others = list(certificates.iter().map(named));
+    let what = format!("the private key belongs to none of the certificates: {others}");
+    let hint = "import the certificate again together with its own key";
+    Err(Error::new(Reason::KeyMismatch, what).hint(hint))
 }
 
 /// Whether a TLS client would accept this certificate as that of a server.
 fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
-    let is = format!(
-        "the certificate {} (serial {})",
-        certificate.subject, certificate.serial
-    );
+    let Certificate {
+        subject, serial, ..
+    } = certificate;
+    let is = format!("the certificate {subject} (serial {serial})");
     if certificate.weak_digest.is_some() && !certificate.self_signed() {
         return Err(weak_signature(certificate));
     }
@@ -358,33 +323,21 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
 
 /// That a certificate which would be sent has a signature that clients and servers refuse.
 fn weak_signature(certificate: &Certificate) -> Error {
+    let Certificate {
+        subject, serial, ..
+    } = certificate;
+    let digest = certificate.weak_digest.unwrap_or_default();
     error!(
         Reason::WeakSignature,
-        "the certificate {} (serial {}) is signed with {}, which clients and servers no longer accept",
-        certificate.subject,
-        certificate.serial,
-        certificate.weak_digest.unwrap_or_default()
+        "the certificate {subject} (serial {serial}) is signed with {digest}, which clients and servers no longer accept"
     )
     .hint("have it issued with SHA-256, or import the issuer's current certificate")
 }
 
-/// What matters of a chain as it is sent, leaf first.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Links {
-    /// Whether each one's authority key identifier fits the next.
-    fits: bool,
-    /// The earliest end.
-    first_end: UnixTime,
-}
-
-impl Links {
-    fn of<'a>(chain: impl Iterator<Item = &'a Certificate> + Clone) -> Option<Self> {
-        let mut links = chain.clone().zip(chain.clone().skip(1));
-        Some(Self {
-            fits: links.all(|(signed, issuer)| signed.fits_issuer(issuer)),
-            first_end: chain.map(|certificate| certificate.not_after).min()?,
-        })
-    }
+/// The first issuer whose signature clients refuse.
+fn weak<'a>(chain: &Chain<'a>) -> Option<&'a Certificate> {
+    let mut issuers = chain.path.iter().copied();
+    issuers.find(|issuer| issuer.weak_digest.is_some())
 }
 
 /// A list for a message, fit for a log line.

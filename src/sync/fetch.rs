@@ -15,7 +15,7 @@ pub struct Material {
     /// The name of the secret, sanitized; its ID if it has no name.
     pub name: String,
     /// The texts that may hold certificates, each with the name of its field.
-    pub certificates: Vec<(&'static str, String)>,
+    pub certificates: Vec<(String, String)>,
     /// The private key.
     pub key: Secret,
     /// When the secret was last changed.
@@ -55,72 +55,52 @@ fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Resu
             CERTIFICATE_TYPES.join(", ")
         ));
     }
-    let hint = "check its state in Secrets Manager";
-    match secret.state {
-        Some(1) | None => {}
-        Some(0) => {
-            return Err(error!(
-                Reason::NotIssued,
-                "the certificate {name} ({id}) is not issued yet (state 0, pre-activation)"
-            )
-            .hint(hint));
-        }
-        Some(state) => {
-            let word = match state {
-                2 => "suspended",
-                3 => "deactivated",
-                5 => "destroyed",
-                _ => "unknown",
-            };
-            return Err(error!(
-                Reason::NotActive,
-                "the certificate {name} ({id}) is not active (state {state}, {word})"
-            )
-            .hint(hint));
-        }
-    }
-    if secret.revocation_time_seconds.is_some_and(|time| time > 0) {
-        return Err(error!(
-            Reason::NotActive,
-            "the certificate {name} ({id}) is revoked"
-        )
-        .hint("rotate it in Secrets Manager"));
-    }
-    Ok(())
+    let revoked = secret.revocation_time_seconds.is_some_and(|time| time > 0);
+    let what = match secret.state {
+        None | Some(1) if !revoked => return Ok(()),
+        None | Some(1) => "revoked",
+        Some(0) => "not issued yet (state 0, pre-activation)",
+        Some(2) => "not active (state 2, suspended)",
+        Some(3) => "not active (state 3, deactivated)",
+        Some(5) => "not active (state 5, destroyed)",
+        Some(state) => &format!("not active (state {state}, unknown)"),
+    };
+    let (reason, hint) = match secret.state {
+        None | Some(1) => (Reason::NotActive, "rotate it in Secrets Manager"),
+        Some(0) => (Reason::NotIssued, "check its state in Secrets Manager"),
+        Some(_) => (Reason::NotActive, "check its state in Secrets Manager"),
+    };
+    Err(error!(reason, "the certificate {name} ({id}) is {what}").hint(hint))
 }
 
 fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Material, Error> {
-    let certificates = [
+    let fields = [
         ("certificate", secret.certificate),
         ("intermediate", secret.intermediate),
         ("issuing_ca", secret.issuing_ca),
-    ]
-    .into_iter()
-    .filter_map(|(field, text)| Some((field, text?)));
-    let ca_chain = secret.ca_chain.into_iter();
-    let certificates = certificates
-        .chain(ca_chain.map(|text| ("ca_chain", text)))
-        .collect();
-    let updated_at = secret.updated_at.as_deref().and_then(parse_rfc3339);
+    ];
+    let fields = fields
+        .into_iter()
+        .map(|(field, text)| Some((field.to_owned(), text?)));
+    let ca_chain = secret.ca_chain.into_iter().enumerate();
+    let ca_chain = ca_chain.map(|(position, text)| (format!("ca_chain[{position}]"), text));
     let key = secret
         .private_key
-        .filter(|key| !key.expose().trim().is_empty())
-        .or_else(|| secret.managed_csr?.private_key)
-        .ok_or_else(|| {
-            error!(
-                Reason::KeyMissing,
-                "the certificate {name} ({id}) has no private key in Secrets Manager"
-            )
-            .hint(match secret.secret_type.as_str() {
-                "imported_cert" => "import it again together with its key: each imported version needs its own key",
-                _ => "rotate it in Secrets Manager; a certificate issued from your own CSR has no key there",
-            })
-        })?;
+        .filter(|key| !key.expose().trim().is_empty());
+    let key = key.or_else(|| secret.managed_csr?.private_key);
+    let key = key.ok_or_else(|| {
+        let hint = match secret.secret_type.as_str() {
+            "imported_cert" => "import it again together with its key: each imported version needs its own key",
+            _ => "rotate it in Secrets Manager; a certificate issued from your own CSR has no key there",
+        };
+        let what = format!("the certificate {name} ({id}) has no private key in Secrets Manager");
+        Error::new(Reason::KeyMissing, what).hint(hint)
+    })?;
     Ok(Material {
         name,
-        certificates,
+        certificates: fields.flatten().chain(ca_chain).collect(),
         key,
-        updated_at,
+        updated_at: secret.updated_at.as_deref().and_then(parse_rfc3339),
     })
 }
 
@@ -174,7 +154,7 @@ mod tests {
         let texts: Vec<_> = material
             .certificates
             .iter()
-            .map(|(field, text)| (*field, text.as_str()))
+            .map(|(field, text)| (field.as_str(), text.as_str()))
             .collect();
         assert_eq!(
             texts,
@@ -182,8 +162,8 @@ mod tests {
                 ("certificate", "c"),
                 ("intermediate", "i"),
                 ("issuing_ca", "ca"),
-                ("ca_chain", "1"),
-                ("ca_chain", "2"),
+                ("ca_chain[0]", "1"),
+                ("ca_chain[1]", "2"),
             ]
         );
         assert_eq!(material.key.expose(), "k");

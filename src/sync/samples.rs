@@ -66,9 +66,9 @@ pub(crate) fn issue(spec: &Spec) -> Issued {
 }
 
 pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
-    let mut certificates = vec![("certificate", issued.leaf.clone())];
+    let mut certificates = vec![("certificate".to_owned(), issued.leaf.clone())];
     if with_issuer {
-        certificates.push(("intermediate", issued.issuer.clone()));
+        certificates.push(("intermediate".to_owned(), issued.issuer.clone()));
     }
     let material = Material {
         name: "shop".to_owned(),

@@ -193,7 +193,7 @@ fn a_tls_secret_that_the_job_would_not_replace_is_not_written_to() {
     let fields = |fields: Value| FaultKind::Override(fields.as_object().unwrap().clone());
     let no_tag = FaultKind::Without(vec!["entity_tag".to_owned(), "etag".to_owned()]);
     for (kind, exit, told) in [
-        (no_tag, 0, "no usable entity tag"),
+        (no_tag, 7, "no usable entity tag"),
         // no digit and no letter that could be another one
         (
             fields(json!({ "entity_tag": "-:-" })),

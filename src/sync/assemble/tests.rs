@@ -19,7 +19,7 @@ fn material(certificates: &[(&'static str, &str)], key: &str) -> Material {
     Material {
         name: "shop".to_owned(),
         certificates: certificates
-            .map(|(field, text)| (*field, (*text).to_owned()))
+            .map(|(field, text)| ((*field).to_owned(), (*text).to_owned()))
             .collect(),
         key: Secret::from(key.to_owned()),
         updated_at: None,
@@ -104,12 +104,11 @@ fn what_is_left_out_or_missing_is_found() {
 #[test]
 fn an_unreadable_block_is_named_by_its_field() {
     let Cert { pem: leaf, key, .. } = maker().make("shop < Root");
-    // one field is a list, and its entries count from 0
     let unreadable = [
         ("intermediate", BROKEN),
-        ("ca_chain", BROKEN),
-        ("ca_chain", ""),
-        ("ca_chain", BROKEN),
+        ("ca_chain[0]", BROKEN),
+        ("ca_chain[1]", ""),
+        ("ca_chain[2]", BROKEN),
     ];
     let all = [&[("certificate", leaf.as_str())], &unreadable[..]].concat();
     let error = assemble(&material(&all, &key), NOW).unwrap_err();

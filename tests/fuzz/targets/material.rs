@@ -58,6 +58,7 @@ fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
     let material = Material {
         name: "shop".to_owned(),
         certificates: FIELDS
+            .map(str::to_owned)
             .into_iter()
             .zip(certificates.splitn(FIELDS.len(), SEPARATOR).map(str::to_owned))
             .collect(),

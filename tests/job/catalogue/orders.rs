@@ -50,7 +50,10 @@ pub(super) fn spread(case: &Case, texts: &[String], way: usize) -> Fields {
 fn assembled(case: &Case, fields: Fields) -> Result<Bundle, Error> {
     let fetched = fetch::Material {
         name: "shop".to_owned(),
-        certificates: fields,
+        certificates: fields
+            .into_iter()
+            .map(|(field, text)| (field.to_owned(), text))
+            .collect(),
         key: Secret::from(case.key.clone()),
         updated_at: None,
     };

@@ -88,7 +88,11 @@ fn flipped(block: &str, at: Index, bits: u8) -> Option<String> {
 fn judged(certificates: Vec<String>, key: String, made: &Made) -> Result<Bundle, Error> {
     let material = Material {
         name: "shop".to_owned(),
-        certificates: FIELDS.into_iter().zip(certificates).collect(),
+        certificates: FIELDS
+            .map(str::to_owned)
+            .into_iter()
+            .zip(certificates)
+            .collect(),
         key: Secret::from(key),
         updated_at: None,
     };
