@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rustls_pki_types::UnixTime;
+use serde_json::json;
 
 use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
 use crate::cert::names::{NameSet, ServerName, lost};
@@ -11,91 +12,72 @@ use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::ListedCertificate;
-use crate::report::{
-    CertificateRef, Date, Discovered, Discovery, Match, ProposedTarget, Results, shown_names,
-};
+use crate::report::{CertificateRef, Date, Discovered, Discovery, Match, Report, SHOWN_NAMES};
 use crate::sync::Run;
-use crate::text::sanitized;
+use crate::text::first_of_many;
 use crate::workers;
 
 /// Reads both sides and matches them.
 ///
 /// # Errors
 /// If there is no token. Other failures are part of the results, next to what could be read.
-pub(crate) fn discover(run: &Run<'_>) -> Result<Results, Error> {
+pub(crate) fn discover(run: &Run<'_>) -> Result<Report, Error> {
     run.iam.assume()?;
     let mut failures = Vec::new();
-    let listed = run.secrets_manager.certificates();
-    let listed = listed.map_err(|error| failures.push(error));
-    let mut known: Option<Vec<Known>> = listed
-        .ok()
-        .map(|listed| listed.into_iter().filter_map(Known::new).collect());
+    let known = certificates(run).map_err(|error| failures.push(error));
+    let mut known = known.ok();
+    let (secrets, unread) = tls_secrets(run);
+    let all_read = unread.is_empty();
+    failures.extend(unread);
     if let Some(known) = &mut known {
-        known.sort_by(|a, b| a.shown.secret_name.cmp(&b.shown.secret_name));
-        if known.is_empty() {
-            log::warn!(
-                "Secrets Manager lists no certificate: if there are any, the job needs the role Reader or SecretsReader on their secret group"
-            );
-        }
-    }
-    let before = failures.len();
-    let secrets = tls_secrets(run, &mut failures);
-    let all_read = failures.len() == before;
-    if let Some(known) = &mut known {
-        read_previous(run, &secrets, known, &mut failures);
+        failures.extend(read_previous(run, &secrets, known));
     }
 
-    let mut used = BTreeSet::new();
-    let (mut discovered, mut proposed_targets) = (Vec::new(), Vec::new());
+    let mut discovered = Vec::new();
+    let mut proposed_targets = Vec::new();
     for secret in secrets {
         let (matches, found) = match (&secret.leaf, &known) {
             (None, _) => (Some(Match::Unreadable), Vec::new()),
             (Some(_), None) => (None, Vec::new()),
-            (Some(leaf), Some(known)) => {
-                let (matches, found) = matching(&leaf.serial, &leaf.names, known, run.now);
-                (Some(matches), found)
-            }
+            (Some(leaf), Some(known)) => matching(&leaf.serial, &leaf.names, known, run.now),
         };
-        used.extend(found.iter().map(|known| &known.id));
-        let candidates: Vec<_> = found.iter().map(|known| known.shown.clone()).collect();
-        if let (Some(Match::Same | Match::Renewed), [only]) = (matches, candidates.as_slice()) {
-            proposed_targets.push(ProposedTarget {
-                secret_id: only.secret_id.clone(),
-                tls_secret: secret.place.name.to_string(),
-                project_id: secret.place.project.id.to_string(),
-                region: secret.region.map(ToString::to_string),
-            });
-        }
         let leaf = secret.leaf.as_ref();
-        discovered.push(Discovered {
+        let found = Discovered {
             project_id: secret.place.project.id.to_string(),
             tls_secret: secret.place.name.to_string(),
             not_after: leaf.map(|leaf| Date(leaf.not_after)),
-            names: leaf
-                .map(|leaf| shown_names(&leaf.names))
-                .unwrap_or_default(),
+            names: leaf.map_or_else(Vec::new, |leaf| first_of_many(&leaf.names, SHOWN_NAMES)),
             domains: secret.domains,
             matches,
-            candidates,
-        });
+            candidates: found.into_iter().map(|known| known.shown.clone()).collect(),
+        };
+        if let (Some(Match::Same | Match::Renewed), [only]) = (matches, &found.candidates[..]) {
+            proposed_targets.push(json!({
+                "secret_id": only.secret_id,
+                "tls_secret": found.tls_secret,
+                "project_id": found.project_id,
+                "region": secret.region.map(ToString::to_string),
+            }));
+        }
+        discovered.push(found);
     }
-    let unused_certificates = known.as_ref().filter(|_| all_read).map(|known| {
-        let unused = known
-            .iter()
-            .filter(|one| one.active && !used.contains(&one.id));
-        unused.map(|one| one.shown.clone()).collect()
+    let candidates = discovered.iter().flat_map(|secret| &secret.candidates);
+    let used: BTreeSet<&String> = candidates.map(|one| &one.secret_id).collect();
+    let unused = known.filter(|_| all_read).map(|mut known| {
+        known.retain(|one| one.active && !used.contains(&one.shown.secret_id));
+        known.into_iter().map(|one| one.shown).collect()
     });
     let mut failures = failures.into_iter();
     let error = failures.next();
     failures.for_each(|failure| log::error!("{failure}"));
-    Ok(Results {
+    Ok(Report {
         discovery: Some(Discovery {
-            discovered,
             proposed_targets,
-            unused_certificates,
+            unused_certificates: unused,
+            discovered,
         }),
         error,
-        ..Results::default()
+        ..Report::default()
     })
 }
 
@@ -109,44 +91,34 @@ struct Seen<'a> {
 }
 
 /// The TLS secrets of all projects. A list need not show what they hold: then each is read.
-fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
+fn tls_secrets<'a>(run: &Run<'a>) -> (Vec<Seen<'a>>, Vec<Error>) {
     let projects = &run.config.projects;
     let lists = workers::each(projects.iter().collect(), |(project, _)| {
         let secrets = run.code_engine.tls_secrets(project)?;
         Ok((secrets, run.code_engine.domain_mappings(project)))
     });
-    let mut seen = Vec::new();
+    let (mut seen, mut failures) = (Vec::new(), Vec::new());
     for ((project, region), list) in projects.iter().zip(lists) {
-        let (secrets, mappings) = match list {
-            Ok(list) => list,
-            Err(error) => {
-                failures.push(error);
-                continue;
-            }
+        let list = list.map_err(|error| failures.push(error));
+        let Ok((mut secrets, mappings)) = list else {
+            continue;
         };
         let mappings = mappings.map_err(|error| failures.push(error)).ok();
-        for secret in secrets
-            .iter()
-            .filter(|one| one.generated_by.as_deref() != Some("system"))
-        {
-            let name = secret.name.as_deref().unwrap_or_default();
-            let Ok(name) = TlsSecretName::parse(name) else {
-                log::warn!(
-                    "a TLS secret is left out, its name is not valid: {}",
-                    sanitized(name)
-                );
+        secrets.retain(|secret| secret.generated_by.as_deref() != Some("system"));
+        for secret in secrets {
+            let name = TlsSecretName::parse(secret.name.as_deref().unwrap_or_default());
+            let Ok(name) = name else {
+                log::warn!("a TLS secret is left out, its name is not valid");
                 continue;
             };
             let domains = mappings.as_ref().map(|mappings| {
                 let using = mappings.of(&name);
-                using.map(|mapping| sanitized(&mapping.name)).collect()
+                using.map(|mapping| mapping.name.clone()).collect()
             });
+            let project = project.clone();
             seen.push(Seen {
-                leaf: leaf(secret),
-                place: TlsSecretRef {
-                    project: project.clone(),
-                    name,
-                },
+                leaf: leaf(&secret),
+                place: TlsSecretRef { project, name },
                 region: region.as_ref(),
                 domains,
             });
@@ -158,7 +130,7 @@ fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
         Ok(())
     });
     failures.extend(read.into_iter().filter_map(Result::err));
-    seen
+    (seen, failures)
 }
 
 fn leaf(secret: &TlsSecret) -> Option<Certificate> {
@@ -178,31 +150,39 @@ struct Known {
     shown: CertificateRef,
 }
 
+/// Those that Secrets Manager lists, by name.
+fn certificates(run: &Run<'_>) -> Result<Vec<Known>, Error> {
+    let mut listed = run.secrets_manager.certificates()?;
+    if listed.is_empty() {
+        log::warn!(
+            "Secrets Manager lists no certificate: if there are any, the job needs the role Reader or SecretsReader on their secret group"
+        );
+    }
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(listed.into_iter().filter_map(Known::new).collect())
+}
+
 impl Known {
     /// None, if its ID is none: it could not be a target.
     fn new(listed: ListedCertificate) -> Option<Self> {
-        let name = |text: &String| {
-            text.parse()
-                .map_or_else(|_| ServerName::dns(text), ServerName::Ip)
+        let name = |text: &String| match text.parse() {
+            Ok(address) => ServerName::Ip(address),
+            Err(_) => ServerName::dns(text),
         };
         let names = listed.common_name.iter().chain(&listed.alt_names);
         let not_after = listed.expiration_date.as_deref().and_then(parse_rfc3339);
-        let shown = CertificateRef {
-            secret_id: sanitized(&listed.id),
-            secret_name: match listed.name.as_str() {
-                "" => String::new(),
-                name => sanitized(name),
-            },
-            secret_type: sanitized(&listed.secret_type),
-            not_after: not_after.map(Date),
-        };
         Some(Self {
             id: Uuid::parse(&listed.id).ok()?,
             names: names.map(name).collect(),
             serial: listed.serial_number,
             previous: None,
             active: matches!(listed.state, None | Some(1)),
-            shown,
+            shown: CertificateRef {
+                secret_id: listed.id,
+                secret_name: listed.name,
+                secret_type: listed.secret_type,
+                not_after: not_after.map(Date),
+            },
         })
     }
 
@@ -218,56 +198,54 @@ impl Known {
             && names.iter().any(ServerName::can_be_asked_for)
             && lost(names, &self.names).is_empty()
     }
+
+    /// How it matches a certificate. A serial number alone does not: only one issuer's numbers are
+    /// unique.
+    fn matches(&self, serial: &str, names: &[ServerName], now: UnixTime) -> Match {
+        let same = |number: &String| same_serial(number, serial) && self.shares_a_name(names);
+        let is_current = self.serial.as_ref().is_some_and(same);
+        let is_previous = self.previous.as_ref().is_some_and(same);
+        match (is_current, is_previous) {
+            (true, _) => Match::Same,
+            (_, true) => Match::Renewed,
+            _ if self.covers(names, now) => Match::Covers,
+            _ => Match::None,
+        }
+    }
 }
 
-/// The certificates that match, by the first rule that any of them meets. A serial number alone does
-/// not: only one issuer's numbers are unique.
+/// The certificates that match best.
 fn matching<'a>(
     serial: &str,
     names: &[ServerName],
     known: &'a [Known],
     now: UnixTime,
-) -> (Match, Vec<&'a Known>) {
-    let is = |number: &Option<String>, known: &Known| {
-        let same = number
-            .as_ref()
-            .is_some_and(|number| same_serial(number, serial));
-        same && known.shares_a_name(names)
-    };
-    let by = |kind, rule: &dyn Fn(&&Known) -> bool| {
-        let found: Vec<&Known> = known.iter().filter(rule).collect();
-        (!found.is_empty()).then_some((kind, found))
-    };
-    by(Match::Same, &|known| is(&known.serial, known))
-        .or_else(|| by(Match::Renewed, &|known| is(&known.previous, known)))
-        .or_else(|| by(Match::Covers, &|known| known.covers(names, now)))
-        .unwrap_or((Match::None, Vec::new()))
+) -> (Option<Match>, Vec<&'a Known>) {
+    let how = |known: &Known| known.matches(serial, names, now);
+    let best = known.iter().map(how).min().unwrap_or(Match::None);
+    let mut found: Vec<&Known> = known.iter().collect();
+    found.retain(|known| best < Match::None && how(known) == best);
+    (Some(best), found)
 }
 
 /// Reads the serial numbers of previous versions, where they can decide anything.
-fn read_previous(
-    run: &Run<'_>,
-    secrets: &[Seen<'_>],
-    known: &mut [Known],
-    failures: &mut Vec<Error>,
-) {
-    let leaves = secrets.iter().filter_map(|secret| secret.leaf.as_ref());
-    let open: Vec<&Certificate> = leaves
-        .filter(|leaf| matching(&leaf.serial, &leaf.names, known, run.now).0 != Match::Same)
-        .collect();
-    let asked = known
-        .iter_mut()
-        .filter(|one| open.iter().any(|leaf| one.shares_a_name(&leaf.names)));
-    let read = workers::each(asked.collect(), |one: &mut Known| {
-        match run.secrets_manager.previous_serial(&one.id) {
-            Ok(serial) => one.previous = serial,
+fn read_previous(run: &Run<'_>, secrets: &[Seen<'_>], known: &mut [Known]) -> Vec<Error> {
+    let mut leaves: Vec<&Certificate> = secrets.iter().filter_map(|s| s.leaf.as_ref()).collect();
+    let is_same = |known: &Known, leaf: &Certificate| {
+        known.matches(&leaf.serial, &leaf.names, run.now) == Match::Same
+    };
+    leaves.retain(|leaf| !known.iter().any(|known| is_same(known, leaf)));
+    let mut asked: Vec<&mut Known> = known.iter_mut().collect();
+    asked.retain(|one| leaves.iter().any(|leaf| one.shares_a_name(&leaf.names)));
+    let read = workers::each(asked, |one| {
+        one.previous = match run.secrets_manager.previous_serial(&one.id) {
             // never rotated
-            Err(error) if error.reason == Reason::SecretMissing => {}
-            Err(error) => return Err(error),
-        }
+            Err(error) if error.reason == Reason::SecretMissing => None,
+            serial => serial?,
+        };
         Ok(())
     });
-    failures.extend(read.into_iter().filter_map(Result::err));
+    read.into_iter().filter_map(Result::err).collect()
 }
 
 #[cfg(test)]
@@ -351,7 +329,11 @@ mod tests {
         ] {
             let (kind, known) = matching(serial, &names(asked), &list, NOW);
             let shown: Vec<&str> = known.iter().map(|one| &*one.shown.secret_name).collect();
-            assert_eq!((kind, &*shown), (matches, found), "{serial} {asked:?}");
+            assert_eq!(
+                (kind, &*shown),
+                (Some(matches), found),
+                "{serial} {asked:?}"
+            );
         }
     }
 

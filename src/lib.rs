@@ -76,7 +76,7 @@ use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
-use crate::report::{Action, Leaf, Results};
+use crate::report::{Action, Leaf, Report};
 use crate::sync::Run;
 use crate::sync::deployed::read_deployed;
 use crate::sync::replace::{UpToDate, fail, replace};
@@ -96,7 +96,7 @@ pub fn run(
     progress: &Progress,
     end: Instant,
     now: UnixTime,
-) -> Result<Results, Error> {
+) -> Result<Report, Error> {
     let http = Http::new(&config.further_roots, config.proxy.clone(), end);
     let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);
     // nothing is sent before the first call
@@ -118,7 +118,7 @@ pub fn run(
 }
 
 /// What the trigger asks for, target by target.
-fn synchronize(run: &Run<'_>, trigger: Trigger) -> Result<Results, Error> {
+fn synchronize(run: &Run<'_>, trigger: Trigger) -> Result<Report, Error> {
     let plan = validate(run.config, trigger)?;
     let open = plan.tasks.iter().map(|task| task.outcome(Action::Failed));
     run.progress.plan(open.collect(), plan.settled);

@@ -17,7 +17,7 @@ use rustls_pki_types::UnixTime;
 use sm_tls_sync::config::{Config, Format, Given, help};
 use sm_tls_sync::error::{Error, ExitStatus, Reason};
 use sm_tls_sync::progress::Progress;
-use sm_tls_sync::report::{Heading, Report, Results};
+use sm_tls_sync::report::{Heading, Report};
 use sm_tls_sync::sync::validate::Trigger;
 use sm_tls_sync::text::sanitized;
 
@@ -116,7 +116,7 @@ fn run(
     environment: &BTreeMap<String, String>,
     edge: &mut Edge,
     progress: &Arc<Progress>,
-) -> Result<Results, Error> {
+) -> Result<Report, Error> {
     let given = Given::read(environment);
     let logging = given.logging();
     edge.output = given.output().unwrap_or(edge.output);
@@ -192,12 +192,12 @@ fn time_over(mut signals: &UnixStream, start: Instant, deadline: u64) -> (String
 impl Edge {
     /// Prints what became of the run, and returns the exit status. Who comes second never returns: the
     /// first one ends the process.
-    fn report(self, progress: &Arc<Progress>, result: Result<Results, Error>) -> u8 {
+    fn report(self, progress: &Arc<Progress>, result: Result<Report, Error>) -> u8 {
         static FIRST: Mutex<()> = Mutex::new(());
         std::mem::forget(FIRST.lock());
         let duration_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let report = Arc::new(Report::new(progress.heading(), result, duration_ms));
-        let status = report.status();
+        let status = report.status;
         let text = report.print(self.output, self.colors, self.now);
         let lines = printed(move |moved| {
             if self.log_targets {

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Reason};
-use crate::report::{Action, Heading, Outcome, Results};
+use crate::report::{Action, Heading, Outcome, Report};
 
 /// How long the answers to writes in flight are awaited after the end of the run: knowing them is
 /// worth more than these seconds.
@@ -144,7 +144,7 @@ impl Progress {
 
     /// What became of all targets, and what else the run reports. What has no outcome is a bug. Once the
     /// run is over this never returns: somebody else reports.
-    pub(crate) fn outcomes(&self) -> Results {
+    pub(crate) fn outcomes(&self) -> Report {
         let next = "please report it with the log of this run";
         self.while_time_is_left()
             .results(Reason::Defect, "a bug in sm-tls-sync", next)
@@ -155,7 +155,7 @@ impl Progress {
     ///
     /// # Errors
     /// If the run has no targets yet, or is none that writes.
-    pub fn stop(&self, why: &str, next: &str) -> Result<Results, Error> {
+    pub fn stop(&self, why: &str, next: &str) -> Result<Report, Error> {
         const IN_FLIGHT: [Stage; 2] = [Stage::Writing, Stage::Written];
         let mut state = self.lock();
         state.over = true;
@@ -191,14 +191,14 @@ impl Progress {
 
 impl State {
     /// The outcomes if nothing more is found out, for this reason.
-    fn results(&self, reason: Reason, why: &str, next: &str) -> Results {
+    fn results(&self, reason: Reason, why: &str, next: &str) -> Report {
         let targets = self.targets.iter().cloned();
         let targets = targets.map(|known| known.when_over(reason, why, next));
-        Results::from(
-            targets
-                .chain(self.others.iter().cloned())
-                .collect::<Vec<_>>(),
-        )
+        let outcomes = targets.chain(self.others.iter().cloned());
+        Report {
+            targets: outcomes.collect(),
+            ..Report::default()
+        }
     }
 }
 

@@ -4,17 +4,19 @@
 mod json;
 pub(crate) mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use rustls_pki_types::UnixTime;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::cert::certificate::{Certificate, rfc3339};
-use crate::cert::names::ServerName;
 use crate::error::{Error, ExitStatus, Reason};
+use crate::text::first_of_many;
 
 /// More names than this are only counted.
-const SHOWN_NAMES: usize = 20;
+pub(crate) const SHOWN_NAMES: usize = 20;
 
 /// A form of output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,19 +71,9 @@ impl From<&Certificate> for Leaf {
             serial: leaf.serial.clone(),
             not_after: Date(leaf.not_after),
             sha256: leaf.sha256(),
-            names: shown_names(&leaf.names),
+            names: first_of_many(&leaf.names, SHOWN_NAMES),
         }
     }
-}
-
-/// The names as text, the first of many only.
-pub(crate) fn shown_names(names: &[ServerName]) -> Vec<String> {
-    let first = names.iter().take(SHOWN_NAMES);
-    let mut shown: Vec<String> = first.map(ToString::to_string).collect();
-    if let Some(more @ 1..) = names.len().checked_sub(SHOWN_NAMES) {
-        shown.push(format!("... and {more} more"));
-    }
-    shown
 }
 
 /// What a TLS client sees at one domain.
@@ -190,11 +182,10 @@ impl Outcome {
     /// Turns the outcome into that of a failure.
     #[must_use]
     pub fn failed(self, error: &Error) -> Self {
+        use ExitStatus::{Certificate, Event, Refused};
         Self {
             action: match error.exit_status() {
-                ExitStatus::Certificate | ExitStatus::Refused | ExitStatus::Event => {
-                    Action::Refused
-                }
+                Certificate | Refused | Event => Action::Refused,
                 _ => Action::Failed,
             },
             reason: Some(error.reason),
@@ -222,20 +213,20 @@ pub struct Check {
     pub command: Option<String>,
 }
 
-/// The result of a check.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+/// The result of a check, in the order of a summary.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckState {
-    /// As it should be.
-    Green,
     /// Not as it should be.
     Red,
     /// Something that it depends on is red or not set.
     NotTested,
+    /// As it should be.
+    Green,
 }
 
 /// How it went; `Err`: it could not be tried, and why.
-pub(crate) type Tried = Result<Result<String, Error>, String>;
+pub(crate) type Tried = Result<Result<String, Error>, Cow<'static, str>>;
 
 impl Check {
     pub(crate) fn line(check: &'static str, subject: impl ToString, tried: Tried) -> Self {
@@ -258,15 +249,16 @@ impl Check {
     }
 }
 
-/// Everything that `--discover` found.
-#[derive(Debug)]
+/// Everything that `--discover` found, in the order in which a line has room for it.
+#[derive(Debug, Serialize)]
 pub struct Discovery {
+    /// The exact matches, as `TARGETS` takes them.
+    pub proposed_targets: Vec<Value>,
+    /// The certificates that no TLS secret matches; `None`: not every TLS secret is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unused_certificates: Option<Vec<CertificateRef>>,
     /// TLS secret by TLS secret.
     pub discovered: Vec<Discovered>,
-    /// The exact matches, in the form of `TARGETS`.
-    pub proposed_targets: Vec<ProposedTarget>,
-    /// The certificates that no TLS secret matches; `None`: not every TLS secret is known.
-    pub unused_certificates: Option<Vec<CertificateRef>>,
 }
 
 /// A TLS secret, and the certificate that belongs in it.
@@ -305,20 +297,6 @@ pub enum Match {
     Unreadable,
 }
 
-/// A target as `TARGETS` takes it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProposedTarget {
-    /// The certificate.
-    pub secret_id: String,
-    /// The TLS secret.
-    pub tls_secret: String,
-    /// Its project.
-    pub project_id: String,
-    /// The region of that project, where it must be named.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
-}
-
 /// A certificate in Secrets Manager.
 #[derive(Clone, Debug, Serialize)]
 pub struct CertificateRef {
@@ -343,90 +321,82 @@ pub struct Heading {
     pub dry_run: bool,
 }
 
-/// What a run found out.
-#[derive(Debug, Default)]
-pub struct Results {
+/// What a run found out, summed up: the report, as serde writes it. `json.rs` leaves out what does
+/// not apply or has no room.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// `error`, `warn` or `info`.
+    pub level: &'static str,
+    /// The whole run in one sentence.
+    pub message: String,
+    /// That of the program.
+    pub version: &'static str,
+    /// The status to exit with: that of the failure before any result, else that of the first failed
+    /// target in their order.
+    pub status: u8,
+    /// Whether the same run could succeed later without intervention.
+    pub retryable: bool,
+    /// What was known before.
+    #[serde(flatten)]
+    pub heading: Heading,
+    /// How long it took.
+    pub duration_ms: u64,
     /// Target by target.
     pub targets: Vec<Outcome>,
     /// Permission by permission, with `--check`.
     pub checks: Vec<Check>,
     /// With `--discover`.
+    #[serde(flatten)]
     pub discovery: Option<Discovery>,
     /// Why there is no more than this.
     pub error: Option<Error>,
 }
 
-/// The report of a run. What does not apply is left out of the JSON.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    level: &'static str,
-    message: String,
-    version: &'static str,
-    status: u8,
-    retryable: bool,
-    #[serde(flatten)]
-    heading: Heading,
-    duration_ms: u64,
-    error: Option<Error>,
-    /// `json.rs` adds these, as far as there is room.
-    #[serde(skip)]
-    results: Results,
-}
-
 impl Report {
-    /// Sums up a run: its results, or the failure that kept it from having any.
+    /// Sums up a run: what it found out, or the failure that kept it from finding anything.
     #[must_use]
-    pub fn new(heading: Heading, result: Result<Results, Error>, duration_ms: u64) -> Self {
-        let mut results = result.unwrap_or_else(|error| Results {
+    pub fn new(heading: Heading, result: Result<Self, Error>, duration_ms: u64) -> Self {
+        let report = result.unwrap_or_else(|error| Self {
             error: Some(error),
-            ..Results::default()
+            ..Self::default()
         });
-        let status = results.exit_status();
-        let level = match status {
-            Some(_) => "error",
-            None if results.targets.iter().any(|t| !t.findings.is_empty()) => "warn",
-            None => "info",
-        };
+        let failed = report.failures().next();
+        let retryable = report.failures().any(|(reason, _)| reason.retryable());
+        let noted = report.targets.iter().any(|t| !t.findings.is_empty());
         Self {
-            level,
-            message: match (&results.error, results.targets.as_slice()) {
+            level: match failed {
+                Some(_) => "error",
+                None if noted => "warn",
+                None => "info",
+            },
+            message: match (&report.error, report.targets.as_slice()) {
                 (Some(error), _) => error.to_string(),
                 (None, [only]) => only.message.clone(),
-                (None, _) => results.summary(),
+                (None, _) => report.summary(),
             },
             version: env!("CARGO_PKG_VERSION"),
-            status: status.map_or(0, ExitStatus::status),
-            retryable: results.retryable(),
+            status: failed.map_or(0, |(_, status)| status.status()),
+            retryable,
             heading,
             duration_ms,
-            error: results.error.take(),
-            results,
+            ..report
         }
-    }
-
-    /// The status to exit with: that of the failure before any result, else that of the first failed
-    /// target in their order.
-    #[must_use]
-    pub const fn status(&self) -> u8 {
-        self.status
     }
 
     /// Logs all that is known of each target, check and TLS secret: the line of the report may have no
     /// room for that. `logged` is called after each.
     pub fn log(&self, logged: impl Fn()) {
-        for target in &self.results.targets {
+        for target in &self.targets {
             json::log("target", &target.message, target);
             logged();
         }
-        for check in &self.results.checks {
+        for check in &self.checks {
             let message = format!("{} {}: {}", check.check, check.subject, check.message);
             json::log("check", &message, check);
             logged();
         }
-        let discovery = self.results.discovery.iter();
-        for found in discovery.flat_map(|found| &found.discovered) {
-            let word = word(found.matches);
-            let message = format!("TLS secret {}: {word}", found.tls_secret);
+        for found in self.discovery.iter().flat_map(|all| &all.discovered) {
+            let message = format!("TLS secret {}: {}", found.tls_secret, word(found.matches));
             json::log("discovered", &message, found);
             logged();
         }
@@ -440,78 +410,52 @@ impl Report {
             Format::Text => text::text(self, colors, now),
         }
     }
-}
 
-impl Results {
-    fn exit_status(&self) -> Option<ExitStatus> {
-        if let Some(error) = &self.error {
-            return Some(error.exit_status());
-        }
-        let failed = self.targets.iter().find_map(Outcome::exit_status);
-        failed.or_else(|| {
-            self.checks
-                .iter()
-                .find_map(|check| check.reason?.exit_status())
-        })
-    }
-
-    fn retryable(&self) -> bool {
-        if let Some(error) = &self.error {
-            return error.reason.retryable();
-        }
-        let failed = self.targets.iter().filter(|t| t.exit_status().is_some());
-        failed.filter_map(|t| t.reason).any(Reason::retryable)
+    /// What failed, and the status to exit with. The first one counts.
+    fn failures(&self) -> impl Iterator<Item = (Reason, ExitStatus)> {
+        let of_target = |target: &Outcome| Some((target.reason?, target.exit_status()?));
+        let of_check = |check: &Check| Some((check.reason?, check.reason?.exit_status()?));
+        let error = self.error.iter().map(|e| (e.reason, e.exit_status()));
+        let targets = self.targets.iter().filter_map(of_target);
+        let checks = self.checks.iter().filter_map(of_check);
+        error.chain(targets).chain(checks)
     }
 
     fn summary(&self) -> String {
-        if let Some(found) = &self.discovery {
-            let secrets = counted(found.discovered.len(), "TLS secret");
-            return match counts(found.discovered.iter().filter_map(|d| d.matches)) {
-                matches if matches.is_empty() => secrets,
-                matches => format!("{secrets}: {matches}"),
-            };
-        }
-        if !self.checks.is_empty() {
-            return self.checked();
-        }
-        match counts(self.targets.iter().map(|target| target.action)) {
-            none if none.is_empty() => "no targets assigned to this array index".to_owned(),
-            actions => actions,
+        match &self.discovery {
+            Some(Discovery { discovered, .. }) => {
+                let plural = if discovered.len() == 1 { "" } else { "s" };
+                let matches = counts(discovered.iter().filter_map(|found| found.matches));
+                let gap = if matches.is_empty() { "" } else { ": " };
+                format!("{} TLS secret{plural}{gap}{matches}", discovered.len())
+            }
+            None if !self.checks.is_empty() => self.checked(),
+            None if self.targets.is_empty() => "no targets assigned to this array index".to_owned(),
+            None => counts(self.targets.iter().map(|target| target.action)),
         }
     }
 
     /// What could not be tested is not counted as passed.
     fn checked(&self) -> String {
-        if self
-            .checks
-            .iter()
-            .all(|check| check.state == CheckState::Green)
-        {
+        let mut states: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for check in &self.checks {
+            states.entry(check.state).or_default().push(check.check);
+        }
+        if states.keys().eq([&CheckState::Green]) {
             return "all checks passed".to_owned();
         }
-        let states = [
-            (CheckState::Red, "failed: "),
-            (CheckState::NotTested, "not tested: "),
-            (CheckState::Green, "passed"),
-        ];
-        let states = states.into_iter().filter_map(|(state, word)| {
-            let checks = self.checks.iter().filter(|check| check.state == state);
-            let names: Vec<&str> = checks.map(|check| check.check).collect();
-            let once: BTreeSet<&str> = names.iter().copied().collect();
-            let once: Vec<&str> = once.into_iter().filter(|_| word != "passed").collect();
-            let count = names.len();
-            (count > 0).then(|| format!("{count} {word}{}", once.join(", ")))
+        let told = states.into_iter().map(|(state, mut checks)| {
+            let count = checks.len();
+            checks.sort_unstable();
+            checks.dedup();
+            match state {
+                CheckState::Red => format!("{count} failed: {}", checks.join(", ")),
+                CheckState::NotTested => format!("{count} not tested: {}", checks.join(", ")),
+                CheckState::Green => format!("{count} passed"),
+            }
         });
-        format!("checks: {}", states.collect::<Vec<_>>().join("; "))
-    }
-}
-
-impl From<Vec<Outcome>> for Results {
-    fn from(targets: Vec<Outcome>) -> Self {
-        Self {
-            targets,
-            ..Self::default()
-        }
+        let told: Vec<String> = told.collect();
+        format!("checks: {}", told.join("; "))
     }
 }
 
@@ -521,15 +465,11 @@ fn counts<T: Ord + Serialize>(items: impl Iterator<Item = T>) -> String {
     for item in items {
         *counts.entry(item).or_insert(0) += 1;
     }
+    let counts = counts.into_iter();
     let counts: Vec<String> = counts
-        .into_iter()
-        .map(|(item, count)| format!("{count} {}", word(item)))
+        .map(|(item, n)| format!("{n} {}", word(item)))
         .collect();
     counts.join(", ")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The word of the report, for people.
@@ -543,6 +483,16 @@ fn word(word: impl Serialize) -> String {
 mod tests {
     use super::*;
     use crate::error::error;
+
+    /// For the tests of both forms.
+    impl From<Vec<Outcome>> for Report {
+        fn from(targets: Vec<Outcome>) -> Self {
+            Self {
+                targets,
+                ..Self::default()
+            }
+        }
+    }
 
     #[test]
     fn status_level_and_message_sum_up_the_targets() {
@@ -599,7 +549,7 @@ mod tests {
             let report = Report::new(Heading::default(), Ok(targets.into()), 7);
             assert_eq!(
                 (
-                    report.status(),
+                    report.status,
                     report.level,
                     report.retryable,
                     report.message.as_str()
@@ -612,14 +562,14 @@ mod tests {
             Err(error!(Reason::EventForeign, "x")),
             0,
         );
-        assert_eq!((report.status(), report.message.as_str()), (3, "x"));
+        assert_eq!((report.status, report.message.as_str()), (3, "x"));
     }
 
     #[test]
     fn the_summary_never_counts_as_passed_what_was_not_tested() {
         let ok = |check| Check::line(check, "x", Ok(Ok(String::new())));
         let red = |check| Check::line(check, "x", Ok(Err(error!(Reason::Unfit, "x"))));
-        let open = |check| Check::line(check, "x", Err(String::new()));
+        let open = |check| Check::line(check, "x", Err("".into()));
         for (checks, summary) in [
             (vec![ok("a"), ok("b")], "all checks passed"),
             (
@@ -631,11 +581,11 @@ mod tests {
                 "checks: 3 failed: a, c; 1 not tested: b",
             ),
         ] {
-            let results = Results {
+            let report = Report {
                 checks,
-                ..Results::default()
+                ..Report::default()
             };
-            assert_eq!(results.summary(), summary);
+            assert_eq!(report.summary(), summary);
         }
     }
 }

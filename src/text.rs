@@ -38,6 +38,16 @@ pub fn sanitized(text: &str) -> String {
     shown
 }
 
+/// As text, the first of many only.
+pub(crate) fn first_of_many(items: &[impl ToString], most: usize) -> Vec<String> {
+    let first = items.iter().take(most);
+    let mut shown: Vec<String> = first.map(ToString::to_string).collect();
+    if let Some(more @ 1..) = items.len().checked_sub(most) {
+        shown.push(format!("... and {more} more"));
+    }
+    shown
+}
+
 /// Of a message in the body of an error: words, the services' codes, a few short numbers, UUIDs and
 /// dates. Everything else is `…`, and a text with many of these is cut.
 #[must_use]

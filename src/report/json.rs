@@ -12,68 +12,32 @@ use crate::report::Report;
 
 /// The longest line.
 const LONGEST: usize = 15 * 1024;
-/// The largest part of it for one of several items, if not all of them fit.
-const LARGEST_ITEM: usize = 4 * 1024;
-/// For what is added last: the counts of what does not fit.
+/// Beside an item in a log line: the level, names of fields.
 const RESERVED: usize = 256;
+/// Entries of the first list that is too long.
+const MOST: usize = 512;
+/// A text is cut to this for each entry that a list may have, but never below [`SHORT`].
+const PER_ENTRY: usize = 32;
+const SHORT: usize = 300;
 /// A command is shown whole or not at all: the rest could do something else.
 const LONGEST_COMMAND: usize = 800;
-/// From whole to tight: the first that fits is used. Characters of a text; a list has one entry for
-/// each [`PER_ENTRY`] of them.
-const CAPS: [usize; 6] = [usize::MAX, 3000, 1000, 300, 100, 50];
-const PER_ENTRY: usize = 50;
-/// Texts of this length are never cut: digests, serial numbers, dates.
-const SHORT: usize = 64;
 /// What identifies an item and says how it went. It is never cut.
 const IDENTITY: &str =
     "secret_id project_id tls_secret region action reason check subject state match secret_type";
+/// That these lists are empty is an answer.
+const ANSWERS: &str = "targets proposed_targets unused_certificates discovered domains";
 /// The name of the program in the log.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
 pub(super) fn line(report: &Report) -> String {
-    let results = &report.results;
-    let lists = results.targets.len() + results.checks.len();
-    let room = match (lists, &results.discovery) {
-        (0, None) => LONGEST - RESERVED,
-        _ => LONGEST / 4,
-    };
-    let mut line = match fitting(&json(report), room) {
-        Some(Value::Object(line)) => line,
-        _ => Map::new(),
-    };
-    add(&mut line, "targets", &results.targets, 1);
-    if !results.checks.is_empty() {
-        add(&mut line, "checks", &results.checks, 1);
-    }
-    if let Some(found) = &results.discovery {
-        // what can be pasted comes first, and leaves room for the rest
-        add(&mut line, "proposed_targets", &found.proposed_targets, 2);
-        if let Some(unused) = &found.unused_certificates {
-            add(&mut line, "unused_certificates", unused, 4);
-        }
-        add(&mut line, "discovered", &found.discovered, 1);
-    }
-    if let Some(error) = line.shift_remove("error") {
-        line.insert("error".to_owned(), error);
-    }
-    Value::Object(line).to_string()
-}
-
-/// Adds a list, in this part of the room that is left.
-fn add(line: &mut Map<String, Value>, name: &str, items: &[impl Serialize], share: usize) {
-    let room = LONGEST.saturating_sub(RESERVED + length(line)) / share;
-    let (items, omitted) = filled(items, room);
-    line.insert(name.to_owned(), items.into());
-    if omitted > 0 {
-        line.insert(format!("{name}_omitted"), omitted.into());
-    }
+    fitted(json(report), LONGEST).to_string()
 }
 
 /// Logs all that is known of one item, as JSON in a field of this name.
 pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
     let item = json(item);
     let level = match rank(&item) {
-        0 => Level::Error,
+        FAILED => Level::Error,
         _ if item.get("findings").is_some() => Level::Warn,
         _ => Level::Info,
     };
@@ -81,8 +45,7 @@ pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
         return;
     }
     let message = cut(message, 1000);
-    let room = LONGEST - RESERVED - length(&message);
-    let item = fitting(&item, room).unwrap_or_else(|| brief(item));
+    let item = fitted(item, LONGEST - RESERVED - length(&message));
     let fields = [(name, item.to_string())];
     log::logger().log(
         &Record::builder()
@@ -94,110 +57,84 @@ pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
     );
 }
 
-/// The items, as many and as much of them as fit, and how many do not. They keep their order if all
-/// of them fit. There may be thousands: only what is shown is kept.
-fn filled(items: &[impl Serialize], mut room: usize) -> (Vec<Value>, usize) {
-    // a comma follows each item but the last
-    let length = |item: &Value| length(item) + 1;
-    let mut ranked = Vec::new();
-    let mut whole = 0;
-    for item in items {
-        let value = json(item);
-        whole += length(&value);
-        ranked.push((rank(&value), item));
+/// The value in so many bytes, with the longest lists and texts with which it fits.
+fn fitted(whole: Value, room: usize) -> Value {
+    let mut most = MOST;
+    let mut value = whole.clone();
+    while length(&value) > room && most > 0 {
+        value = shortened(&whole, most);
+        most = most * 3 / 4;
     }
-    if whole <= room {
-        return (items.iter().map(json).collect(), 0);
-    }
-    let largest = if items.len() == 1 { room } else { LARGEST_ITEM };
-    ranked.sort_by_key(|(rank, _)| *rank);
-    let mut shown = Vec::new();
-    for (rank, item) in ranked {
-        let item = json(item);
-        let detailed = (rank < FINE).then(|| fitting(&item, room.min(largest)));
-        let item = detailed.flatten().unwrap_or_else(|| brief(item));
-        if let Some(rest) = room.checked_sub(length(&item)) {
-            room = rest;
-            shown.push(item);
-        }
-    }
-    let omitted = items.len() - shown.len();
-    (shown, omitted)
+    value
 }
 
-const FINE: u8 = 2;
-
-/// What matters comes first: what failed, then what a person should look at.
-fn rank(item: &Value) -> u8 {
-    let is = |field, word| item.get(field).and_then(Value::as_str) == Some(word);
-    if is("state", "red") || item.get("reason").is_some() && !is("action", "ignored") {
-        return 0;
-    }
-    match is("state", "not_tested") || is("match", "covers") || item.get("findings").is_some() {
-        true => 1,
-        false => FINE,
-    }
-}
-
-/// The value with as much detail as fits.
-fn fitting(value: &Value, room: usize) -> Option<Value> {
-    CAPS.into_iter()
-        .map(|cap| shortened(value.clone(), cap))
-        .find(|value| length(value) < room)
-}
-
-/// Only what identifies the item.
-fn brief(mut item: Value) -> Value {
-    if let Value::Object(fields) = &mut item {
-        fields.retain(|name, _| identifies(name));
-    }
-    item
-}
-
-/// The value without what does not apply, with shorter texts and lists.
-fn shortened(value: Value, cap: usize) -> Value {
+/// The value without what does not apply, and with at most so many entries in a list.
+fn shortened(value: &Value, most: usize) -> Value {
     match value {
-        Value::String(text) => cut(&text, cap.max(SHORT)).into(),
-        Value::Array(mut items) => {
-            let most = cap / PER_ENTRY;
-            if items.len() > most {
-                // what serves the certificate can be left out first
-                items.sort_by_key(|item| item.get("state").is_some_and(|state| state == "new"));
+        Value::String(text) => cut(text, most.saturating_mul(PER_ENTRY).max(SHORT)).into(),
+        Value::Array(items) => {
+            let mut items: Vec<&Value> = items.iter().collect();
+            if most < usize::MAX {
+                items.sort_by_key(|item| rank(item));
             }
             let items = items.into_iter().take(most);
-            items.map(|item| shortened(item, cap)).collect()
+            items.map(|item| shortened(item, most)).collect()
         }
         Value::Object(fields) => {
+            let names_only = most < usize::MAX && rank(value) == FINE;
+            let too_long = |text: &str| most < usize::MAX && text.len() > LONGEST_COMMAND;
             let mut shown = Map::new();
             for (name, value) in fields {
-                let items = value.as_array().map(Vec::len);
-                let empty = value.is_null() || value == "" || items == Some(0);
-                let too_long = |text: &str| cap < usize::MAX && text.len() > LONGEST_COMMAND;
+                let is_in = |names: &str| names.split(' ').any(|one| one == name);
+                let length = value.as_array().map(Vec::len);
                 let value = match name.as_str() {
-                    // no domains is an answer
-                    name if empty && name != "domains" => continue,
+                    _ if value.is_null() || value == "" => continue,
+                    _ if length == Some(0) && !is_in(ANSWERS) => continue,
+                    _ if is_in(IDENTITY) => value.clone(),
+                    _ if names_only => continue,
                     "command" if value.as_str().is_some_and(too_long) => continue,
-                    "command" => value,
-                    name if identifies(name) => value,
-                    _ => shortened(value, cap),
+                    "command" => value.clone(),
+                    _ => shortened(value, most),
                 };
-                let more = items.unwrap_or_default().saturating_sub(cap / PER_ENTRY);
-                let omitted = (more > 0).then(|| (format!("{name}_omitted"), more.into()));
-                shown.extend([Some((name, value)), omitted].into_iter().flatten());
+                shown.insert(name.clone(), value);
+                if let Some(more @ 1..) = length.and_then(|length| length.checked_sub(most)) {
+                    shown.insert(format!("{name}_omitted"), more.into());
+                }
             }
             shown.into()
         }
-        other => other,
+        other => other.clone(),
     }
 }
 
-fn identifies(name: &str) -> bool {
-    IDENTITY.split(' ').any(|one| one == name)
+const FAILED: u8 = 0;
+const FINE: u8 = 3;
+
+/// What matters comes first: what failed, then what a person should look at. Of a target, check, TLS
+/// secret or certificate that is fine the names are enough.
+fn rank(item: &Value) -> u8 {
+    let has = |field| item.get(field).is_some();
+    let word = |field| item.get(field).and_then(Value::as_str);
+    match word("state") {
+        Some("red") => FAILED,
+        _ if has("reason") && word("action") != Some("ignored") => FAILED,
+        _ if has("findings") || word("match") == Some("covers") => 1,
+        // what serves the certificate can be left out first
+        Some("new") => 2,
+        Some("not_tested") => 1,
+        _ if ["action", "check", "match", "secret_type"]
+            .into_iter()
+            .any(has) =>
+        {
+            FINE
+        }
+        _ => 1,
+    }
 }
 
 /// At most so many characters.
-fn cut(text: &str, cap: usize) -> String {
-    match text.char_indices().nth(cap) {
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
@@ -208,17 +145,19 @@ fn length(value: &impl Serialize) -> usize {
 }
 
 /// Our types always serialize.
-fn json(value: &impl Serialize) -> Value {
-    shortened(to_value(value).unwrap_or_default(), usize::MAX)
+pub(super) fn json(value: &impl Serialize) -> Value {
+    shortened(&to_value(value).unwrap_or_default(), usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::error::{Error, Reason};
     use crate::report::{
-        Action, CertificateRef, Check, Discovered, Discovery, Heading, Match, Outcome,
-        ProposedTarget, Results, Served, State,
+        Action, CertificateRef, Check, Discovered, Discovery, Heading, Match, Outcome, Served,
+        State,
     };
 
     /// Texts that double when they are escaped, characters of four bytes, and ordinary ones.
@@ -245,7 +184,7 @@ mod tests {
     }
 
     /// The line, and what holds for each list in it.
-    fn printed(results: Results) -> Value {
+    fn printed(results: Report) -> Value {
         let found = results.discovery.as_ref();
         let counts = [
             ("targets", Some(results.targets.len())),
@@ -350,16 +289,16 @@ mod tests {
     fn of_a_thousand_checks_the_failed_ones_are_whole() {
         let long = "y".repeat(300);
         let red = |number| Check::line("replace", number, Ok(Err(failure(&long))));
-        let open = || Check::line("covered", 18, Err(long.clone()));
+        let open = || Check::line("covered", 18, Err(long.clone().into()));
         let checks = (0..1000).map(|number| match number {
             17 | 999 => red(number),
             18 => open(),
             _ => Check::line("apps", number, Ok(Ok(long.clone()))),
         });
         let checks = checks.collect();
-        let report = printed(Results {
+        let report = printed(Report {
             checks,
-            ..Results::default()
+            ..Report::default()
         });
         let checks = report["checks"].as_array().unwrap();
         assert_eq!(
@@ -403,9 +342,9 @@ mod tests {
                 }
             }
             let error = Some(failure(&long.repeat(40)));
-            let report = printed(Results {
+            let report = printed(Report {
                 error,
-                ..Results::default()
+                ..Report::default()
             });
             assert_eq!(
                 report["error"]["command"].as_str(),
@@ -432,25 +371,21 @@ mod tests {
                 matches: Some(Match::Covers),
                 candidates: vec![certificate.clone(); 5],
             };
-            let proposed = ProposedTarget {
-                secret_id: certificate.secret_id.clone(),
-                tls_secret: discovered.tls_secret.clone(),
-                project_id: discovered.project_id.clone(),
-                region: None,
-            };
+            let proposed =
+                json!({ "secret_id": certificate.secret_id, "tls_secret": "a".repeat(253) });
             for count in [0, 1, 40] {
-                let report = printed(Results {
+                let report = printed(Report {
                     discovery: Some(Discovery {
                         discovered: vec![discovered.clone(); count],
                         proposed_targets: vec![proposed.clone(); count],
                         unused_certificates: Some(vec![certificate.clone(); count]),
                     }),
                     error: Some(failure(&long.repeat(100))),
-                    ..Results::default()
+                    ..Report::default()
                 });
                 // whole or not at all: they are to be pasted
                 for shown in report["proposed_targets"].as_array().unwrap() {
-                    assert_eq!(*shown, json(&proposed));
+                    assert_eq!(*shown, proposed);
                 }
             }
         }

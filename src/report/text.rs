@@ -8,9 +8,8 @@ use rustls_pki_types::UnixTime;
 use crate::cert::certificate::rfc3339;
 use crate::report::{
     Action, CertificateRef, Check, CheckState, Date, Discovered, Discovery, Leaf, Match, Outcome,
-    Report, State, word,
+    Report, State, json, word,
 };
-use crate::text::sanitized;
 
 /// The columns of a terminal.
 pub(crate) const WIDTH: usize = 80;
@@ -18,7 +17,7 @@ pub(crate) const WIDTH: usize = 80;
 const INDENT: usize = 15;
 /// With more targets than this, those that are fine have one line each.
 const MOST_BLOCKS: usize = 12;
-/// The widest first column; longer names have a line of their own.
+/// The widest first and last column of a table; longer names have a line of their own.
 const WIDEST: usize = 25;
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 
@@ -28,14 +27,11 @@ const YELLOW: &str = "33";
 const BOLD: &str = "1";
 
 pub(super) fn text(report: &Report, colors: bool, now: UnixTime) -> String {
-    let mut page = Page {
-        text: String::new(),
-        colors,
-        now,
-    };
-    page.targets(&report.results.targets);
-    page.checks(&report.results.checks);
-    if let Some(found) = &report.results.discovery {
+    let text = String::new();
+    let mut page = Page { text, colors, now };
+    page.targets(&report.targets);
+    page.checks(&report.checks);
+    if let Some(found) = &report.discovery {
         page.discovery(found);
     }
     page.summary(report);
@@ -51,36 +47,28 @@ struct Page {
 
 impl Page {
     fn targets(&mut self, targets: &[Outcome]) {
-        let noteworthy = |t: &Outcome| t.reason.is_some() || !t.findings.is_empty();
-        let mut targets: Vec<&Outcome> = targets.iter().collect();
-        targets.sort_by_key(|target| (target.exit_status().is_some(), noteworthy(target)));
         let projects: BTreeSet<_> = targets.iter().map(|target| &target.project_id).collect();
-        let fine = targets.partition_point(|target| !noteworthy(target));
-        let lines = if targets.len() > MOST_BLOCKS { fine } else { 0 };
-        let (fine, blocks) = targets.split_at(lines);
-        for project in &projects {
-            let fine = fine.iter().filter(|target| target.project_id == **project);
-            self.fine(project.as_deref(), &fine.collect::<Vec<_>>());
+        let noteworthy = |t: &Outcome| t.reason.is_some() || !t.findings.is_empty();
+        let short = |t: &&Outcome| targets.len() > MOST_BLOCKS && !noteworthy(t);
+        let (mut lines, mut blocks): (Vec<_>, Vec<_>) = targets.iter().partition(short);
+        lines.sort_by_key(|target| &target.project_id);
+        for of_project in lines.chunk_by(|a, b| a.project_id == b.project_id) {
+            let rows = of_project.iter().map(|target| {
+                let action = format!("{:9}", word(target.action));
+                let action = self.painted(color(target), &action);
+                let until = newest(target).map(|leaf| self.until(leaf));
+                let cells = format!("{action}  {}", until.unwrap_or_default());
+                (name(target), cells)
+            });
+            let rows: Vec<_> = rows.collect();
+            let project = of_project.first().and_then(|t| t.project_id.as_ref());
+            self.table(project, &rows);
         }
+        blocks.sort_by_key(|t| (t.exit_status().is_some(), noteworthy(t)));
         for target in blocks {
             let project = target.project_id.as_deref().filter(|_| projects.len() > 1);
             self.target(target, project.unwrap_or_default());
         }
-    }
-
-    fn fine(&mut self, project: Option<&str>, targets: &[&&Outcome]) {
-        if targets.is_empty() {
-            return;
-        }
-        self.line(&format!("Project {}\n", project.unwrap_or_default()));
-        let width = column(targets.iter().map(|target| name(target)));
-        for target in targets {
-            let leaf = target.to.as_ref().or(target.from.as_ref());
-            let until = leaf.map(|leaf| self.until(leaf)).unwrap_or_default();
-            let action = self.painted(color(target), &format!("{:9}", word(target.action)));
-            self.row(width, name(target), &format!("{action}  {until}"));
-        }
-        self.text.push('\n');
     }
 
     fn target(&mut self, target: &Outcome, project: &str) {
@@ -92,7 +80,21 @@ impl Page {
             let name = target.secret_name.as_deref().unwrap_or_default();
             self.value("", "certificate", &format!("{name} {id}"));
         }
-        self.leaves(target);
+        // what the TLS secret held, holds or would hold
+        let (before, after) = match target.action {
+            Action::Replaced => ("held", "holds"),
+            Action::Unchanged => ("", "holds"),
+            Action::WouldReplace => ("holds", "would hold"),
+            Action::Refused | Action::Failed | Action::Ignored => ("holds", "new"),
+        };
+        for (label, leaf) in [(before, &target.from), (after, &target.to)] {
+            if let (false, Some(leaf)) = (label.is_empty(), leaf) {
+                let text = format!("{}, serial {}", self.until(leaf), leaf.serial);
+                self.value("", label, &text);
+            }
+        }
+        let names = newest(target).map(|leaf| leaf.names.join(", "));
+        self.value("", "names", &names.unwrap_or_default());
         for served in &target.served {
             let state = match served.state {
                 State::New => "this certificate",
@@ -125,26 +127,6 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// What the TLS secret held, holds or would hold.
-    fn leaves(&mut self, target: &Outcome) {
-        let (before, after) = match target.action {
-            Action::Replaced => ("held", "holds"),
-            Action::Unchanged => ("", "holds"),
-            Action::WouldReplace => ("holds", "would hold"),
-            Action::Refused | Action::Failed | Action::Ignored => ("holds", "new"),
-        };
-        for (label, leaf) in [(before, &target.from), (after, &target.to)] {
-            if let (false, Some(leaf)) = (label.is_empty(), leaf) {
-                let text = format!("{}, serial {}", self.until(leaf), leaf.serial);
-                self.value("", label, &text);
-            }
-        }
-        if let Some(leaf) = target.to.as_ref().or(target.from.as_ref()) {
-            let names: Vec<String> = leaf.names.iter().map(|name| sanitized(name)).collect();
-            self.value("", "names", &names.join(", "));
-        }
-    }
-
     fn until(&self, leaf: &Leaf) -> String {
         let left = leaf.not_after.0.as_secs().checked_sub(self.now.as_secs());
         let left = match left.map(|left| left / SECONDS_PER_DAY) {
@@ -158,9 +140,6 @@ impl Page {
 
     /// A table in groups, one for each thing that is checked; the commands follow.
     fn checks(&mut self, checks: &[Check]) {
-        if checks.is_empty() {
-            return;
-        }
         for group in checks.chunk_by(|a, b| a.subject == b.subject) {
             if let Some(Check { subject, .. }) = group.first().filter(|c| !c.subject.is_empty()) {
                 let gap = if self.text.is_empty() { "" } else { "\n" };
@@ -168,89 +147,86 @@ impl Page {
             }
             for check in group {
                 let (color, state) = match check.state {
-                    CheckState::Green => (GREEN, "ok"),
+                    CheckState::Green => (GREEN, "ok    "),
                     CheckState::Red => (RED, "FAILED"),
-                    CheckState::NotTested => (YELLOW, "-"),
+                    CheckState::NotTested => (YELLOW, "-     "),
                 };
-                let state = self.painted(color, &format!("{state:6}"));
+                let state = self.painted(color, state);
                 let first = format!("  {:15}  {state}  ", check.check);
                 self.hanging(&first, 27, &check.message);
                 self.command(check.command.as_ref());
             }
         }
-        self.text.push('\n');
+        self.gap();
     }
 
     fn discovery(&mut self, found: &Discovery) {
         let all = &found.discovered;
         for of_project in all.chunk_by(|a, b| a.project_id == b.project_id) {
-            self.table(of_project);
+            let header = "until       match       certificate".to_owned();
+            let mut rows = vec![("TLS secret", header)];
+            for secret in of_project {
+                rows.push((secret.tls_secret.as_str(), self.cells(secret)));
+            }
+            self.table(of_project.first().map(|one| &one.project_id), &rows);
         }
         if !found.proposed_targets.is_empty() {
             // names and IDs that were parsed: nothing in them has a meaning for a shell
-            let targets = serde_json::to_string_pretty(&found.proposed_targets).unwrap_or_default();
+            let targets = json::json(&found.proposed_targets);
             self.line("Exact matches (same, renewed), ready to paste:\n");
-            self.line(&format!("TARGETS='{targets}'\n"));
+            self.line(&format!("TARGETS='{targets:#}'\n"));
         }
-        let open =
+        let is_open =
             |one: &&Discovered| one.matches == Some(Match::Covers) || one.candidates.len() > 1;
-        let mut open = all.iter().filter(open).peekable();
-        if open.peek().is_some() {
-            self.line("Ambiguous: choose one certificate for each of these TLS secrets:");
-            for secret in open {
-                self.line(&format!("  {} in {}", secret.tls_secret, secret.project_id));
-                self.certificates(&secret.candidates);
-            }
-            self.text.push('\n');
+        for secret in all.iter().filter(is_open) {
+            let (name, project) = (&secret.tls_secret, &secret.project_id);
+            let title = format!("Ambiguous, choose one for {name} in {project}:");
+            self.certificates(&title, &secret.candidates);
         }
-        if let Some(unused @ [_, ..]) = found.unused_certificates.as_deref() {
-            self.line("No TLS secret uses these certificates:");
-            self.certificates(unused);
-            self.text.push('\n');
-        }
+        let unused = found.unused_certificates.as_deref().unwrap_or_default();
+        self.certificates("No TLS secret uses these certificates:", unused);
     }
 
-    fn table(&mut self, secrets: &[Discovered]) {
-        let project = secrets.first().map(|secret| secret.project_id.as_str());
-        self.line(&format!("Project {}\n", project.unwrap_or_default()));
-        let width = column(secrets.iter().map(|secret| secret.tls_secret.as_str()));
-        let width = width.max("TLS secret".len());
-        self.row(width, "TLS secret", "until       match       certificate");
-        for secret in secrets {
-            let until = match secret.not_after {
-                Some(until) if until.0 < self.now => "expired".to_owned(),
-                until => date(until),
-            };
-            let (color, certificate) = match (secret.matches, secret.candidates.as_slice()) {
-                (Some(Match::Unreadable), _) => (RED, "-".to_owned()),
-                (Some(Match::Same | Match::Renewed), [one]) => (GREEN, one.secret_name.clone()),
-                (_, [one]) => (YELLOW, one.secret_name.clone()),
-                (_, []) => (YELLOW, "-".to_owned()),
-                (_, several) => (YELLOW, format!("one of {}", several.len())),
-            };
-            let matches = word(secret.matches);
-            let matches = self.painted(color, &format!("{matches:10}"));
-            let fits = width + 26 + certificate.chars().count() <= WIDTH;
-            let gap = if fits { "  " } else { "\n    " };
-            let cells = format!("{until:10}  {matches}{gap}{certificate}");
-            self.row(width, &secret.tls_secret, &cells);
-            if let Some(domains @ [_, ..]) = secret.domains.as_deref() {
-                self.hanging("    used by ", 12, &domains.join(", "));
-            }
-        }
-        self.text.push('\n');
+    /// What is known of a TLS secret, beside its name.
+    fn cells(&self, secret: &Discovered) -> String {
+        let until = match secret.not_after {
+            Some(until) if until.0 < self.now => "expired".to_owned(),
+            until => date(until),
+        };
+        let (color, certificate) = match (secret.matches, secret.candidates.as_slice()) {
+            (Some(Match::Unreadable), _) => (RED, "-".to_owned()),
+            (Some(Match::Same | Match::Renewed), [one]) => (GREEN, one.secret_name.clone()),
+            (_, [one]) => (YELLOW, one.secret_name.clone()),
+            (_, []) => (YELLOW, "-".to_owned()),
+            (_, several) => (YELLOW, format!("one of {}", several.len())),
+        };
+        let matches = format!("{:10}", word(secret.matches));
+        let matches = self.painted(color, &matches);
+        let fits = certificate.chars().count() <= WIDEST;
+        let gap = if fits { "  " } else { "\n    " };
+        let domains = secret.domains.as_deref().unwrap_or_default().join(", ");
+        let used = match domains.as_str() {
+            "" => String::new(),
+            domains => hanging("\n    used by ", 12, domains),
+        };
+        format!("{until:10}  {matches}{gap}{certificate}{used}")
     }
 
-    fn certificates(&mut self, certificates: &[CertificateRef]) {
+    fn certificates(&mut self, title: &str, certificates: &[CertificateRef]) {
+        if !certificates.is_empty() {
+            self.hanging("", 2, title);
+        }
         for one in certificates {
             let until = date(one.not_after);
             let text = format!("{} ({}, until {until})", one.secret_name, one.secret_type);
             self.hanging("    ", 4, &text);
             self.line(&format!("      {}", one.secret_id));
         }
+        self.gap();
     }
 
     fn summary(&mut self, report: &Report) {
+        let mut what = report.summary();
         if let Some(error) = &report.error {
             self.value(RED, "error", error.reason.word());
             for part in error.message.split("; ") {
@@ -258,23 +234,35 @@ impl Page {
             }
             self.command(error.command.as_ref());
             self.text.push('\n');
+            what = "failed".to_owned();
         }
-        let failed = report.error.as_ref().map(|_| "failed".to_owned());
-        let what = failed.unwrap_or_else(|| report.results.summary());
-        let dry_run = if report.heading.dry_run {
-            "dry run: "
-        } else {
-            ""
-        };
         let color = match report.level {
             "error" => RED,
             "warn" => YELLOW,
             _ => GREEN,
         };
         let what = self.painted(color, &what);
+        let dry_run = report.heading.dry_run.then_some("dry run: ");
+        let dry_run = dry_run.unwrap_or_default();
         let (time, status) = (seconds(report.duration_ms), report.status);
         let text = format!("{dry_run}{what}, in {time}, exit status {status}");
         self.hanging("", 0, &text);
+    }
+
+    /// The rows of a project. Names are whole, so that they can be copied.
+    fn table(&mut self, project: Option<&String>, rows: &[(&str, String)]) {
+        let project = project.map(String::as_str).unwrap_or_default();
+        self.line(&format!("Project {project}\n"));
+        let lengths = rows.iter().map(|(name, _)| name.chars().count());
+        let width = lengths.filter(|length| *length <= WIDEST).max();
+        let width = width.unwrap_or_default();
+        for (name, cells) in rows {
+            match name.chars().count() > width {
+                true => self.line(&format!("{name}\n{:width$}  {cells}", "")),
+                false => self.line(&format!("{name:width$}  {cells}")),
+            }
+        }
+        self.gap();
     }
 
     /// `  label      value`, wrapped; nothing without a value.
@@ -286,22 +274,19 @@ impl Page {
     }
 
     fn hanging(&mut self, first: &str, indent: usize, text: &str) {
-        let lines = wrapped(text, WIDTH - indent);
-        let gap = format!("\n{:indent$}", "");
-        self.line(&format!("{first}{}", lines.join(&gap)));
-    }
-
-    /// A row of a table whose first column has this width. Names are whole, so that they can be copied.
-    fn row(&mut self, width: usize, name: &str, cells: &str) {
-        match name.chars().count() > width {
-            true => self.line(&format!("{name}\n{:width$}  {cells}", "")),
-            false => self.line(&format!("{name:width$}  {cells}")),
-        }
+        self.line(&hanging(first, indent, text));
     }
 
     fn command(&mut self, command: Option<&String>) {
         if let Some(command) = command {
             self.line(&format!("    {command}"));
+        }
+    }
+
+    /// Ends what was begun.
+    fn gap(&mut self) {
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
         }
     }
 
@@ -324,21 +309,16 @@ fn name(target: &Outcome) -> &str {
         .map_or("event", String::as_str)
 }
 
+fn newest(target: &Outcome) -> Option<&Leaf> {
+    target.to.as_ref().or(target.from.as_ref())
+}
+
 fn color(target: &Outcome) -> &'static str {
     match target.action {
         _ if target.exit_status().is_some() => RED,
         Action::Replaced | Action::Unchanged => GREEN,
         _ => YELLOW,
     }
-}
-
-/// The width of a column, for most of these names.
-fn column<'a>(names: impl Iterator<Item = &'a str>) -> usize {
-    let lengths = names.map(|name| name.chars().count());
-    lengths
-        .filter(|length| *length <= WIDEST)
-        .max()
-        .unwrap_or_default()
 }
 
 fn date(time: Option<Date>) -> String {
@@ -351,6 +331,12 @@ fn seconds(ms: u64) -> String {
         0..1000 => format!("{ms} ms"),
         _ => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
     }
+}
+
+/// The text after `first`, in lines that are indented.
+fn hanging(first: &str, indent: usize, text: &str) -> String {
+    let gap = format!("\n{:indent$}", "");
+    format!("{first}{}", wrapped(text, WIDTH - indent).join(&gap))
 }
 
 /// The text in lines of at most this width; a longer word has a line of its own.
@@ -374,7 +360,7 @@ mod tests {
 
     use super::*;
     use crate::error::{Error, Reason, error};
-    use crate::report::{Heading, Results, Served};
+    use crate::report::{Heading, Served};
 
     /// 2026-03-01T00:00:00Z.
     const NOW: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_772_323_200));
@@ -408,7 +394,7 @@ mod tests {
         outcome
     }
 
-    fn printed(result: Result<Results, Error>, dry_run: bool) -> String {
+    fn printed(result: Result<Report, Error>, dry_run: bool) -> String {
         let heading = Heading {
             dry_run,
             ..Heading::default()
@@ -609,7 +595,7 @@ failed, in 1.2 s, exit status 2"
                 not_after: None,
             }],
         };
-        let results = Results {
+        let results = Report {
             discovery: Some(Discovery {
                 discovered: vec![
                     discovered("shop-tls", "shop"),
@@ -622,7 +608,7 @@ failed, in 1.2 s, exit status 2"
                 proposed_targets: Vec::new(),
                 unused_certificates: None,
             }),
-            ..Results::default()
+            ..Report::default()
         };
         assert_eq!(
             printed(Ok(results), false),
