@@ -41,7 +41,7 @@ pub(crate) fn verify(run: &Run<'_>, targets: &[UpToDate<'_>]) {
     if targets.iter().any(|target| run.restarts(target.task)) {
         works.push(&restart);
     }
-    if run.config.probe != Probe::Off {
+    if run.config.settings.probe != Probe::Off {
         works.push(&probe);
     }
     workers::each(works, |work| {
@@ -60,12 +60,12 @@ fn probe_domains(run: &Run<'_>, targets: &[UpToDate<'_>]) {
         run.code_engine.domain_mappings(project)
     });
     let lists: HashMap<&Project, _> = projects.into_iter().zip(lists).collect();
-    let level = run.config.probe;
+    let level = run.config.settings.probe;
     let mut open: Vec<(&UpToDate<'_>, Vec<Domain<'_>>)> = Vec::new();
     for (target, TlsSecretRef { project, name }) in targets.iter().zip(places) {
         let domains = match lists.get(project) {
             Some(Ok(mappings)) => {
-                let instead = run.config.probe_address.as_ref();
+                let instead = run.config.settings.probe_address.as_ref();
                 let used = mappings.of(name);
                 used.map(|mapping| Domain::new(mapping, instead, target))
                     .collect()

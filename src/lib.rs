@@ -68,7 +68,7 @@ use std::time::Instant;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::roots::Roots;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::error::Error;
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
@@ -97,23 +97,24 @@ pub fn run(
     end: Instant,
     now: UnixTime,
 ) -> Result<Report, Error> {
-    let http = Http::new(&config.further_roots, config.proxy.clone(), end);
-    let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);
+    let settings = &config.settings;
+    let http = Http::new(&settings.further_roots, settings.proxy.clone(), end);
+    let iam = Iam::new(&http, &settings.iam, &config.credentials, &config.grantee);
     // nothing is sent before the first call
     let run = Run {
         config,
-        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
+        secrets_manager: SecretsManager::new(&iam, &settings.secrets_manager),
         code_engine: CodeEngine::new(&iam),
         iam: &iam,
         progress,
         end,
-        roots: Roots::new(config.further_roots.clone()),
+        roots: Roots::new(settings.further_roots.clone()),
         now,
     };
-    match config.mode {
-        Mode::Run => synchronize(&run, trigger),
-        Mode::Check => Ok(check::check(&run)),
-        Mode::Discover => discover::discover(&run),
+    match (settings.check, settings.discover) {
+        (true, _) => Ok(check::check(&run)),
+        (_, true) => discover::discover(&run),
+        _ => synchronize(&run, trigger),
     }
 }
 

@@ -5,21 +5,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record, set_boxed_logger, set_logger, set_max_level};
-use sm_tls_sync::config::{Format, Logging};
 
 /// The log lines that are ours; those of libraries are not shown.
 const OURS: &str = "sm_tls_sync";
 
-pub(crate) fn start(logging: Logging) {
-    set_max_level(logging.level);
+pub(crate) fn start(level: LevelFilter, json: bool) {
+    set_max_level(level);
     let text = || {
         let logger = simple_logger::SimpleLogger::new().with_level(LevelFilter::Off);
-        let logger = logger.with_module_level(OURS, logging.level);
+        let logger = logger.with_module_level(OURS, level);
         Text(logger.with_utc_timestamps())
     };
-    let started = match logging.format {
-        Format::Json => set_logger(&JsonLines),
-        Format::Text => set_boxed_logger(Box::new(text())),
+    let started = match json {
+        true => set_logger(&JsonLines),
+        false => set_boxed_logger(Box::new(text())),
     };
     // nothing else in this process sets a logger
     drop(started);

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::UnixTime;
-use sm_tls_sync::config::{Config, Format, Given, help};
+use sm_tls_sync::config::{Config, Format, Settings, help};
 use sm_tls_sync::error::{Error, ExitStatus, Reason};
 use sm_tls_sync::progress::Progress;
 use sm_tls_sync::report::{Heading, Report};
@@ -117,31 +117,34 @@ fn run(
     edge: &mut Edge,
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
-    let given = Given::read(environment);
-    let logging = given.logging();
-    edge.output = given.output().unwrap_or(edge.output);
-    edge.colors &= given.colors();
+    let (settings, notes) = Settings::read(environment);
+    edge.output = settings.output().unwrap_or(edge.output);
+    edge.colors &= !settings.no_color;
     // a text report on a terminal shows every target already
-    edge.log_targets = (edge.output, logging.format) != (Format::Text, Format::Text);
-    let deadline = given.deadline();
+    edge.log_targets = settings.in_code_engine || edge.output == Format::Json;
+    let deadline = settings.deadline;
     // before the first line of the log: it may block
     watch(*edge, deadline, progress).map_err(|e| {
         let what = format!("cannot watch for SIGTERM and DEADLINE: {e}; nothing was done");
         Error::new(Reason::Defect, what)
     })?;
-    logger::start(logging);
-    let config = Config::new(given)?;
-    let trigger = Trigger::read(&config.event);
+    logger::start(settings.log_level, settings.in_code_engine);
+    let config = Config::new(settings, notes)?;
+    let trigger = Trigger::read(&config.settings);
     log::info!(
         "sm-tls-sync {VERSION}, trigger {}, event {}{}",
         trigger.word,
         trigger.id.as_deref().unwrap_or("none"),
-        if config.dry_run { ", dry run" } else { "" }
+        if config.settings.dry_run {
+            ", dry run"
+        } else {
+            ""
+        }
     );
     progress.describe(Heading {
         trigger: Some(trigger.word),
         event_id: trigger.id.clone(),
-        dry_run: config.dry_run,
+        dry_run: config.settings.dry_run,
     });
     for warning in &config.warnings {
         log::warn!("{warning}");

@@ -52,7 +52,7 @@ impl Run<'_> {
     /// # Errors
     /// Those of [`fetch`] and [`assemble`].
     pub(crate) fn fetch_and_assemble(&self, secret: &Uuid) -> Result<Bundle, Error> {
-        let material = fetch(&self.secrets_manager, secret, self.config.version)?;
+        let material = fetch(&self.secrets_manager, secret, self.config.settings.version)?;
         let name = &material.name;
         let what = format!("the certificate {name} ({secret}) is not fit to serve");
         assemble(&material, self.now).map_err(|error| error.context(what))
@@ -60,7 +60,7 @@ impl Run<'_> {
 
     /// Whether nothing is written to the target. An undo ignores a hold.
     pub(crate) fn holds(&self, task: &Task) -> bool {
-        task.target.hold && self.config.version == Version::Current
+        task.target.hold && self.config.settings.version == Version::Current
     }
 
     /// Whether apps are restarted for the target.
@@ -70,10 +70,13 @@ impl Run<'_> {
 
     /// How many kinds of effects are to be seen once the target is up to date: restarts, domains.
     pub(crate) fn effects(&self, task: &Task) -> usize {
-        let effects = [self.restarts(task), self.config.probe != Probe::Off];
+        let effects = [
+            self.restarts(task),
+            self.config.settings.probe != Probe::Off,
+        ];
         let wanted = effects
             .iter()
-            .filter(|wanted| **wanted && !self.config.dry_run);
+            .filter(|wanted| **wanted && !self.config.settings.dry_run);
         wanted.count()
     }
 
@@ -84,7 +87,7 @@ impl Run<'_> {
     /// [`Reason::Interrupted`] if the run must end before that.
     pub(crate) fn pause(&self, duration: Duration) -> Result<(), Error> {
         if self.left() <= duration {
-            let told = format!("DEADLINE ({} s) exceeded", self.config.deadline);
+            let told = format!("DEADLINE ({} s) exceeded", self.config.settings.deadline);
             return Err(Error::new(Reason::Interrupted, told));
         }
         workers::pause(duration);

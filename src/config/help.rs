@@ -28,28 +28,24 @@ Environment:
 ",
     );
     for variable in VARIABLES {
-        text.push_str(&format!("  {}\n", variable.name));
-        text.push_str(&indented(variable.meaning));
-        match variable.default {
-            "" => {}
-            required if required.starts_with("required") => text.push_str(&indented(required)),
-            default => text.push_str(&indented(&format!("default: {default}"))),
-        }
-        for older in variable.older {
-            let word = match older.eq_ignore_ascii_case(variable.name) {
-                true => "also",
-                false => "deprecated name",
-            };
-            text.push_str(&indented(&format!("{word}: {older}")));
-        }
+        let default = match variable.default {
+            "" => None,
+            required if required.starts_with("required") => Some(required.to_owned()),
+            default => Some(format!("default: {default}")),
+        };
+        let older = variable.older.iter().map(|older| {
+            let same = older.eq_ignore_ascii_case(variable.name);
+            format!("{}: {older}", if same { "also" } else { "deprecated name" })
+        });
+        text += &format!("  {}\n{}", variable.name, indented(variable.meaning));
+        text.extend(default.into_iter().chain(older).map(|line| indented(&line)));
     }
     text.push_str(
         "\nThe log goes to standard error, the report to standard output: text on a\n\
          terminal and for check and discover, otherwise one line of JSON.\n\nExit status:\n",
     );
     for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
-        let lines = wrapped(meaning, WIDTH - 6);
-        text.push_str(&format!("{status:>4}  {}\n", lines.join("\n      ")));
+        text += &format!("{status:>4}  {}", indented(meaning).trim_start());
     }
     text.truncate(text.trim_end().len());
     text

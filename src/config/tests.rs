@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::variables::meant;
-use crate::config::{Config, Given, VARIABLES, Variable};
+use crate::config::{Config, Settings, VARIABLES, Variable};
 use crate::ibm::iam::Credentials;
 
 /// What every run needs: the least that is no problem.
@@ -94,22 +94,26 @@ fn each(config: &Config) -> String {
             .iter()
             .fold(text, |text, name| format!("{text} {name}"))
     });
-    let only = config
-        .only_secret
-        .iter()
-        .map(|secret| format!("only {secret}"));
+    let only = config.settings.secret.iter();
+    let only = only.filter(|_| config.targets.len() > 1);
+    let only = only.map(|secret| format!("only {}", secret.id));
     targets.chain(only).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
 fn the_mode() {
     table(
-        |config| format!("{:?}", config.mode),
-        "=> Run
-        CHECK=true => Check
-        DISCOVER=1 => Discover
-        CHECK=true DISCOVER=false => Check
-        CHECK=0 DISCOVER=true => Discover
+        |config| {
+            let Settings {
+                check, discover, ..
+            } = config.settings;
+            format!("{check} {discover}")
+        },
+        "=> false false
+        CHECK=true => true false
+        DISCOVER=1 => false true
+        CHECK=true DISCOVER=false => true false
+        CHECK=0 DISCOVER=true => false true
         CHECK=true DISCOVER=true => CHECK, DISCOVER: set only one of these",
     );
 }
@@ -117,19 +121,19 @@ fn the_mode() {
 #[test]
 fn the_forms_of_log_and_report_before_validation() {
     for (settings, expected) in [
-        ("", "Info Text None"),
-        ("CE_JOBRUN=x LOG_LEVEL=debug", "Debug Json None"),
-        ("LOG_LEVEL=loud OUTPUT=xml", "Info Text None"),
-        ("CHECK=true", "Info Text Some(Text)"),
-        ("DISCOVER=true CE_JOBRUN=x", "Info Json Some(Text)"),
-        ("CHECK=true OUTPUT=json", "Info Text Some(Json)"),
-        ("OUTPUT=text", "Info Text Some(Text)"),
+        ("", "INFO false None"),
+        ("CE_JOBRUN=x LOG_LEVEL=debug", "DEBUG true None"),
+        ("LOG_LEVEL=loud OUTPUT=xml", "INFO false None"),
+        ("CHECK=true", "INFO false Some(Text)"),
+        ("DISCOVER=true CE_JOBRUN=x", "INFO true Some(Text)"),
+        ("CHECK=true OUTPUT=json", "INFO false Some(Json)"),
+        ("OUTPUT=text", "INFO false Some(Text)"),
     ] {
         let environment = environment(settings);
-        let given = Given::read(&environment);
-        let log = given.logging();
-        let found = format!("{:?} {:?} {:?}", log.level, log.format, given.output());
-        assert_eq!(found, expected, "{settings}");
+        let (settings, _) = Settings::read(&environment);
+        let (level, json) = (settings.log_level, settings.in_code_engine);
+        let found = format!("{level} {json} {:?}", settings.output());
+        assert_eq!(found, expected);
     }
 }
 
@@ -138,9 +142,10 @@ fn the_instance_is_the_one_set_or_the_one_of_the_url() {
     table(
         |config| {
             // a missing permission is granted in the same one
-            assert_eq!(config.grantee.instance, config.instance);
+            let instance = config.settings.instance.as_ref();
+            assert_eq!(config.grantee.instance.as_ref(), instance);
             let secret = config.targets[0].secret.as_ref();
-            format!("{} {}", shown(config.instance.as_ref()), shown(secret))
+            format!("{} {}", shown(instance), shown(secret))
         },
         "=> none none
         $SM_INSTANCE_ID=$OTHER => $OTHER none
@@ -159,8 +164,8 @@ fn the_instance_is_the_one_set_or_the_one_of_the_url() {
 fn undo_and_force_are_for_manual_runs_with_a_secret() {
     table(
         |config| {
-            let (force, warnings) = (&config.force, config.warnings.join("; "));
-            format!("{:?} {force:?}{warnings}", config.version)
+            let (force, warnings) = (&config.settings.force, config.warnings.join("; "));
+            format!("{:?} {force:?}{warnings}", config.settings.version)
         },
         "SECRET_VERSION=current ibmendata={} SECRET_ID=$SECRET => Current []
         SECRET_ID=$SECRET SECRET_VERSION=previous => Previous []
@@ -322,18 +327,21 @@ fn where_the_targets_are() {
 #[test]
 fn the_share_of_an_array() {
     table(
-        |config| format!("{} of {}", config.share.index, config.share.size),
-        "=> 0 of 1
-        JOB_INDEX=5 => 0 of 1
-        JOB_INDEX=0 JOB_ARRAY_SIZE=1 => 0 of 1
-        JOB_ARRAY_SIZE=1 => 0 of 1
-        JOB_INDEX=5 JOB_ARRAY_SIZE=0 => 0 of 1
-        JOB_INDEX=5 JOB_ARRAY_SIZE=? => 0 of 1
-        JOB_INDEX=0 JOB_ARRAY_SIZE=3 => 0 of 3
-        JOB_INDEX=2 JOB_ARRAY_SIZE=3 => 2 of 3
+        |config| {
+            let taken = (0..5).filter(|position| config.settings.takes(*position));
+            taken.map(|position| position.to_string()).collect()
+        },
+        "=> 01234
+        JOB_INDEX=5 => 01234
+        JOB_INDEX=0 JOB_ARRAY_SIZE=1 => 01234
+        JOB_INDEX=5 JOB_ARRAY_SIZE=0 => 01234
+        JOB_INDEX=5 JOB_ARRAY_SIZE=? => 01234
+        JOB_INDEX=0 JOB_ARRAY_SIZE=3 => 03
+        JOB_INDEX=2 JOB_ARRAY_SIZE=3 => 2
         JOB_INDEX=3 JOB_ARRAY_SIZE=3 => $BELOW (3): $SUBMIT 0-2
         JOB_INDEX=-1 JOB_ARRAY_SIZE=3 => $BELOW (3): $SUBMIT 0-2
         JOB_ARRAY_SIZE=3 => $BELOW (3): $SUBMIT 0-2
+        JOB_ARRAY_SIZE=1 => $BELOW (1): $SUBMIT 0-0
         JOB_INDEX=1 JOB_ARRAY_SIZE=1 => $BELOW (1): $SUBMIT 0-0
         JOB_INDEX=? JOB_ARRAY_SIZE=1 => $BELOW (1): $SUBMIT 0-0",
     );
@@ -346,7 +354,7 @@ fn the_proxy_and_what_needs_none() {
         format!("{}, private: {private}", proxy.host())
     };
     table(
-        |config| config.proxy.as_ref().map_or_else(String::new, way),
+        |config| config.settings.proxy.as_ref().map_or_else(String::new, way),
         "NO_PROXY=example.com =>
         HTTPS_PROXY=http://proxy:3128 => proxy, private: false
         HTTPS_PROXY=http://proxy:3128 NO_PROXY=ate.example.com => proxy, private: false
@@ -360,7 +368,7 @@ fn the_proxy_and_what_needs_none() {
     table(
         |config| config.warnings.join(" ").chars().take(35).collect(),
         "HTTPS_PROXY=http://proxy:3128 NO_PROXY=127.0.0.1,::1,[fd00::2],_a.example =>
-        HTTPS_PROXY=http://proxy:3128 NO_PROXY=10.0.0.0/8,a:443,a..b => NO_PROXY: 3 entries are ignored: ex",
+        HTTPS_PROXY=http://proxy:3128 NO_PROXY=10.0.0.0/8,a:443,a.* => NO_PROXY: 3 entries are ignored: ex",
     );
 }
 
@@ -412,7 +420,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         .split("; ")
         .filter_map(|problem| problem.split_once(": "));
     let names: Vec<&str> = problems.map(|(name, _)| name).collect();
-    let expected = "DEADLINE $SM_URL DRYRUN IAM_PROFILE_ID TLS_SECRET_NAME JOB_INDEX";
+    let expected = "DEADLINE DRYRUN $SM_URL JOB_INDEX IAM_PROFILE_ID TLS_SECRET_NAME";
     assert_eq!(names.join(" "), long(expected), "{all}");
 }
 

@@ -226,7 +226,7 @@ impl<'a> Attempt<'a, '_> {
         let certificate_pem = self.bundle.certificate_pem();
         let limits = self.bundle.rehearse(&certificate_pem, self.run.now);
         findings.extend(limits.map_err(Failure::Final)?);
-        if self.run.config.dry_run || self.run.holds(self.task) {
+        if self.run.config.settings.dry_run || self.run.holds(self.task) {
             return Ok((Action::WouldReplace, findings));
         }
         self.write(&certificate_pem)?;
@@ -242,8 +242,8 @@ impl<'a> Attempt<'a, '_> {
             deployed: self.deployed,
             bundle: self.bundle,
             named_by_event: task.named_by_event(),
-            undo: run.config.version == Version::Previous,
-            force: &run.config.force,
+            undo: run.config.settings.version == Version::Previous,
+            force: &run.config.settings.force,
             roots: &run.roots,
             now: run.now,
             domains: &|| {
@@ -383,7 +383,7 @@ impl<'a> Attempt<'a, '_> {
             let held = "the target is on hold: nothing is written until it is released";
             findings.push(Error::new(Reason::Held, held));
         }
-        if run.config.version == Version::Previous && action != Action::Failed {
+        if run.config.settings.version == Version::Previous && action != Action::Failed {
             findings.push(after_undo(task.target.hold));
         }
         let verb = match action {

@@ -148,17 +148,22 @@ pub(crate) fn without_calls<R>(
     let mut config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
     change(&mut config);
     // nobody listens there, and no time is left to try again
-    config.iam = Endpoint {
+    config.settings.iam = Endpoint {
         base: "http://127.0.0.1:1".to_owned(),
         fallback: None,
     };
     let end = Instant::now();
     let http = Http::new(&[], None, end);
-    let iam = Iam::new(&http, &config.iam, &config.credentials, &config.grantee);
+    let iam = Iam::new(
+        &http,
+        &config.settings.iam,
+        &config.credentials,
+        &config.grantee,
+    );
     work(&Run {
         config: &config,
         iam: &iam,
-        secrets_manager: SecretsManager::new(&iam, &config.secrets_manager),
+        secrets_manager: SecretsManager::new(&iam, &config.settings.secrets_manager),
         code_engine: CodeEngine::new(&iam),
         progress: &Progress::default(),
         end,

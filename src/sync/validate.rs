@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
-use crate::config::{Config, Event, Target};
+use crate::config::{Config, Settings, Target};
 use crate::error::{Error, Reason, error};
 use crate::ibm::ids::{Crn, SecretId, Uuid};
 use crate::ibm::secrets_manager::CERTIFICATE_TYPES;
@@ -117,29 +117,22 @@ impl Task {
 }
 
 impl Trigger {
-    /// Reads what Code Engine handed over.
+    /// Reads what Code Engine handed over. The first that is present wins.
     #[must_use]
-    pub fn read(event: &Event) -> Self {
-        let (word, id, text) = match event {
-            Event::EventNotifications(text) => ("event-notifications", None, Some(text)),
-            Event::Manual => ("manual", None, None),
-            Event::Subscription {
-                event_type,
-                id,
-                data,
-            } => {
-                let (word, text) = match event_type.as_deref() {
-                    Some(CRON) => ("cron", None),
-                    Some(KAFKA) => ("kafka", Some(data)),
-                    Some(_) => ("subscription", None),
-                    None => ("subscription", Some(data)),
-                };
-                (word, id.as_deref().map(sanitized), text)
-            }
+    pub fn read(settings: &Settings) -> Self {
+        let data = settings.event_data.as_deref();
+        let kind = settings.event_type.as_deref();
+        let (word, text) = match (settings.notification.as_deref(), kind) {
+            (Some(text), _) => ("event-notifications", Some(text)),
+            (None, Some(CRON)) => ("cron", None),
+            (None, Some(KAFKA)) => ("kafka", Some(data.unwrap_or_default())),
+            (None, Some(_)) => ("subscription", None),
+            (None, None) if data.is_some() => ("subscription", data),
+            (None, None) => ("manual", None),
         };
         let mut trigger = Self {
             word,
-            id,
+            id: settings.event_id.as_deref().map(sanitized),
             sources: Vec::new(),
             asks: Ok(Asks::Everything),
         };
@@ -265,33 +258,30 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
         asks,
         ..
     } = trigger;
+    let ours = config.settings.instance.as_ref();
     let mut plan = match asks? {
         Asks::Nothing(why) => ignored(why),
         Asks::Everything => {
-            instance(&sources, config.instance.as_ref())?;
+            instance(&sources, ours)?;
             reconcile(config, word)?
         }
         Asks::Secrets(named) => {
-            let instance = instance(&sources, config.instance.as_ref())?.ok_or_else(|| {
+            let instance = instance(&sources, ours)?.ok_or_else(|| {
                 error!(
                     Reason::EventForeign,
                     "the event does not say which Secrets Manager instance it comes from"
                 )
             })?;
-            if config.instance.is_none() {
+            if ours.is_none() {
                 log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID");
             }
             sync(&named, &instance, config)?
         }
     };
-    let share = config.share;
-    let mut position = 0..;
-    plan.tasks.retain(|_| {
-        position
-            .next()
-            .is_some_and(|n| n % share.size == share.index)
-    });
-    if share.index > 0 {
+    let mut positions = 0..;
+    let mut takes = |_: &Task| positions.next().is_some_and(|n| config.settings.takes(n));
+    plan.tasks.retain(&mut takes);
+    if !config.settings.takes(0) {
         // each instance sees the whole event: one of them reports what is wrong with it
         plan.settled.clear();
     }
@@ -335,9 +325,9 @@ fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
 
 /// The targets selected by `SECRET_ID`, or all.
 pub(crate) fn selected(config: &Config) -> impl Iterator<Item = &Target> {
-    config.targets.iter().filter(|target| {
-        config.only_secret.is_none() || target.secret.as_ref() == config.only_secret.as_ref()
-    })
+    let only = config.settings.secret.as_ref().map(|secret| &secret.id);
+    let selected = move |target: &&Target| only.is_none() || target.secret.as_ref() == only;
+    config.targets.iter().filter(selected)
 }
 
 /// The Secrets Manager instance that the event comes from, if it names one: any place may name something

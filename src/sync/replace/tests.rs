@@ -40,8 +40,8 @@ impl Case {
 
     fn attempt_in_doubt<R>(&self, doubt: bool, work: impl FnOnce(&Attempt<'_, '_>) -> R) -> R {
         let change = |config: &mut Config| {
-            config.version = self.version;
-            config.dry_run = self.dry_run;
+            config.settings.version = self.version;
+            config.settings.dry_run = self.dry_run;
         };
         without_calls(change, |run| {
             let failures = Failures {
@@ -499,7 +499,7 @@ fn the_first_attempt_is_the_first() {
     let task = task();
     let current = Ok(bundle(&issue(&RENEWED), true));
     without_calls(
-        |config| config.dry_run = true,
+        |config| config.settings.dry_run = true,
         |run| {
             let deployed = of(&issue(&SHOP));
             assert!(matches!(deployed.serves(NOW), Serves::Yes(_)));

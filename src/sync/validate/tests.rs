@@ -46,7 +46,7 @@ fn config(variables: Variables<'_>, trigger: Variables<'_>) -> Config {
 }
 
 fn judged(config: &Config) -> Result<Plan, Error> {
-    validate(config, Trigger::read(&config.event))
+    validate(config, Trigger::read(&config.settings))
 }
 
 /// The plan in words, or the reason and the text of the error.
@@ -250,7 +250,7 @@ fn what_started_the_run() {
             &scheduled,
         ),
     ] {
-        let read = Trigger::read(&config(TWO, trigger).event);
+        let read = Trigger::read(&config(TWO, trigger).settings);
         assert_eq!((read.word, read.id.as_deref()), (word, id), "{trigger:?}");
         let found = plan(TWO, trigger).unwrap_or_else(|(reason, _)| format!("error {reason}"));
         assert_eq!(found, expected, "{trigger:?}");

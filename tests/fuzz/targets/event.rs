@@ -89,5 +89,5 @@ fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
         }
     }
     let config = Config::parse(&environment).expect("the environment is sound");
-    judge::order(&config, &validate(&config, Trigger::read(&config.event)));
+    judge::order(&config, &validate(&config, Trigger::read(&config.settings)));
 });

@@ -63,7 +63,7 @@ fn judged(door: &str, many: bool, event: &str) -> Result<Plan, Error> {
         environment.insert("CE_ID".to_owned(), event.to_owned());
     }
     let config = Config::parse(&environment).unwrap();
-    let result = validate(&config, Trigger::read(&config.event));
+    let result = validate(&config, Trigger::read(&config.settings));
     judge::order(&config, &result);
     result
 }

@@ -35,7 +35,7 @@ pub(crate) fn text(text: &str) {
 /// (they are all that goes into a URL), and every text is fit for a log line.
 #[track_caller]
 pub(crate) fn order(config: &Config, result: &Result<Plan, Error>) {
-    if let Some(id) = Trigger::read(&config.event).id {
+    if let Some(id) = Trigger::read(&config.settings).id {
         text(&id);
     }
     let order = match result {
