@@ -246,10 +246,11 @@ fn one_variable_says_what_the_targets_are() {
         TLS_SECRET_NAME= TARGETS_FILE=$FILE => shop-tls $SECRET; blog-tls $OTHER held auto blog
         $MANY=[$SHOP] TARGETS_FILE=$FILE => TARGETS, TARGETS_FILE: set only one of these
         TARGETS_FILE=$FILE => TLS_SECRET_NAME, TARGETS_FILE: set only one of these"#;
-    table(
-        each,
-        &rows.replace("$FILE", &file.path().display().to_string()),
-    );
+    let path = file.path().display().to_string();
+    table(each, &rows.replace("$FILE", &path));
+    std::fs::write(&file, "[{}]").unwrap();
+    let found = come_to(&format!("TLS_SECRET_NAME= TARGETS_FILE={path}"), each);
+    assert_eq!(found, "TARGETS_FILE[0]: secret_id: is required");
 }
 
 #[test]

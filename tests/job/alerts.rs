@@ -94,4 +94,5 @@ fn a_certificate_near_its_end() {
     scene.create_job(&JobSettings::default());
     let due = ["no-good-run", "expires-soon", "replaced"];
     assert_eq!(hits(&scene, &cron(&scene)), due);
+    assert_eq!(hits(&scene, &cron(&scene)), due[..2], "unchanged");
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use local_cloud::{Fault, FaultKind, route};
+use local_cloud::{FaultKind, route};
 use serde_json::json;
 
 use crate::harness::{PATIENCE, PROGRAM, Run, Scene, Start, TLS_SECRET};
@@ -54,7 +54,7 @@ fn a_run_whose_service_is_stuck_ends_and_says_where_it_was() {
         for kind in stuck() {
             let scene = Scene::new();
             let before = scene.tls_secret();
-            let fault = scene.cloud.fault(Fault::on(route, kind.clone()));
+            let fault = scene.fault(route, kind.clone());
             let struck = || fault.wait_struck(1, PATIENCE).unwrap();
             let by_signal = terminated(scene.start(), struck);
             let by_time = bounded(scene.start().env("DEADLINE", "2").run());
@@ -82,8 +82,7 @@ fn a_run_whose_service_is_stuck_ends_and_says_where_it_was() {
 fn a_write_in_flight_ends_as_unknown() {
     for kind in stuck() {
         let scene = Scene::new();
-        let fault = Fault::on(route::REPLACE_TLS_SECRET, kind.clone());
-        let fault = scene.cloud.fault(fault);
+        let fault = scene.fault(route::REPLACE_TLS_SECRET, kind.clone());
         let struck = || fault.wait_struck(1, PATIENCE).unwrap();
         let run = terminated(scene.start(), struck);
         let target = run.refused(9, "interrupted");
@@ -98,12 +97,10 @@ fn a_write_in_flight_ends_as_unknown() {
 #[test]
 fn a_write_without_a_clear_answer_ends_as_unknown() {
     let scene = Scene::new();
-    let write = Fault::on(route::REPLACE_TLS_SECRET, FaultKind::StatusAfter(503));
-    let write = scene.cloud.fault(write.times(1));
+    let write = scene.fault_once(route::REPLACE_TLS_SECRET, FaultKind::StatusAfter(503));
     let running = scene.start().spawn();
     write.wait_struck(1, PATIENCE).unwrap();
-    let silent = Fault::on(route::READ_TLS_SECRET, FaultKind::Silent);
-    let silent = scene.cloud.fault(silent);
+    let silent = scene.fault(route::READ_TLS_SECRET, FaultKind::Silent);
     silent.wait_struck(1, PATIENCE).unwrap();
     running.terminate();
     let run = running.finished();
@@ -117,8 +114,7 @@ fn a_write_without_a_clear_answer_ends_as_unknown() {
 #[test]
 fn a_write_that_is_answered_after_sigterm_is_reported() {
     let scene = Scene::new();
-    let fault = Fault::on(route::REPLACE_TLS_SECRET, FaultKind::HoldAnswer);
-    let parked = scene.cloud.fault(fault);
+    let parked = scene.fault(route::REPLACE_TLS_SECRET, FaultKind::HoldAnswer);
     let running = scene.start().spawn();
     parked.wait_parked(1, PATIENCE).unwrap();
     running.terminate();
@@ -136,9 +132,7 @@ fn a_restart_in_flight_ends_as_written_but_not_confirmed() {
     ] });
     let project = &scene.world.project_id;
     scene.cloud.create_app(project, "shop", environment);
-    let fault = scene
-        .cloud
-        .fault(Fault::on(route::PATCH_APP, FaultKind::Silent));
+    let fault = scene.fault(route::PATCH_APP, FaultKind::Silent);
     let struck = || fault.wait_struck(1, PATIENCE).unwrap();
     let run = terminated(scene.start().env("RESTART_APPS", "shop"), struck);
     let target = run.refused(10, "interrupted");
@@ -378,11 +372,7 @@ fn work_is_done_by_the_threads_that_there_are() {
     assert_eq!(scene.asked(), Vec::<String>::new());
     let run = start("1000000000");
     assert!(run.log.contains("cannot start one more thread"), "{run:#?}");
-    assert_eq!(
-        (run.status, run.report.message.as_str()),
-        (0, "12 replaced"),
-        "{run:#?}"
-    );
+    run.says(0, "12 replaced");
     assert_eq!(run.report.targets.len(), 12);
 }
 

@@ -62,14 +62,14 @@ struct Text {
 }
 
 /// A file as the tables name it.
-fn file(name: &str) -> String {
+pub(crate) fn file(name: &str) -> String {
     let folder = if name.contains('/') { "cases/" } else { "" };
     stored(&format!("{folder}{name}.pem"))
 }
 
 /// A private key without the line that says that it protects nothing: no output may hold any of what
 /// goes in as a key.
-fn key(name: &str) -> String {
+pub(crate) fn key(name: &str) -> String {
     let text = file(name);
     text[text.find("-----BEGIN").unwrap()..].to_owned()
 }

@@ -41,54 +41,25 @@ fn the_same_key_is_no_reason_to_keep_the_old_certificate() {
 
 /// What the fields of the secret tell, before its texts are read: the catalogue has the rest.
 #[test]
-fn what_is_no_active_certificate_with_its_key_is_refused_and_the_tls_secret_untouched() {
-    for (reason, state, without_key) in [
-        ("key-missing", None, Some(None)),
-        ("key-missing", None, Some(Some(String::new()))),
-        ("not-active", Some(3), None),
-        ("not-active", Some(5), None),
+fn what_is_no_active_certificate_with_its_key_is_refused() {
+    let scene = Scene::new();
+    let import = "import it again together with its key";
+    let (public, imported) = (SecretType::PublicCert, SecretType::ImportedCert);
+    for (reason, secret_type, with_private_key, state, told) in [
+        ("wrong-type", SecretType::Arbitrary, true, 1, "arbitrary"),
+        ("key-missing", imported, false, 1, import),
+        ("not-active", public, true, 3, "state 3, deactivated"),
     ] {
-        let scene = Scene::new();
-        if let Some(state) = state {
-            scene.cloud.set_state(&scene.secret, state);
-        }
-        if let Some(key) = without_key {
-            scene
-                .cloud
-                .change_material(&scene.secret, |material| material.private_key = key);
-        }
-        let run = scene.run();
-        let target = run.refused(6, reason);
-        assert!(target.from.is_some(), "{target:#?}");
-        assert!(scene.writes().is_empty());
-    }
-}
-
-#[test]
-fn a_secret_of_another_type_or_without_its_key_says_what_to_do() {
-    for (spec, reason, told) in [
-        (
-            CertificateSpec {
-                secret_type: SecretType::Arbitrary,
-                ..CertificateSpec::default()
-            },
-            "wrong-type",
-            "arbitrary",
-        ),
-        (
-            CertificateSpec {
-                secret_type: SecretType::ImportedCert,
-                with_private_key: false,
-                ..CertificateSpec::default()
-            },
-            "key-missing",
-            "import it again together with its key",
-        ),
-    ] {
-        let scene = Scene::new();
-        let secret = scene.cloud.issue(spec);
+        let secret = scene.cloud.issue(CertificateSpec {
+            name: reason.to_owned(),
+            secret_type,
+            with_private_key,
+            ..CertificateSpec::default()
+        });
+        scene.cloud.set_state(&secret, state);
         let run = scene.start().env("SECRET_ID", &secret).run();
         let target = run.refused(6, reason);
         assert!(target.message.contains(told), "{}", target.message);
+        assert!(target.from.is_some() && scene.writes().is_empty());
     }
 }

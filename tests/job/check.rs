@@ -1,9 +1,9 @@
 //! `--check`: each right has its own line, a missing one its command, and nothing changes.
 
-use local_cloud::{Action, CertificateSpec, EntityTags, Fault, FaultKind, Options, Policy, route};
-use serde_json::{Value, json};
+use local_cloud::{Action, CertificateSpec, EntityTags, FaultKind, Options, Policy, route};
+use serde_json::json;
 
-use crate::harness::{Check, Run, Scene, Start, TLS_SECRET, secrets_reader};
+use crate::harness::{Check, Run, Scene, Start, TLS_SECRET, answer, fields, secrets_reader};
 
 const ALL: [&str; 9] = [
     "token-file",
@@ -123,7 +123,7 @@ no right to list apps | 7 | apps | code-engine-forbidden | | ibmcloud iam truste
         };
         let scene = scene_of(Options::default());
         let cloud = &scene.cloud;
-        let fault = |route, status| Some(cloud.fault(Fault::on(route, FaultKind::Status(status))));
+        let fault = |route, status| Some(scene.fault(route, FaultKind::Status(status)));
         let (mut start, mut guard) = (check(&scene), None);
         match what {
             "no token file" => start = start.env("CR_TOKEN_FILENAME", "/no/such/token"),
@@ -179,8 +179,7 @@ fn without_any_right_the_summary_names_both_and_what_was_not_tested() {
 #[test]
 fn any_other_answer_to_the_write_proves_nothing() {
     let scene = scene_of(Options::default());
-    let fault = Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Status(503));
-    let _fault = scene.cloud.fault(fault);
+    let _fault = scene.fault(route::REPLACE_TLS_SECRET, FaultKind::Status(503));
     let run = check(&scene).run();
     expect(&run, 0, &[], &["replace"]);
     let told = &line(&run, "replace").message;
@@ -190,7 +189,6 @@ fn any_other_answer_to_the_write_proves_nothing() {
 /// Without an entity tag the permission to replace cannot be tested without replacing.
 #[test]
 fn a_tls_secret_that_the_job_would_not_replace_is_not_written_to() {
-    let fields = |fields: Value| FaultKind::Override(fields.as_object().unwrap().clone());
     let no_tag = FaultKind::Without(vec!["entity_tag".to_owned(), "etag".to_owned()]);
     for (kind, exit, told) in [
         (no_tag, 7, "no usable entity tag"),
@@ -212,8 +210,7 @@ fn a_tls_secret_that_the_job_would_not_replace_is_not_written_to() {
         ),
     ] {
         let scene = scene_of(Options::default());
-        let fault = Fault::on(route::READ_TLS_SECRET, kind.clone());
-        let _odd = scene.cloud.fault(fault);
+        let _odd = scene.fault(route::READ_TLS_SECRET, kind.clone());
         let run = check(&scene).run();
         match exit {
             0 => expect(&run, 0, &[], &["replace"]),
@@ -230,13 +227,8 @@ fn a_service_that_ignores_entity_tags_is_red() {
     let scene = scene_of(Options::default());
     let secret = scene.tls_secret();
     let data = json!({ "tls_cert": secret.tls_cert, "tls_key": secret.tls_key });
-    let answer = FaultKind::Answer {
-        status: 200,
-        content_type: "application/json".to_owned(),
-        body: json!({ "format": "tls", "data": data }).to_string(),
-    };
-    let fault = Fault::on(route::REPLACE_TLS_SECRET, answer);
-    let _guard = scene.cloud.fault(fault);
+    let written = answer(200, json!({ "format": "tls", "data": data }));
+    let _guard = scene.fault(route::REPLACE_TLS_SECRET, written);
     let run = check(&scene).run();
     expect(&run, 7, &["replace"], &[]);
     assert!(line(&run, "replace").message.contains("entity tags"));
@@ -261,13 +253,8 @@ fn apps_that_keep_a_copy_are_named() {
     let variable = json!({ "type": "secret_full_reference", "reference": TLS_SECRET });
     let app = json!({ "run_env_variables": [variable] });
     scene.cloud.create_app(&scene.world.project_id, "web", app);
-    for (restart, told) in [(None, true), (Some("auto"), false)] {
-        let start = check(&scene);
-        let start = match restart {
-            Some(apps) => start.env("RESTART_APPS", apps),
-            None => start,
-        };
-        let run = start.run();
+    for (apps, told) in [("", true), ("auto", false)] {
+        let run = check(&scene).env("RESTART_APPS", apps).run();
         expect(&run, 0, &[], &[]);
         let message = &line(&run, "apps").message;
         assert!(message.contains("web"), "{message}");

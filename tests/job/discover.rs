@@ -1,131 +1,180 @@
-//! `--discover`: what is found in two projects full of TLS secrets, and what each missing answer costs.
+//! `--discover`: what is found in projects full of TLS secrets, and what each missing answer costs.
 
 mod example;
-mod world;
 
 use std::collections::BTreeSet;
 
-use local_cloud::{CertificateSpec, Fault, FaultGuard, FaultKind, Options, route};
+use local_cloud::{
+    CertificateSpec, FaultGuard, FaultKind, Options, Policy, Role, SecretType, route,
+};
 use serde_json::{Value, json};
 
-use self::world::{Kind, World, as_made, bare, issue, spec};
-use crate::harness::{Discovered, Run, Scene, TLS_SECRET, secrets_reader, writer};
+use crate::harness::{Discovered, Run, Scene, Start, answer, secrets_reader, writer};
 
 fn scene() -> Scene {
     Scene::with(Options::default(), CertificateSpec::default())
 }
 
+/// `--discover` with neither target nor event.
+fn bare(scene: &Scene) -> Start<'_> {
+    scene.start().bare().arg("--discover")
+}
+
+/// The same in Code Engine, and a target makes a second project known.
+fn in_both(scene: &Scene, second: &str) -> Run {
+    let target = json!([{ "secret_id": scene.secret, "tls_secret": "any", "project_id": second }]);
+    let start = bare(scene).env("TARGETS", target.to_string());
+    start.env("CE_JOBRUN", "discover-x7k2p").run()
+}
+
+fn spec(name: &str) -> CertificateSpec {
+    CertificateSpec {
+        names: vec![name.to_owned()],
+        ..CertificateSpec::default()
+    }
+}
+
+fn issue(scene: &Scene, name: &str) -> String {
+    scene.cloud.issue(spec(name))
+}
+
+/// The right to look, and no more.
+fn reader(project: &str) -> Policy {
+    Policy::CodeEngine {
+        role: Role::Reader,
+        project_id: project.to_owned(),
+    }
+}
+
 /// The lines of the log that hold a TLS secret each.
 fn logged(run: &Run) -> Vec<Discovered> {
-    let lines = run
-        .log
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = run.log.lines();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines
         .filter_map(|mut line| serde_json::from_value(line["discovered"].take()).ok())
         .collect()
 }
 
+/// Each kind in one of two projects, with the certificates that were made for it. Nothing is asked for
+/// but to look. A run with the proposed targets makes the certain ones the same.
 #[test]
-fn forty_tls_secrets_in_two_projects() {
-    let world = World::new(Scene::of(CertificateSpec::default()));
-    let before = world.scene.cloud.state();
-    let run = world.discover().env("CE_JOBRUN", "discover-x7k2p").run();
+fn each_kind_of_tls_secret_is_found_and_the_certain_ones_are_proposed() {
+    let scene = scene();
+    let (cloud, world) = (&scene.cloud, &scene.world);
+    let second = cloud.create_project("second", &world.region);
+    let domain = |kind: &str| format!("{kind}.example.com");
+    let here = |kind: &str| issue(&scene, &domain(kind));
+    let imported = |kind: &str| CertificateSpec {
+        name: format!("imported-{kind}"),
+        names: vec![domain("more"), domain(kind)],
+        secret_type: SecretType::ImportedCert,
+        ..CertificateSpec::default()
+    };
+    let elsewhere = |kind: &str| {
+        let secret_group_id = Some(world.foreign_secret_group_id.clone());
+        cloud.issue(CertificateSpec {
+            name: format!("elsewhere-{kind}"),
+            secret_group_id,
+            ..spec(&domain(kind))
+        })
+    };
+    let same = here("same");
+    let expired = cloud.issue(CertificateSpec {
+        not_before_days: -91,
+        not_after_days: -1,
+        ..spec(&domain("expired"))
+    });
+    let rows = [
+        ("same", "same", same.clone(), vec![same]),
+        ("expired", "renewed", expired.clone(), vec![expired.clone()]),
+        ("one", "covers", elsewhere("one"), vec![here("one")]),
+        (
+            "several",
+            "covers",
+            elsewhere("several"),
+            vec![here("several"), cloud.issue(imported("several"))],
+        ),
+        ("none", "none", elsewhere("none"), vec![]),
+    ];
+    let project = |position: usize| [&world.project_id, &second][position % 2];
+    for (position, (kind, _, deployed, _)) in rows.iter().enumerate() {
+        let project = project(position);
+        let tls_secret = format!("{kind}-tls");
+        cloud.deploy(deployed, project, &tls_secret);
+        cloud.map_domain(project, &domain(kind), &tls_secret);
+    }
+    cloud.change_spec(&expired, |spec| {
+        (spec.not_before_days, spec.not_after_days) = (0, 90);
+    });
+    cloud.rotate_quietly(&[&expired]);
+    let broken = "-----BEGIN CERTIFICATE-----\nnot one\n-----END CERTIFICATE-----\n";
+    cloud.put_tls_secret(&second, "broken-tls", broken, "no key");
+    let unused = ["a", "b"].map(|name| issue(&scene, &format!("unused-{name}.example.net")));
+    let mut policies = vec![
+        Policy::SecretsManager {
+            role: Role::Reader,
+            secret_group_id: Some(world.secret_group_id.clone()),
+        },
+        reader(&world.project_id),
+        reader(&second),
+    ];
+    cloud.set_policies(policies.clone());
+    cloud.clear_journal();
+    let before = cloud.state();
+    let run = in_both(&scene, &second);
     assert_eq!(run.status, 0, "{run:#?}");
 
     // nothing changes, nothing but reading is asked for, and no payload
-    assert_eq!(world.scene.cloud.state(), before);
-    for entry in world.scene.cloud.journal() {
+    assert_eq!(cloud.state(), before);
+    for entry in cloud.journal() {
         let route = entry.route.as_deref().unwrap_or_default();
-        assert!(entry.method == "GET" || route == route::TOKEN, "{entry:?}");
-        assert!(
-            route != route::READ_SECRET && route != route::READ_VERSION,
-            "{entry:?}"
-        );
+        let payload = [route::READ_SECRET, route::READ_VERSION].contains(&route);
+        let looks = entry.method == "GET" || route == route::TOKEN;
+        assert!(looks && !payload, "{entry:?}");
     }
-
-    // each TLS secret has its log line, whole; the line of JSON says the same, if there is room
-    let logged = logged(&run);
-    assert_eq!(logged.len(), 40);
-    let report = &run.report;
-    let found = world.found(&run);
-    assert_eq!(found.len() + report.discovered_omitted, 40);
-    for pair in &world.pairs {
-        let is = |one: &&Discovered| (&one.project_id, &one.tls_secret) == pair.place();
-        let one = logged
-            .iter()
-            .find(is)
-            .unwrap_or_else(|| panic!("no {}", pair.tls_secret));
-        as_made(pair, one);
-        if pair.kind != Kind::Unreadable && pair.tls_secret != TLS_SECRET {
-            let name = [pair.tls_secret.replace("tls-", "n") + ".example.com"];
+    // each TLS secret has its log line, whole, and so has the report
+    for found in [&logged(&run), run.report.discovered.as_ref().unwrap()] {
+        assert_eq!(found.len(), 7, "{run:#?}");
+        for (position, (kind, word, _, candidates)) in rows.iter().enumerate() {
+            let one = found.iter().find(|f| f.tls_secret == format!("{kind}-tls"));
+            let one = one.unwrap_or_else(|| panic!("no {kind}: {run:#?}"));
+            let is = (&one.project_id, one.matches.as_deref());
+            assert_eq!(is, (project(position), Some(*word)), "{kind}");
+            let ids = one.candidates.iter().map(|one| &one.secret_id);
+            let ids: BTreeSet<&String> = ids.collect();
+            assert_eq!(ids, candidates.iter().collect(), "{kind}: {one:#?}");
+            let domains = [domain(kind)];
             assert_eq!(
                 (&one.names[..], one.domains.as_deref()),
-                (&name[..], Some(&name[..]))
+                (&domains[..], Some(&domains[..]))
             );
-            assert!(one.not_after.is_some());
-        }
-        if let Some(found) = found.get(&pair.place()) {
-            assert_eq!(found.matches.as_deref(), Some(pair.kind.word()));
+            assert!(one.not_after.is_some(), "{one:#?}");
         }
     }
-    let certain = world.certain();
-    let wanted = certain.iter().map(|pair| {
-        json!({ "secret_id": pair.secrets[0], "tls_secret": pair.tls_secret, "project_id": pair.project })
-    });
-    let proposed = report.proposed_targets.as_deref().unwrap();
-    assert_eq!(proposed.len(), certain.len());
-    assert!(
-        wanted.into_iter().all(|target| proposed.contains(&target)),
-        "{run:#?}"
-    );
-    let unused = report.unused_certificates.as_ref().unwrap();
-    let unused: BTreeSet<&String> = unused.iter().map(|one| &one.secret_id).collect();
-    assert_eq!(unused, world.unused.iter().collect());
-    let counts = ["same", "renewed", "covers", "none", "unreadable"].map(|word| {
-        let count = world.pairs.iter().filter(|pair| pair.kind.word() == word);
-        format!("{} {word}", count.count())
-    });
-    assert_eq!(
-        report.message,
-        format!("40 TLS secrets: {}", counts.join(", "))
-    );
-    assert!(report.targets.is_empty());
-}
+    let proposed = run.report.proposed_targets.as_deref().unwrap();
+    for (secret, tls_secret, project) in [
+        (&scene.secret, "shop-tls", &world.project_id),
+        (&rows[0].2, "same-tls", &world.project_id),
+        (&expired, "expired-tls", &second),
+    ] {
+        let target =
+            json!({ "secret_id": secret, "tls_secret": tls_secret, "project_id": project });
+        assert!(proposed.contains(&target), "{target}: {run:#?}");
+    }
+    let left = run.report.unused_certificates.as_ref().unwrap().iter();
+    let left: BTreeSet<&String> = left.map(|one| &one.secret_id).collect();
+    assert_eq!(left, unused.iter().collect());
+    let counts = "7 TLS secrets: 1 same, 2 renewed, 2 covers, 1 none, 1 unreadable";
+    assert_eq!(run.report.message, counts);
 
-#[test]
-fn after_a_run_with_the_proposed_targets_all_of_them_are_the_same() {
-    let world = World::new(scene());
-    let run = world.discover().run();
-    let proposed = json!(run.report.proposed_targets.unwrap()).to_string();
-    let mut policies = world.readers();
-    let writers = [&world.scene.world.project_id, &world.second].map(|project| writer(project));
-    policies.extend(writers);
-    policies.push(secrets_reader(&world.scene.world.secret_group_id));
-    world.scene.cloud.set_policies(policies);
-    let run = world.scene.start().targets(&proposed).run_beside_others();
-    assert_eq!(run.status, 0, "{run:#?}");
-    assert_eq!(run.report.targets.len(), world.certain().len());
-    let again = world.discover().run();
-    let found = world.found(&again);
-    for pair in world.certain() {
-        let target = run.report.targets.iter().find(|target| {
-            target.tls_secret.as_ref() == Some(&pair.tls_secret)
-                && target.project_id.as_ref() == Some(&pair.project)
-        });
-        let action = if pair.kind == Kind::Same {
-            "unchanged"
-        } else {
-            "replaced"
-        };
-        assert_eq!(
-            target.map(|target| &*target.action),
-            Some(action),
-            "{:?}",
-            pair.kind
-        );
-        assert_eq!(found[&pair.place()].matches.as_deref(), Some("same"));
-    }
+    policies.extend([writer(&world.project_id), writer(&second)]);
+    policies.push(secrets_reader(&world.secret_group_id));
+    cloud.set_policies(policies);
+    let targets = json!(proposed);
+    let replaced = scene.start().targets(&targets).run_beside_others();
+    replaced.says(0, "2 replaced, 1 unchanged");
+    let counts = "7 TLS secrets: 3 same, 2 covers, 1 none, 1 unreadable";
+    assert_eq!(in_both(&scene, &second).report.message, counts);
 }
 
 /// A list without data means one read each; versions are read where names match and the serial
@@ -133,23 +182,17 @@ fn after_a_run_with_the_proposed_targets_all_of_them_are_the_same() {
 #[test]
 fn only_what_decides_is_read() {
     for (data_in_lists, reads) in [(true, 0), (false, 2)] {
-        let scene = Scene::with(
-            Options {
-                data_in_lists,
-                ..Options::default()
-            },
-            CertificateSpec::default(),
-        );
+        let options = Options {
+            data_in_lists,
+            ..Options::default()
+        };
+        let scene = Scene::with(options, CertificateSpec::default());
         let same = issue(&scene, "same.example.com");
-        scene
-            .cloud
-            .deploy(&same, &scene.world.project_id, "same-tls");
+        let project = &scene.world.project_id;
+        scene.cloud.deploy(&same, project, "same-tls");
         issue(&scene, "unused.example.com");
         let run = bare(&scene).run();
-        assert_eq!(
-            run.report.message, "2 TLS secrets: 1 same, 1 renewed",
-            "{run:#?}"
-        );
+        assert_eq!(run.report.message, "2 TLS secrets: 1 same, 1 renewed");
         let [unused] = run.report.unused_certificates.as_deref().unwrap() else {
             panic!("{run:#?}")
         };
@@ -157,25 +200,14 @@ fn only_what_decides_is_read() {
         assert_eq!(unused.secret_type, "public_cert");
         assert!(unused.not_after.as_ref().unwrap().ends_with('Z'));
         assert_eq!(scene.times_asked(route::READ_TLS_SECRET), reads);
-        let asked = scene.cloud.journal().into_iter().map(|entry| entry.path);
-        let versions: Vec<String> = asked.filter(|path| path.contains("/versions/")).collect();
-        let path = format!(
-            "/api/v2/secrets/{}/versions/previous/metadata",
-            scene.secret
-        );
-        assert_eq!(versions, [path]);
+        assert_eq!(scene.times_asked(route::READ_VERSION_METADATA), 1);
     }
 }
 
 /// The next list begins with a page of this item alone.
 fn short_page(scene: &Scene, list: &str, name: &str, item: &Value) -> FaultGuard {
     let page = json!({ "next": { "start": "after-" }, name: [item] });
-    let answer = FaultKind::Answer {
-        status: 200,
-        content_type: "application/json".to_owned(),
-        body: page.to_string(),
-    };
-    scene.cloud.fault(Fault::on(list, answer).times(1))
+    scene.fault_once(list, answer(200, page))
 }
 
 /// A TLS secret with this name and what the scene's own holds.
@@ -193,22 +225,18 @@ fn all_pages_of_all_lists_are_read() {
     for number in 0..210 {
         let secret = issue(&scene, &format!("n{number}.example.com"));
         if number < 90 {
-            let tls_secret = format!("tls-{number}");
-            scene
-                .cloud
-                .deploy(&secret, &scene.world.project_id, &tls_secret);
+            let (project, name) = (&scene.world.project_id, format!("tls-{number}"));
+            scene.cloud.deploy(&secret, project, &name);
         }
     }
     let first = named(&scene, "first-tls");
     let mapping =
         json!({ "name": "first.example.com", "tls_secret": "first-tls", "user_managed": true });
-    let _secrets = short_page(&scene, route::LIST_TLS_SECRETS, "secrets", &first);
-    let _mappings = short_page(
-        &scene,
-        route::LIST_DOMAIN_MAPPINGS,
-        "domain_mappings",
-        &mapping,
-    );
+    let lists = [
+        (route::LIST_TLS_SECRETS, "secrets", first),
+        (route::LIST_DOMAIN_MAPPINGS, "domain_mappings", mapping),
+    ];
+    let _pages = lists.map(|(list, name, item)| short_page(&scene, list, name, &item));
     scene.cloud.clear_journal();
     let run = bare(&scene).env("CE_JOBRUN", "discover-x7k2p").run();
     assert_eq!(run.report.message, "92 TLS secrets: 90 same, 2 renewed");
@@ -220,18 +248,16 @@ fn all_pages_of_all_lists_are_read() {
         assert_eq!(scene.times_asked(list), 2, "{list}");
     }
     let found = logged(&run);
-    let domains: Vec<&String> = found
-        .iter()
-        .flat_map(|one| one.domains.iter().flatten())
-        .collect();
+    let domains = found.iter().flat_map(|one| one.domains.iter().flatten());
+    let domains: Vec<&String> = domains.collect();
     assert_eq!(domains, ["first.example.com", "shop.example.com"]);
     let report = &run.report;
-    let shown = report.discovered.as_ref().unwrap().len();
-    assert_eq!(shown + report.discovered_omitted, 92);
-    let shown = report.proposed_targets.as_ref().unwrap().len();
-    assert_eq!(shown + report.proposed_targets_omitted, 92);
-    let shown = report.unused_certificates.as_ref().unwrap().len();
-    assert_eq!(shown + report.unused_certificates_omitted, 120);
+    let shown = [
+        report.discovered.as_ref().unwrap().len() + report.discovered_omitted,
+        report.proposed_targets.as_ref().unwrap().len() + report.proposed_targets_omitted,
+        report.unused_certificates.as_ref().unwrap().len() + report.unused_certificates_omitted,
+    ];
+    assert_eq!(shown, [92, 92, 120]);
     assert!(report.discovered_omitted > 0 && report.proposed_targets_omitted > 0);
 }
 
@@ -240,15 +266,10 @@ fn all_pages_of_all_lists_are_read() {
 fn an_empty_list_of_certificates_is_a_warning() {
     let scene = Scene::new();
     let elsewhere = secrets_reader(&scene.world.foreign_secret_group_id);
-    scene
-        .cloud
-        .set_policies(vec![elsewhere, writer(&scene.world.project_id)]);
+    let writer = writer(&scene.world.project_id);
+    scene.cloud.set_policies(vec![elsewhere, writer]);
     let run = bare(&scene).run();
-    assert_eq!(
-        (run.status, &*run.report.message),
-        (0, "1 TLS secret: 1 none"),
-        "{run:#?}"
-    );
+    run.says(0, "1 TLS secret: 1 none");
     assert!(run.log.contains("lists no certificate"), "{}", run.log);
 }
 
@@ -257,33 +278,24 @@ fn without_a_token_nothing_is_found() {
     let scene = Scene::new();
     scene.cloud.set_links(Vec::new());
     let run = bare(&scene).run();
-    let error = run.rejected(4, "profile-refused");
-    assert!(
-        error.command.is_some() && run.report.discovered.is_none(),
-        "{run:#?}"
-    );
+    let command = &run.rejected(4, "profile-refused").command;
+    assert!(command.is_some() && run.report.discovered.is_none());
 }
 
 /// What could be read is there, and the command that grants the rest.
 #[test]
 fn no_right_to_one_of_the_projects() {
-    let world = World::new(scene());
-    world.scene.cloud.revoke(&world.readers()[2]);
-    let run = world.discover().env("CE_JOBRUN", "discover-x7k2p").run();
+    let scene = scene();
+    let second = scene.cloud.create_project("second", &scene.world.region);
+    scene.cloud.deploy(&scene.secret, &second, "second-tls");
+    let run = in_both(&scene, &second);
     let error = run.rejected(7, "code-engine-forbidden");
     let command = error.command.as_deref().unwrap_or_default();
-    assert!(
-        command.starts_with("ibmcloud iam trusted-profile-policy-create"),
-        "{command}"
-    );
-    let logged = logged(&run);
-    assert_eq!(logged.len(), 20);
-    assert!(logged.iter().all(|found| found.project_id != world.second));
-    assert!(
-        logged
-            .iter()
-            .any(|found| found.matches.as_deref() == Some("same"))
-    );
+    let granting = "ibmcloud iam trusted-profile-policy-create";
+    assert!(command.starts_with(granting), "{command}");
+    let found = logged(&run);
+    let names: Vec<&str> = found.iter().map(|one| &*one.tls_secret).collect();
+    assert_eq!(names, ["shop-tls"]);
     // what nothing uses is not known
     assert!(run.report.unused_certificates.is_none());
 }
@@ -291,68 +303,36 @@ fn no_right_to_one_of_the_projects() {
 /// The report has the first failure, the log the others.
 #[test]
 fn a_list_that_fails_alone() {
-    let scene = Scene::with(
-        Options {
-            data_in_lists: false,
-            ..Options::default()
-        },
-        CertificateSpec::default(),
-    );
-    let refused = |list, answer| {
-        scene
-            .cloud
-            .fault(Fault::on(list, FaultKind::Status(answer)))
+    let options = Options {
+        data_in_lists: false,
+        ..Options::default()
     };
-    for (failing, answer, status, code, matches) in [
-        (route::LIST_SECRETS, 403, 5, "secret-forbidden", None),
-        (route::LIST_SECRETS, 501, 5, "secrets-manager-refused", None),
+    let scene = Scene::with(options, CertificateSpec::default());
+    let refused = |list, answer| scene.fault(list, FaultKind::Status(answer));
+    let (sm, ce) = ("secret-forbidden", "code-engine-forbidden");
+    let (covers, renewed, unreadable) = (Some("covers"), Some("renewed"), Some("unreadable"));
+    for (failing, answer, (status, code), matches) in [
+        (route::LIST_SECRETS, 403, (5, sm), None),
         (
-            route::READ_VERSION_METADATA,
-            403,
-            5,
-            "secret-forbidden",
-            Some("covers"),
-        ),
-        (
-            route::LIST_DOMAIN_MAPPINGS,
-            403,
-            7,
-            "code-engine-forbidden",
-            Some("renewed"),
-        ),
-        (
-            route::READ_TLS_SECRET,
-            403,
-            7,
-            "code-engine-forbidden",
-            Some("unreadable"),
-        ),
-        (
-            route::READ_TLS_SECRET,
+            route::LIST_SECRETS,
             501,
-            7,
-            "code-engine-refused",
-            Some("unreadable"),
+            (5, "secrets-manager-refused"),
+            None,
         ),
+        (route::READ_VERSION_METADATA, 403, (5, sm), covers),
+        (route::LIST_DOMAIN_MAPPINGS, 403, (7, ce), renewed),
+        (route::READ_TLS_SECRET, 403, (7, ce), unreadable),
     ] {
         let _guard = refused(failing, answer);
         let run = bare(&scene).run();
-        let error = run.rejected(status, code);
-        assert_eq!(
-            error.command.is_some(),
-            answer == 403,
-            "{failing}: {run:#?}"
-        );
+        let command = &run.rejected(status, code).command;
+        assert_eq!(command.is_some(), answer == 403, "{failing}: {run:#?}");
         let [found] = run.report.discovered.as_deref().unwrap() else {
             panic!("{run:#?}")
         };
         assert_eq!(found.matches.as_deref(), matches, "{failing}: {run:#?}");
         let domains_known = failing != route::LIST_DOMAIN_MAPPINGS;
-        assert_eq!(
-            found.domains.is_some(),
-            domains_known,
-            "{failing}: {run:#?}"
-        );
+        assert_eq!(found.domains.is_some(), domains_known, "{failing}");
     }
     let _lists = [route::LIST_SECRETS, route::LIST_DOMAIN_MAPPINGS].map(|list| refused(list, 400));
     let run = bare(&scene).env("CE_JOBRUN", "discover-x7k2p").run();
@@ -367,12 +347,8 @@ fn a_list_that_fails_alone() {
 fn a_list_of_certificates_without_end_is_given_up() {
     let scene = scene();
     let item = json!({ "id": scene.secret, "secret_type": "public_cert" });
-    let endless = FaultKind::Answer {
-        status: 200,
-        content_type: "application/json".to_owned(),
-        body: json!({ "secrets": vec![item; 200] }).to_string(),
-    };
-    let _endless = scene.cloud.fault(Fault::on(route::LIST_SECRETS, endless));
+    let endless = json!({ "secrets": vec![item; 200] });
+    let _endless = scene.fault(route::LIST_SECRETS, answer(200, endless));
     let run = bare(&scene).run();
     let told = &run.rejected(5, "secrets-manager-refused").message;
     assert!(told.contains("the list has more than "), "{told}");
@@ -383,15 +359,17 @@ fn a_list_of_certificates_without_end_is_given_up() {
 #[test]
 fn what_cannot_be_a_target_is_left_out() {
     let scene = scene();
-    let project = &scene.world.project_id;
-    let data = named(&scene, "platform")["data"].clone();
-    scene
-        .cloud
-        .put_secret(project, "platform", "tls", "system", data);
-    let generic = json!({ "a": "b" });
-    scene
-        .cloud
-        .put_secret(project, "other", "generic", "user", generic);
+    let put = |name, format, by, data| {
+        let project = &scene.world.project_id;
+        scene.cloud.put_secret(project, name, format, by, data);
+    };
+    put(
+        "platform",
+        "tls",
+        "system",
+        named(&scene, "platform")["data"].clone(),
+    );
+    put("other", "generic", "user", json!({ "a": "b" }));
     let hostile = named(&scene, "x-tls'; reboot #");
     let _page = short_page(&scene, route::LIST_TLS_SECRETS, "secrets", &hostile);
     let run = bare(&scene).run();
@@ -410,10 +388,8 @@ fn the_region_of_a_target_is_proposed_too() {
         "secret_id": scene.secret, "tls_secret": "far-tls", "project_id": elsewhere, "region": "us-south",
     }]);
     let start = bare(&scene).env("TARGETS", target.to_string());
-    let run = start
-        .env("CODE_ENGINE_URL", format!("{url}/{{region}}"))
-        .env("CE_REGION", &scene.world.region)
-        .run();
+    let start = start.env("CODE_ENGINE_URL", format!("{url}/{{region}}"));
+    let run = start.env("CE_REGION", &scene.world.region).run();
     assert_eq!(run.status, 0, "{run:#?}");
     let proposed = run.report.proposed_targets.unwrap();
     assert_eq!(proposed[0].get("region"), None);
@@ -425,55 +401,7 @@ fn neither_target_nor_event_is_needed_but_a_project_is() {
     let scene = Scene::new();
     let run = bare(&scene).env("ibmendata", "no event at all").run();
     assert_eq!(run.status, 0, "{run:#?}");
-    for (start, told) in [
-        (bare(&scene).without("PROJECT_ID"), "PROJECT_ID: "),
-        (bare(&scene).without("CODE_ENGINE_URL"), "no region"),
-        (bare(&scene).arg("--check"), "CHECK, DISCOVER"),
-    ] {
-        let run = start.run();
-        let message = &run.rejected(2, "configuration").message;
-        assert!(message.contains(told), "{message}");
-    }
-}
-
-/// Names from the services cannot forge lines.
-#[test]
-fn a_person_gets_a_table_and_targets_to_paste() {
-    let world = World::new(scene());
-    world.scene.cloud.issue(CertificateSpec {
-        name: "evil\n\u{1b}[31mname".to_owned(),
-        ..spec("evil.example.com")
-    });
-    let (status, text) = world.discover().arg("--output").arg("text").printed();
-    assert_eq!(status, 0, "{text}");
-    for line in text.lines() {
-        assert!(line.chars().count() <= 80, "{line:?} in\n{text}");
-    }
-    assert!(!text.contains("evil") && !text.contains('\u{1b}'), "{text}");
-    let (table, rest) = text.split_once("TARGETS='").unwrap();
-    let (value, rest) = rest.split_once('\'').unwrap();
-    let targets: Vec<Value> = serde_json::from_str(value).unwrap();
-    assert_eq!(targets.len(), world.certain().len());
-    for pair in &world.pairs {
-        let name = format!("{} ", pair.tls_secret);
-        let row = table.lines().find(|line| line.starts_with(&name));
-        let row = row.unwrap_or_else(|| panic!("{name} is not in\n{table}"));
-        assert!(row.contains(pair.kind.word()), "{row}");
-        assert_eq!(row.contains("expired"), pair.kind == Kind::Expired, "{row}");
-        let open = format!("{} in {}", pair.tls_secret, pair.project);
-        assert_eq!(
-            rest.contains(&open),
-            pair.kind.word() == "covers",
-            "{open}:\n{rest}"
-        );
-    }
-    for id in &world.unused {
-        assert!(rest.contains(id.as_str()), "{rest}");
-    }
-    let summary: Vec<&str> = rest.split("\n40 TLS secrets: ").collect();
-    let end = summary.get(1).map(|end| end.replace('\n', " "));
-    assert!(
-        end.is_some_and(|end| end.ends_with("exit status 0\n") || end.ends_with("exit status 0 ")),
-        "{rest}"
-    );
+    let run = bare(&scene).without("PROJECT_ID").run();
+    let message = &run.rejected(2, "configuration").message;
+    assert!(message.contains("PROJECT_ID: "), "{message}");
 }

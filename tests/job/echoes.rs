@@ -1,7 +1,7 @@
 //! Services that quote what we sent, or show a secret where none belongs. That nothing of it reaches
 //! the output is asserted by the harness after each run (`leaks.rs`), at LOG_LEVEL=debug.
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, Options, Quoted, route};
+use local_cloud::{CertificateSpec, FaultKind, Options, Quoted, route};
 use serde_json::json;
 
 use crate::harness::{Run, Scene, TLS_SECRET, side_by_side};
@@ -16,7 +16,7 @@ fn run(route: &str, fault: impl FnOnce(&Scene) -> FaultKind) -> Run {
         "shop",
         json!({ "run_env_variables": [{ "type": "secret_full_reference", "reference": TLS_SECRET }] }),
     );
-    let fault = scene.cloud.fault(Fault::on(route, fault(&scene)));
+    let fault = scene.fault(route, fault(&scene));
     let start = scene
         .start()
         .env("RESTART_APPS", "auto")

@@ -1,9 +1,3 @@
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use local_cloud::{Fault, FaultKind, JobSettings, route};
 
 use crate::harness::{JOB, PATIENCE, Scene};
@@ -17,9 +11,7 @@ fn sigterm_stops_before_the_next_write() {
     scene.create_job(&JobSettings::default());
     let project = &scene.world.project_id;
     // parked until the end: only the signal can end the run
-    let parked = scene
-        .cloud
-        .fault(Fault::on(route::READ_SECRET, FaultKind::Hold).times(1));
+    let parked = scene.fault_once(route::READ_SECRET, FaultKind::Hold);
     let name = scene
         .cloud
         .submit_job_run(project, JOB, &Default::default(), &[]);
@@ -41,9 +33,7 @@ fn the_time_limit_of_the_job_run_leaves_nothing_half_done() {
         max_execution_time: 1,
         ..JobSettings::default()
     });
-    let _parked = scene
-        .cloud
-        .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Status(503)));
+    let _parked = scene.fault(route::READ_TLS_SECRET, FaultKind::Status(503));
     let project = &scene.world.project_id;
     let name = scene
         .cloud
@@ -117,108 +107,9 @@ fn a_token_near_its_end_is_renewed_before_it_is_used() {
     assert_eq!(tokens(), 3);
 }
 
-/// A proxy that makes tunnels to where it is asked (RFC 9110 section 9.3.6) and counts them.
-struct Proxy {
-    url: String,
-    tunnels: Arc<AtomicUsize>,
-}
-
-impl Proxy {
-    fn start(status: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!(
-            "http://user:proxy-password@{}",
-            listener.local_addr().unwrap()
-        );
-        let tunnels = Arc::new(AtomicUsize::new(0));
-        let count = tunnels.clone();
-        // ends with the process of the tests: it holds nothing but its port
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let count = count.clone();
-                std::thread::spawn(move || tunnel(client, status, &count));
-            }
-        });
-        Self { url, tunnels }
-    }
-}
-
-fn tunnel(mut client: TcpStream, status: &str, count: &AtomicUsize) -> Option<()> {
-    let mut reader = BufReader::new(client.try_clone().ok()?);
-    let mut request = String::new();
-    reader.read_line(&mut request).ok()?;
-    let mut line = String::new();
-    while reader.read_line(&mut line).ok()? > 2 {
-        line.clear();
-    }
-    count.fetch_add(1, Ordering::Relaxed);
-    write!(client, "HTTP/1.1 {status}\r\n\r\n").ok()?;
-    if !status.starts_with("200") {
-        return None;
-    }
-    let mut server = TcpStream::connect(request.split(' ').nth(1)?).ok()?;
-    let (mut to_client, mut from_server) = (client.try_clone().ok()?, server.try_clone().ok()?);
-    std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
-    std::io::copy(&mut client, &mut server).ok()?;
-    Some(())
-}
-
-#[test]
-fn requests_go_through_the_proxy_but_for_the_hosts_that_need_none() {
-    for (name, no_proxy, tunnels, ignored) in [
-        // one per service: IAM, Secrets Manager, Code Engine
-        ("HTTPS_PROXY", "", 3, 0),
-        ("https_proxy", "example.com", 3, 0),
-        ("HTTPS_PROXY", "example.com , 127.0.0.1", 0, 0),
-        ("HTTPS_PROXY", "*", 0, 0),
-        ("HTTPS_PROXY", "127.0.0.0/8,127.0.0.1:1", 3, 1),
-    ] {
-        let scene = Scene::new();
-        let proxy = Proxy::start("200 Connection established");
-        let start = scene.start().env(name, &proxy.url);
-        let run = start.env("NO_PROXY", no_proxy).run();
-        run.expect(0, "replaced");
-        let made = proxy.tunnels.load(Ordering::Relaxed);
-        assert_eq!(made, tunnels, "{name} {no_proxy}");
-        // what cannot be followed is said
-        let told = "NO_PROXY: 2 entries are ignored";
-        assert_eq!(run.log.matches(told).count(), ignored, "{}", run.log);
-        assert!(!run.log.contains("proxy-password"));
-    }
-}
-
-#[test]
-fn a_proxy_that_refuses_is_named_without_its_password() {
-    let scene = Scene::new();
-    let proxy = Proxy::start("407 Proxy Authentication Required");
-    let run = scene
-        .start()
-        .env("HTTPS_PROXY", &proxy.url)
-        .env("DEADLINE", "4")
-        .run();
-    let target = run.refused(4, "iam-unavailable");
-    assert!(
-        target.message.contains("the proxy could not connect"),
-        "{}",
-        target.message
-    );
-    assert!(!format!("{run:?}").contains("proxy-password"));
-    for bad in [
-        "socks5://user:proxy-password@host",
-        "http://[user:proxy-password",
-    ] {
-        let run = scene.start().env("HTTPS_PROXY", bad).run();
-        let message = &run.rejected(2, "configuration").message;
-        assert!(message.contains("HTTPS_PROXY: expected"), "{message}");
-        assert!(!message.contains("proxy-password"), "{message}");
-    }
-}
-
 /// The most memory that a run used until its first write, in KiB, as the kernel counted it.
 fn peak_memory_at_the_write(scene: &Scene, targets: String) -> u64 {
-    let parked = scene
-        .cloud
-        .fault(Fault::on(route::REPLACE_TLS_SECRET, FaultKind::Hold));
+    let parked = scene.fault(route::REPLACE_TLS_SECRET, FaultKind::Hold);
     let running = scene.start().targets(targets).spawn();
     parked.wait_parked(1, PATIENCE).unwrap();
     let status = format!("/proc/{}/status", running.child.id());

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use local_cloud::{
-    Attempt, CertificateSpec, Entry, Environment, JobRun, JobSettings, LocalCloud, Options, Policy,
-    Role, TlsSecret, World, route,
+    Attempt, CertificateSpec, Entry, Environment, Fault, FaultGuard, FaultKind, JobRun,
+    JobSettings, LocalCloud, Options, Policy, Role, TlsSecret, World, route,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -46,8 +46,8 @@ pub(crate) struct Report {
     pub(crate) error: Option<Finding>,
     #[serde(default)]
     pub(crate) targets_omitted: usize,
-    #[serde(default)]
-    checks_omitted: usize,
+    #[serde(default, rename = "checks_omitted")]
+    _checks_omitted: usize,
     #[serde(default)]
     pub(crate) discovered_omitted: usize,
     #[serde(default)]
@@ -140,39 +140,40 @@ pub(crate) struct Finding {
 impl Report {
     /// Only a long report leaves something out; a command is one line.
     fn read(line: &str) -> serde_json::Result<Self> {
-        let mut fields: Map<String, Value> = serde_json::from_str(line)?;
-        let below: usize = fields.values_mut().map(left_out).sum();
-        let report: Self = serde_json::from_value(fields.into())?;
-        let lists = report.targets_omitted + report.checks_omitted + report.discovered_omitted;
-        let others = report.proposed_targets_omitted + report.unused_certificates_omitted;
-        assert!(
-            below + lists + others == 0 || line.len() > 8 * 1024,
-            "{line}"
-        );
-        Ok(report)
+        let fields: Map<String, Value> = serde_json::from_str(line)?;
+        let is_long = line.len() > 8 * 1024;
+        let read = |(name, value): (String, Value)| {
+            assert!(is_long || !name.ends_with("_omitted"), "{line}");
+            (name, without_counts(value, is_long))
+        };
+        let fields: Value = fields.into_iter().map(read).collect();
+        serde_json::from_value(fields)
     }
 }
 
-/// Takes the counts of what is left out from below a field of the report.
-fn left_out(value: &mut Value) -> usize {
-    let mut count = 0;
+/// What is below a field of the report, without the counts of what is left out there.
+fn without_counts(value: Value, is_long: bool) -> Value {
+    let all = |(name, value)| (name, without_counts(value, is_long));
     match value {
-        Value::Object(fields) => fields.retain(|name, value| {
-            count += left_out(value);
-            let text = value.as_str().unwrap_or_default();
-            assert!(name != "command" || !text.contains(['\n', '\r']), "{text}");
-            let counts = name.ends_with("_omitted");
-            count += if counts {
-                value.as_u64().unwrap() as usize
-            } else {
-                0
-            };
-            !counts
-        }),
-        Value::Array(items) => count += items.iter_mut().map(left_out).sum::<usize>(),
-        _ => {}
+        Value::Object(mut fields) => {
+            let command = fields
+                .get("command")
+                .map_or_else(String::new, Value::to_string);
+            assert!(
+                !command.contains(r"\n") && !command.contains(r"\r"),
+                "{command}"
+            );
+            let count = fields.len();
+            fields.retain(|name, _| !name.ends_with("_omitted"));
+            assert!(is_long || fields.len() == count, "{fields:?}");
+            fields.into_iter().map(all).collect()
+        }
+        Value::Array(items) => {
+            let items = items.into_iter();
+            items.map(|item| without_counts(item, is_long)).collect()
+        }
+        value => value,
     }
-    count
 }
 
 /// A finished run.
@@ -244,6 +245,19 @@ impl Run {
         let is = (self.status, target.reason.as_deref());
         assert_eq!(is, (status, Some(reason)), "{self:#?}");
         target
+    }
+
+    /// Status and message of a run.
+    #[track_caller]
+    pub(crate) fn says(&self, status: i32, message: &str) {
+        let is = (self.status, &*self.report.message);
+        assert_eq!(is, (status, message), "{self:#?}");
+    }
+
+    /// What became of each target.
+    pub(crate) fn actions(&self) -> Vec<&str> {
+        let targets = self.report.targets.iter();
+        targets.map(|target| &*target.action).collect()
     }
 
     /// Status and code of a run that failed before any target was looked at.
@@ -363,10 +377,8 @@ impl Running<'_> {
 
     /// Waits for the end.
     pub(crate) fn finished(self) -> Run {
-        ended(
-            self.child.wait_with_output().unwrap(),
-            &self.scene.secrets(),
-        )
+        let output = self.child.wait_with_output().unwrap();
+        ended(output, &self.scene.secrets())
     }
 }
 
@@ -433,6 +445,16 @@ impl Scene {
         self.watched.push((project_id.to_owned(), name.to_owned()));
     }
 
+    /// From now on, while the guard lives, this happens on this route.
+    pub(crate) fn fault(&self, route: &str, kind: FaultKind) -> FaultGuard {
+        self.cloud.fault(Fault::on(route, kind))
+    }
+
+    /// The same, once.
+    pub(crate) fn fault_once(&self, route: &str, kind: FaultKind) -> FaultGuard {
+        self.cloud.fault(Fault::on(route, kind).times(1))
+    }
+
     /// A run from outside with one target: the reconcile by hand.
     pub(crate) fn start(&self) -> Start<'_> {
         let mut environment = self.cloud.environment();
@@ -476,12 +498,8 @@ impl Scene {
 
     /// The job as it would be installed.
     pub(crate) fn create_job(&self, settings: &JobSettings) {
-        self.cloud.create_job(
-            &self.world.project_id,
-            JOB,
-            &self.job_environment(),
-            settings,
-        );
+        let (project, environment) = (&self.world.project_id, self.job_environment());
+        self.cloud.create_job(project, JOB, &environment, settings);
     }
 
     /// The job, which the events of rotations start.
@@ -505,13 +523,16 @@ impl Scene {
 
     /// Waits for a job run, and checks each of its processes.
     pub(crate) fn finished(&self, name: &str) -> (JobRun, Vec<Run>) {
-        let run = self
-            .cloud
-            .wait_job_run(&self.world.project_id, name, PATIENCE)
-            .unwrap();
+        let project = &self.world.project_id;
+        let run = self.cloud.wait_job_run(project, name, PATIENCE).unwrap();
         let checked = |attempt: &Attempt| {
-            let (code, secrets) = (attempt.exit_code, self.secrets());
-            Run::checked(code, &attempt.stdout, &attempt.stderr, &secrets)
+            let Attempt {
+                exit_code,
+                stdout,
+                stderr,
+                ..
+            } = attempt;
+            Run::checked(*exit_code, stdout, stderr, &self.secrets())
         };
         let attempts = run.attempts.iter().map(checked).collect();
         (run, attempts)
@@ -560,11 +581,9 @@ impl Scene {
 
     /// The journal as "METHOD /path" lines of the routes, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.cloud
-            .journal()
-            .into_iter()
-            .map(|entry| entry.route.unwrap_or(entry.path))
-            .collect()
+        let entries = self.cloud.journal().into_iter();
+        let asked = entries.map(|entry| entry.route.unwrap_or(entry.path));
+        asked.collect()
     }
 
     /// How often a route was asked.
@@ -608,6 +627,20 @@ pub(crate) fn secrets_reader(group_id: &str) -> Policy {
         role: Role::SecretsReader,
         secret_group_id: Some(group_id.to_owned()),
     }
+}
+
+/// This JSON instead of the service's own answer.
+pub(crate) fn answer(status: u16, body: impl Display) -> FaultKind {
+    FaultKind::Answer {
+        status,
+        content_type: "application/json".to_owned(),
+        body: body.to_string(),
+    }
+}
+
+/// The service's own answer with these fields.
+pub(crate) fn fields(fields: Value) -> FaultKind {
+    FaultKind::Override(serde_json::from_value(fields).unwrap())
 }
 
 /// A file of `tests/payloads`.

@@ -27,7 +27,7 @@ mod config;
 mod discover;
 /// Services that quote what we sent, or show secrets where none belong.
 mod echoes;
-/// The process and its surroundings: signals, proxies, time, size, memory.
+/// The process and its surroundings: signals, time, size, memory.
 mod edge;
 /// Events: how they arrive, what is rejected or ignored, and wake-up calls.
 mod events;
@@ -37,8 +37,6 @@ mod faults;
 mod flow;
 /// Runs of the binary, and what must hold after each of them.
 mod harness;
-/// Which of IAM's addresses is asked.
-mod iam_address;
 /// The search for secrets in output, which the harness does after each run.
 mod leaks;
 /// Certificates, sound and flawed.
@@ -55,6 +53,8 @@ mod odd_forms;
 mod papers;
 /// What the parsers do with inputs that nobody would think of.
 mod properties;
+/// Requests through a proxy, and which of IAM's addresses is asked.
+mod proxy;
 /// Two runs, a rotation and an edit by hand at the same time.
 mod races;
 /// The report line and the log.

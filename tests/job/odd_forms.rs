@@ -1,34 +1,27 @@
 //! Odd forms of keys and certificates that are deployed: the files of `tests/certificates/cases`. As
 //! they come in, [`crate::catalogue`] has them.
 
-use local_cloud::Material;
+use local_cloud::{CertificateSpec, Material, Options};
 
-use crate::harness::{Run, Scene, TLS_SECRET};
+use crate::catalogue;
+use crate::harness::{Scene, TLS_SECRET};
+use crate::safety::found;
 
 const ISSUER: &str = "chain/intermediate";
 
-fn file(path: &str) -> String {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/cases");
-    std::fs::read_to_string(format!("{folder}/{path}.pem"))
-        .unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-
 fn files(paths: &[&str]) -> String {
-    paths.iter().map(|path| file(path)).collect()
+    paths.iter().map(|path| catalogue::file(path)).collect()
 }
 
-/// The PEM block of a key file, without the line that says that it protects nothing: no output may
-/// hold any of what goes in as a key.
-fn key_block(name: &str) -> String {
-    let text = file(&format!("keys/{name}"));
-    text[text.find("-----BEGIN").unwrap()..].to_owned()
+fn key(name: &str) -> String {
+    catalogue::key(&format!("keys/{name}"))
 }
 
 /// Secrets Manager holds these certificates and this key now.
-fn given(scene: &Scene, certificates: &[&str], key: &str) {
+fn given(scene: &Scene, certificates: &[&str], key_name: &str) {
     let material = Material {
         certificate: Some(files(certificates)),
-        private_key: Some(key_block(key)),
+        private_key: Some(key(key_name)),
         ..Material::default()
     };
     scene
@@ -37,17 +30,11 @@ fn given(scene: &Scene, certificates: &[&str], key: &str) {
 }
 
 /// The TLS secret holds these certificates and this key now.
-fn deployed(scene: &Scene, certificates: &[&str], key: &str) {
-    let project = &scene.world.project_id;
+fn deployed(scene: &Scene, certificates: &[&str], key_name: &str) {
+    let (project, chain) = (&scene.world.project_id, files(certificates));
     scene
         .cloud
-        .put_tls_secret(project, TLS_SECRET, &files(certificates), &key_block(key));
-}
-
-#[track_caller]
-fn finds(run: &Run, code: &str) {
-    let findings = &run.target().findings;
-    assert!(findings.iter().any(|f| f.code == code), "{code}: {run:#?}");
+        .put_tls_secret(project, TLS_SECRET, &chain, &key(key_name));
 }
 
 /// Comparing public keys is not enough: while the deployed form does not load, nothing is up to date.
@@ -65,7 +52,7 @@ fn a_deployed_key_that_servers_do_not_load_is_replaced_by_itself_in_a_good_form(
             deployed(&scene, &[&leaf, ISSUER], odd);
             given(&scene, &[&leaf, ISSUER], held);
             scene.run().expect(0, "replaced");
-            assert!(scene.tls_secret().tls_key == key_block(good), "{odd}");
+            assert!(scene.tls_secret().tls_key == key(good), "{odd}");
             scene.run().expect(0, "unchanged");
         }
     }
@@ -121,7 +108,7 @@ fn what_envoy_does_not_load_is_written_over_the_same_only() {
         for action in ["replaced", "unchanged"] {
             let run = scene.run();
             run.expect(0, action);
-            finds(&run, "unfit");
+            found(&run, "unfit");
         }
     }
 }
@@ -138,7 +125,7 @@ fn a_deployed_chain_that_fits_is_not_replaced_by_one_that_does_not() {
         deployed(&scene, before, "p256");
         let run = scene.run();
         run.expect(0, "unchanged");
-        finds(&run, finding);
+        found(&run, finding);
         assert_eq!(scene.tls_secret().tls_cert, files(before));
     }
     given(&scene, &fits, "p256");
@@ -149,37 +136,27 @@ fn a_deployed_chain_that_fits_is_not_replaced_by_one_that_does_not() {
 /// No domain mapping uses the TLS secret: nothing excuses a name that is really lost.
 #[test]
 fn names_that_no_client_can_ask_for_are_never_lost() {
-    let scene = Scene::with(local_cloud::Options::default(), Default::default());
+    let scene = Scene::with(Options::default(), CertificateSpec::default());
     let project = &scene.world.project_id;
     scene
         .cloud
         .map_domain(project, "shop.example.com", "another-tls");
     for (before, leaf, lost) in [
-        ("with-them", "chain/leaf-p256", None),
-        (
-            "with-them",
-            "chain/leaf-p256-one-name",
-            Some("www.shop.example.com"),
-        ),
-        ("with-dmarc", "chain/leaf-p256", Some("_dmarc.example.com")),
-        ("with-address", "chain/leaf-p256", Some("192.0.2.7")),
+        ("with-them", "p256", None),
+        ("with-them", "p256-one-name", Some("www.shop.example.com")),
+        ("with-dmarc", "p256", Some("_dmarc.example.com")),
+        ("with-address", "p256", Some("192.0.2.7")),
     ] {
-        deployed(
-            &scene,
-            &[&format!("unusable/leaf-{before}"), ISSUER],
-            "p256",
-        );
-        given(&scene, &[leaf, ISSUER], "p256");
+        let before = format!("unusable/leaf-{before}");
+        deployed(&scene, &[&before, ISSUER], "p256");
+        given(&scene, &[&format!("chain/leaf-{leaf}"), ISSUER], "p256");
         let run = scene.run();
-        match lost {
-            None => _ = run.expect(0, "replaced"),
-            Some(lost) => {
-                let told = format!("no longer covers {lost};");
-                assert!(
-                    run.refused(8, "names-lost").message.contains(&told),
-                    "{run:#?}"
-                );
-            }
-        }
+        let Some(lost) = lost else {
+            run.expect(0, "replaced");
+            continue;
+        };
+        let message = &run.refused(8, "names-lost").message;
+        let told = format!("no longer covers {lost};");
+        assert!(message.contains(&told), "{message}");
     }
 }

@@ -1,9 +1,7 @@
-use std::thread;
-
 use local_cloud::{AppFate, CertificateSpec, Fault, FaultKind, Options, route};
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Run, Scene, Start, TLS_SECRET};
+use crate::harness::{PATIENCE, Run, Running, Scene, Start, TLS_SECRET};
 
 const VARIABLE: &str = "TLS_SECRET_SHA256_SHOP_TLS";
 
@@ -250,18 +248,15 @@ fn two_runs_at_once_restart_an_app_once() {
         // both have read the app before either changes it
         let guard = Fault::on(route::PATCH_APP, FaultKind::Hold).times(2);
         let guard = scene.cloud.fault(guard);
-        thread::scope(|scope| {
-            let run = || restarting(&scene, "shop,blog").run_beside_others();
-            let runs = [scope.spawn(run), scope.spawn(run)];
-            guard.wait_parked(2, PATIENCE).unwrap();
-            guard.release();
-            let runs = runs.map(|run| run.join().unwrap());
-            assert!(runs.iter().all(|run| run.status == 0), "{runs:#?}");
-            // the one that restarted an app says so, and no other
-            let mut apps: Vec<&String> = runs.iter().flat_map(restarted).collect();
-            apps.sort_unstable();
-            assert_eq!(apps, ["blog", "shop"], "{fate:?}");
-        });
+        let running = [(); 2].map(|()| restarting(&scene, "shop,blog").spawn());
+        guard.wait_parked(2, PATIENCE).unwrap();
+        guard.release();
+        let runs = running.map(Running::finished);
+        assert!(runs.iter().all(|run| run.status == 0), "{runs:#?}");
+        // the one that restarted an app says so, and no other
+        let mut apps: Vec<&String> = runs.iter().flat_map(restarted).collect();
+        apps.sort_unstable();
+        assert_eq!(apps, ["blog", "shop"], "{fate:?}");
         for app in ["shop", "blog"] {
             assert_eq!(revisions(&scene, app), 2, "{app}, {fate:?}");
         }
@@ -298,8 +293,7 @@ fn an_app_with_two_secrets_is_restarted_once_for_both() {
 fn a_change_whose_answer_is_lost_is_not_repeated_blindly() {
     for kind in [FaultKind::ResetAfter, FaultKind::StatusAfter(500)] {
         let scene = with_apps(&["shop"]);
-        let fault = Fault::on(route::PATCH_APP, kind.clone()).times(1);
-        let _guard = scene.cloud.fault(fault);
+        let _guard = scene.fault_once(route::PATCH_APP, kind.clone());
         let run = restarting(&scene, "shop").run();
         run.expect(0, "replaced");
         assert_eq!(restarted(&run), ["shop"], "{kind:?}");
@@ -316,16 +310,13 @@ fn an_app_that_somebody_else_changes_meanwhile_is_read_again() {
             ..Options::default()
         };
         let scene = with_apps_and(options, &["shop"]);
-        let guard = Fault::on(route::PATCH_APP, FaultKind::Hold).times(1);
-        let guard = scene.cloud.fault(guard);
-        thread::scope(|scope| {
-            let run = scope.spawn(|| restarting(&scene, "shop").run());
-            guard.wait_parked(1, PATIENCE).unwrap();
-            let theirs = json!({ "type": "literal", "name": "COLOUR", "value": "red" });
-            create(&scene, "shop", json!({ "run_env_variables": [theirs] }));
-            guard.release();
-            run.join().unwrap().expect(0, "replaced");
-        });
+        let guard = scene.fault_once(route::PATCH_APP, FaultKind::Hold);
+        let running = restarting(&scene, "shop").spawn();
+        guard.wait_parked(1, PATIENCE).unwrap();
+        let theirs = json!({ "type": "literal", "name": "COLOUR", "value": "red" });
+        create(&scene, "shop", json!({ "run_env_variables": [theirs] }));
+        guard.release();
+        running.finished().expect(0, "replaced");
         assert_eq!(variable(&scene, "shop", "COLOUR").as_deref(), Some("red"));
         assert!(variable(&scene, "shop", VARIABLE).is_some());
     }
@@ -352,8 +343,7 @@ fn an_app_that_cannot_be_had_is_status_10() {
         let secret = scene.secret.clone();
         let targets = second_secret(&mut scene, &secret, "second-tls", ["auto", "auto"]);
         create(&scene, "blog", environment_of("second-tls"));
-        let fault = Fault::on(route, FaultKind::Status(status));
-        let _guard = scene.cloud.fault(fault);
+        let _guard = scene.fault(route, FaultKind::Status(status));
         let run = scene.start().targets(&targets).run();
         assert_eq!(run.status, 10, "{run:#?}");
         for target in &run.report.targets {

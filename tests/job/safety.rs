@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, LocalCloud, Options, SecretType, route};
+use local_cloud::{CertificateSpec, FaultKind, LocalCloud, Options, SecretType, route};
 use serde_json::json;
 
-use crate::harness::{Run, Scene, Start, TLS_SECRET};
+use crate::harness::{Run, Scene, Start, TLS_SECRET, fields};
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -64,41 +64,12 @@ fn deploy_by_hand(scene: &Scene, spec: &CertificateSpec) {
         .put_tls_secret(project, TLS_SECRET, &certificate, &key);
 }
 
-fn by_cron(scene: &Scene) -> Start<'_> {
-    scene.start().env("CE_TYPE", "dev.knative.sources.ping")
-}
-
 #[track_caller]
 pub(crate) fn found(run: &Run, code: &str) -> String {
     let findings = &run.target().findings;
     let finding = findings.iter().find(|finding| finding.code == code);
     let finding = finding.unwrap_or_else(|| panic!("no {code} in {run:#?}"));
     finding.message.clone()
-}
-
-/// A refusal must not become the outage.
-#[test]
-fn in_the_last_days_lost_names_and_a_shorter_chain_no_longer_stop() {
-    let old = CertificateSpec {
-        names: names(&["shop.example.com", "old.example.com"]),
-        ..lasting(-88, 2)
-    };
-    let scene = changed(old, |spec| {
-        *spec = CertificateSpec {
-            names: names(&["old.example.com"]),
-            ..lasting(0, 90)
-        };
-    });
-    let run = scene.run();
-    run.expect(0, "replaced");
-    assert!(found(&run, "names-lost").contains("replaced anyway"));
-    assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 0);
-
-    let scene = Scene::of(lasting(-88, 2));
-    lose_the_chain(&scene);
-    let run = scene.run();
-    run.expect(0, "replaced");
-    found(&run, "chain-shorter");
 }
 
 #[test]
@@ -155,15 +126,13 @@ fn a_newer_certificate_that_was_deployed_by_hand_stays() {
     );
     assert_eq!(scene.times_asked(route::READ_VERSION_METADATA), 1);
     for status in [403, 404] {
-        let fault = Fault::on(route::READ_VERSION_METADATA, FaultKind::Status(status));
-        let _fault = scene.cloud.fault(fault);
+        let _fault = scene.fault(route::READ_VERSION_METADATA, FaultKind::Status(status));
         let run = scene.run();
         let told = &run.refused(8, "older").message;
         assert!(told.contains("the previous version is unknown: "), "{told}");
     }
     // the end of the run is no answer either, and no refusal
-    let silent = Fault::on(route::READ_VERSION_METADATA, FaultKind::Silent);
-    let _silent = scene.cloud.fault(silent);
+    let _silent = scene.fault(route::READ_VERSION_METADATA, FaultKind::Silent);
     let run = scene.start().env("DEADLINE", "3").run();
     run.refused(9, "interrupted");
 }
@@ -183,30 +152,6 @@ fn a_version_that_was_restored_on_purpose_is_deployed() {
 }
 
 #[test]
-fn what_serves_nobody_is_no_baseline() {
-    let scene = Scene::new();
-    let (cloud, project) = (&scene.cloud, &scene.world.project_id);
-    let other = names(&["other.example.com"]);
-    // self-signed placeholder, as an installation makes it
-    let placeholder = rcgen::generate_simple_self_signed(other.clone()).unwrap();
-    let (certificate, key) = (&placeholder.cert, &placeholder.signing_key);
-    cloud.put_tls_secret(
-        project,
-        TLS_SECRET,
-        &certificate.pem(),
-        &key.serialize_pem(),
-    );
-    scene.run().expect(0, "replaced");
-    let expired = CertificateSpec {
-        names: other,
-        ..lasting(-90, -1)
-    };
-    deploy_by_hand(&scene, &expired);
-    scene.run().expect(0, "replaced");
-    assert_eq!(scene.times_asked(route::LIST_DOMAIN_MAPPINGS), 0);
-}
-
-#[test]
 fn force_overrules_by_hand_and_names_what_it_overruled() {
     let scene = renamed(&["shop.example.com"], &["other.example.com"]);
     // a dry run exits as the real one would
@@ -222,64 +167,13 @@ fn force_overrules_by_hand_and_names_what_it_overruled() {
 }
 
 #[test]
-fn force_is_ignored_where_it_could_stay_on_by_mistake() {
-    let scene = renamed(&["shop.example.com"], &["other.example.com"]);
-    let event = scene.payload("rotated-public.json");
-    let targets = json!([{ "secret_id": scene.secret, "tls_secret": TLS_SECRET }]);
-    let many = || scene.start().targets(&targets);
-    for start in [
-        scene.start().env("ibmendata", event),
-        by_cron(&scene),
-        // many targets, none chosen
-        many(),
-    ] {
-        let run = start.env("FORCE", "names-lost").run();
-        run.refused(8, "names-lost");
-        assert!(run.log.contains("FORCE is ignored"), "{run:#?}");
-    }
-    let chosen = many().env("SECRET_ID", &scene.secret);
-    let run = chosen.env("FORCE", "names-lost").run();
-    run.expect(0, "replaced");
-}
-
-#[test]
-fn a_certificate_near_its_end_is_a_finding_on_every_run() {
-    let scene = Scene::of(lasting(-80, 10));
-    for action in ["replaced", "unchanged"] {
-        let run = scene.run();
-        run.expect(0, action);
-        found(&run, "expires-soon");
-    }
-}
-
-#[test]
 fn a_cron_run_that_has_to_write_what_is_old_says_that_an_event_was_missed() {
-    const ELEVEN_MINUTES: Duration = Duration::from_secs(11 * 60);
     let scene = Scene::new();
-    scene.cloud.age(&scene.secret, ELEVEN_MINUTES);
-    let run = by_cron(&scene).run();
+    scene.cloud.age(&scene.secret, Duration::from_secs(11 * 60));
+    let start = scene.start().env("CE_TYPE", "dev.knative.sources.ping");
+    let run = start.run();
     run.expect(0, "replaced");
     assert!(found(&run, "event-missed").contains("11 minutes"));
-    // by hand nothing was missed
-    scene.cloud.rotate_quietly(&[&scene.secret]);
-    scene.cloud.age(&scene.secret, ELEVEN_MINUTES);
-    assert!(scene.run().expect(0, "replaced").findings.is_empty());
-}
-
-/// The whole chain counts, not only the leaf.
-#[test]
-fn a_chain_that_changed_under_the_same_leaf_is_written() {
-    const END: &str = "-----END CERTIFICATE-----\n";
-    let scene = Scene::new();
-    scene.run().expect(0, "replaced");
-    let deployed = scene.tls_secret();
-    let leaf = deployed.tls_cert.split_inclusive(END).next().unwrap();
-    let project = &scene.world.project_id;
-    scene
-        .cloud
-        .put_tls_secret(project, TLS_SECRET, leaf, &deployed.tls_key);
-    scene.run().expect(0, "replaced");
-    assert_eq!(scene.tls_secret().tls_cert, deployed.tls_cert);
 }
 
 /// The same certificate in a TLS secret that no domain mapping uses.
@@ -293,23 +187,6 @@ fn unmapped(scene: &Scene) -> Start<'_> {
 }
 
 #[test]
-fn a_name_that_a_domain_mapping_needs_must_not_be_lost() {
-    let old = &["shop.example.com", "old.example.com"];
-    // the scene maps shop.example.com
-    let scene = renamed(old, &["old.example.com", "new.example.com"]);
-    let run = scene.run();
-    let message = &run.refused(8, "names-lost").message;
-    for told in [
-        "no longer covers shop.example.com",
-        "newly covers new.example.com",
-        "need shop.example.com",
-    ] {
-        assert!(message.contains(told), "{told}: {message}");
-    }
-    assert!(!run.report.retryable);
-}
-
-#[test]
 fn a_retired_name_is_given_up_only_if_domain_mappings_show_that_none_needs_it() {
     let old = &["shop.example.com", "old.example.com"];
     let scene = renamed(old, &["shop.example.com"]);
@@ -318,8 +195,7 @@ fn a_retired_name_is_given_up_only_if_domain_mappings_show_that_none_needs_it() 
     let message = &run.refused(8, "names-lost").message;
     assert!(message.contains("no domain mapping uses"), "{message}");
 
-    let fault = Fault::on(route::LIST_DOMAIN_MAPPINGS, FaultKind::Status(403));
-    let fault = scene.cloud.fault(fault);
+    let fault = scene.fault(route::LIST_DOMAIN_MAPPINGS, FaultKind::Status(403));
     let run = scene.run();
     let message = &run.refused(8, "names-lost").message;
     for told in ["is unknown", "403"] {
@@ -335,35 +211,16 @@ fn a_retired_name_is_given_up_only_if_domain_mappings_show_that_none_needs_it() 
 }
 
 #[test]
-fn names_are_compared_as_clients_do() {
-    let old = &["a.example.com", "XN--STRAE-OQA.EXAMPLE.COM", "192.0.2.1"];
-    for (new, covered) in [
-        (&["192.0.2.1", "*.example.com"][..], true),
-        (&["*.example.com"], false),
-    ] {
-        let scene = renamed(old, new);
-        let run = unmapped(&scene).run();
-        match covered {
-            true => _ = run.expect(0, "replaced"),
-            false => _ = run.refused(8, "names-lost"),
-        }
-        let asked = scene.times_asked(route::LIST_DOMAIN_MAPPINGS);
-        assert_eq!(asked == 0, covered, "{new:?}");
-    }
-}
-
-#[test]
 fn every_page_of_the_mappings_is_read() {
     let old = &["shop.example.com", "old.example.com"];
     let scene = renamed(old, &["old.example.com"]);
     let empty = json!({ "domain_mappings": [], "next": { "start": "b3Bh cXVl" } });
-    let first = FaultKind::Override(empty.as_object().unwrap().clone());
-    let first = Fault::on(route::LIST_DOMAIN_MAPPINGS, first).times(1);
-    let _first = scene.cloud.fault(first);
+    let _first = scene.fault_once(route::LIST_DOMAIN_MAPPINGS, fields(empty));
     let run = scene.run();
     // the mapping is on the second page
     let message = &run.refused(8, "names-lost").message;
     assert!(message.contains("need shop.example.com"), "{message}");
+    assert!(!run.report.retryable);
     let journal = scene.cloud.journal();
     let last = journal.last().unwrap();
     assert!(last.query.contains("start=b3Bh%20cXVl"), "{last:?}");

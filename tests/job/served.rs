@@ -1,7 +1,7 @@
 use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, Options, Serving, route};
 use serde_json::json;
 
-use crate::harness::{JOB, PATIENCE, Run, Scene, Start, TLS_SECRET};
+use crate::harness::{JOB, PATIENCE, Run, Scene, Start, TLS_SECRET, fields};
 use crate::safety::lasting;
 
 const DOMAIN: &str = "shop.example.com";
@@ -59,16 +59,9 @@ fn the_four_calls_stay_first_and_the_same() {
     run.expect(0, "replaced");
     let asked = scene.asked();
     assert_eq!(asked[..4], FOUR_CALLS);
-    assert!(
-        asked.iter().any(|route| route == route::PATCH_APP),
-        "{asked:?}"
-    );
-    assert!(
-        asked
-            .iter()
-            .any(|route| route == route::LIST_DOMAIN_MAPPINGS),
-        "{asked:?}"
-    );
+    for later in [route::PATCH_APP, route::LIST_DOMAIN_MAPPINGS] {
+        assert!(asked.iter().any(|route| route == later), "{asked:?}");
+    }
 }
 
 #[test]
@@ -223,16 +216,14 @@ fn all_user_managed_domains_of_the_tls_secret_and_no_others() {
 /// A good write stays a good write: at most it is not known whether it is served.
 #[test]
 fn a_list_that_cannot_be_read_is_no_failure_of_code_engine() {
-    let endless = json!({ "next": { "start": "again" } });
-    let endless = FaultKind::Override(endless.as_object().unwrap().clone());
+    let endless = fields(json!({ "next": { "start": "again" } }));
     for (kind, code) in [
         (FaultKind::Status(403), "code-engine-forbidden"),
         (FaultKind::NotJson, "code-engine-refused"),
         (endless, "code-engine-refused"),
     ] {
         let scene = Scene::with(Options::default(), CertificateSpec::default());
-        let fault = Fault::on(route::LIST_DOMAIN_MAPPINGS, kind);
-        let _guard = scene.cloud.fault(fault);
+        let _guard = scene.fault(route::LIST_DOMAIN_MAPPINGS, kind);
         for (probe, status, action) in [("warn", 0, "replaced"), ("require", 10, "unchanged")] {
             let run = probing(&scene).env("PROBE", probe).run();
             run.expect(status, action);

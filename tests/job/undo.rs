@@ -1,4 +1,4 @@
-use local_cloud::{CertificateSpec, Fault, FaultKind, Options, route};
+use local_cloud::{CertificateSpec, FaultKind, Options, route};
 use serde_json::json;
 
 use crate::harness::{Scene, Start, TLS_SECRET};
@@ -104,8 +104,7 @@ fn one_of_many_targets_is_on_hold() {
     ]);
     let run = scene.start().targets(&targets).run();
     assert_eq!(run.status, 0, "{run:#?}");
-    let actions: Vec<&str> = run.report.targets.iter().map(|t| &*t.action).collect();
-    assert_eq!(actions, ["replaced", "would_replace"]);
+    assert_eq!(run.actions(), ["replaced", "would_replace"]);
 }
 
 #[test]
@@ -120,8 +119,7 @@ fn without_a_previous_version_there_is_nothing_to_undo() {
     assert!(message.contains("previous version"), "{message}");
     assert_eq!(scene.times_asked(route::READ_VERSION), 1);
     // nor where it must not be read
-    let fault = Fault::on(route::READ_VERSION, FaultKind::Status(403));
-    let _fault = scene.cloud.fault(fault);
+    let _fault = scene.fault(route::READ_VERSION, FaultKind::Status(403));
     let run = undo(&scene).run();
     let message = &run.refused(5, "secret-forbidden").message;
     assert!(message.contains(&scene.secret), "{message}");

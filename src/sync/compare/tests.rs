@@ -368,12 +368,13 @@ fn in_the_last_days_lost_names_are_a_finding() {
         });
         let old = deployed(format!("{}{}", issued.leaf, issued.issuer), &issued.key);
         let case = Case::with(old, bundle(&new, true));
-        let expected = if last {
-            "write names-lost"
-        } else {
-            "refuse names-lost"
+        let expected = match last {
+            true => ("write names-lost", "nothing"),
+            false => ("refuse names-lost", "domains"),
         };
-        assert_eq!(case.decide().0, expected, "{left} of {lifetime} hours");
+        let (decision, asked) = case.decide();
+        let found = (&*decision, &*asked);
+        assert_eq!(found, expected, "{left} of {lifetime} hours");
     }
 }
 

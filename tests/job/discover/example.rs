@@ -1,6 +1,6 @@
 use local_cloud::{CertificateSpec, Options, SecretType};
 
-use super::world::bare;
+use super::bare;
 use crate::harness::Scene;
 
 /// `UPDATE_DOCS=1 cargo test --test job discover` rewrites the example. IDs, dates and the time that
@@ -61,7 +61,9 @@ fn the_example_in_the_docs_is_real() {
             &format!("{name}-tls"),
         );
     }
-    let (_, text) = bare(&scene).arg("--output").arg("text").printed();
+    let (status, text) = bare(&scene).arg("--output").arg("text").printed();
+    let wide = text.lines().find(|line| line.chars().count() > 80);
+    assert_eq!((status, wide), (0, None), "{text}");
     let indent = |line: &str| match line {
         "" => "\n".to_owned(),
         line => format!("    {line}\n"),

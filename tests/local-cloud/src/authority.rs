@@ -223,12 +223,18 @@ impl Authority {
         &self.transport.pem
     }
 
-    /// Key and chain of our own HTTPS, for 127.0.0.1 and localhost.
+    /// Key and chain of our own HTTPS; a proxy may lead IAM's public names to us.
     pub(crate) fn transport_identity(
         &self,
     ) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
         let key = KeyKind::P256.key()?;
-        let params = leaf_params(&["127.0.0.1".into(), "localhost".into()], -1, 30)?;
+        let names = [
+            "127.0.0.1",
+            "localhost",
+            "iam.cloud.ibm.com",
+            "private.iam.cloud.ibm.com",
+        ];
+        let params = leaf_params(&names.map(str::to_owned), -1, 30)?;
         let leaf = params.signed_by(&key, &self.transport.issuer)?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         Ok((vec![leaf.der().clone()], key))
