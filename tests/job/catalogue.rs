@@ -29,7 +29,6 @@ use crate::maker::{Maker, stored};
 static CASES: LazyLock<Vec<Case>> = LazyLock::new(rows::cases);
 
 /// Something that Secrets Manager may hand out, and what is to become of it.
-#[derive(Clone)]
 struct Case {
     name: String,
     /// The texts of all certificate fields together; mostly one certificate each.
@@ -41,7 +40,6 @@ struct Case {
     verdict: Verdict,
 }
 
-#[derive(Clone)]
 enum Verdict {
     /// These certificates are served, leaf first, with findings of these codes.
     Serves(Vec<Text>, Vec<String>),

@@ -157,24 +157,6 @@ no right to list apps | 7 | apps | code-engine-forbidden | | ibmcloud iam truste
     }
 }
 
-#[test]
-fn without_any_right_the_summary_names_both_and_what_was_not_tested() {
-    let scene = scene_of(Options::default());
-    scene.cloud.set_policies(Vec::new());
-    let run = check(&scene).run();
-    let rest = [
-        "certificate",
-        "replace",
-        "domain-mappings",
-        "covered",
-        "apps",
-    ];
-    expect(&run, 5, &["secret", "tls-secret"], &rest);
-    let open = "5 not tested: apps, certificate, covered, domain-mappings, replace";
-    let summary = format!("checks: 2 failed: secret, tls-secret; {open}; 2 passed");
-    assert_eq!(run.report.message, summary);
-}
-
 /// Only 409 or 412 proves the right to replace, only 403 disproves it.
 #[test]
 fn any_other_answer_to_the_write_proves_nothing() {

@@ -1,29 +1,8 @@
 use local_cloud::{Fault, FaultKind, JobSettings, route};
+use serde_json::json;
 
-use crate::harness::{JOB, PATIENCE, Scene};
+use crate::harness::{PATIENCE, Scene, answer};
 use crate::many;
-
-/// Code Engine stops a job run: SIGTERM, then it is gone. What the run waits for is not awaited.
-#[test]
-fn sigterm_stops_before_the_next_write() {
-    let scene = Scene::new();
-    let before = scene.served();
-    scene.create_job(&JobSettings::default());
-    let project = &scene.world.project_id;
-    // parked until the end: only the signal can end the run
-    let parked = scene.fault_once(route::READ_SECRET, FaultKind::Hold);
-    let name = scene
-        .cloud
-        .submit_job_run(project, JOB, &Default::default(), &[]);
-    parked.wait_parked(1, PATIENCE).unwrap();
-    scene.cloud.stop_job_run(project, &name);
-    let (_, processes) = scene.finished(&name);
-    let target = processes[0].refused(9, "interrupted");
-    assert!(processes[0].report.retryable);
-    assert!(target.message.contains("SIGTERM"), "{}", target.message);
-    assert_eq!(scene.served(), before);
-    assert!(scene.writes().is_empty());
-}
 
 #[test]
 fn the_time_limit_of_the_job_run_leaves_nothing_half_done() {
@@ -34,11 +13,7 @@ fn the_time_limit_of_the_job_run_leaves_nothing_half_done() {
         ..JobSettings::default()
     });
     let _parked = scene.fault(route::READ_TLS_SECRET, FaultKind::Status(503));
-    let project = &scene.world.project_id;
-    let name = scene
-        .cloud
-        .submit_job_run(project, JOB, &Default::default(), &[]);
-    let (run, processes) = scene.finished(&name);
+    let (run, processes) = scene.finished(&scene.submit(&[]));
     assert_eq!(run.status, "failed");
     assert_eq!(processes[0].status, 9);
     assert!(scene.tls_secret() == before);
@@ -48,29 +23,15 @@ fn the_time_limit_of_the_job_run_leaves_nothing_half_done() {
 #[test]
 fn the_largest_answer_passes_and_the_first_larger_one_does_not() {
     let scene = Scene::new();
-    let answer = |length: usize| {
-        // `id` is wrong on purpose: it shows that the whole document was read
-        let frame = r#"{"id":"other","padding":""}"#;
-        let body = frame.replace(
-            "\"\"}",
-            &format!("\"{}\"}}", "x".repeat(length - frame.len())),
-        );
-        assert_eq!(body.len(), length);
-        Fault::on(
-            route::READ_SECRET,
-            FaultKind::Answer {
-                status: 200,
-                content_type: "application/json".to_owned(),
-                body,
-            },
-        )
-    };
+    let frame = json!({ "id": "other", "padding": "" }).to_string().len();
     let limit = 2 * 1024 * 1024;
     for (length, told) in [
         (limit, "returned secret …"),
         (limit + 1, "larger than 2097152 bytes"),
     ] {
-        let _fault = scene.cloud.fault(answer(length));
+        // the id is wrong on purpose: it shows that the whole document was read
+        let body = json!({ "id": "other", "padding": "x".repeat(length - frame) });
+        let _fault = scene.fault(route::READ_SECRET, answer(200, body));
         let run = scene.run();
         let target = run.refused(5, "secrets-manager-refused");
         assert!(target.message.contains(told), "{}", target.message);
@@ -81,15 +42,13 @@ fn the_largest_answer_passes_and_the_first_larger_one_does_not() {
 #[test]
 fn a_token_that_is_not_valid_yet_is_tried_once_more_after_a_while() {
     let scene = Scene::new();
-    let refused = scene
-        .cloud
-        .fault(Fault::on(route::READ_TLS_SECRET, FaultKind::Status(401)).times(2));
+    let refused = Fault::on(route::READ_TLS_SECRET, FaultKind::Status(401));
+    let refused = scene.cloud.fault(refused.times(2));
     let run = scene.run();
     run.expect(0, "replaced");
     assert_eq!(refused.struck(), 2);
     assert!(run.report.duration_ms >= 5000, "{run:#?}");
-    let tokens = scene.times_asked(route::TOKEN);
-    assert_eq!(tokens, 2);
+    assert_eq!(scene.times_asked(route::TOKEN), 2);
 }
 
 /// A token that ends soon is replaced before it is used again.

@@ -1,7 +1,7 @@
-use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, Options, Serving, route};
+use local_cloud::{CertificateSpec, FaultKind, JobSettings, Options, Serving, route};
 use serde_json::json;
 
-use crate::harness::{JOB, PATIENCE, Run, Scene, Start, TLS_SECRET, fields};
+use crate::harness::{PATIENCE, Run, Scene, Start, TLS_SECRET, fields};
 use crate::safety::lasting;
 
 const DOMAIN: &str = "shop.example.com";
@@ -129,22 +129,13 @@ fn time_that_runs_out_after_the_write_is_status_10() {
     assert!(run.report.retryable);
 }
 
-/// The installed job.
-fn install(scene: &Scene) {
-    let mut environment = scene.job_environment();
-    environment.remove("PROBE");
-    let (cloud, project) = (&scene.cloud, &scene.world.project_id);
-    cloud.create_job(project, JOB, &environment, &JobSettings::default());
-}
-
 #[test]
 fn sigterm_after_the_write_is_status_10() {
     let scene = Scene::new();
-    install(&scene);
+    scene.create_job(&JobSettings::default());
     let (cloud, project) = (&scene.cloud, &scene.world.project_id);
-    let parked = Fault::on(route::LIST_DOMAIN_MAPPINGS, FaultKind::Hold).times(1);
-    let parked = cloud.fault(parked);
-    let name = scene.submit(&[]);
+    let parked = scene.fault_once(route::LIST_DOMAIN_MAPPINGS, FaultKind::Hold);
+    let name = scene.submit(&[("PROBE", "warn")]);
     parked.wait_parked(1, PATIENCE).unwrap();
     cloud.stop_job_run(project, &name);
     cloud.set_serving(project, DOMAIN, Serving::Unreachable);
@@ -153,19 +144,6 @@ fn sigterm_after_the_write_is_status_10() {
     let target = processes[0].refused(10, "interrupted");
     assert_eq!(target.action, "replaced");
     assert!(processes[0].report.retryable);
-}
-
-#[test]
-fn the_report_of_an_event_tells_what_is_served() {
-    let scene = Scene::new();
-    install(&scene);
-    let (cloud, project) = (&scene.cloud, &scene.world.project_id);
-    cloud.subscribe_job(project, JOB);
-    cloud.rotate(&[&scene.secret]);
-    let name = cloud.job_runs(project)[0].name.clone();
-    let (_, processes) = scene.finished(&name);
-    processes[0].expect(0, "replaced");
-    assert_eq!(states(&processes[0]), [(DOMAIN, "new")]);
 }
 
 /// The probe trusts nothing and nobody: a certificate that has expired is read like any other.

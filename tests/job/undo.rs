@@ -1,5 +1,4 @@
 use local_cloud::{CertificateSpec, FaultKind, Options, route};
-use serde_json::json;
 
 use crate::harness::{Scene, Start, TLS_SECRET};
 use crate::safety::{found, lasting, rotated};
@@ -74,37 +73,6 @@ fn an_undo_may_go_back_and_must_not_lose_names_unless_forced() {
     undo(&scene).run().refused(8, "names-lost");
     let run = undo(&scene).env("FORCE", "names-lost").run();
     run.expect(0, "replaced");
-}
-
-#[test]
-fn only_by_hand_and_for_one_secret() {
-    let scene = Scene::new();
-    let event = scene.payload("rotated-public.json");
-    let undo = || undo(&scene);
-    for start in [
-        undo().env("ibmendata", event),
-        undo().env("CE_TYPE", "dev.knative.sources.ping"),
-        undo().without("SECRET_ID"),
-    ] {
-        start.run().rejected(2, "configuration");
-    }
-    assert!(scene.asked().is_empty());
-}
-
-#[test]
-fn one_of_many_targets_is_on_hold() {
-    let mut scene = Scene::new();
-    let project = scene.world.project_id.clone();
-    scene.cloud.deploy(&scene.secret, &project, "held-tls");
-    scene.watch(&project, "held-tls");
-    scene.cloud.rotate_quietly(&[&scene.secret]);
-    let targets = json!([
-        { "secret_id": scene.secret, "tls_secret": TLS_SECRET },
-        { "secret_id": scene.secret, "tls_secret": "held-tls", "hold": true },
-    ]);
-    let run = scene.start().targets(&targets).run();
-    assert_eq!(run.status, 0, "{run:#?}");
-    assert_eq!(run.actions(), ["replaced", "would_replace"]);
 }
 
 #[test]
