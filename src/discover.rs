@@ -11,7 +11,7 @@ use crate::cert::pem;
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
-use crate::ibm::secrets_manager::ListedCertificate;
+use crate::ibm::secrets_manager::CertificateMetadata;
 use crate::report::{CertificateRef, Date, Discovered, Discovery, Match, Report, SHOWN_NAMES};
 use crate::sync::Run;
 use crate::text::first_of_many;
@@ -164,7 +164,7 @@ fn certificates(run: &Run<'_>) -> Result<Vec<Known>, Error> {
 
 impl Known {
     /// None, if its ID is none: it could not be a target.
-    fn new(listed: ListedCertificate) -> Option<Self> {
+    fn new(listed: CertificateMetadata) -> Option<Self> {
         let name = |text: &String| match text.parse() {
             Ok(address) => ServerName::Ip(address),
             Err(_) => ServerName::dns(text),
@@ -263,7 +263,7 @@ mod tests {
 
     fn known(name: &str, serial: Option<&str>, names: &[&str]) -> Known {
         let mut names = names.iter().map(ToString::to_string);
-        let known = Known::new(ListedCertificate {
+        let known = Known::new(CertificateMetadata {
             id: "2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852".to_owned(),
             name: name.to_owned(),
             secret_type: "public_cert".to_owned(),

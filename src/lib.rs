@@ -104,7 +104,7 @@ pub fn run(
     let run = Run {
         config,
         secrets_manager: SecretsManager::new(&iam, &settings.secrets_manager),
-        code_engine: CodeEngine::new(&iam),
+        code_engine: CodeEngine { iam: &iam },
         iam: &iam,
         progress,
         end,

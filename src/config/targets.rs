@@ -112,9 +112,9 @@ impl Settings {
 
     /// A secret that is named by its CRN must be of our instance.
     pub(super) fn own(&self, secret: Option<&SecretId>) -> Result<()> {
-        let crn = secret.and_then(|secret| secret.crn.as_ref());
-        if let (Some(crn), Some(instance)) = (crn, &self.instance) {
-            let ours = crn.instance == instance.to_string();
+        let of = secret.and_then(|secret| secret.instance.as_ref());
+        if let (Some(of), Some(instance)) = (of, &self.instance) {
+            let ours = *of == instance.to_string();
             ensure!(
                 ours,
                 "the secret belongs to another instance than {instance}"

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{HTTPS, RestartApps};
 use crate::ibm::client::read_roots;
-use crate::ibm::ids::{AppName, Crn, TlsSecretName, Uuid};
+use crate::ibm::ids::{AppName, TlsSecretName, Uuid, crn};
 use crate::secret::{Secret, read_file};
 use crate::text::sanitized;
 
@@ -92,10 +92,11 @@ pub(super) fn service_url(text: &str, documented: &[&str]) -> Result<String> {
 
 /// The ID of an instance, or its CRN.
 pub(super) fn instance(text: &str) -> Result<Uuid> {
-    match text.starts_with("crn:") {
-        true => Uuid::parse(&Crn::parse(text)?.instance),
-        false => Uuid::parse(text),
+    if !text.starts_with("crn:") {
+        return Uuid::parse(text);
     }
+    let [_, instance, ..] = crn(text)?;
+    Uuid::parse(instance)
 }
 
 /// Names of apps and `auto`, comma-separated.

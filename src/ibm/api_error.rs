@@ -26,6 +26,8 @@ pub struct ApiError {
     pub temporary: bool,
     /// Whether not even a connection was made, so that nothing can have taken effect.
     pub unreachable: bool,
+    /// Whether the name of the host was never found: nothing says that it will ever exist.
+    pub unknown_name: bool,
     /// What to do next, if the failure says so.
     pub hint: Option<&'static str>,
     /// Nothing was sent, since there is no token: why.
@@ -67,7 +69,6 @@ impl ApiError {
 
     /// What became of the write that failed like this. Which of 409 and 412 Code Engine answers for a
     /// stale entity tag is not documented.
-    #[must_use]
     pub const fn fate(&self) -> Fate {
         match self.status {
             Some(409 | 412) => Fate::Conflict,
@@ -98,11 +99,9 @@ impl ApiError {
 
 impl From<Error> for ApiError {
     fn from(no_token: Error) -> Self {
-        Self {
-            text: no_token.to_string(),
-            no_token: Some(Box::new(no_token)),
-            ..Self::default()
-        }
+        let mut failure = Self::unexpected(no_token.to_string());
+        failure.no_token = Some(Box::new(no_token));
+        failure
     }
 }
 
@@ -141,11 +140,9 @@ fn unreadable(error: &serde_json::Error, path: &str) -> ApiError {
 }
 
 /// For a field that is not an `Option`: `null` counts as absent.
-pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 

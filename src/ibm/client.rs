@@ -37,16 +37,9 @@ const KEPT: usize = 8;
 const BUFFER: usize = 16 * 1024;
 /// The largest answer: a certificate secret is at most about 400 KB (100 KB per field).
 const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
-/// The waits between repetitions of a read, before jitter: about 35 s in all, since Secrets Manager
-/// may be away for up to 30 s during a fail-over.
-const WAITS: [Duration; 6] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(6),
-    Duration::from_secs(12),
-    Duration::from_secs(12),
-];
+/// The waits between repetitions of a read, in milliseconds and before jitter: about 35 s in all, since
+/// Secrets Manager may be away for up to 30 s during a fail-over.
+const WAITS: [u64; 6] = [500, 1_000, 3_000, 6_000, 12_000, 12_000];
 /// A name that was never found is tried for so long: nothing says that it will ever exist.
 const UNKNOWN_NAME: Duration = Duration::from_secs(10);
 /// The longest `Retry-After` that we follow; beyond it the run fails and Code Engine starts another.
@@ -96,11 +89,10 @@ impl Http {
         let mut roots: Vec<_> = built_in.map(|der| Certificate::from_der(der)).collect();
         let further = further_roots.iter();
         roots.extend(further.map(|der| Certificate::from_der(der).to_owned()));
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&roots))
-            .unversioned_rustls_crypto_provider(Arc::new(
-                rustls::crypto::aws_lc_rs::default_provider(),
-            ))
+            .unversioned_rustls_crypto_provider(Arc::new(provider))
             .build();
         let config = ureq::Agent::config_builder()
             .tls_config(tls)
@@ -140,19 +132,14 @@ impl Http {
         again: impl Fn(&ApiError) -> bool,
     ) -> Result<Answer, ApiError> {
         let begin = Instant::now();
-        let mut waits = WAITS.into_iter();
-        loop {
+        for wait in WAITS {
             let failure = match self.once(request) {
-                Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            let Some(wait) = waits.next().filter(|_| again(&failure)) else {
-                return Err(failure);
+                Err(failure) if again(&failure) => failure,
+                answer => return answer,
             };
             // a service in trouble that says "at once" would use up our patience in no time
             let wait = jitter(wait).max(failure.retry_after.unwrap_or_default());
-            let is_long = begin.elapsed() + wait > UNKNOWN_NAME;
-            let in_vain = is_long && self.names.is_unknown(request.url);
+            let in_vain = failure.unknown_name && begin.elapsed() + wait > UNKNOWN_NAME;
             let left = self.end.saturating_duration_since(Instant::now());
             if in_vain || wait > LONGEST_RETRY_AFTER || wait >= left {
                 return Err(failure);
@@ -160,6 +147,7 @@ impl Http {
             log::warn!("{failure}; retrying in {:.1} s", wait.as_secs_f32());
             pause(wait);
         }
+        self.once(request)
     }
 
     /// Sends a request once.
@@ -167,12 +155,13 @@ impl Http {
     /// # Errors
     /// An [`ApiError`]; the request may have taken effect nevertheless.
     pub fn once(&self, request: &Request<'_>) -> Result<Answer, ApiError> {
-        let (head, body) = self.exchange(request).map_err(|error| {
+        let writes = !matches!(request.method, Method::GET | Method::POST);
+        let fresh = writes && self.lost_a_write.load(Ordering::Relaxed);
+        let (head, body) = self.exchange(request, fresh).map_err(|error| {
             let failure = unanswered(request.url, &error);
             if failure.unreachable {
                 self.names.forget();
             }
-            let writes = request.writes();
             self.lost_a_write.fetch_or(writes, Ordering::Relaxed);
             failure
         })?;
@@ -193,11 +182,14 @@ impl Http {
         })
     }
 
-    fn exchange(&self, request: &Request<'_>) -> Result<(Parts, Zeroizing<Vec<u8>>), ureq::Error> {
-        let method = request.method.clone();
-        let mut sent = ureq::http::Request::builder()
-            .method(method)
-            .uri(request.url);
+    /// `fresh`: on a connection of its own.
+    fn exchange(
+        &self,
+        request: &Request<'_>,
+        fresh: bool,
+    ) -> Result<(Parts, Zeroizing<Vec<u8>>), ureq::Error> {
+        let mut sent = ureq::http::Request::builder();
+        sent = sent.method(&request.method).uri(request.url);
         for (name, value) in request.headers {
             sent = sent.header(*name, *value);
         }
@@ -208,7 +200,7 @@ impl Http {
             // only to loopback, and past every proxy
             sent = self.agent.configure_request(sent).proxy(None).build();
         }
-        if request.writes() && self.lost_a_write.load(Ordering::Relaxed) {
+        if fresh {
             // no idle connection is young enough
             let config = self.agent.configure_request(sent);
             sent = config.max_idle_age(Duration::ZERO).build();
@@ -229,26 +221,18 @@ impl Http {
     }
 }
 
-impl Request<'_> {
-    fn writes(&self) -> bool {
-        !matches!(self.method, Method::GET | Method::POST)
-    }
-}
-
 /// Reads roots to trust from PEM.
 ///
 /// # Errors
 /// If there is none, or one that cannot be a root: the client would leave it out in silence.
 pub fn read_roots(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let roots: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|_| anyhow!("a PEM block of it is damaged"))?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let roots = roots.map_err(|_| anyhow!("a PEM block of it is damaged"))?;
     ensure!(!roots.is_empty(), "it holds no PEM block CERTIFICATE");
     let mut store = RootCertStore::empty();
     for root in &roots {
-        store
-            .add(root.clone())
-            .context("a certificate of it cannot be used as a root")?;
+        let added = store.add(CertificateDer::clone(root));
+        added.context("a certificate of it cannot be used as a root")?;
     }
     Ok(roots)
 }
@@ -266,10 +250,9 @@ pub(super) fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
     let origin = origin(url);
     // what a peer's certificate says comes from outside, too
     let shown = |error: &dyn ToString| sanitized(&error.to_string());
-    let lasting = |text: String| ApiError::unexpected(text);
-    let passing = |text| ApiError {
+    let passing = |text: String| ApiError {
         temporary: true,
-        ..lasting(text)
+        ..ApiError::unexpected(text)
     };
     let unreachable = |text| ApiError {
         unreachable: true,
@@ -277,10 +260,11 @@ pub(super) fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
     };
     let no_tls = |tls: &rustls::Error| ApiError {
         hint: (*tls == CertificateError::UnknownIssuer.into()).then_some(UNKNOWN_CA),
-        ..lasting(format!("no TLS connection to {origin}: {}", shown(tls)))
+        ..ApiError::unexpected(format!("no TLS connection to {origin}: {}", shown(tls)))
     };
     match error {
         HostNotFound => ApiError {
+            unknown_name: true,
             hint: origin.contains("private.").then_some(PRIVATE),
             ..unreachable(format!("the name of {origin} cannot be resolved"))
         },
@@ -298,14 +282,14 @@ pub(super) fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
             }
             let text = format!("the connection to {origin} failed: {}", shown(error));
             match error.kind() {
-                FileTooLarge => lasting(format!("the answer of {origin} is {error}")),
+                FileTooLarge => ApiError::unexpected(format!("the answer of {origin} is {error}")),
                 AddrNotAvailable | ConnectionRefused | HostUnreachable | NetworkUnreachable => {
                     unreachable(text)
                 }
                 _ => passing(text),
             }
         }
-        other => lasting(format!("the request to {origin} failed: {}", shown(other))),
+        other => ApiError::unexpected(format!("the request to {origin} failed: {}", shown(other))),
     }
 }
 
@@ -317,11 +301,10 @@ fn origin(url: &str) -> &str {
 }
 
 /// Up to a quarter more or less, so that many jobs do not come back at the same moment.
-fn jitter(wait: Duration) -> Duration {
+fn jitter(milliseconds: u64) -> Duration {
     // the standard library seeds its hashers at random: enough for this, and no crate more
-    let random = RandomState::new().hash_one(0_u8);
-    let percent = u32::try_from(random % 51).unwrap_or(0);
-    wait * (75 + percent) / 100
+    let percent = 75 + RandomState::new().hash_one(0_u8) % 51;
+    Duration::from_millis(milliseconds * percent / 100)
 }
 
 #[cfg(test)]
@@ -415,6 +398,8 @@ mod tests {
             assert_eq!(failure.temporary, temporary, "{told}");
             assert_eq!(failure.fate(), Fate::Unknown(None), "{told}");
             assert_eq!(failure.unreachable, unreachable, "{told}");
+            let unknown = matches!(error, ureq::Error::HostNotFound);
+            assert_eq!(failure.unknown_name, unknown, "{told}");
         }
     }
 }

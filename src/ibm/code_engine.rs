@@ -45,12 +45,6 @@ pub struct TlsSecretRef {
     pub name: TlsSecretName,
 }
 
-impl TlsSecretRef {
-    fn url(&self) -> String {
-        self.project.url(&format!("secrets/{}", self.name))
-    }
-}
-
 /// What `If-Match` takes. It can be sent: not empty, not `*` (which matches any version), one tag and
 /// not a list of them (RFC 9110 section 8.8.3).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,15 +52,13 @@ pub struct EntityTag(String);
 
 impl EntityTag {
     fn parse(tag: &str) -> Option<Self> {
-        let fits = (1..=256).contains(&tag.len())
-            && tag.bytes().all(|b| b.is_ascii_graphic() && b != b',')
-            && tag != "*";
+        let plain = |b: u8| b.is_ascii_graphic() && b != b',';
+        let fits = (1..=256).contains(&tag.len()) && tag.bytes().all(plain) && tag != "*";
         fits.then(|| Self(tag.to_owned()))
     }
 
     /// A tag of the same form that this resource does not have. Nor is it the next version's, if tags
     /// are numbers. None, if there is nothing to exchange.
-    #[must_use]
     pub fn stale(&self) -> Option<Self> {
         let other = |c: char| match c {
             '1' => '7',
@@ -93,7 +85,6 @@ pub struct TlsSecret {
     #[serde(deserialize_with = "shown::<_, Word, _>")]
     pub format: String,
     /// `user` or `system`.
-    #[serde(deserialize_with = "shown::<_, Word, _>")]
     pub generated_by: Option<String>,
     /// As in the answer.
     pub entity_tag: Option<String>,
@@ -122,7 +113,6 @@ impl TlsSecret {
     }
 
     /// The entity tag; none, if the service shows none that can be sent.
-    #[must_use]
     pub fn tag(&self) -> Option<EntityTag> {
         EntityTag::parse(self.entity_tag.as_deref()?)
     }
@@ -205,13 +195,11 @@ impl App {
     }
 
     /// The newest revision.
-    #[must_use]
     pub const fn newest(&self) -> Option<&String> {
         self.status_details.latest_created_revision.as_ref()
     }
 
     /// The value of a literal variable.
-    #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         let mut variables = self.run_env_variables.iter().flatten();
         let variable = variables.find(|variable| text(variable, "name") == Some(name))?;
@@ -219,7 +207,6 @@ impl App {
     }
 
     /// Whether the newest revision serves; the status says so where no revisions are named.
-    #[must_use]
     pub fn serves(&self) -> bool {
         match self.newest() {
             None => self.status.as_deref() == Some("ready"),
@@ -228,20 +215,15 @@ impl App {
     }
 
     /// Whether the newest revision failed; while an older one serves, the status may be `warning`.
-    #[must_use]
     pub fn failed(&self) -> bool {
+        let status = self.status.as_deref();
         let reason = self.status_details.reason.as_deref().unwrap_or_default();
-        let failed = match self.status.as_deref() {
-            Some("failed") => true,
-            Some("warning") => reason.contains("failed"),
-            _ => false,
-        };
-        failed && !self.serves()
+        let warning = status == Some("warning") && reason.contains("failed");
+        (status == Some("failed") || warning) && !self.serves()
     }
 
     /// Whether the app reads the secret only at start-up: as environment, or as a file
     /// mounted by `sub_path`.
-    #[must_use]
     pub fn copies(&self, secret: &TlsSecretName) -> bool {
         let secret = secret.to_string();
         let refers = |entry: &&Value| text(entry, "reference") == Some(&secret);
@@ -278,22 +260,18 @@ struct Next {
 
 /// The API of all regions.
 pub struct CodeEngine<'a> {
-    iam: &'a Iam<'a>,
+    /// How requests get a token.
+    pub iam: &'a Iam<'a>,
 }
 
-impl<'a> CodeEngine<'a> {
-    /// Sends nothing yet.
-    #[must_use]
-    pub const fn new(iam: &'a Iam<'a>) -> Self {
-        Self { iam }
-    }
-
+impl CodeEngine<'_> {
     /// Reads the secret.
     ///
     /// # Errors
     /// Exit status 7; 4, if there is no token.
     pub fn tls_secret(&self, place: &TlsSecretRef) -> Result<TlsSecret, Error> {
-        let answer = self.iam.call(Method::GET, &place.url(), &[], &[]);
+        let url = place.project.url(&format!("secrets/{}", place.name));
+        let answer = self.iam.call(Method::GET, &url, &[], &[]);
         let secret = answer.and_then(TlsSecret::of);
         secret.map_err(|failure| self.refused("read", failure, place))
     }
@@ -336,13 +314,11 @@ impl<'a> CodeEngine<'a> {
     pub fn app(&self, project: &Project, name: &AppName) -> Result<App, Error> {
         let url = project.url(&format!("apps/{name}"));
         let answer = self.iam.call(Method::GET, &url, &[], &[]);
-        answer.and_then(App::of).map_err(|failure| {
-            let missing = failure.status == Some(404);
-            let error = self.failed(&format!("cannot read app {name}"), failure, project);
-            match missing {
-                true => error.hint("check the names in RESTART_APPS or restart_apps"),
-                false => error,
+        answer.and_then(App::of).map_err(|mut failure| {
+            if failure.status == Some(404) {
+                failure.hint = Some("check the names in RESTART_APPS or restart_apps");
             }
+            self.failed(&format!("cannot read app {name}"), failure, project)
         })
     }
 
@@ -369,10 +345,8 @@ impl<'a> CodeEngine<'a> {
         }
         // what was read as JSON always serializes
         let body = serde_json::to_vec(&json!({ "run_env_variables": all })).unwrap_or_default();
-        let headers = [
-            ("Content-Type", "application/merge-patch+json"),
-            ("If-Match", &entity_tag),
-        ];
+        let content_type = ("Content-Type", "application/merge-patch+json");
+        let headers = [content_type, ("If-Match", &entity_tag)];
         let url = project.url(&format!("apps/{name}"));
         App::of(self.iam.call(Method::PATCH, &url, &headers, &body)?)
     }
@@ -384,18 +358,13 @@ impl<'a> CodeEngine<'a> {
         collection: &str,
         filter: &str,
     ) -> Result<Vec<T>, Error> {
+        let what = format!("cannot list the {what} of project {}", project.id);
+        let failed = |failure| self.failed(&what, failure, project);
         let list = format!("{}&limit=100{filter}", project.url(collection));
-        self.pages(&list).map_err(|failure| {
-            let what = format!("cannot list the {what} of project {}", project.id);
-            self.failed(&what, failure, project)
-        })
-    }
-
-    fn pages<T: for<'de> Deserialize<'de>>(&self, list: &str) -> Result<Vec<T>, ApiError> {
+        let mut url = list.clone();
         let mut found = Vec::new();
-        let mut url = list.to_owned();
         for _ in 0..MOST_PAGES {
-            let page: Page<T> = self.iam.get(&url)?;
+            let page: Page<T> = self.iam.get(&url).map_err(failed)?;
             found.extend(page.items);
             let Some(start) = page.next.and_then(|next| next.start) else {
                 return Ok(found);
@@ -404,7 +373,7 @@ impl<'a> CodeEngine<'a> {
             url = format!("{list}&start={start}");
         }
         let pages = format!("the list has more than {MOST_PAGES} pages");
-        Err(ApiError::unexpected(pages))
+        Err(failed(ApiError::unexpected(pages)))
     }
 
     /// Replaces the data of the secret if it still has the tag `entity_tag`, and returns what the
@@ -429,11 +398,10 @@ impl<'a> CodeEngine<'a> {
         let mut body = Zeroizing::new(Vec::with_capacity(length));
         // two strings always serialize
         let _written = serde_json::to_writer(&mut *body, &replacement);
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("If-Match", &entity_tag.0),
-        ];
-        let answer = self.iam.call(Method::PUT, &place.url(), &headers, &body)?;
+        let content_type = ("Content-Type", "application/json");
+        let headers = [content_type, ("If-Match", &entity_tag.0)];
+        let url = place.project.url(&format!("secrets/{}", place.name));
+        let answer = self.iam.call(Method::PUT, &url, &headers, &body)?;
         Ok(TlsSecret::of(answer).ok())
     }
 
@@ -442,10 +410,8 @@ impl<'a> CodeEngine<'a> {
         let TlsSecretRef { project, name } = place;
         if failure.status == Some(404) {
             let what = format!("project {} has no TLS secret {name}", project.id);
-            let error = Error {
-                reason: Reason::TlsSecretMissing,
-                ..self.failed(&what, failure, project)
-            };
+            let mut error = self.failed(&what, failure, project);
+            error.reason = Reason::TlsSecretMissing;
             return error.hint("create it once, with any certificate").command(format!(
                 "ibmcloud ce secret create --format tls --name {name} --cert-chain-file CHAIN --private-key-file KEY"
             ));

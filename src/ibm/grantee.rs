@@ -22,31 +22,28 @@ pub struct Grantee {
 
 impl Grantee {
     /// The command that gives the job a compute resource token.
-    #[must_use]
     pub fn enable_token(&self) -> String {
-        let job = self.job(None);
+        let job = word(self.job.as_ref(), "JOB");
         format!("ibmcloud ce job update --name {job} --trusted-profiles-enabled=true")
     }
 
     /// The command that lets this job of this project assume the profile. Other instances may have
     /// the project's name.
-    #[must_use]
     pub fn link(&self, project: Option<&str>, job: Option<&str>) -> String {
-        let region = known(self.region.as_ref(), "REGION");
-        let project = quoted(project.unwrap_or("PROJECT"));
-        let job = self.job(job);
+        let profile = word(self.profile.as_ref(), "PROFILE");
+        let region = word(self.region.as_ref(), "REGION");
+        let project = word(project, "PROJECT");
+        let job = word(job.or(self.job.as_deref()), "JOB");
         format!(
-            "ibmcloud iam trusted-profile-link-create {} --name {job} --cr-type CE \
+            "ibmcloud iam trusted-profile-link-create {profile} --name {job} --cr-type CE \
              --link-crn \"$(ibmcloud resource service-instance {project} --location {region} --crn 2>/dev/null | grep ':codeengine:')\" \
-             --link-component-type job --link-component-name {job}",
-            self.profile()
+             --link-component-type job --link-component-name {job}"
         )
     }
 
     /// The command that runs the job once, with these variables.
-    #[must_use]
     pub fn run(&self, variables: &str) -> String {
-        let job = self.job(None);
+        let job = word(self.job.as_ref(), "JOB");
         format!("ibmcloud ce jobrun submit --job {job} {variables} --env OUTPUT=text")
     }
 
@@ -69,55 +66,39 @@ impl Grantee {
 
     /// Adds how to let the job read the secrets of a group.
     pub(super) fn read_group(&self, error: Error, group: &str) -> Error {
-        let instance = known(self.instance.as_ref(), "INSTANCE_ID");
-        self.grant(
-            error,
-            "the role SecretsReader on the secret group",
-            "SecretsReader",
-            &format!("secrets-manager --service-instance {instance} --resource-type secret-group --resource {group}"),
-        )
+        const RIGHT: &str = "the role SecretsReader on the secret group";
+        let instance = word(self.instance.as_ref(), "INSTANCE_ID");
+        let on = format!(
+            "secrets-manager --service-instance {instance} --resource-type secret-group --resource {group}"
+        );
+        self.grant(error, RIGHT, "SecretsReader", &on)
     }
 
     /// Adds how to let the job read and replace the secrets of this project: with the role that setup
     /// makes, if it is there.
     pub(super) fn write_project(&self, error: Error, project: &Uuid) -> Error {
-        self.grant(
-            error,
-            "the role SmTlsSecretUpdater (setup makes it) or Writer on the project",
-            "\"$(ibmcloud iam roles --service codeengine --output JSON | grep -q SmTlsSecretUpdater && echo SmTlsSecretUpdater || echo Writer)\"",
-            &format!("codeengine --service-instance {project}"),
-        )
+        const RIGHT: &str = "the role SmTlsSecretUpdater (setup makes it) or Writer on the project";
+        const ROLE: &str = "\"$(ibmcloud iam roles --service codeengine --output JSON | grep -q SmTlsSecretUpdater && echo SmTlsSecretUpdater || echo Writer)\"";
+        let on = format!("codeengine --service-instance {project}");
+        self.grant(error, RIGHT, ROLE, &on)
     }
 
-    /// `what`: in words; `role` and `on`: as the command takes them.
-    fn grant(&self, error: Error, what: &str, role: &str, on: &str) -> Error {
+    /// `right`: in words; `role` and `on`: as the command takes them.
+    fn grant(&self, error: Error, right: &str, role: &str, on: &str) -> Error {
         if self.profile.is_none() {
-            return error.hint(format_args!("the owner of the API key needs {what}"));
+            return error.hint(format_args!("the owner of the API key needs {right}"));
         }
-        let profile = self.profile();
-        error
-            .hint(format_args!("grant the profile {what}"))
-            .command(format!(
-                "ibmcloud iam trusted-profile-policy-create {profile} --roles {role} --service-name {on}"
-            ))
-    }
-
-    fn profile(&self) -> String {
-        quoted(self.profile.as_deref().unwrap_or("PROFILE"))
-    }
-
-    fn job(&self, claimed: Option<&str>) -> String {
-        quoted(claimed.or(self.job.as_deref()).unwrap_or("JOB"))
+        let profile = word(self.profile.as_ref(), "PROFILE");
+        let error = error.hint(format_args!("grant the profile {right}"));
+        error.command(format!(
+            "ibmcloud iam trusted-profile-policy-create {profile} --roles {role} --service-name {on}"
+        ))
     }
 }
 
-fn known(value: Option<&impl ToString>, word: &str) -> String {
-    value.map_or_else(|| word.to_owned(), ToString::to_string)
-}
-
-/// A word for a shell: names may contain spaces, and come from outside.
-fn quoted(word: &str) -> String {
-    let word = sanitized(word);
+/// A word for a shell: what is known, or `instead`. Names may contain spaces, and come from outside.
+fn word(known: Option<impl ToString>, instead: &str) -> String {
+    let word = known.map_or_else(|| instead.to_owned(), |known| sanitized(&known.to_string()));
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
     if word.bytes().all(plain) {
         return word;

@@ -1,7 +1,6 @@
 //! IBM Cloud IAM: access tokens, by compute resource token and trusted profile or by API key, and
 //! requests that carry them (IBM Cloud IAM token API, `POST /identity/token`).
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,7 +79,6 @@ struct Token {
 
 impl<'a> Iam<'a> {
     /// Asks for no token yet.
-    #[must_use]
     pub const fn new(
         http: &'a Http,
         endpoint: &'a Endpoint,
@@ -114,7 +112,6 @@ impl<'a> Iam<'a> {
     }
 
     /// The address that tokens come from.
-    #[must_use]
     pub fn address(&self) -> &str {
         match &self.endpoint.fallback {
             Some(public) if self.used_public() => public,
@@ -123,7 +120,6 @@ impl<'a> Iam<'a> {
     }
 
     /// Whether the public address had to stand in for the private one.
-    #[must_use]
     pub fn used_public(&self) -> bool {
         self.public.load(Ordering::Relaxed)
     }
@@ -163,21 +159,17 @@ impl<'a> Iam<'a> {
                 _ => self.http.once(&request),
             }
         };
-        let refused = |answer: &Result<_, ApiError>| {
-            let failure = answer.as_ref().err();
-            failure.is_some_and(|failure| failure.status == Some(401))
-        };
-        let mut token = self.token(None)?;
-        let mut answer = send(&token);
-        if refused(&answer) {
-            token = self.token(Some(&token))?;
-            answer = send(&token);
+        let first = self.token(None)?;
+        match send(&first) {
+            Err(failure) if failure.status == Some(401) => {}
+            answer => return answer,
         }
-        if refused(&answer) {
-            pause(CLOCK_SKEW);
-            answer = send(&token);
+        let renewed = self.token(Some(&first))?;
+        match send(&renewed) {
+            Err(failure) if failure.status == Some(401) => pause(CLOCK_SKEW),
+            answer => return answer,
         }
-        answer
+        send(&renewed)
     }
 
     /// The token of the run; a new one if there is none, if it ends soon, or if it is `refused`.
@@ -250,7 +242,7 @@ impl<'a> Iam<'a> {
         form
     }
 
-    fn explain(&self, failure: ApiError, resource_token: Option<&Secret>) -> Error {
+    fn explain(&self, mut failure: ApiError, resource_token: Option<&Secret>) -> Error {
         match (self.credentials, failure.code.as_deref()) {
             (Credentials::Profile { field, profile, .. }, Some(PROFILE_NOT_ELIGIBLE)) => {
                 let claims = resource_token.map(Claims::of).unwrap_or_default();
@@ -272,11 +264,11 @@ impl<'a> Iam<'a> {
                 )
                 .command(self.grantee.link(project.as_deref(), job.as_deref()))
             }
-            (Credentials::ApiKey(_), Some(API_KEY_NOT_FOUND)) => error!(
-                Reason::IamRefused,
-                "IAM does not know the API key: {failure}"
-            )
-            .hint("IBMCLOUD_API_KEY takes the key itself; ApiKey-... is the ID of a key"),
+            (Credentials::ApiKey(_), Some(API_KEY_NOT_FOUND)) => {
+                failure.hint =
+                    Some("IBMCLOUD_API_KEY takes the key itself; ApiKey-... is the ID of a key");
+                failure.explained("IAM does not know the API key", REASONS)
+            }
             _ => failure.explained("no access token", REASONS),
         }
     }
@@ -288,32 +280,23 @@ impl<'a> Iam<'a> {
             return Ok(None);
         };
         let shown = |path: &PathBuf| sanitized(&path.display().to_string());
-        let found = token_files.iter().find_map(|file| {
-            let read = read_file(file, LARGEST_TOKEN);
-            let missing = matches!(&read, Err(e) if e.kind() == io::ErrorKind::NotFound);
-            (!missing).then_some((file, read))
-        });
-        let Some((file, read)) = found else {
+        let missing = |text: String| Error::new(Reason::TokenMissing, text);
+        let mut files = token_files.iter();
+        // one that may not be looked at exists
+        let Some(file) = files.find(|file| file.try_exists().unwrap_or(true)) else {
             let files: Vec<String> = token_files.iter().map(shown).collect();
             let files = files.join(", ");
-            return Err(error!(
-                Reason::TokenMissing,
-                "there is no compute resource token (looked for {files})"
-            )
-            .hint("enable trusted profiles for the job")
-            .command(self.grantee.enable_token()));
+            let text = format!("there is no compute resource token (looked for {files})");
+            let error = missing(text).hint("enable trusted profiles for the job");
+            return Err(error.command(self.grantee.enable_token()));
         };
-        let unusable = |why: &str| {
-            let file = shown(file);
-            let text = format!("the compute resource token in {file} {why}");
-            Error::new(Reason::TokenMissing, text)
-        };
-        let text = read.map_err(|e| {
-            let error = unusable(&format!("cannot be read: {e}"));
+        let what = format!("the compute resource token in {}", shown(file));
+        let text = read_file(file, LARGEST_TOKEN).map_err(|e| {
+            let error = missing(format!("{what} cannot be read: {e}"));
             error.hint("it must be readable by the container's user")
         })?;
         match text.trim() {
-            "" => Err(unusable("is empty")),
+            "" => Err(missing(format!("{what} is empty"))),
             token => Ok(Some((file, Secret::from(token.to_owned())))),
         }
     }
@@ -339,16 +322,12 @@ impl Token {
         let answer: TokenAnswer = read(&answer.body)?;
         let token = answer.access_token.context("no field access_token")?;
         let life = answer.expires_in.context("no field expires_in")?;
-        ensure!(
-            token.expose().bytes().all(|b| b.is_ascii_graphic()),
-            "it does not fit into a header"
-        );
+        let fits = token.expose().bytes().all(|b| b.is_ascii_graphic());
+        ensure!(fits, "it does not fit into a header");
         let life = Duration::from_secs(life).min(LONGEST_LIFE);
-        let mut header = Zeroizing::new(String::with_capacity(7 + token.expose().len()));
-        header.push_str("Bearer ");
-        header.push_str(token.expose());
         Ok(Self {
-            header: Secret::from(header),
+            // made at once, since a text that grows leaves copies
+            header: Secret::from(["Bearer ", token.expose()].concat()),
             good_until: Instant::now() + life.saturating_sub(SAFETY_MARGIN),
         })
     }

@@ -11,12 +11,12 @@ use crate::text::{HIDDEN, is_uuid};
 
 /// A kind of names or ids.
 pub(crate) trait Id {
-    /// Whether the text is one.
-    fn fits(text: &str) -> bool;
+    /// Whether a text is one.
+    const FITS: fn(&str) -> bool;
 
     /// What a message may show of a text that should be one.
     fn shown(text: &str) -> &str {
-        if Self::fits(text) { text } else { HIDDEN }
+        if (Self::FITS)(text) { text } else { HIDDEN }
     }
 }
 
@@ -28,10 +28,7 @@ macro_rules! ids {
         pub struct $name(String);
 
         impl Id for $name {
-            fn fits(text: &str) -> bool {
-                let fits: fn(&str) -> bool = $fits;
-                fits(text)
-            }
+            const FITS: fn(&str) -> bool = $fits;
         }
 
         impl $name {
@@ -40,11 +37,9 @@ macro_rules! ids {
             /// # Errors
             /// If it has another form.
             pub fn parse(text: &str) -> anyhow::Result<Self> {
-                ensure!(
-                    Self::fits(text),
-                    concat!("expected ", $what, ", found a text of {} characters"),
-                    text.chars().count()
-                );
+                let length = text.chars().count();
+                let expected = concat!("expected ", $what, ", found a text of");
+                ensure!((Self::FITS)(text), "{expected} {length} characters");
                 Ok(Self(text.to_owned()))
             }
         }
@@ -86,12 +81,9 @@ ids! {
 }
 
 /// Reads what may be shown of a field; `null` and an empty text count as absent.
-pub(super) fn shown<'de, D, T, R>(deserializer: D) -> Result<R, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Id,
-    R: Default + From<String>,
-{
+pub(super) fn shown<'de, D: Deserializer<'de>, T: Id, R: Default + From<String>>(
+    deserializer: D,
+) -> Result<R, D::Error> {
     let text = Option::<Cow<'_, str>>::deserialize(deserializer)?;
     let text = text.filter(|text| !text.is_empty());
     Ok(text.map_or_else(R::default, |text| T::shown(&text).to_owned().into()))
@@ -105,55 +97,35 @@ fn dns_label(text: &str) -> bool {
 
 impl TlsSecretName {
     /// The variable in which an app that restarts for this secret notes its certificate.
-    #[must_use]
     pub fn fingerprint_variable(&self) -> String {
         let name = self.0.to_ascii_uppercase().replace(['-', '.'], "_");
         format!("TLS_SECRET_SHA256_{name}")
     }
 }
 
-/// The parts of a cloud resource name that we compare.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Crn {
-    /// The service, e.g. `secrets-manager`.
-    pub service: String,
-    /// The service instance.
-    pub instance: String,
-    /// The type of the resource, empty for the instance itself.
-    resource_type: String,
-    /// The resource, empty for the instance itself.
-    resource: String,
+/// The parts of a cloud resource name that we compare: service (`secrets-manager`), service instance,
+/// type of the resource and the resource, both empty for the instance itself.
+///
+/// # Errors
+/// If it does not have the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
+pub fn crn(text: &str) -> anyhow::Result<[&str; 4]> {
+    let fields: Vec<&str> = text.split(':').collect();
+    let ["crn", "v1", _, _, service, _, _, instance, kind, resource] = *fields else {
+        let length = text.chars().count();
+        bail!(
+            "expected a CRN of ten fields that begins with crn:v1:, found a text of {length} characters"
+        );
+    };
+    Ok([service, instance, kind, resource])
 }
 
-impl Crn {
-    /// Takes it apart.
-    ///
-    /// # Errors
-    /// If it does not have the ten fields `crn:v1:cname:ctype:service:region:scope:instance:type:resource`.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let fields: Vec<&str> = text.split(':').collect();
-        let ["crn", "v1", _, _, service, _, _, instance, kind, resource] = *fields else {
-            bail!(
-                "expected a CRN of ten fields that begins with crn:v1:, found a text of {} characters",
-                text.chars().count()
-            );
-        };
-        Ok(Self {
-            service: service.to_owned(),
-            instance: instance.to_owned(),
-            resource_type: kind.to_owned(),
-            resource: resource.to_owned(),
-        })
-    }
-}
-
-/// The id of a secret in Secrets Manager, and the full name if it was given as one.
+/// The id of a secret in Secrets Manager, and its instance if it was given as a full name.
 #[derive(Clone, Debug)]
 pub struct SecretId {
     /// The id, which goes into the URL.
     pub id: Uuid,
     /// Where the name says that the secret lives; none for a bare id.
-    pub crn: Option<Crn>,
+    pub instance: Option<String>,
 }
 
 impl SecretId {
@@ -164,15 +136,13 @@ impl SecretId {
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         if !text.starts_with("crn:") {
             let id = Uuid::parse(text)?;
-            return Ok(Self { id, crn: None });
+            return Ok(Self { id, instance: None });
         }
-        let crn = Crn::parse(text)?;
-        ensure!(
-            crn.service == "secrets-manager" && crn.resource_type == "secret",
-            "expected the CRN of a Secrets Manager secret"
-        );
-        let id = Uuid::parse(&crn.resource)?;
-        Ok(Self { id, crn: Some(crn) })
+        let [service, instance, kind, id] = crn(text)?;
+        let is_secret = service == "secrets-manager" && kind == "secret";
+        ensure!(is_secret, "expected the CRN of a Secrets Manager secret");
+        let (id, instance) = (Uuid::parse(id)?, Some(instance.to_owned()));
+        Ok(Self { id, instance })
     }
 }
 
@@ -189,7 +159,7 @@ mod tests {
         let named = SecretId::parse(&format!("{INSTANCE}:secret:{ID}")).unwrap();
         assert_eq!(named.id.to_string(), ID);
         assert_eq!(
-            named.crn.unwrap().instance,
+            named.instance.unwrap(),
             "7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31"
         );
         for bad in [

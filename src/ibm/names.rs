@@ -14,9 +14,8 @@ use ureq::unversioned::transport::NextTimeout;
 /// Addresses that the library takes of one host.
 const MOST_ADDRESSES: usize = 16;
 
-/// By host and port: the addresses, none if they are to be looked up again; `None` if nothing was
-/// ever found.
-type Known = HashMap<String, Option<Vec<SocketAddr>>>;
+/// By host and port, if ever found: the addresses, none if they are to be looked up again.
+type Known = HashMap<String, Vec<SocketAddr>>;
 
 /// The names that were asked for.
 #[derive(Clone, Debug, Default)]
@@ -25,14 +24,7 @@ pub(super) struct Names(Arc<Mutex<Known>>);
 impl Names {
     /// After a failed connection: the hosts may have moved, as in a fail-over.
     pub(super) fn forget(&self) {
-        let mut known = self.known();
-        known.values_mut().flatten().for_each(Vec::clear);
-    }
-
-    /// Whether the host of this URL was asked for and never found.
-    pub(super) fn is_unknown(&self, url: &str) -> bool {
-        let place = url.parse().ok().and_then(|uri| place(&uri));
-        place.is_some_and(|place| matches!(self.known().get(&place), Some(None)))
+        self.known().values_mut().for_each(Vec::clear);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -50,16 +42,16 @@ impl Resolver for Names {
         let place = place(uri).ok_or(Error::HostNotFound)?;
         // held meanwhile: who asks for the same host waits for the same answer
         let mut known = self.known();
-        let found = known.entry(place.clone()).or_default();
-        if found.as_ref().is_none_or(Vec::is_empty) {
+        if known.get(&place).is_none_or(Vec::is_empty) {
             match look_up(&place, timeout).filter(|addresses| !addresses.is_empty()) {
-                Some(addresses) => *found = Some(addresses),
-                None if found.is_none() => return Err(Error::HostNotFound),
-                None => return Err(Error::ConnectionFailed),
+                Some(addresses) => _ = known.insert(place.clone(), addresses),
+                None if known.contains_key(&place) => return Err(Error::ConnectionFailed),
+                None => return Err(Error::HostNotFound),
             }
         }
         let mut addresses = self.empty();
-        for address in found.iter().flatten().take(MOST_ADDRESSES) {
+        let found = known.get(&place).into_iter().flatten();
+        for address in found.take(MOST_ADDRESSES) {
             addresses.push(*address);
         }
         Ok(addresses)
@@ -109,12 +101,10 @@ mod tests {
         assert!(matches!(resolve(&url), Err(Error::HostNotFound)));
         let place = format!("{}.example:443", "x".repeat(64));
         let address = "192.0.2.7:443".parse().unwrap();
-        assert!(names.is_unknown(&url));
-        names.known().insert(place, Some(vec![address]));
+        names.known().insert(place, vec![address]);
         assert_eq!(resolve(&url).unwrap()[..], [address]);
         names.forget();
         // it had addresses once: this may pass, so it is tried for longer
         assert!(matches!(resolve(&url), Err(Error::ConnectionFailed)));
-        assert!(!names.is_unknown(&url));
     }
 }

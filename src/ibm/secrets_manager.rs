@@ -70,16 +70,11 @@ pub enum Version {
     Previous,
 }
 
-/// What is known of a version without its payload.
-#[derive(Deserialize)]
-struct VersionMetadata {
-    serial_number: Option<String>,
-}
-
-/// What a list says of a certificate secret; each field may be absent while it is not issued.
+/// What is known of a certificate secret, or of a version of one, without its payload; each field may be
+/// absent while it is not issued.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ListedCertificate {
+pub struct CertificateMetadata {
     /// The id.
     #[serde(deserialize_with = "shown::<_, Uuid, _>")]
     pub id: String,
@@ -104,7 +99,7 @@ pub struct ListedCertificate {
 
 #[derive(Deserialize)]
 struct Page {
-    secrets: Vec<ListedCertificate>,
+    secrets: Vec<CertificateMetadata>,
 }
 
 /// The types of secrets that are certificates.
@@ -122,7 +117,6 @@ pub struct SecretsManager<'a> {
 
 impl<'a> SecretsManager<'a> {
     /// `base` is the instance's URL without a path.
-    #[must_use]
     pub const fn new(iam: &'a Iam<'a>, base: &'a str) -> Self {
         Self { iam, base }
     }
@@ -136,9 +130,8 @@ impl<'a> SecretsManager<'a> {
             Version::Current => format!("/{id}"),
             Version::Previous => format!("/{id}/versions/previous"),
         };
-        let mut secret: CertificateSecret = self
-            .get(&path)
-            .map_err(|failure| self.refused(failure, id, version))?;
+        let refused = |failure| self.refused(failure, id, version);
+        let mut secret: CertificateSecret = self.get(&path).map_err(refused)?;
         if version == Version::Previous {
             secret.id.clone_from(&secret.secret_id);
             secret.name.clone_from(&secret.secret_name);
@@ -152,9 +145,9 @@ impl<'a> SecretsManager<'a> {
     /// # Errors
     /// As for [`Self::secret`].
     pub fn previous_serial(&self, id: &Uuid) -> Result<Option<String>, Error> {
-        let metadata: VersionMetadata = self
-            .get(&format!("/{id}/versions/previous/metadata"))
-            .map_err(|failure| self.refused(failure, id, Version::Previous))?;
+        let refused = |failure| self.refused(failure, id, Version::Previous);
+        let path = format!("/{id}/versions/previous/metadata");
+        let metadata: CertificateMetadata = self.get(&path).map_err(refused)?;
         Ok(metadata.serial_number)
     }
 
@@ -162,7 +155,7 @@ impl<'a> SecretsManager<'a> {
     ///
     /// # Errors
     /// As for [`Self::secret`].
-    pub fn certificates(&self) -> Result<Vec<ListedCertificate>, Error> {
+    pub fn certificates(&self) -> Result<Vec<CertificateMetadata>, Error> {
         let types = CERTIFICATE_TYPES.join(",");
         let mut found = Vec::new();
         for page in 0..MOST_PAGES {
@@ -209,15 +202,14 @@ impl<'a> SecretsManager<'a> {
         let error = failure.explained("cannot list the certificates in Secrets Manager", REASONS);
         match status {
             Some(403) => self.iam.grantee.read_group(error, "SECRET_GROUP_ID"),
-            Some(404) => error.hint(
-                "check that SECRETS_MANAGER_URL is an instance of the plan Standard or Trial",
-            ),
+            Some(404) => error.hint(NO_LIST),
             _ => error,
         }
     }
 }
 
 const NO_SECRET: &str = "check the ID among those of the instance at SECRETS_MANAGER_URL (plan Standard or Trial: Vault Dedicated does not have this API)";
+const NO_LIST: &str = "check that SECRETS_MANAGER_URL is an instance of the plan Standard or Trial";
 const NO_PREVIOUS: &str = "there is no previous version: only the one before the last rotation can be deployed; import an older certificate again";
 
 /// Not allowed, refused, unavailable.

@@ -164,7 +164,7 @@ pub(crate) fn without_calls<R>(
         config: &config,
         iam: &iam,
         secrets_manager: SecretsManager::new(&iam, &config.settings.secrets_manager),
-        code_engine: CodeEngine::new(&iam),
+        code_engine: CodeEngine { iam: &iam },
         progress: &Progress::default(),
         end,
         roots: Roots::new(Vec::new()),

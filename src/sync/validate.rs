@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{Config, Settings, Target};
 use crate::error::{Error, Reason, error};
-use crate::ibm::ids::{Crn, SecretId, Uuid};
+use crate::ibm::ids::{SecretId, Uuid, crn};
 use crate::ibm::secrets_manager::CERTIFICATE_TYPES;
 use crate::report::{Action, Outcome};
 use crate::text::sanitized;
@@ -334,19 +334,19 @@ pub(crate) fn selected(config: &Config) -> impl Iterator<Item = &Target> {
 /// else, but no other instance.
 fn instance(sources: &[String], ours: Option<&Uuid>) -> Result<Option<String>, Error> {
     let mut found: Option<String> = None;
-    let crns = sources.iter().filter_map(|text| Crn::parse(text).ok());
-    for crn in crns.filter(|crn| crn.service == "secrets-manager") {
+    let crns = sources.iter().filter_map(|text| crn(text).ok());
+    for [_, instance, ..] in crns.filter(|[service, ..]| *service == "secrets-manager") {
         let ours = ours.map(ToString::to_string).or_else(|| found.clone());
-        if ours.as_ref().is_some_and(|ours| *ours != crn.instance) {
+        if ours.as_ref().is_some_and(|ours| ours != instance) {
             return Err(error!(
                 Reason::EventForeign,
                 "the event comes from Secrets Manager instance {}, expected {}",
-                sanitized(&crn.instance),
+                sanitized(instance),
                 sanitized(&ours.unwrap_or_default())
             )
             .hint("check the source of the topic in Event Notifications, and SECRETS_MANAGER_INSTANCE_ID"));
         }
-        found = Some(crn.instance);
+        found = Some(instance.to_owned());
     }
     Ok(found)
 }
@@ -427,11 +427,11 @@ fn sync(named: &Named, instance: &str, config: &Config) -> Result<Plan, Error> {
 fn secret_of(text: Option<&str>, instance: &str) -> Result<Uuid, Error> {
     let text = text.ok_or_else(|| error!(Reason::EventInvalid, "secret_id is missing"))?;
     let secret = SecretId::parse(text).map_err(|e| error!(Reason::EventInvalid, "{e:#}"))?;
-    match &secret.crn {
-        Some(crn) if crn.instance != instance => Err(error!(
+    match &secret.instance {
+        Some(of) if of != instance => Err(error!(
             Reason::EventForeign,
             "the secret belongs to Secrets Manager instance {}, the event comes from {}",
-            sanitized(&crn.instance),
+            sanitized(of),
             sanitized(instance)
         )),
         _ => Ok(secret.id),
