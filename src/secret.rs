@@ -17,7 +17,6 @@ pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// The text itself: to be sent or parsed, never to be printed.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -15,7 +15,6 @@ const MOST_GAPS: usize = 6;
 
 /// A text fit for a log line: control characters are escaped, and it has at most 200 characters. An
 /// empty text shows as `""`.
-#[must_use]
 pub fn sanitized(text: &str) -> String {
     if text.is_empty() {
         return r#""""#.to_owned();
@@ -50,7 +49,6 @@ pub(crate) fn first_of_many(items: &[impl ToString], most: usize) -> Vec<String>
 
 /// Of a message in the body of an error: words, the services' codes, a few short numbers, UUIDs and
 /// dates. Everything else is `…`, and a text with many of these is cut.
-#[must_use]
 pub fn allowed(message: &str) -> String {
     let mut shown = String::new();
     let (mut numbers, mut gaps) = (0, 0);
@@ -79,7 +77,6 @@ pub fn allowed(message: &str) -> String {
 
 /// A trace id in one of the forms that the services use: a UUID, or 32 hexadecimal digits behind
 /// `codeengine-api-` or a short prefix (IAM).
-#[must_use]
 pub fn trace_id(text: &str) -> Option<&str> {
     let prefixed = text.rsplit_once('-').is_some_and(|(prefix, digits)| {
         let prefix = prefix.strip_prefix("codeengine-").unwrap_or(prefix);

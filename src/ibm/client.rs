@@ -79,7 +79,6 @@ pub struct Http {
 impl Http {
     /// Makes the client, which trusts `further_roots` in addition to the built-in ones, and goes
     /// through `proxy` where it speaks HTTPS. `end` is when the run must end.
-    #[must_use]
     pub fn new(
         further_roots: &[CertificateDer<'static>],
         proxy: Option<ureq::Proxy>,

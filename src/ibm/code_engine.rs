@@ -230,7 +230,7 @@ impl App {
         let kind = |entry| text(entry, "type").unwrap_or_default();
         let mut variables = self.run_env_variables.iter().flatten().filter(refers);
         let mut mounts = self.run_volume_mounts.iter().flatten().filter(refers);
-        variables.any(|it| ["secret_full_reference", "secret_key_reference"].contains(&kind(it)))
+        variables.any(|it| matches!(kind(it), "secret_full_reference" | "secret_key_reference"))
             || mounts.any(|it| {
                 let path = text(it, "sub_path").unwrap_or_default();
                 kind(it) == "secret" && !path.is_empty()

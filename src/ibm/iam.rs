@@ -40,8 +40,8 @@ const API_KEY_NOT_FOUND: &str = "BXNIM0415E";
 pub struct Endpoint {
     /// The base URL.
     pub base: String,
-    /// The public address, for when the private one cannot be reached at all: whether it can be from
-    /// every Code Engine project is not documented.
+    /// The public address, asked if the first one, which is private, cannot be reached at all: whether
+    /// it can be from every Code Engine project is not documented.
     pub fallback: Option<String>,
 }
 
@@ -282,7 +282,7 @@ impl<'a> Iam<'a> {
         let shown = |path: &PathBuf| sanitized(&path.display().to_string());
         let missing = |text: String| Error::new(Reason::TokenMissing, text);
         let mut files = token_files.iter();
-        // one that may not be looked at exists
+        // a file that may not be looked at counts as one that exists
         let Some(file) = files.find(|file| file.try_exists().unwrap_or(true)) else {
             let files: Vec<String> = token_files.iter().map(shown).collect();
             let files = files.join(", ");
