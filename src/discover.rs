@@ -6,8 +6,7 @@ use rustls_pki_types::UnixTime;
 use serde_json::json;
 
 use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
-use crate::cert::names::{NameSet, ServerName, lost};
-use crate::cert::pem;
+use crate::cert::names::{NameSet, ServerName, covered, lost};
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
@@ -134,7 +133,7 @@ fn tls_secrets<'a>(run: &Run<'a>) -> (Vec<Seen<'a>>, Vec<Error>) {
 }
 
 fn leaf(secret: &TlsSecret) -> Option<Certificate> {
-    let mut certificates = pem::certificates(&secret.data.tls_cert).into_iter();
+    let mut certificates = Certificate::all_in(&secret.data.tls_cert).into_iter();
     certificates.next()?.ok()
 }
 
@@ -188,7 +187,7 @@ impl Known {
 
     fn shares_a_name(&self, names: &[ServerName]) -> bool {
         let own: NameSet<'_> = self.names.iter().collect();
-        names.iter().any(|name| own.covers(name))
+        names.iter().any(|name| covered(&own, name))
     }
 
     /// Whether it could replace a certificate with these names.

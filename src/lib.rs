@@ -67,7 +67,6 @@ use std::time::Instant;
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::roots::Roots;
 use crate::config::Config;
 use crate::error::Error;
 use crate::ibm::client::Http;
@@ -108,7 +107,6 @@ pub fn run(
         iam: &iam,
         progress,
         end,
-        roots: Roots::new(settings.further_roots.clone()),
         now,
     };
     match (settings.check, settings.discover) {

@@ -1,13 +1,33 @@
-//! The two forms of the log, on standard error.
+//! The two forms of the log, on standard error; on a terminal a line of progress below it.
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::kv::{Error, Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record, set_boxed_logger, set_logger, set_max_level};
 
 /// The log lines that are ours; those of libraries are not shown.
 const OURS: &str = "sm_tls_sync";
+
+/// Whether a line of progress is on the terminal; `None`: none is drawn any more.
+static SHOWN: Mutex<Option<bool>> = Mutex::new(Some(false));
+
+/// Takes the line of progress from the terminal. None is drawn while the guard lives.
+fn cleared() -> MutexGuard<'static, Option<bool>> {
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if *shown == Some(true) {
+        let _closed = write!(io::stderr(), "\r\x1b[K");
+        *shown = Some(false);
+    }
+    shown
+}
+
+/// Draws the line of progress anew; without one it is taken away for good.
+pub(crate) fn draw(line: Option<&str>) {
+    let mut shown = cleared();
+    *shown = shown.and(line.map(|line| write!(io::stderr(), "{line}").is_ok()));
+}
 
 pub(crate) fn start(level: LevelFilter, json: bool) {
     set_max_level(level);
@@ -33,6 +53,7 @@ impl Log for Text {
     }
 
     fn log(&self, record: &Record<'_>) {
+        let _line = cleared();
         let _closed = catch_unwind(AssertUnwindSafe(|| self.0.log(record)));
     }
 

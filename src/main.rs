@@ -129,6 +129,9 @@ fn run(
         Error::new(Reason::Defect, what)
     })?;
     logger::start(settings.log_level, settings.in_code_engine);
+    if !settings.in_code_engine && io::stderr().is_terminal() {
+        show(edge.start, progress);
+    }
     let config = Config::new(settings, notes)?;
     let trigger = Trigger::read(&config.settings);
     log::info!(
@@ -151,6 +154,23 @@ fn run(
     }
     let end = edge.start + Duration::from_secs(deadline);
     sm_tls_sync::run(&config, trigger, progress, end, edge.now)
+}
+
+/// Shows on a terminal how far a run is that takes longer. It may stand still there: only this thread waits.
+fn show(start: Instant, progress: &Arc<Progress>) {
+    const SHORT: Duration = Duration::from_secs(2);
+    let progress = Arc::clone(progress);
+    let draw = move || {
+        loop {
+            thread::park_timeout(Duration::from_millis(200));
+            if start.elapsed() > SHORT {
+                logger::draw(Some(&progress.line()));
+            }
+        }
+    };
+    let started = thread::Builder::new().spawn(draw);
+    // without it nothing is shown
+    drop(started);
 }
 
 /// Starts the watchdog: when SIGTERM arrives or the time is over, wherever the run is, it reports
@@ -203,6 +223,7 @@ impl Edge {
         let status = report.status;
         let text = report.print(self.output, self.colors, self.now);
         let lines = printed(move |moved| {
+            logger::draw(None);
             if self.log_targets {
                 report.log(moved);
             }

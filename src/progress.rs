@@ -1,7 +1,6 @@
 //! What has been decided so far, target by target, and which writes are in flight: what can be said
 //! truthfully when the time is over in the middle of the work.
 
-use std::borrow::Cow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,9 @@ use crate::report::{Action, Heading, Outcome, Report};
 /// How long the answers to writes in flight are awaited after the end of the run: knowing them is
 /// worth more than these seconds.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// A longer line would wrap on a terminal, and could not be cleared.
+const LONGEST_LINE: usize = 79;
 
 /// How far a target has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,7 +35,7 @@ pub(crate) enum Stage {
 struct Known {
     stage: Stage,
     /// What is being done: "waiting for its turn".
-    step: Cow<'static, str>,
+    step: String,
     outcome: Outcome,
 }
 
@@ -43,6 +45,9 @@ struct State {
     targets: Vec<Known>,
     /// The entries of the event that no target uses.
     others: Vec<Outcome>,
+    /// What was begun last, and of how many.
+    doing: String,
+    count: usize,
     /// Changes of apps in flight.
     changes: usize,
     over: bool,
@@ -77,17 +82,40 @@ impl Progress {
     pub(crate) fn plan(&self, targets: Vec<Outcome>, others: Vec<Outcome>) {
         let open = |outcome| Known {
             stage: Stage::Open,
-            step: "waiting for its turn".into(),
+            step: "waiting for its turn".to_owned(),
             outcome,
         };
+        self.begin("waiting", targets.len());
         let mut state = self.lock();
         state.targets = targets.into_iter().map(open).collect();
         state.others = others;
     }
 
+    /// The run begins to do this, so many times.
+    pub(crate) fn begin(&self, what: &str, count: usize) {
+        let mut state = self.lock();
+        (state.doing, state.count) = (what.to_owned(), count);
+    }
+
+    /// For a terminal: how much is done, and what was begun last.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let state = self.lock();
+        let settled = |known: &&Known| known.stage == Stage::Settled(0);
+        let settled = state.targets.iter().filter(settled);
+        let done = settled.count();
+        let line = format!("{done} of {} done; {}", state.count, state.doing);
+        line.chars().take(LONGEST_LINE).collect()
+    }
+
     /// What is being done for a target.
-    pub(crate) fn step(&self, target: usize, step: impl Into<Cow<'static, str>>) {
-        self.update(target, |known| known.step = step.into());
+    pub(crate) fn step(&self, target: usize, step: &str) {
+        let mut state = self.lock();
+        if let Some(known) = state.targets.get_mut(target) {
+            step.clone_into(&mut known.step);
+            let name = known.outcome.tls_secret.clone().unwrap_or_default();
+            state.doing = format!("{name}: {step}");
+        }
     }
 
     /// What became known of a target.
@@ -128,7 +156,7 @@ impl Progress {
     ) {
         self.update(target, |known| {
             known.outcome = outcome(std::mem::take(&mut known.outcome));
-            known.step = "waiting for the other targets".into();
+            "waiting for the other targets".clone_into(&mut known.step);
             known.stage = Stage::Settled(effects);
         });
     }
@@ -287,7 +315,7 @@ mod tests {
         ] {
             let known = Known {
                 stage,
-                step: "reading it".into(),
+                step: "reading it".to_owned(),
                 outcome: Outcome {
                     secret_name: Some("shop".to_owned()),
                     action: Action::Unchanged,

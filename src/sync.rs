@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::roots::Roots;
 use crate::config::{Config, Probe};
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::CodeEngine;
@@ -40,8 +39,6 @@ pub(crate) struct Run<'a> {
     pub(crate) progress: &'a Progress,
     /// When the run must end.
     pub(crate) end: Instant,
-    /// The roots that clients know.
-    pub(crate) roots: Roots,
     /// The time at which certificates are judged: the start of the run.
     pub(crate) now: UnixTime,
 }

@@ -18,11 +18,12 @@ use x509_parser::objects::oid2abbrev;
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::{AlgorithmIdentifier, RelativeDistinguishedName, X509Name};
+use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::constraints::Constraints;
 use super::key::{KeyKind, PublicKey, content, values};
-use super::names::{ServerName, ip_address};
+use super::names::{DistinguishedName, ServerName, distinguished_name, ip_address};
+use super::pem;
 use crate::text::sanitized;
 
 /// Larger than any that a public CA issues: what is beyond is a mistake, or an attack.
@@ -70,8 +71,8 @@ pub struct Certificate {
     pub oddity: Option<String>,
     /// What its other extensions say.
     pub(super) said: Said,
-    pub(super) subject_name: Name,
-    issuer_name: Name,
+    pub(super) subject_name: DistinguishedName,
+    issuer_name: DistinguishedName,
     empty_common_name: bool,
     /// The contents of the identifiers of algorithms, as the TLS library compares them.
     signature_algorithm: Vec<u8>,
@@ -99,15 +100,11 @@ pub(super) struct Said {
     /// Which certificate of its issuer it names (RFC 5280 section 4.2.1.1): the id of its key; its
     /// issuer and its serial number.
     authority_key_id: Option<Vec<u8>>,
-    authority: Option<(Name, String)>,
+    authority: Option<(DistinguishedName, String)>,
 }
 
 /// One of those that the TLS library verifies.
 type Algorithm = &'static dyn SignatureVerificationAlgorithm;
-
-/// A name to compare, level by level from the top: the type of a string, letter case and the number
-/// of spaces make no difference (RFC 5280 section 7.1).
-pub(super) type Name = Vec<String>;
 
 /// Whether one certificate signed another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -163,8 +160,36 @@ impl Certificate {
         certificate
     }
 
+    /// The certificates of a text in their order; for what may be one and cannot be read, why not. Keys,
+    /// parameters and requests are left out.
+    #[must_use]
+    pub fn all_in(text: &str) -> Vec<Result<Self, String>> {
+        let mut certificates = Vec::new();
+        for (position, block) in pem::blocks(text).into_iter().enumerate() {
+            let name = match block.label {
+                label if pem::is_label(label) => format!("PEM block {} ({label})", position + 1),
+                _ => format!("PEM block {}", position + 1),
+            };
+            match block.content {
+                Err(why) => certificates.push(Err(format!("{name} {why}"))),
+                Ok(_) if pem::is_other(block.label) => {}
+                Ok(der) => {
+                    let (certificate, rest) = Self::first_of(&der);
+                    // trust settings follow the certificate in OpenSSL's own form
+                    let trailing = !rest.is_empty() && block.label != "TRUSTED CERTIFICATE";
+                    let trailing = trailing && certificate.is_ok();
+                    certificates.push(certificate.map_err(|why| format!("{name}: {why:#}")));
+                    if trailing {
+                        certificates.push(Err(format!("{name} holds more than a certificate")));
+                    }
+                }
+            }
+        }
+        certificates
+    }
+
     /// Reads the certificate that these bytes begin with, and what follows it.
-    pub(super) fn first_of(der: &[u8]) -> (anyhow::Result<Self>, &[u8]) {
+    fn first_of(der: &[u8]) -> (anyhow::Result<Self>, &[u8]) {
         let Ok((rest, _)) = Any::from_der(der) else {
             return (Err(anyhow!("not an X.509 certificate")), &[]);
         };
@@ -217,8 +242,8 @@ impl Certificate {
             weak_digest: weak_digest(&x509.signature_algorithm),
             oddity: oddity.map(str::to_owned),
             said: Said::default(),
-            subject_name: name(&tbs.subject),
-            issuer_name: name(&tbs.issuer),
+            subject_name: distinguished_name(&tbs.subject),
+            issuer_name: distinguished_name(&tbs.issuer),
             empty_common_name: common_names.any(|name| name.as_slice().is_empty()),
             signature_algorithm,
             key_algorithm: data(&values(key.raw), 0),
@@ -258,7 +283,7 @@ impl Certificate {
                 let issuer = id.authority_cert_issuer.iter().flatten().next();
                 let serial = id.authority_cert_serial.map(serial_text);
                 if let (Some(GeneralName::DirectoryName(issuer)), Some(serial)) = (issuer, serial) {
-                    said.authority = Some((name(issuer), serial));
+                    said.authority = Some((distinguished_name(issuer), serial));
                 }
                 known = false;
             }
@@ -453,21 +478,6 @@ fn server_name(name: &GeneralName<'_>) -> Option<ServerName> {
         GeneralName::IPAddress(octets) => ip_address(octets).map(ServerName::Ip),
         _ => None,
     }
-}
-
-/// A name to compare; what is unreadable, byte by byte.
-pub(super) fn name(name: &X509Name<'_>) -> Name {
-    let level = |level: &RelativeDistinguishedName<'_>| {
-        let alone = X509Name::new(vec![level.clone()], &[]);
-        match alone.to_string_with_registry(&OidRegistry::default()) {
-            Ok(text) => {
-                let text = text.to_lowercase().replace('=', "= ");
-                text.split_whitespace().collect::<Vec<_>>().join(" ")
-            }
-            Err(_) => hex(name.as_raw(), ":"),
-        }
-    };
-    name.iter_rdn().map(level).collect()
 }
 
 /// A name as people read it (RFC 4514), fit for a message.

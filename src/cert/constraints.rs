@@ -5,8 +5,7 @@
 
 use x509_parser::extensions::{GeneralName, GeneralSubtree, NameConstraints};
 
-use super::certificate::{Certificate, Name, name};
-use super::names::ServerName;
+use super::names::{DistinguishedName, ServerName, distinguished_name};
 
 /// Comparisons for one CA; real material needs a few hundred.
 const MOST_COMPARISONS: usize = 250_000;
@@ -22,7 +21,7 @@ pub(super) struct Constraints {
 #[derive(Clone, Debug, PartialEq)]
 enum Base {
     Dns(String),
-    Directory(Name),
+    Directory(DistinguishedName),
     Ip,
     /// Of a kind that is not checked at all.
     Other,
@@ -34,7 +33,7 @@ impl Constraints {
             let subtrees = subtrees.iter().flatten();
             let base = |subtree: &GeneralSubtree<'_>| match &subtree.base {
                 GeneralName::DNSName(base) => Base::Dns(base.to_ascii_lowercase()),
-                GeneralName::DirectoryName(base) => Base::Directory(name(base)),
+                GeneralName::DirectoryName(base) => Base::Directory(distinguished_name(base)),
                 GeneralName::IPAddress(_) => Base::Ip,
                 _ => Base::Other,
             };
@@ -52,21 +51,25 @@ impl Constraints {
         bases.all(|base| matches!(base, Base::Dns(_) | Base::Ip))
     }
 
-    /// What is wrong with this certificate below the CA, as the end of a sentence about them.
-    pub(super) fn refusal(&self, below: &Certificate) -> Option<String> {
+    /// What is wrong with a certificate below the CA with this subject and these names, as the end of a
+    /// sentence about them.
+    pub(super) fn refusal(
+        &self,
+        subject: &DistinguishedName,
+        names: &[ServerName],
+    ) -> Option<String> {
         let bases = self.permitted.len() + self.excluded.len();
-        if below.names.len() * bases > MOST_COMPARISONS {
+        if names.len() * bases > MOST_COMPARISONS {
             return Some("are too many to compare".to_owned());
         }
-        let subject = &below.subject_name;
         let is_directory = |base: &Base| matches!(base, Base::Directory(_));
         let is_above =
             |base: &Base, _| matches!(base, Base::Directory(base) if subject.starts_with(base));
         if !subject.is_empty() && !self.allow(is_directory, is_above) {
-            return Some(format!("do not allow {}", below.subject));
+            return Some("do not allow the subject of a certificate below it".to_owned());
         }
         let is_dns = |base: &Base| matches!(base, Base::Dns(_));
-        let refused = below.names.iter().find(|name| match name {
+        let refused = names.iter().find(|name| match name {
             ServerName::Ip(_) => false,
             ServerName::Dns(name) => !self.allow(
                 is_dns,

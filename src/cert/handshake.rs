@@ -15,7 +15,6 @@ use super::certificate::{Certificate, algorithms};
 use super::constraints::Constraints;
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
-use super::pem;
 use crate::error::{Error, Reason, error};
 
 /// Names that the TLS library is asked for one by one, each of which it compares with all: no public
@@ -52,7 +51,7 @@ fn judge(
     now: UnixTime,
 ) -> anyhow::Result<Option<String>> {
     // the very bytes: they are read again from the text
-    let chain = pem::certificates(certificate_pem);
+    let chain = Certificate::all_in(certificate_pem);
     let chain: Result<Vec<Certificate>, String> = chain.into_iter().collect();
     let chain = chain.map_err(anyhow::Error::msg)?;
     let leaf = chain.first().context("there is none")?;
@@ -60,7 +59,9 @@ fn judge(
     for (position, ca) in chain.iter().enumerate() {
         let below = chain.get(..position).unwrap_or_default();
         if let Some(constraints) = &ca.said.constraints
-            && let Some(refusal) = below.iter().find_map(|below| constraints.refusal(below))
+            && let Some(refusal) = below
+                .iter()
+                .find_map(|c| constraints.refusal(&c.subject_name, &c.names))
         {
             bail!("the name constraints of {} {refusal}", ca.subject);
         }

@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use x509_parser::oid_registry::OidRegistry;
+use x509_parser::x509::{RelativeDistinguishedName, X509Name};
+
 use crate::text::sanitized;
 
 /// Characters of a DNS name, and of one of its labels (RFC 1035 section 2.3.4).
@@ -13,24 +16,33 @@ const LONGEST_LABEL: usize = 63;
 /// A name that a TLS client compares with the one it asked for.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ServerName {
-    /// A DNS name in lower case; the first label may be `*`.
+    /// A DNS name in lower case, without the dot of the root; the first label may be `*`.
     Dns(String),
     /// An IP address.
     Ip(IpAddr),
 }
 
 impl ServerName {
-    /// A DNS name as somebody wrote it.
+    /// A DNS name as somebody wrote it: with or without the dot of the root.
     #[must_use]
     pub fn dns(name: &str) -> Self {
+        let name = name.strip_suffix('.').unwrap_or(name);
         Self::Dns(name.to_ascii_lowercase())
     }
 
+    /// The first label of a DNS name, and what follows it.
+    fn split(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Dns(name) => name.split_once('.'),
+            Self::Ip(_) => None,
+        }
+    }
+
     /// Whether a certificate that carries `self` is accepted for `other`. A wildcard covers exactly
-    /// one label (RFC 9525 section 6.3), and itself. A trailing dot makes no difference.
+    /// one label (RFC 9525 section 6.3), and itself.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        NameSet::from_iter([self]).covers(other)
+        covered(&NameSet::from([self]), other)
     }
 
     /// Whether any TLS client can ask for it. URLs, ports, addresses of mail, IP addresses as DNS
@@ -39,7 +51,6 @@ impl ServerName {
     #[must_use]
     pub fn can_be_asked_for(&self) -> bool {
         let Self::Dns(name) = self else { return true };
-        let name = rooted(name);
         let host = name.strip_prefix("*.").unwrap_or(name);
         let is_label = |label: &str| {
             (1..=LONGEST_LABEL).contains(&label.len())
@@ -62,11 +73,6 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// The name without the dot of the root, which some write and some do not.
-fn rooted(name: &str) -> &str {
-    name.strip_suffix('.').unwrap_or(name)
-}
-
 /// The address of an `iPAddress` (RFC 5280 section 4.2.1.6): four or sixteen octets.
 pub(super) fn ip_address(octets: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(octets) {
@@ -75,51 +81,44 @@ pub(super) fn ip_address(octets: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
 }
 
-/// Names to be searched: thousands on both sides cost no more than reading them.
-#[derive(Debug, Default)]
-pub(crate) struct NameSet<'a> {
-    dns: HashSet<&'a str>,
-    addresses: HashSet<IpAddr>,
-}
+/// A name to compare, level by level from the top: the type of a string, letter case and the number
+/// of spaces make no difference (RFC 5280 section 7.1).
+pub(super) type DistinguishedName = Vec<String>;
 
-impl<'a> FromIterator<&'a ServerName> for NameSet<'a> {
-    fn from_iter<T: IntoIterator<Item = &'a ServerName>>(names: T) -> Self {
-        let mut set = Self::default();
-        for name in names {
-            match name {
-                ServerName::Dns(name) => set.dns.insert(rooted(name)),
-                ServerName::Ip(address) => set.addresses.insert(*address),
-            };
-        }
-        set
-    }
-}
-
-impl NameSet<'_> {
-    /// Whether one of the names covers this one, as [`ServerName::covers`] says.
-    #[must_use]
-    pub(crate) fn covers(&self, name: &ServerName) -> bool {
-        match name {
-            ServerName::Ip(address) => self.addresses.contains(address),
-            ServerName::Dns(name) => {
-                let name = rooted(name);
-                // of a wildcard this is the wildcard itself
-                let wildcard = name
-                    .split_once('.')
-                    .map(|(_, parent)| format!("*.{parent}"));
-                self.dns.contains(name) || wildcard.is_some_and(|w| self.dns.contains(w.as_str()))
+/// A name to compare; what is unreadable, byte by byte.
+pub(super) fn distinguished_name(name: &X509Name<'_>) -> DistinguishedName {
+    let level = |level: &RelativeDistinguishedName<'_>| {
+        let alone = X509Name::new(vec![level.clone()], &[]);
+        match alone.to_string_with_registry(&OidRegistry::default()) {
+            Ok(text) => {
+                let text = text.to_lowercase().replace('=', "= ");
+                text.split_whitespace().collect::<Vec<_>>().join(" ")
             }
+            Err(_) => format!("{:?}", name.as_raw()),
         }
-    }
+    };
+    name.iter_rdn().map(level).collect()
+}
+
+/// Names to be searched: thousands on both sides cost no more than reading them.
+pub(crate) type NameSet<'a> = HashSet<&'a ServerName>;
+
+/// Whether one of the names covers this one, as [`ServerName::covers`] says.
+#[must_use]
+pub(crate) fn covered(names: &NameSet<'_>, name: &ServerName) -> bool {
+    // of a wildcard this is the wildcard itself
+    let wildcard = name
+        .split()
+        .map(|(_, parent)| ServerName::Dns(format!("*.{parent}")));
+    names.contains(name) || wildcard.is_some_and(|wildcard| names.contains(&wildcard))
 }
 
 /// The names of `old` that `new` does not cover. What no client can ask for is never lost.
 #[must_use]
 pub(crate) fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a ServerName> {
     let new: NameSet<'_> = new.iter().collect();
-    old.iter()
-        .filter(|name| !new.covers(name) && name.can_be_asked_for())
-        .collect()
+    let lost = |name: &&ServerName| !covered(&new, name) && name.can_be_asked_for();
+    old.iter().filter(lost).collect()
 }
 
 /// The names that `domains`, which are served with the certificate, need and lose: a lost name covered
@@ -130,28 +129,21 @@ pub(crate) fn needed<'a>(
     lost: &[&'a ServerName],
     new: &[ServerName],
 ) -> Vec<&'a ServerName> {
-    let parent = |name: &'a ServerName| match name {
-        ServerName::Dns(name) => rooted(name).split_once('.'),
-        ServerName::Ip(_) => None,
+    let split = domains.iter().filter_map(ServerName::split);
+    let wildcards = split.filter(|(label, _)| *label == "*");
+    let wildcards: HashSet<&str> = wildcards.map(|(_, parent)| parent).collect();
+    let is_below = |name: &&ServerName| {
+        name.split()
+            .is_some_and(|(_, parent)| wildcards.contains(parent))
     };
-    let wildcards: HashSet<&str> = domains
-        .iter()
-        .filter_map(|domain| parent(domain).filter(|(label, _)| *label == "*"))
-        .map(|(_, parent)| parent)
-        .collect();
-    let below = lost
-        .iter()
-        .copied()
-        .filter(|name| parent(name).is_some_and(|(_, parent)| wildcards.contains(parent)));
-    let new: NameSet<'_> = new.iter().collect();
-    let lost: NameSet<'_> = lost.iter().copied().collect();
-    let mut needed: Vec<&ServerName> = below.collect();
-    let known: HashSet<&ServerName> = needed.iter().copied().collect();
+    let below = lost.iter().copied().filter(is_below);
+    let (lost, new): (NameSet<'_>, NameSet<'_>) =
+        (lost.iter().copied().collect(), new.iter().collect());
     let own = domains
         .iter()
-        .filter(|domain| lost.covers(domain) && !new.covers(domain) && !known.contains(domain));
-    needed.extend(own);
-    needed
+        .filter(|name| covered(&lost, name) && !covered(&new, name));
+    let mut known = NameSet::new();
+    below.chain(own).filter(|name| known.insert(name)).collect()
 }
 
 #[cfg(test)]
@@ -170,7 +162,7 @@ mod tests {
     fn covers(own: &str, asked: &str) -> bool {
         let (own, asked) = (names(&[own]), ServerName::dns(asked));
         let answer = own[0].covers(&asked);
-        assert_eq!(own.iter().collect::<NameSet<'_>>().covers(&asked), answer);
+        assert_eq!(covered(&own.iter().collect(), &asked), answer);
         answer
     }
 

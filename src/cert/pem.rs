@@ -10,8 +10,6 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::certificate::Certificate;
-
 /// A longer label is none.
 const LONGEST_LABEL: usize = 40;
 /// Characters of base64 in a line (RFC 7468 section 2).
@@ -162,43 +160,15 @@ fn is_body(line: &str) -> bool {
     line.len() >= BODY && characters.all(is_base64)
 }
 
-/// The certificates of a text in their order; for what may be one and cannot be read, why not. Keys,
-/// parameters and requests are left out.
-#[must_use]
-pub fn certificates(text: &str) -> Vec<Result<Certificate, String>> {
-    let mut certificates = Vec::new();
-    for (position, block) in blocks(text).into_iter().enumerate() {
-        let name = match block.label {
-            label if is_label(label) => format!("PEM block {} ({label})", position + 1),
-            _ => format!("PEM block {}", position + 1),
-        };
-        match block.content {
-            Err(why) => certificates.push(Err(format!("{name} {why}"))),
-            Ok(_) if is_other(block.label) => {}
-            Ok(der) => {
-                let (certificate, rest) = Certificate::first_of(&der);
-                // trust settings follow the certificate in OpenSSL's own form
-                let trailing = !rest.is_empty() && block.label != "TRUSTED CERTIFICATE";
-                let trailing = trailing && certificate.is_ok();
-                certificates.push(certificate.map_err(|why| format!("{name}: {why:#}")));
-                if trailing {
-                    certificates.push(Err(format!("{name} holds more than a certificate")));
-                }
-            }
-        }
-    }
-    certificates
-}
-
 /// Labels of blocks that are not certificates. Everything else may be one, whatever it is called.
-fn is_other(label: &str) -> bool {
+pub(super) fn is_other(label: &str) -> bool {
     ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"]
         .iter()
         .any(|end| label.ends_with(end))
 }
 
 /// Whether it is fit for a message: nothing of a body that was pasted into it.
-fn is_label(label: &str) -> bool {
+pub(super) fn is_label(label: &str) -> bool {
     let is_plain = |c| matches!(c, b'A'..=b'Z' | b'0'..=b'9');
     let mut words = label.split(' ');
     label.len() <= LONGEST_LABEL && words.all(|w| w.len() < BODY && w.bytes().all(is_plain))
@@ -225,6 +195,7 @@ pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cert::certificate::Certificate;
 
     fn block(label: &str, bytes: &[u8]) -> String {
         write(label, bytes).to_string()
@@ -314,7 +285,7 @@ mod tests {
             ("en dashes", whole.replace("-----", "–––––"), 1),
             ("em dashes and hyphens", whole.replace("-----", "——-"), 1),
         ] {
-            let found = certificates(&text);
+            let found = Certificate::all_in(&text);
             assert!(found.iter().any(Result::is_err), "{damage}: {text:?}");
             assert_eq!(found.len(), blocks, "{damage}: {found:?}");
             for error in found.into_iter().filter_map(Result::err) {
@@ -342,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_left_out_and_what_may_be_one_is_not() {
-        let of = |label: &str| certificates(&block(label, &[5, 0])).len();
+        let of = |label: &str| Certificate::all_in(&block(label, &[5, 0])).len();
         for other in [
             "PRIVATE KEY",
             "EC PARAMETERS",

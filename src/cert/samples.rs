@@ -8,7 +8,6 @@ use std::time::Duration;
 use rustls_pki_types::UnixTime;
 
 use super::certificate::Certificate;
-use super::pem;
 
 pub(crate) use maker::Cert;
 use maker::Maker;
@@ -35,6 +34,6 @@ pub(crate) fn stored(name: &str) -> String {
 /// All certificates of these files of `tests/certificates`.
 pub(crate) fn certificates(names: &[&str]) -> Vec<Certificate> {
     let texts: String = names.iter().map(|name| stored(name)).collect();
-    let certificates = pem::certificates(&texts).into_iter();
+    let certificates = Certificate::all_in(&texts).into_iter();
     certificates.map(Result::unwrap).collect()
 }

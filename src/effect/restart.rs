@@ -56,7 +56,7 @@ fn restart_in(run: &Run<'_>, project: &Project, targets: Vec<&UpToDate<'_>>) {
         for name in names {
             if failed.is_none() && !done.contains_key(name) {
                 run.progress
-                    .step(position, format!("restarting app {name}"));
+                    .step(position, &format!("restarting app {name}"));
                 match bring_up_to_date(run, project, name, &digests(name, &wanted)) {
                     Ok(restarted) => _ = done.insert(name, restarted),
                     Err(error) => failed = Some((name, error)),

@@ -214,7 +214,7 @@ fn certificates(material: &Material) -> Result<(Vec<Certificate>, Vec<String>), 
     let mut readable: Vec<Certificate> = Vec::new();
     let mut unreadable = Vec::new();
     for (field, text) in &material.certificates {
-        for certificate in pem::certificates(text) {
+        for certificate in Certificate::all_in(text) {
             match certificate {
                 Ok(certificate) if readable.iter().any(|other| other.der == certificate.der) => {}
                 Ok(certificate) => readable.push(certificate),

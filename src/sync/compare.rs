@@ -1,12 +1,12 @@
 //! Never worse than what serves: may the new certificate take the place of the deployed one? Pure: what
 //! only some rules need to know comes from two closures, which are called only then.
 
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::cert::certificate::{Certificate, Fault, rfc3339, same_serial};
 use crate::cert::chain::too_late;
 use crate::cert::names::{ServerName, lost, needed};
-use crate::cert::roots::Roots;
+use crate::cert::roots::reaches_root;
 use crate::error::{Error, Reason, error};
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::{Deployed, Serves};
@@ -26,7 +26,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) undo: bool,
     /// The reasons that a person overrides.
     pub(crate) force: &'a [Reason],
-    pub(crate) roots: &'a Roots,
+    /// Roots that clients know, in addition to the built-in ones.
+    pub(crate) further_roots: &'a [CertificateDer<'static>],
     pub(crate) now: UnixTime,
     /// The domains that are served with the TLS secret.
     pub(crate) domains: &'a dyn Fn() -> Result<Vec<String>, Error>,
@@ -194,7 +195,7 @@ fn is_public(leaf: &Certificate, chain: &[Certificate]) -> bool {
 fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Error> {
     let bundle = case.bundle;
     let deployed = case.deployed.certificates.get(1..).unwrap_or_default();
-    let has_gap = bundle.gap.is_some() && !case.roots.reached_by(bundle.top());
+    let has_gap = bundle.gap.is_some() && !reaches_root(bundle.top(), case.further_roots);
     // what is missing above a certificate that is deployed is missing there, too
     let is_deployed = deployed.iter().any(|c| c.der == bundle.top().der);
     (has_gap && !deployed.is_empty() && !is_deployed).then(|| {

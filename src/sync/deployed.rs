@@ -4,7 +4,6 @@ use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::Certificate;
 use crate::cert::key::{PrivateKey, PublicKey};
-use crate::cert::pem;
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Run;
@@ -83,7 +82,7 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
 
 impl Deployed {
     pub(crate) fn of(secret: TlsSecret) -> Self {
-        let certificates = pem::certificates(&secret.data.tls_cert);
+        let certificates = Certificate::all_in(&secret.data.tls_cert);
         Self {
             entity_tag: secret.tag(),
             leaf_is_readable: certificates.first().is_some_and(Result::is_ok),

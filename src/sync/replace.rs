@@ -244,7 +244,7 @@ impl<'a> Attempt<'a, '_> {
             named_by_event: task.named_by_event(),
             undo: run.config.settings.version == Version::Previous,
             force: &run.config.settings.force,
-            roots: &run.roots,
+            further_roots: &run.config.settings.further_roots,
             now: run.now,
             domains: &|| {
                 let mappings = run.code_engine.domain_mappings(&place.project)?;
@@ -266,18 +266,13 @@ impl<'a> Attempt<'a, '_> {
 
     /// Sends the PUT.
     fn write(&self, certificate_pem: &str) -> Result<(), Failure> {
-        let Self {
-            run, task, bundle, ..
-        } = self;
         // what is deployed was read with one
         let entity_tag = self.deployed.entity_tag.as_ref();
         let entity_tag = entity_tag.ok_or_else(|| Failure::Final(Error::defect()))?;
+        let (run, task, key) = (self.run, self.task, &self.bundle.key_pem);
         run.progress.begin_write(task.position);
-        let place = &task.target.tls_secret;
-        let key = &bundle.key_pem;
-        let answer = run
-            .code_engine
-            .replace(place, entity_tag, certificate_pem, key);
+        let (place, code_engine) = (&task.target.tls_secret, &run.code_engine);
+        let answer = code_engine.replace(place, entity_tag, certificate_pem, key);
         let meaning = self.meaning(answer);
         let stage = match &meaning {
             Ok(()) => Stage::Written,
@@ -340,20 +335,11 @@ impl<'a> Attempt<'a, '_> {
 
     /// The TLS secret is up to date, or would be.
     fn settle(&self, action: Action, findings: Vec<Error>) -> Option<UpToDate<'a>> {
-        let Self {
-            run,
-            task,
-            bundle,
-            deployed,
-            ..
-        } = self;
-        let replaced = match action {
-            Action::Replaced => Some(Replaced {
-                leaf: deployed.leaf().map(Certificate::sha256),
-                at: Instant::now(),
-            }),
-            _ => None,
-        };
+        let (run, task, bundle) = (self.run, self.task, self.bundle);
+        let replaced = (action == Action::Replaced).then(|| Replaced {
+            leaf: self.deployed.leaf().map(Certificate::sha256),
+            at: Instant::now(),
+        });
         let effects = match action {
             Action::Replaced | Action::Unchanged => run.effects(task),
             _ => 0,
@@ -368,13 +354,7 @@ impl<'a> Attempt<'a, '_> {
     }
 
     fn outcome(&self, action: Action, further: Vec<Error>) -> Outcome {
-        let Self {
-            run,
-            task,
-            bundle,
-            deployed,
-            failures,
-        } = self;
+        let (run, task, bundle, deployed) = (self.run, self.task, self.bundle, self.deployed);
         let mut findings = bundle.findings.clone();
         findings.extend(expires_soon(bundle, run.now));
         findings.extend(faults(deployed, bundle, run.now).unwrap_or_default());
@@ -397,7 +377,7 @@ impl<'a> Attempt<'a, '_> {
             from: deployed.leaf().map(Leaf::from),
             to: Some(Leaf::from(leaf)),
             findings,
-            attempts: Some(failures.count() + 1),
+            attempts: Some(self.failures.count() + 1),
             message: format!(
                 "TLS secret {place} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
                 bundle.name,

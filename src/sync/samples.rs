@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::cert::roots::Roots;
 use crate::cert::samples::{NOW, maker};
 use crate::config::{Config, RestartApps, Target};
 use crate::ibm::client::Http;
@@ -167,7 +166,6 @@ pub(crate) fn without_calls<R>(
         code_engine: CodeEngine { iam: &iam },
         progress: &Progress::default(),
         end,
-        roots: Roots::new(Vec::new()),
         now: NOW,
     })
 }

@@ -3,8 +3,6 @@
 //! Nothing here touches the network. An event is only a hint that something changed: it can name a
 //! secret, and never an address, a target or a certificate.
 
-use std::collections::BTreeSet;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
@@ -48,18 +46,14 @@ pub struct Trigger {
 enum Asks {
     /// Bring every target up to date.
     Everything,
-    /// Bring the targets of these secrets up to date.
-    Secrets(Named),
+    /// Bring the targets of the secrets in `data` of the event up to date.
+    Secrets {
+        just_created: bool,
+        secret_type: Option<String>,
+        secrets: Vec<Value>,
+    },
     /// Nothing, and why.
     Nothing(String),
-}
-
-/// `data` of `secret_rotated` and `secret_created`, as it stands.
-#[derive(Debug)]
-struct Named {
-    just_created: bool,
-    secret_type: Option<String>,
-    secrets: Vec<Value>,
 }
 
 /// The work of this run.
@@ -166,34 +160,31 @@ impl Trigger {
             // `data` alone
             None => inner("event_type"),
         };
+        let nothing = |why: &str| Ok(Asks::Nothing(why.to_owned()));
         // some types have a subtype
         match name.as_deref().and_then(|name| name.split(':').next()) {
             Some(name @ ("secret_rotated" | "secret_created")) => {
                 let secret_type = inner("secret_type");
                 match data?.remove("secrets") {
-                    Some(Value::Array(secrets)) if !secrets.is_empty() => {
-                        Ok(Asks::Secrets(Named {
-                            just_created: name == "secret_created",
-                            secret_type,
-                            secrets,
-                        }))
+                    Some(Value::Array(secrets)) if !secrets.is_empty() => Ok(Asks::Secrets {
+                        just_created: name == "secret_created",
+                        secret_type,
+                        secrets,
+                    }),
+                    _ => {
+                        let what = "data.secrets of the event is not a list of secrets";
+                        Err(Error::new(Reason::EventInvalid, what))
                     }
-                    _ => Err(error!(
-                        Reason::EventInvalid,
-                        "data.secrets of the event is not a list of secrets"
-                    )),
                 }
             }
-            Some("test_event") => Ok(Asks::Nothing(
-                "test event of Secrets Manager acknowledged".to_owned(),
-            )),
-            Some(name) => Ok(Asks::Nothing(format!(
-                "events of type {} do not concern this job",
-                sanitized(name)
-            ))),
-            None if event_type.as_deref() == Some(DESTINATION_TEST) => Ok(Asks::Nothing(
-                "test event of the destination in Event Notifications acknowledged".to_owned(),
-            )),
+            Some("test_event") => nothing("test event of Secrets Manager acknowledged"),
+            Some(name) => {
+                let name = sanitized(name);
+                nothing(&format!("events of type {name} do not concern this job"))
+            }
+            None if event_type.as_deref() == Some(DESTINATION_TEST) => {
+                nothing("test event of the destination in Event Notifications acknowledged")
+            }
             None => Ok(Asks::Everything),
         }
     }
@@ -205,27 +196,21 @@ fn string<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
 
 /// The JSON object in `text`, also if it is a string in JSON.
 fn object(text: &str, wrapping: usize) -> Result<Map<String, Value>, Error> {
-    let invalid = |what: String| {
-        error!(Reason::EventInvalid, "the event {what}")
-            .hint("make sure that the subscription in Event Notifications has no template")
+    let size = text.len();
+    let what = match serde_json::from_str(text) {
+        _ if size > LARGEST_EVENT => {
+            format!("has {size} bytes, at most {LARGEST_EVENT} are accepted")
+        }
+        Ok(Value::String(inner)) if wrapping > 0 => return object(&inner, wrapping - 1),
+        Ok(Value::Object(object)) => return Ok(object),
+        Ok(_) => "is JSON, but not an object".to_owned(),
+        Err(e) => {
+            let (kind, line, column) = (e.classify(), e.line(), e.column());
+            format!("is not JSON: {kind:?} error at line {line} column {column}")
+        }
     };
-    if text.len() > LARGEST_EVENT {
-        return Err(invalid(format!(
-            "has {} bytes, at most {LARGEST_EVENT} are accepted",
-            text.len()
-        )));
-    }
-    match serde_json::from_str(text) {
-        Ok(Value::String(inner)) if wrapping > 0 => object(&inner, wrapping - 1),
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(invalid("is JSON, but not an object".to_owned())),
-        Err(e) => Err(invalid(format!(
-            "is not JSON: {:?} error at line {} column {}",
-            e.classify(),
-            e.line(),
-            e.column()
-        ))),
-    }
+    let hint = "make sure that the subscription in Event Notifications has no template";
+    Err(error!(Reason::EventInvalid, "the event {what}").hint(hint))
 }
 
 /// The event's `data`, in whichever form; without an envelope the event is `data` itself.
@@ -252,36 +237,37 @@ fn data_of(event: &mut Map<String, Value>) -> Result<Map<String, Value>, Error> 
 /// [`Reason::EventInvalid`], [`Reason::EventForeign`], [`Reason::EventAmbiguous`];
 /// [`Reason::Configuration`] if there is neither an event nor a configured secret.
 pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
-    let Trigger {
-        word,
-        sources,
-        asks,
-        ..
-    } = trigger;
-    let ours = config.settings.instance.as_ref();
-    let mut plan = match asks? {
+    let settings = &config.settings;
+    let instance = instance(&trigger.sources, settings.instance.as_ref());
+    let mut plan = match trigger.asks? {
         Asks::Nothing(why) => ignored(why),
         Asks::Everything => {
-            instance(&sources, ours)?;
-            reconcile(config, word)?
+            instance?;
+            reconcile(config, trigger.word)?
         }
-        Asks::Secrets(named) => {
-            let instance = instance(&sources, ours)?.ok_or_else(|| {
-                error!(
-                    Reason::EventForeign,
-                    "the event does not say which Secrets Manager instance it comes from"
-                )
+        Asks::Secrets {
+            just_created,
+            secret_type,
+            secrets,
+        } => {
+            let instance = instance?.ok_or_else(|| {
+                let what = "the event does not say which Secrets Manager instance it comes from";
+                Error::new(Reason::EventForeign, what)
             })?;
-            if ours.is_none() {
+            if settings.instance.is_none() {
                 log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID");
             }
-            sync(&named, &instance, config)?
+            let mut plan = sync(&secrets, secret_type.as_deref(), &instance, config)?;
+            for task in &mut plan.tasks {
+                task.just_created = just_created;
+            }
+            plan
         }
     };
     let mut positions = 0..;
-    let mut takes = |_: &Task| positions.next().is_some_and(|n| config.settings.takes(n));
+    let mut takes = |_: &Task| positions.next().is_some_and(|n| settings.takes(n));
     plan.tasks.retain(&mut takes);
-    if !config.settings.takes(0) {
+    if !settings.takes(0) {
         // each instance sees the whole event: one of them reports what is wrong with it
         plan.settled.clear();
     }
@@ -302,23 +288,21 @@ fn ignored(why: String) -> Plan {
 fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     for target in selected(config) {
-        match &target.secret {
-            Some(secret) => plan.tasks.push(Task {
-                scheduled: word != "manual",
-                ..Task::new(secret, target)
-            }),
-            None => {
-                let name = &target.tls_secret.name;
-                let why = format!(
-                    "SECRET_ID is unset, so only an event says which certificate goes into {name}: set SECRET_ID"
-                );
-                if word == "manual" {
-                    return Err(error!(Reason::Configuration, "{why}"));
-                }
-                log::warn!("{why}");
-                return Ok(ignored(why));
+        let Some(secret) = &target.secret else {
+            let name = &target.tls_secret.name;
+            let why = format!(
+                "SECRET_ID is unset, so only an event says which certificate goes into {name}: set SECRET_ID"
+            );
+            if word == "manual" {
+                return Err(Error::new(Reason::Configuration, why));
             }
-        }
+            log::warn!("{why}");
+            return Ok(ignored(why));
+        };
+        plan.tasks.push(Task {
+            scheduled: word != "manual",
+            ..Task::new(secret, target)
+        });
     }
     Ok(plan)
 }
@@ -333,92 +317,86 @@ pub(crate) fn selected(config: &Config) -> impl Iterator<Item = &Target> {
 /// The Secrets Manager instance that the event comes from, if it names one: any place may name something
 /// else, but no other instance.
 fn instance(sources: &[String], ours: Option<&Uuid>) -> Result<Option<String>, Error> {
-    let mut found: Option<String> = None;
     let crns = sources.iter().filter_map(|text| crn(text).ok());
-    for [_, instance, ..] in crns.filter(|[service, ..]| *service == "secrets-manager") {
-        let ours = ours.map(ToString::to_string).or_else(|| found.clone());
-        if ours.as_ref().is_some_and(|ours| ours != instance) {
-            return Err(error!(
-                Reason::EventForeign,
-                "the event comes from Secrets Manager instance {}, expected {}",
-                sanitized(instance),
-                sanitized(&ours.unwrap_or_default())
-            )
-            .hint("check the source of the topic in Event Notifications, and SECRETS_MANAGER_INSTANCE_ID"));
-        }
-        found = Some(instance.to_owned());
+    let crns = crns.filter(|[service, ..]| *service == "secrets-manager");
+    let named: Vec<String> = crns.map(|[_, instance, ..]| instance.to_owned()).collect();
+    let expected = ours.map(ToString::to_string);
+    let expected = expected.or_else(|| named.first().cloned());
+    let foreign = |named: &&String| Some(*named) != expected.as_ref();
+    if let (Some(other), Some(expected)) = (named.iter().find(foreign), &expected) {
+        let (other, expected) = (sanitized(other), sanitized(expected));
+        let what =
+            format!("the event comes from Secrets Manager instance {other}, expected {expected}");
+        let hint =
+            "check the source of the topic in Event Notifications, and SECRETS_MANAGER_INSTANCE_ID";
+        return Err(Error::new(Reason::EventForeign, what).hint(hint));
     }
-    Ok(found)
+    Ok(named.into_iter().next())
 }
 
 /// Finds the configured targets of the event's secrets.
-fn sync(named: &Named, instance: &str, config: &Config) -> Result<Plan, Error> {
+fn sync(
+    secrets: &[Value],
+    secret_type: Option<&str>,
+    instance: &str,
+    config: &Config,
+) -> Result<Plan, Error> {
     // a hint as everything in an event: a configured target is processed whatever it says
-    let other_type = named
-        .secret_type
-        .as_deref()
-        .filter(|secret_type| !CERTIFICATE_TYPES.contains(secret_type));
+    let other_type = secret_type.filter(|secret_type| !CERTIFICATE_TYPES.contains(secret_type));
     let mut plan = Plan::default();
-    // each secret once, with its name
-    let mut entries: Vec<(Uuid, Option<String>)> = Vec::new();
-    for (position, entry) in named.secrets.iter().enumerate() {
+    // each secret once, with its name, and whether a target uses it
+    let mut entries: Vec<(Uuid, Option<String>, bool)> = Vec::new();
+    for (position, entry) in secrets.iter().enumerate() {
         let text = |key| entry.get(key).and_then(Value::as_str);
         let secret_name = text("secret_name").map(sanitized);
         match secret_of(text("secret_id"), instance) {
-            Ok(secret) if entries.iter().any(|(other, _)| *other == secret) => {}
-            Ok(secret) => entries.push((secret, secret_name)),
+            Ok(secret) if entries.iter().any(|(other, ..)| *other == secret) => {}
+            Ok(secret) => entries.push((secret, secret_name, false)),
             Err(error) => {
                 let error = error.context(format_args!("data.secrets[{position}] of the event"));
+                let outcome = Outcome::ignored(error.reason, "").failed(&error);
                 plan.settled.push(Outcome {
                     secret_name,
-                    ..Outcome::ignored(error.reason, "").failed(&error)
+                    ..outcome
                 });
             }
         }
     }
-    let mut used = BTreeSet::new();
     for target in selected(config) {
-        let secret = match (&target.secret, entries.as_slice()) {
-            (Some(secret), _) if entries.iter().any(|(named, _)| named == secret) => secret,
-            (Some(_), _) => continue,
-            (None, _) if other_type.is_some() => continue,
-            (None, [(only, _)]) if plan.settled.is_empty() => {
+        let entry = match (&target.secret, entries.as_mut_slice()) {
+            (Some(secret), entries) => entries.iter_mut().find(|(named, ..)| named == secret),
+            (None, _) if other_type.is_some() => None,
+            (None, [only]) if plan.settled.is_empty() => {
+                let (name, secret) = (&target.tls_secret.name, &only.0);
                 log::warn!(
-                    "SECRET_ID is unset, so the event decides what goes into {}: {only}; set SECRET_ID",
-                    target.tls_secret.name
+                    "SECRET_ID is unset, so the event decides what goes into {name}: {secret}; set SECRET_ID"
                 );
-                only
+                Some(only)
             }
             (None, _) => {
-                return Err(error!(
-                    Reason::EventAmbiguous,
-                    "SECRET_ID is unset, and the event names {} secrets instead of exactly one",
-                    named.secrets.len()
-                )
-                .hint("set SECRET_ID, or TARGETS for several"));
+                let count = secrets.len();
+                let what = format!(
+                    "SECRET_ID is unset, and the event names {count} secrets instead of exactly one"
+                );
+                let hint = "set SECRET_ID, or TARGETS for several";
+                return Err(Error::new(Reason::EventAmbiguous, what).hint(hint));
             }
         };
-        used.insert(secret.clone());
-        plan.tasks.push(Task {
-            just_created: named.just_created,
-            ..Task::new(secret, target)
-        });
-    }
-    for (secret, secret_name) in entries {
-        if !used.contains(&secret) {
-            let why = match other_type {
-                Some(other) => format!(
-                    "secrets of type {} do not concern this job",
-                    sanitized(other)
-                ),
-                None => format!("no target of this job names the secret {secret}"),
-            };
-            plan.settled.push(Outcome {
-                secret_id: Some(secret.to_string()),
-                secret_name,
-                ..Outcome::ignored(Reason::EventIgnored, why)
-            });
+        if let Some((secret, _, used)) = entry {
+            plan.tasks.push(Task::new(secret, target));
+            *used = true;
         }
+    }
+    for (secret, secret_name, _) in entries.into_iter().filter(|(.., used)| !used) {
+        let why = match other_type.map(sanitized) {
+            Some(other) => format!("secrets of type {other} do not concern this job"),
+            None => format!("no target of this job names the secret {secret}"),
+        };
+        plan.settled.push(Outcome {
+            secret_id: Some(secret.to_string()),
+            secret_name,
+            ..Outcome::ignored(Reason::EventIgnored, why)
+        });
     }
     Ok(plan)
 }
@@ -428,12 +406,13 @@ fn secret_of(text: Option<&str>, instance: &str) -> Result<Uuid, Error> {
     let text = text.ok_or_else(|| error!(Reason::EventInvalid, "secret_id is missing"))?;
     let secret = SecretId::parse(text).map_err(|e| error!(Reason::EventInvalid, "{e:#}"))?;
     match &secret.instance {
-        Some(of) if of != instance => Err(error!(
-            Reason::EventForeign,
-            "the secret belongs to Secrets Manager instance {}, the event comes from {}",
-            sanitized(of),
-            sanitized(instance)
-        )),
+        Some(own) if own != instance => {
+            let (own, other) = (sanitized(own), sanitized(instance));
+            let what = format!(
+                "the secret belongs to Secrets Manager instance {own}, the event comes from {other}"
+            );
+            Err(Error::new(Reason::EventForeign, what))
+        }
         _ => Ok(secret.id),
     }
 }

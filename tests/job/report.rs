@@ -1,4 +1,6 @@
-use local_cloud::{CertificateSpec, Options};
+use std::time::Duration;
+
+use local_cloud::{CertificateSpec, Fault, FaultKind, Options, route};
 use serde_json::Value;
 
 use crate::harness::{PROGRAM, Scene, writer};
@@ -144,4 +146,20 @@ fn a_terminal_gets_text_with_colors_unless_it_wants_none() {
     assert!(text.contains("shop-tls: unchanged") && !text.contains('\u{1b}'));
     let text = scene.start().env("OUTPUT", "json").on_a_terminal();
     assert!(text.contains(r#"{"level":"info","#), "{text}");
+}
+
+/// After two seconds a terminal shows what the run waits for; the line is gone before the report.
+#[test]
+fn a_terminal_shows_what_a_long_run_waits_for() {
+    const LINE: &str = "0 of 1 done; shop-tls: reading its certificate";
+    let scene = Scene::new();
+    let slow = FaultKind::Delay(Duration::from_millis(2500));
+    let _slow = scene.cloud.fault(Fault::on(route::READ_SECRET, slow));
+    let text = scene.start().on_a_terminal();
+    let (_, after) = text.rsplit_once(LINE).expect(&text);
+    assert!(after.starts_with("\r\u{1b}[K"), "{text:?}");
+    assert!(after.contains("replaced"), "{text:?}");
+    // never in a pipe
+    let run = scene.run();
+    assert!(!run.log.contains(LINE), "{run:#?}");
 }

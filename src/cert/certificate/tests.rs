@@ -306,7 +306,7 @@ fn names_are_equal_whatever_their_spelling() {
         let attribute = tlv(0x30, &[tlv(6, &[0x55, 4, 3]), tlv(tag, text)].concat());
         let der = tlv(0x30, &tlv(0x31, &attribute));
         let (_, read) = X509Name::from_der(&der).unwrap();
-        (name(&read), super::text(&read))
+        (distinguished_name(&read), super::text(&read))
     };
     let (same, shown) = name_of(0x13, b"Example CA");
     assert_eq!(shown, "CN=Example CA");

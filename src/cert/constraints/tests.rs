@@ -3,6 +3,7 @@
 use rcgen::{CertificateParams, DnType, GeneralSubtree, NameConstraints, SanType};
 
 use super::*;
+use crate::cert::certificate::Certificate;
 use crate::cert::samples::maker;
 
 /// A subject of these organizational levels, from the top.
@@ -54,15 +55,12 @@ fn refused(constraints: &Constraints, levels: &str, names: &[&str]) -> String {
             })
             .collect();
     });
-    let refusal = constraints.refusal(&below).unwrap_or_default();
-    let refused = refusal.strip_prefix("do not allow ").unwrap_or(&refusal);
-    match refused
-        .strip_prefix("CN=")
-        .or_else(|| refused.strip_prefix("O="))
-    {
-        Some(_) => "subject".to_owned(),
-        None => refused.to_owned(),
-    }
+    let refusal = constraints.refusal(&below.subject_name, &below.names);
+    let refused = refusal.as_deref().unwrap_or_default();
+    let refused = refused.strip_prefix("do not allow ").unwrap_or(refused);
+    let refused = refused.strip_prefix("the ").unwrap_or(refused);
+    let subject = refused.strip_suffix(" of a certificate below it");
+    subject.unwrap_or(refused).to_owned()
 }
 
 #[test]
@@ -267,7 +265,9 @@ fn there_are_limits_to_what_is_compared() {
             let name = SanType::DnsName("a.example".try_into().unwrap());
             params.subject_alt_names = vec![name; names];
         });
-        let refusal = constraints.refusal(&below).unwrap_or_default();
+        let refusal = constraints
+            .refusal(&below.subject_name, &below.names)
+            .unwrap_or_default();
         assert_eq!(refusal, expected, "{bases} {names}");
     }
 }

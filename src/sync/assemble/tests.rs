@@ -10,7 +10,7 @@ use crate::cert::samples::{Cert, NOW, maker, stored as file};
 
 /// The certificates of a text, DER.
 fn ders(text: &str) -> Vec<Vec<u8>> {
-    let certificates = pem::certificates(text).into_iter();
+    let certificates = Certificate::all_in(text).into_iter();
     certificates.map(|c| c.unwrap().der.to_vec()).collect()
 }
 
@@ -328,7 +328,7 @@ fn missing_issuers_are_taken_from_what_is_deployed() {
         let bundle = assembled(new, &key).unwrap();
         let deployed: Vec<Certificate> = deployed
             .iter()
-            .flat_map(|text| pem::certificates(text))
+            .flat_map(|text| Certificate::all_in(text))
             .map(Result::unwrap)
             .collect();
         let completed = bundle.completed(&deployed, NOW);
@@ -505,7 +505,7 @@ fn the_deployed_chain_of_the_same_leaf_stays_if_the_new_one_is_worse() {
         let given: Vec<(&str, &str)> = given.iter().map(|text| ("list", text.as_str())).collect();
         let bundle = assemble(&material(&given, &key), now).unwrap();
         let deployed = texts(old).concat();
-        let deployed: Vec<Certificate> = pem::certificates(&deployed)
+        let deployed: Vec<Certificate> = Certificate::all_in(&deployed)
             .into_iter()
             .map(Result::unwrap)
             .collect();

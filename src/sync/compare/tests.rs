@@ -5,7 +5,6 @@ use std::cell::Cell;
 use rustls_pki_types::CertificateDer;
 
 use super::*;
-use crate::cert::pem;
 use crate::cert::samples::{NOW, stored};
 use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue};
 
@@ -18,7 +17,7 @@ struct Case {
     named_by_event: bool,
     undo: bool,
     force: Vec<Reason>,
-    roots: Roots,
+    roots: Vec<CertificateDer<'static>>,
 }
 
 impl Case {
@@ -39,7 +38,7 @@ impl Case {
             named_by_event: false,
             undo: false,
             force: Vec::new(),
-            roots: Roots::new(Vec::new()),
+            roots: Vec::new(),
         }
     }
 
@@ -63,7 +62,7 @@ impl Case {
             named_by_event: self.named_by_event,
             undo: self.undo,
             force: &self.force,
-            roots: &self.roots,
+            further_roots: &self.roots,
             now: NOW,
             domains: &domains,
             previous_serial: &previous_serial,
@@ -463,10 +462,10 @@ fn a_chain_must_not_get_shorter() {
     );
     Case::with(longer, bundle(&new, true)).expect("write", "nothing");
     // its issuer is known as a root
-    let issuer = pem::certificates(&new.issuer).remove(0).unwrap();
+    let issuer = Certificate::all_in(&new.issuer).remove(0).unwrap();
     let known: CertificateDer<'static> = issuer.der.clone();
     let known = Case {
-        roots: Roots::new(vec![known]),
+        roots: vec![known],
         ..Case::with(with_chain(), bundle(&new, false))
     };
     known.expect("write", "nothing");
@@ -621,7 +620,7 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
             named_by_event: false,
             undo: false,
             force: &Reason::FORCEABLE,
-            roots: &Roots::new(Vec::new()),
+            further_roots: &[],
             now: NOW,
             domains: &|| Ok(Vec::new()),
             previous_serial: &|| Ok(None),

@@ -7,7 +7,6 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use sm_tls_sync::cert::certificate::{Certificate, Signature};
 use sm_tls_sync::cert::key::PrivateKey;
-use sm_tls_sync::cert::pem;
 use sm_tls_sync::config::Config;
 use sm_tls_sync::error::{Error, Reason};
 use sm_tls_sync::sync::assemble::{Bundle, assemble};
@@ -208,7 +207,7 @@ fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certificate>> {
 fn certificates_of(material: &Material) -> Vec<Certificate> {
     let texts = material.certificates.iter().map(|(_, text)| text);
     texts
-        .flat_map(|text| pem::certificates(text))
+        .flat_map(|text| Certificate::all_in(text))
         .filter_map(Result::ok)
         .collect()
 }
