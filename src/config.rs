@@ -2,32 +2,28 @@
 //! variable; [`Config`] is what it means together. All problems are found before the first request.
 
 mod help;
-mod targets;
 #[cfg(test)]
 mod tests;
 mod together;
 mod values;
 mod variables;
 
-use std::collections::BTreeMap;
-
 pub use crate::config::help::help;
 pub use crate::config::variables::{Notes, Settings, VARIABLES, Variable};
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::grantee::Grantee;
-use crate::ibm::iam::{Credentials, Endpoint};
+use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{AppName, Region, Uuid};
 pub use crate::report::Format;
+use crate::text::first_of_many;
 
 /// Default of `DEADLINE`, in seconds.
 pub const DEADLINE: u64 = 120;
 /// The port of domain mappings.
 pub const HTTPS: u16 = 443;
-/// IAM inside IBM's network.
-const PRIVATE_IAM: &str = "https://private.iam.cloud.ibm.com";
-/// IAM on the internet.
-const PUBLIC_IAM: &str = "https://iam.cloud.ibm.com";
+/// More problems than this are only counted.
+const SHOWN_PROBLEMS: usize = 50;
 
 /// What the environment means.
 pub struct Config {
@@ -72,17 +68,15 @@ pub struct RestartApps {
 
 impl RestartApps {
     /// Whether nothing is to be restarted.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         !self.auto && self.names.is_empty()
     }
 }
 
 /// What a domain that does not serve the certificate means.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Probe {
     /// A finding.
-    #[default]
     Warn,
     /// Exit status 10.
     Require,
@@ -92,7 +86,6 @@ pub enum Probe {
 
 impl Settings {
     /// The form of the report, unless standard output decides it.
-    #[must_use]
     pub fn output(&self) -> Option<Format> {
         let for_people = self.check || self.discover;
         self.output.or_else(|| for_people.then_some(Format::Text))
@@ -100,38 +93,12 @@ impl Settings {
 
     /// Whether the target at this position is for this instance of a job run. In an array each takes
     /// every `array_size`-th one.
-    #[must_use]
     pub fn takes(&self, position: usize) -> bool {
         self.array_size == 0 || Some(position % self.array_size) == self.array_index
-    }
-
-    /// Whether no event started the run.
-    #[must_use]
-    pub const fn manual(&self) -> bool {
-        let subscription = self.event_type.is_some() || self.event_data.is_some();
-        self.notification.is_none() && !subscription
-    }
-}
-
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self {
-            base: PRIVATE_IAM.to_owned(),
-            fallback: Some(PUBLIC_IAM.to_owned()),
-        }
     }
 }
 
 impl Config {
-    /// Reads the environment: both stages.
-    ///
-    /// # Errors
-    /// As [`Config::new`].
-    pub fn parse(environment: &BTreeMap<String, String>) -> Result<Self, Error> {
-        let (settings, notes) = Settings::read(environment);
-        Self::new(settings, notes)
-    }
-
     /// Works out what the variables mean together.
     ///
     /// # Errors
@@ -145,7 +112,8 @@ impl Config {
         let credentials = settings.credentials(&mut notes);
         let targets = settings.targets(&mut notes);
         let projects = settings.projects(&targets);
-        if let Some(problems) = notes.summary() {
+        if !notes.problems.is_empty() {
+            let problems = first_of_many(&notes.problems, SHOWN_PROBLEMS).join("; ");
             let error = error!(Reason::Configuration, "invalid configuration: {problems}");
             return Err(error.hint("sm-tls-sync --help explains each variable"));
         }

@@ -5,57 +5,52 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// The exit statuses of the program. They are an interface: people and alerts rely on them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
-pub enum ExitStatus {
-    /// A bug in the program.
-    Defect = 1,
-    /// Invalid configuration.
-    Configuration = 2,
-    /// The event was rejected.
-    Event = 3,
-    /// IAM issued no token.
-    Iam = 4,
-    /// Secrets Manager could not be read.
-    SecretsManager = 5,
-    /// The certificate is not fit to serve.
-    Certificate = 6,
-    /// Code Engine could not be read or written.
-    CodeEngine = 7,
-    /// It would be worse than what is deployed.
-    Refused = 8,
-    /// Interrupted before all targets were processed.
-    Interrupted = 9,
-    /// Written, but not yet served.
-    NotServed = 10,
+/// Declares [`ExitStatus`] as one table: meaning, name, number.
+macro_rules! statuses {
+    ($(#[doc = $meaning:literal] $name:ident = $number:literal;)*) => {
+        /// The exit statuses of the program. They are an interface: people and alerts rely on them.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum ExitStatus {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl ExitStatus {
+            /// The meaning of each number, as `--help` prints it.
+            pub const MEANINGS: &[&str] = &[SUCCESS, $($meaning.trim_ascii_start(),)*];
+
+            /// The number that the process exits with.
+            pub const fn status(self) -> u8 {
+                match self { $(Self::$name => $number,)* }
+            }
+        }
+    };
 }
 
-impl ExitStatus {
-    /// The meaning of each number, as `--help` prints it; 0 is success.
-    pub const MEANINGS: [&str; 11] = [
-        "all targets are up to date (replaced or unchanged), or the event is not for this job",
-        "a bug in the program",
-        "configuration",
-        "event rejected: unreadable, forged, or from another instance",
-        "IAM: no token",
-        "Secrets Manager: could not fetch",
-        "certificate rejected: not fit to serve (also: revoked, destroyed, wrong type, imported without its key)",
-        "Code Engine: could not read or replace",
-        "refused: it would be worse than what is deployed",
-        "interrupted by SIGTERM or DEADLINE before all targets were processed",
-        "written, but not yet served: an app did not become ready, PROBE=require and a domain serves another certificate, or time ran out after the write",
-    ];
+/// Exit status 0.
+const SUCCESS: &str =
+    "all targets are up to date (replaced or unchanged), or the event is not for this job";
 
-    /// The number that the process exits with.
-    #[must_use]
-    #[expect(
-        clippy::as_conversions,
-        reason = "a fieldless enum of repr(u8) has no other way"
-    )]
-    pub const fn status(self) -> u8 {
-        self as u8
-    }
+statuses! {
+    /// a bug in the program
+    Defect = 1;
+    /// configuration
+    Configuration = 2;
+    /// event rejected: unreadable, forged, or from another instance
+    Event = 3;
+    /// IAM: no token
+    Iam = 4;
+    /// Secrets Manager: could not fetch
+    SecretsManager = 5;
+    /// certificate rejected: not fit to serve (also: revoked, destroyed, wrong type, imported without its key)
+    Certificate = 6;
+    /// Code Engine: could not read or replace
+    CodeEngine = 7;
+    /// refused: it would be worse than what is deployed
+    Refused = 8;
+    /// interrupted by SIGTERM or DEADLINE before all targets were processed
+    Interrupted = 9;
+    /// written, but not yet served: an app did not become ready, PROBE=require and a domain serves another certificate, or time ran out after the write
+    NotServed = 10;
 }
 
 /// Declares [`Reason`] as one table: variant, word, usual exit status (`None`: only ever a finding),
@@ -75,20 +70,17 @@ macro_rules! reasons {
             pub const ALL: &[(Self, &'static str)] = &[$((Self::$name, $meaning),)*];
 
             /// The word in the report.
-            #[must_use]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
 
             /// The exit status of a failure for this reason before a write; `None` if it is only ever
             /// a finding.
-            #[must_use]
             pub const fn exit_status(self) -> Option<ExitStatus> {
                 match self { $(Self::$name => $status,)* }
             }
 
             /// Whether retrying later could succeed without intervention.
-            #[must_use]
             pub const fn retryable(self) -> bool {
                 match self { $(Self::$name => $retryable,)* }
             }
@@ -228,7 +220,6 @@ impl Error {
     }
 
     /// A bug. What the panic said stays out of it: it could quote what it found.
-    #[must_use]
     pub fn defect() -> Self {
         Self::new(
             Reason::Defect,
@@ -237,7 +228,6 @@ impl Error {
     }
 
     /// The exit status of this failure before a write.
-    #[must_use]
     pub fn exit_status(&self) -> ExitStatus {
         self.reason.exit_status().unwrap_or(ExitStatus::Defect)
     }

@@ -5,7 +5,6 @@ use crate::error::ExitStatus;
 use crate::report::text::{WIDTH, wrapped};
 
 /// The text of `--help`.
-#[must_use]
 pub fn help() -> String {
     let mut text = String::from(
         "sm-tls-sync copies renewed TLS certificates from IBM Cloud Secrets Manager into
@@ -28,27 +27,24 @@ Environment:
 ",
     );
     for variable in VARIABLES {
-        let default = match variable.default {
-            "" => None,
-            required if required.starts_with("required") => Some(required.to_owned()),
-            default => Some(format!("default: {default}")),
-        };
-        let older = variable.older.iter().map(|older| {
-            let same = older.eq_ignore_ascii_case(variable.name);
-            format!("{}: {older}", if same { "also" } else { "deprecated name" })
-        });
         text += &format!("  {}\n{}", variable.name, indented(variable.meaning));
-        text.extend(default.into_iter().chain(older).map(|line| indented(&line)));
+        text += &match variable.default {
+            "" => String::new(),
+            required if required.starts_with("required") => indented(required),
+            default => indented(&format!("default: {default}")),
+        };
+        for older in variable.older {
+            let same = older.eq_ignore_ascii_case(variable.name);
+            let word = if same { "also" } else { "deprecated name" };
+            text += &indented(&format!("{word}: {older}"));
+        }
     }
-    text.push_str(
-        "\nThe log goes to standard error, the report to standard output: text on a\n\
-         terminal and for check and discover, otherwise one line of JSON.\n\nExit status:\n",
-    );
+    text += "\nThe log goes to standard error, the report to standard output: text on a\n\
+             terminal and for check and discover, otherwise one line of JSON.\n\nExit status:\n";
     for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
         text += &format!("{status:>4}  {}", indented(meaning).trim_start());
     }
-    text.truncate(text.trim_end().len());
-    text
+    text.trim_end().to_owned()
 }
 
 /// In lines that begin with six spaces.

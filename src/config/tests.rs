@@ -56,7 +56,9 @@ fn environment(settings: &str) -> BTreeMap<String, String> {
 
 /// One side of what the environment comes to, or all that is wrong with it.
 fn come_to(settings: &str, side: impl Fn(&Config) -> String) -> String {
-    match Config::parse(&environment(settings)) {
+    let environment = environment(settings);
+    let (settings, notes) = Settings::read(&environment);
+    match Config::new(settings, notes) {
         Ok(config) => side(&config),
         Err(error) => {
             let message = error.message.strip_prefix("invalid configuration: ");
@@ -451,7 +453,8 @@ fn misspelt_names() {
     for variable in VARIABLES {
         let found = come_to(&format!("{0}= X{0}=x", variable.name), each);
         let refused = found.contains(&format!("X{0}: did you mean {0}?", variable.name));
-        assert_eq!(refused, variable.decides, "{}", variable.name);
+        assert!(["what", "how"].contains(&variable.decides));
+        assert_eq!(refused, variable.decides == "what", "{}", variable.name);
     }
 }
 

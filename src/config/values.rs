@@ -6,30 +6,28 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use ureq::http::Uri;
 use ureq::http::uri::Authority;
 use ureq::{Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
 
 use crate::config::{HTTPS, RestartApps};
-use crate::ibm::client::read_roots;
 use crate::ibm::ids::{AppName, TlsSecretName, Uuid, crn};
 use crate::secret::{Secret, read_file};
 use crate::text::sanitized;
 
-/// The largest file of roots: the usual bundle of all public roots has 220 KB.
-const LARGEST_ROOTS: usize = 2 * 1024 * 1024;
-/// The largest file of targets: a configmap holds at most 1 MiB.
-const LARGEST_TARGETS: usize = 2 * 1024 * 1024;
+/// The largest file: a bundle of all public roots has 220 KB, a configmap at most 1 MiB.
+const LARGEST_FILE: usize = 2 * 1024 * 1024;
 /// Code Engine's longest run (Code Engine limits).
 const LONGEST_DEADLINE: u64 = 86_400;
 /// The fields of a target.
 const FIELDS: &str = "secret_id, tls_secret, project_id, region, restart_apps, hold";
 
+/// The name of a variable or a field.
+pub(super) type Name = &'static str;
 /// Makes a value of a text.
 pub(super) type Parser<T> = fn(&str) -> Result<T>;
 
@@ -43,11 +41,10 @@ pub(super) fn any(text: &str) -> Result<String> {
 
 /// The value of one of these words.
 pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T> {
-    let known = words.iter().find(|(word, _)| *word == text);
-    known.map(|(_, value)| *value).ok_or_else(|| {
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        expected(&format!("one of {}", words.join(", ")), text)
-    })
+    let (known, values): (Vec<&str>, Vec<T>) = words.iter().copied().unzip();
+    let position = known.iter().position(|word| *word == text);
+    let value = position.and_then(|position| values.get(position).copied());
+    value.ok_or_else(|| expected(&format!("one of {}", known.join(", ")), text))
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool> {
@@ -70,13 +67,11 @@ pub(super) fn base_url(text: &str) -> Result<String> {
     let host = uri.host().unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     let loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-    let fits = match uri.scheme_str() {
-        Some("http") => loopback,
-        scheme => scheme == Some("https") && !host.is_empty(),
-    };
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let secure = scheme == "https" || scheme == "http" && loopback;
+    let plain = !host.is_empty() && !base.contains(['@', '?', '#']);
     let form = "https://HOST without user, query and fragment (http:// only to loopback)";
-    let fits = fits && !base.contains(['@', '?', '#']);
-    ensure!(fits, expected(form, text));
+    ensure!(secure && plain, expected(form, text));
     Ok(base.to_owned())
 }
 
@@ -105,10 +100,8 @@ pub(super) fn restart_apps(text: &str) -> Result<RestartApps> {
     let words = words(text).filter(|word| seen.insert(*word));
     let (auto, names): (Vec<_>, Vec<_>) = words.partition(|word| *word == "auto");
     let names: Result<_> = names.into_iter().map(AppName::parse).collect();
-    Ok(RestartApps {
-        auto: !auto.is_empty(),
-        names: names?,
-    })
+    let (auto, names) = (!auto.is_empty(), names?);
+    Ok(RestartApps { auto, names })
 }
 
 pub(super) fn one_line(text: &str) -> Result<String> {
@@ -126,9 +119,7 @@ pub(super) fn api_key(text: &str) -> Result<Secret> {
 
 /// What is reached without the proxy, as the HTTP library matches it, and how many entries it cannot
 /// match: those with a port, and CIDR blocks.
-pub(super) type DirectHosts = (Vec<String>, usize);
-
-pub(super) fn direct_hosts(text: &str) -> Result<DirectHosts> {
+pub(super) fn direct_hosts(text: &str) -> Result<(Vec<String>, usize)> {
     let (mut patterns, mut ignored) = (Vec::new(), 0);
     for entry in text.split([',', ' ']).filter(|entry| !entry.is_empty()) {
         let domain = entry.trim_start_matches(['*', '.']).trim_end_matches('.');
@@ -156,11 +147,9 @@ pub(super) fn proxy(text: &str) -> Result<Proxy> {
 
 /// `host[:port]`; an IPv6 address is in brackets.
 pub(super) fn probe_address(text: &str) -> Result<(String, u16)> {
-    let fits = |address: &Authority| {
-        let host = address.host();
-        !host.is_empty() && !text.contains('@') && (host == text || address.port_u16().is_some())
-    };
-    let address = text.parse().ok().filter(fits);
+    let plain = !text.contains('@') && !text.starts_with(':');
+    let fits = |address: &Authority| address.host() == text || address.port_u16().is_some();
+    let address = text.parse().ok().filter(fits).filter(|_| plain);
     let address = address.ok_or_else(|| expected("host or host:port", text))?;
     let host = address.host().trim_matches(['[', ']']);
     Ok((host.to_owned(), address.port_u16().unwrap_or(HTTPS)))
@@ -172,15 +161,10 @@ pub(super) fn deadline(text: &str) -> Result<u64> {
     seconds.ok_or_else(|| expected(&format!("seconds from 1 to {LONGEST_DEADLINE}"), text))
 }
 
-/// Additional roots, PEM.
-pub(super) fn roots(path: &str) -> Result<Vec<CertificateDer<'static>>> {
-    read_roots(&text_of_file(path, LARGEST_ROOTS)?)
-}
-
 /// The text of a regular file of bounded size. The error does not name it: it could be the content
 /// instead of a path.
-fn text_of_file(path: &str, largest: usize) -> Result<Zeroizing<String>> {
-    let text = read_file(Path::new(path), largest);
+pub(super) fn text_of_file(path: &str) -> Result<Zeroizing<String>> {
+    let text = read_file(Path::new(path), LARGEST_FILE);
     text.with_context(|| expected("the path of a readable file", path).to_string())
 }
 
@@ -189,7 +173,7 @@ pub(super) type Entries = Vec<Result<Entry>>;
 
 /// One target as the environment describes it. The texts are parsed one by one, to name the field in our
 /// own words: serde's would quote them.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     pub(super) secret_id: Option<Value>,
@@ -203,10 +187,8 @@ pub struct Entry {
 /// `TLS_SECRET_NAME`.
 pub(super) fn single(text: &str) -> Result<Entries> {
     TlsSecretName::parse(text)?;
-    Ok(vec![Ok(Entry {
-        tls_secret: Some(text.into()),
-        ..Entry::default()
-    })])
+    let entry = serde_json::from_value(json!({ "tls_secret": text }))?;
+    Ok(vec![Ok(entry)])
 }
 
 /// `TARGETS`.
@@ -219,7 +201,7 @@ pub(super) fn array(text: &str) -> Result<Entries> {
 
 /// `TARGETS_FILE`.
 pub(super) fn file(path: &str) -> Result<Entries> {
-    let text = text_of_file(path, LARGEST_TARGETS)?;
+    let text = text_of_file(path)?;
     // editors on Windows begin a file with a byte order mark
     array(text.strip_prefix('\u{feff}').unwrap_or(&text))
 }
@@ -232,20 +214,16 @@ impl Entry {
         if let Some(name) = object.keys().find(|name| !known(name)) {
             bail!("unknown field {}", sanitized(name));
         }
-        let entry: Option<Self> = serde_json::from_str(json.get()).ok();
-        let entry = entry
-            .with_context(|| format!("expected an object with {FIELDS}, each at most once"))?;
+        let Ok(entry) = serde_json::from_str::<Self>(json.get()) else {
+            bail!("expected an object with {FIELDS}, each at most once");
+        };
         ensure!(entry.secret_id.is_some(), "secret_id: is required");
         Ok(entry)
     }
 }
 
 /// A field that is a string, or an array of strings, which counts as one with commas.
-pub(super) fn field<T>(
-    name: &'static str,
-    value: Option<Value>,
-    parse: Parser<T>,
-) -> Result<Option<T>> {
+pub(super) fn field<T>(name: Name, value: Option<Value>, parse: Parser<T>) -> Result<Option<T>> {
     let words = match value {
         None => return Ok(None),
         Some(Value::Array(words)) => words,

@@ -2,61 +2,71 @@
 //! [`Settings::read`] reads every value once; `--help` and docs/configuration.md show the same rows.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 
+use anyhow::{Context, Error, Result};
 use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 use strsim::osa_distance;
 
 use crate::config::values::{
-    DirectHosts, Entries, Parser, any, api_key, array, base_url, boolean, choice, deadline,
-    direct_hosts, file, instance, one_line, probe_address, proxy, restart_apps, roots, service_url,
-    single, words,
+    Entries, Name, Parser, any, api_key, array, base_url, boolean, choice, deadline, direct_hosts,
+    file, instance, one_line, probe_address, proxy, restart_apps, service_url, single,
+    text_of_file, words,
 };
 use crate::config::{DEADLINE, Format, Probe, RestartApps};
 use crate::error::Reason;
+use crate::ibm::client::read_roots;
 use crate::ibm::iam::Endpoint;
 use crate::ibm::ids::{Region, SecretId, Uuid};
 use crate::ibm::secrets_manager::Version;
 use crate::secret::Secret;
 use crate::text::sanitized;
 
+/// IAM inside IBM's network.
+const PRIVATE_IAM: &str = "https://private.iam.cloud.ibm.com";
+/// IAM on the internet.
+const PUBLIC_IAM: &str = "https://iam.cloud.ibm.com";
+/// Where the compute resource token is: Code Engine's path first, then the defaults of IBM's SDKs.
+const TOKEN_FILES: [&str; 3] = [
+    "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token",
+    "/var/run/secrets/tokens/vault-token",
+    "/var/run/secrets/tokens/sa-token",
+];
+
 /// A row of the table, as people know it.
-#[derive(Debug)]
 pub struct Variable {
     /// Its name.
-    pub name: &'static str,
+    pub name: Name,
     /// Other names that work: deprecated ones, with a warning, and the lower-case form of some.
-    pub older: &'static [&'static str],
+    pub older: &'static [Name],
     /// The default, in words.
     pub default: &'static str,
     /// What it means.
     pub meaning: &'static str,
-    /// Whether it decides what is done to what: then a misspelt name is refused, not only reported.
-    pub(super) decides: bool,
+    /// `what` is done to what, or only `how`. A misspelt name is refused, or only reported.
+    pub(super) decides: &'static str,
 }
 
 macro_rules! variables {
-    (@decides what) => { true };
-    (@decides how) => { false };
     (@default) => { Default::default() };
     (@default $default:expr) => { $default };
     (injected { $($injected:ident: $its_type:ty = $its_parser:expr, $its_name:literal;)* }
-     $($kind:ident $field:ident: $type:ty $([$value:expr])? = $parser:expr, $name:literal $(or $older:literal)?, $default:literal, $meaning:literal;)*) => {
+     $($(#[doc = $meaning:literal])+ $kind:ident $field:ident: $type:ty $([$value:expr])? = $parser:expr, $name:literal $(or $older:literal)?, $default:literal;)*) => {
         /// Every variable that the job reads, apart from those that Code Engine injects.
         pub const VARIABLES: &[Variable] = &[
-            $(Variable { name: $name, older: &[$($older)?], default: $default, meaning: $meaning, decides: variables!(@decides $kind) },)*
+            $(Variable { name: $name, older: &[$($older)?], default: $default, meaning: concat!($($meaning),+).trim_ascii_start(), decides: stringify!($kind) },)*
         ];
 
         /// What each variable says; its default if it is not set, or was not understood.
         pub struct Settings {
             $(#[doc = $its_name] pub $injected: $its_type,)*
-            $(#[doc = $meaning] pub $field: $type,)*
+            $(#[doc = $name] pub $field: $type,)*
         }
 
         impl Settings {
             /// Reads each variable once. What is wrong with them, [`crate::config::Config::new`] reports.
-            #[must_use]
             pub fn read(environment: &BTreeMap<String, String>) -> (Self, Notes<'_>) {
                 let mut notes = Notes { environment, set: Vec::new(), problems: Vec::new(), warnings: Vec::new() };
                 let settings = Self {
@@ -69,6 +79,7 @@ macro_rules! variables {
     };
 }
 
+// A comment is what the variable means, as `--help` and the docs show it.
 // `what`: decides what is done to what; `how`: only how the job works and what it shows
 variables! {
     injected {
@@ -85,91 +96,89 @@ variables! {
         event_data: Option<String> = any, "CE_DATA";
     }
 
-    what secrets_manager: String = |text| service_url(text, &["/api/v2", "/api"]), "SECRETS_MANAGER_URL" or "SM_ENDPOINT", "required",
-        "endpoint of the Secrets Manager instance; the private one is recommended";
-    what instance: Option<Uuid> = instance, "SECRETS_MANAGER_INSTANCE_ID", "first label of that host, if it is a UUID",
-        "the instance that events must come from";
-    how profile_id: Option<String> = one_line, "IAM_PROFILE_ID" or "IAM_PROFILE_CRN", "required in Code Engine: set exactly one of IAM_PROFILE_ID, IAM_PROFILE_NAME",
-        "trusted profile to assume, by ID or CRN";
-    how profile_name: Option<String> = one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME", "",
-        "trusted profile to assume, by name";
-    what tls_secret: Option<Entries> = single, "TLS_SECRET_NAME" or "CE_SECRET", "required unless TARGETS or TARGETS_FILE is set",
-        "the Code Engine TLS secret to replace (one target)";
-    what secret: Option<SecretId> = SecretId::parse, "SECRET_ID", "the one certificate that the event names",
-        "with TLS_SECRET_NAME: the Secrets Manager secret to copy from; with TARGETS: limits this run to that secret";
-    what targets: Option<Entries> = array, "TARGETS", "",
-        "many targets, as a JSON array of {\"secret_id\", \"tls_secret\", \"project_id\"?, \"region\"?, \"restart_apps\"?, \"hold\"?}; at most 128 KiB, the kernel's limit for one variable";
-    what targets_file: Option<Entries> = file, "TARGETS_FILE", "",
-        "instead of TARGETS: a file with the same JSON, such as a mounted configmap; for more than about 600 targets";
-    what code_engine_url: Option<String> = base_url, "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com",
-        "API base URL for all targets; may contain {region}";
-    what project: Option<Uuid> = Uuid::parse, "PROJECT_ID", "CE_PROJECT_ID, which Code Engine injects",
-        "default project of the targets";
-    how iam: Endpoint = |text| service_url(text, &["/identity/token"]).map(|base| Endpoint { base, fallback: None }), "IAM_URL", "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public",
-        "IAM endpoint; if set, no fallback is tried";
-    how token_file: Option<PathBuf> = |path| Ok(PathBuf::from(path)), "CR_TOKEN_FILENAME", "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token, then the other defaults of IBM's SDKs",
-        "file with the compute resource token";
-    how api_key: Option<Secret> = api_key, "IBMCLOUD_API_KEY" or "IAM_API_KEY", "",
-        "instead of a profile, for runs outside Code Engine";
-    what dry_run: bool = boolean, "DRY_RUN", "false",
-        "decide and report, write nothing; same exit status as the real run (as --dry-run)";
-    what hold: bool = boolean, "HOLD", "false",
-        "for every target, like \"hold\" of one: decide and report, write nothing until it is released";
-    what version: Version = |text| choice(text, &[("current", Version::Current), ("previous", Version::Previous)]), "SECRET_VERSION", "current",
-        "previous undoes a rotation; manual runs only, with SECRET_ID; ignores HOLD";
-    what force: Vec<Reason> = |text| words(text).map(|word| choice(word, &Reason::FORCEABLE.map(|reason| (reason.word(), reason)))).collect::<anyhow::Result<Vec<Reason>>>(), "FORCE", "none",
-        "refusal reasons to override, comma-separated: names-lost, less-trusted, chain-shorter, older; manual runs only, with SECRET_ID; otherwise ignored with a warning";
-    what restart_apps: RestartApps = restart_apps, "RESTART_APPS", "none",
-        "apps to restart, comma-separated; auto: those that read the secret as environment variables or by sub_path. With several targets only auto, for each target without \"restart_apps\"";
-    what probe: Probe = |text| choice(text, &[("warn", Probe::Warn), ("require", Probe::Require), ("off", Probe::Off)]), "PROBE", "warn",
-        "check afterwards what the domain mappings serve: warn, require (exit status 10 if one serves another certificate) or off";
-    what probe_address: Option<(String, u16)> = probe_address, "PROBE_ADDRESS", "the cname_target of the mapping, port 443",
-        "probe this host[:port] instead of the cname_target";
-    what check: bool = boolean, "CHECK", "false",
-        "check every permission separately, change nothing (as --check)";
-    what discover: bool = boolean, "DISCOVER", "false",
-        "list the TLS secrets and the certificates that match them, change nothing (as --discover)";
-    what deadline: u64 [DEADLINE] = deadline, "DEADLINE", "120",
-        "seconds for the whole run; caps every other time limit";
-    how output: Option<Format> = |text| choice(text, &[("json", Format::Json), ("text", Format::Text)]), "OUTPUT", "text on a terminal and for check and discover, else json",
-        "form of the report: json or text (as --output)";
-    how log_level: LevelFilter [LevelFilter::Info] = |text| choice(text, &[("error", LevelFilter::Error), ("warn", LevelFilter::Warn), ("info", LevelFilter::Info), ("debug", LevelFilter::Debug)]), "LOG_LEVEL", "info",
-        "error, warn, info or debug";
-    how no_color: bool = |_| Ok(true), "NO_COLOR", "colors only if standard output is a terminal",
-        "if set, the text report has no colors";
-    how proxy: Option<ureq::Proxy> = proxy, "HTTPS_PROXY" or "https_proxy", "none",
-        "proxy for HTTPS: http://[user:password@]host[:port]";
-    how no_proxy: DirectHosts = direct_hosts, "NO_PROXY" or "no_proxy", "none",
-        "hosts and domains to reach without the proxy, comma-separated; entries with a port and CIDR blocks are ignored with a warning";
-    how further_roots: Vec<CertificateDer<'static>> = roots, "SSL_CERT_FILE", "built-in public roots only",
-        "additional trusted roots (PEM file)";
+    /// endpoint of the Secrets Manager instance; the private one is recommended
+    what secrets_manager: String = |text| service_url(text, &["/api/v2", "/api"]), "SECRETS_MANAGER_URL" or "SM_ENDPOINT", "required";
+    /// the instance that events must come from
+    what instance: Option<Uuid> = instance, "SECRETS_MANAGER_INSTANCE_ID", "first label of that host, if it is a UUID";
+    /// trusted profile to assume, by ID or CRN
+    how profile_id: Option<String> = one_line, "IAM_PROFILE_ID" or "IAM_PROFILE_CRN", "required in Code Engine: set exactly one of IAM_PROFILE_ID, IAM_PROFILE_NAME";
+    /// trusted profile to assume, by name
+    how profile_name: Option<String> = one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME", "";
+    /// the Code Engine TLS secret to replace (one target)
+    what tls_secret: Option<Entries> = single, "TLS_SECRET_NAME" or "CE_SECRET", "required unless TARGETS or TARGETS_FILE is set";
+    /// with TLS_SECRET_NAME: the Secrets Manager secret to copy from; with TARGETS: limits this run
+    /// to that secret
+    what secret: Option<SecretId> = SecretId::parse, "SECRET_ID", "the one certificate that the event names";
+    /// many targets, as a JSON array of {"secret_id", "tls_secret", "project_id"?, "region"?,
+    /// "restart_apps"?, "hold"?}; at most 128 KiB, the kernel's limit for one variable
+    what targets: Option<Entries> = array, "TARGETS", "";
+    /// instead of TARGETS: a file with the same JSON, such as a mounted configmap; for more than
+    /// about 600 targets
+    what targets_file: Option<Entries> = file, "TARGETS_FILE", "";
+    /// API base URL for all targets; may contain {region}
+    what code_engine_url: Option<String> = base_url, "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com";
+    /// default project of the targets
+    what project: Option<Uuid> = Uuid::parse, "PROJECT_ID", "CE_PROJECT_ID, which Code Engine injects";
+    /// IAM endpoint; if set, no fallback is tried
+    how iam: Endpoint [Endpoint { base: PRIVATE_IAM.to_owned(), fallback: Some(PUBLIC_IAM.to_owned()) }] = |text| service_url(text, &["/identity/token"]).map(|base| Endpoint { base, fallback: None }), "IAM_URL", "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public";
+    /// file with the compute resource token
+    how token_files: Vec<PathBuf> [TOKEN_FILES.map(PathBuf::from).to_vec()] = |path| Ok(vec![PathBuf::from(path)]), "CR_TOKEN_FILENAME", "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token, then the other defaults of IBM's SDKs";
+    /// instead of a profile, for runs outside Code Engine
+    how api_key: Option<Secret> = api_key, "IBMCLOUD_API_KEY" or "IAM_API_KEY", "";
+    /// decide and report, write nothing; same exit status as the real run (as --dry-run)
+    what dry_run: bool = boolean, "DRY_RUN", "false";
+    /// for every target, like "hold" of one: decide and report, write nothing until it is released
+    what hold: bool = boolean, "HOLD", "false";
+    /// previous undoes a rotation; manual runs only, with SECRET_ID; ignores HOLD
+    what version: Version = |text| choice(text, &[("current", Version::Current), ("previous", Version::Previous)]), "SECRET_VERSION", "current";
+    /// refusal reasons to override, comma-separated: names-lost, less-trusted, chain-shorter,
+    /// older; manual runs only, with SECRET_ID; otherwise ignored with a warning
+    what force: Vec<Reason> = |text| words(text).map(|word| choice(word, &Reason::FORCEABLE.map(|reason| (reason.word(), reason)))).collect::<Result<Vec<Reason>>>(), "FORCE", "none";
+    /// apps to restart, comma-separated; auto: those that read the secret as environment variables
+    /// or by sub_path. With several targets only auto, for each target without "restart_apps"
+    what restart_apps: RestartApps = restart_apps, "RESTART_APPS", "none";
+    /// check afterwards what the domain mappings serve: warn, require (exit status 10 if one serves
+    /// another certificate) or off
+    what probe: Probe [Probe::Warn] = |text| choice(text, &[("warn", Probe::Warn), ("require", Probe::Require), ("off", Probe::Off)]), "PROBE", "warn";
+    /// probe this host[:port] instead of the cname_target
+    what probe_address: Option<(String, u16)> = probe_address, "PROBE_ADDRESS", "the cname_target of the mapping, port 443";
+    /// check every permission separately, change nothing (as --check)
+    what check: bool = boolean, "CHECK", "false";
+    /// list the TLS secrets and the certificates that match them, change nothing (as --discover)
+    what discover: bool = boolean, "DISCOVER", "false";
+    /// seconds for the whole run; caps every other time limit
+    what deadline: u64 [DEADLINE] = deadline, "DEADLINE", "120";
+    /// form of the report: json or text (as --output)
+    how output: Option<Format> = |text| choice(text, &[("json", Format::Json), ("text", Format::Text)]), "OUTPUT", "text on a terminal and for check and discover, else json";
+    /// error, warn, info or debug
+    how log_level: LevelFilter [LevelFilter::Info] = |text| choice(text, &[("error", LevelFilter::Error), ("warn", LevelFilter::Warn), ("info", LevelFilter::Info), ("debug", LevelFilter::Debug)]), "LOG_LEVEL", "info";
+    /// if set, the text report has no colors
+    how no_color: bool = |_| Ok(true), "NO_COLOR", "colors only if standard output is a terminal";
+    /// proxy for HTTPS: http://[user:password@]host[:port]
+    how proxy: Option<ureq::Proxy> = proxy, "HTTPS_PROXY" or "https_proxy", "none";
+    /// hosts and domains to reach without the proxy, comma-separated; entries with a port and CIDR
+    /// blocks are ignored with a warning
+    how no_proxy: (Vec<String>, usize) = direct_hosts, "NO_PROXY" or "no_proxy", "none";
+    /// additional trusted roots (PEM file)
+    how further_roots: Vec<CertificateDer<'static>> = |path| read_roots(&text_of_file(path)?), "SSL_CERT_FILE", "built-in public roots only";
 }
 
 /// Names near ours that mean something else, and that systems and tools set: the platforms of
 /// container builds and of Rust, Go's module proxy, Xcode's folder, IBM's tools.
-const OF_OTHERS: &str =
-    "GOPROXY HTTP_PROXY IBM_CLOUD_API_KEY PROJECT_DIR TARGET TARGETOS TARGET_OS";
-
-/// More problems than this are only counted.
-const SHOWN_PROBLEMS: usize = 50;
+const OTHERS: &str = "GOPROXY HTTP_PROXY IBM_CLOUD_API_KEY PROJECT_DIR TARGET TARGETOS TARGET_OS";
 
 /// The environment while it is read, and what was found.
 pub struct Notes<'a> {
     environment: &'a BTreeMap<String, String>,
     /// The variables that are set, understood or not.
-    set: Vec<&'static str>,
-    problems: Vec<String>,
+    set: Vec<Name>,
+    pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
 impl<'a> Notes<'a> {
     /// The value under its name or an older one.
-    fn value<T>(
-        &mut self,
-        name: &'static str,
-        older: &[&'static str],
-        parse: Parser<T>,
-    ) -> Option<T> {
+    fn value<T>(&mut self, name: Name, older: &[Name], parse: Parser<T>) -> Option<T> {
         let is_set = |name: &&str| self.text(name).is_some();
         let older = older.iter().copied().find(is_set);
         let used = Some(name).filter(is_set).or(older)?;
@@ -183,8 +192,8 @@ impl<'a> Notes<'a> {
                 false => self.warn(format!("{older} is deprecated: use {name}")),
             }
         }
-        let parsed = parse(self.text(used)?).map_err(|e| format!("{used}: {e:#}"));
-        parsed.map_err(|problem| self.problem(problem)).ok()
+        let parsed = parse(self.text(used)?).context(used);
+        parsed.map_err(|e| self.problem(e)).ok()
     }
 
     /// The text of a variable; an empty one counts as not set.
@@ -209,20 +218,19 @@ impl<'a> Notes<'a> {
     pub(super) fn misspelt(&mut self) {
         for name in self.environment.keys() {
             let right = meant(name).filter(|right| self.text(right.name).is_none());
-            let Some(right) = right.filter(|_| self.text(name).is_some()) else {
-                continue;
-            };
-            let what = format!("{}: did you mean {}?", sanitized(name), right.name);
-            match right.decides {
-                true => self.problem(what),
-                false => self.warn(what),
+            if let Some(right) = right.filter(|_| self.text(name).is_some()) {
+                let what = format!("{}: did you mean {}?", sanitized(name), right.name);
+                match right.decides {
+                    "what" => self.problem(what),
+                    _ => self.warn(what),
+                }
             }
         }
     }
 
     /// Something is wrong with a variable: `NAME: what`.
-    pub(super) fn problem(&mut self, what: impl Into<String>) {
-        self.problems.push(what.into());
+    pub(super) fn problem(&mut self, what: impl Display) {
+        self.problems.push(format!("{what:#}"));
     }
 
     pub(super) fn warn(&mut self, what: impl Into<String>) {
@@ -231,29 +239,15 @@ impl<'a> Notes<'a> {
 
     /// The one of these variables that is set. It is a problem if there are several, or none where one
     /// is required.
-    pub(super) fn one_of(
-        &mut self,
-        names: &[&'static str],
-        required: Option<String>,
-    ) -> Option<&'static str> {
-        let set = names.iter().copied().filter(|name| self.is_set(name));
-        let set: Vec<&str> = set.collect();
+    pub(super) fn one_of(&mut self, names: [Name; 3], required: Option<Error>) -> Option<Name> {
+        let set: Vec<Name> = names.into_iter().filter(|name| self.is_set(name)).collect();
         match (set.as_slice(), required) {
-            ([name], _) => return Some(*name),
-            ([], required) => self.problems.extend(required),
+            ([name], _) => return Some(name),
+            ([], None) => {}
+            ([], Some(required)) => self.problem(required),
             _ => self.problem(format!("{}: set only one of these", set.join(", "))),
         }
         None
-    }
-
-    /// All problems in one sentence; `None` if there are none.
-    pub(super) fn summary(&mut self) -> Option<String> {
-        let more = self.problems.len().saturating_sub(SHOWN_PROBLEMS);
-        self.problems.truncate(SHOWN_PROBLEMS);
-        if more > 0 {
-            self.problem(format!("and {more} more problems"));
-        }
-        (!self.problems.is_empty()).then(|| self.problems.join("; "))
     }
 }
 
@@ -261,11 +255,10 @@ impl<'a> Notes<'a> {
 /// or two if the right name has more than six letters.
 pub(super) fn meant(name: &str) -> Option<&'static Variable> {
     let ours = |v: &Variable| v.name == name || v.older.contains(&name);
-    if OF_OTHERS.split(' ').any(|other| other == name) || VARIABLES.iter().any(ours) {
-        return None;
-    }
+    let known = OTHERS.split(' ').any(|other| other == name) || VARIABLES.iter().any(ours);
     let letters = |name: &str| name.replace('_', "").to_ascii_uppercase();
-    VARIABLES.iter().find(|variable| {
+    let mut variables = VARIABLES.iter().filter(|_| !known);
+    variables.find(|variable| {
         let right = letters(variable.name);
         let most = if right.len() > 6 { 2 } else { 1 };
         right == letters(name) || osa_distance(name, variable.name) <= most

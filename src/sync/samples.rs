@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::cert::samples::{NOW, maker};
-use crate::config::{Config, RestartApps, Target};
+use crate::config::{Config, RestartApps, Settings, Target};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::{CodeEngine, Project, TlsData, TlsSecret, TlsSecretRef};
 use crate::ibm::iam::{Endpoint, Iam};
@@ -136,7 +136,8 @@ pub(crate) fn config<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>
     .chain(variables)
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .collect();
-    Config::parse(&environment).unwrap()
+    let (settings, notes) = Settings::read(&environment);
+    Config::new(settings, notes).unwrap()
 }
 
 /// The services of a run that gets no token: every call ends before anything is sent.

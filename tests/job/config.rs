@@ -111,7 +111,7 @@ fn of_many_problems_the_first_fifty_are_named_and_the_others_counted() {
     let message = &run.rejected(2, "configuration").message;
     assert!(message.contains("TARGETS[49]: "), "{message}");
     assert!(!message.contains("TARGETS[50]: "), "{message}");
-    assert!(message.contains("; and 10 more problems; "), "{message}");
+    assert!(message.contains("; ... and 10 more; "), "{message}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use sm_tls_sync::config::Config;
+use sm_tls_sync::config::{Config, Settings};
 use sm_tls_sync::sync::validate::{Trigger, validate};
 
 /// A job with targets; the secrets are those of tests/payloads.
@@ -88,6 +88,7 @@ fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
             put("ibmendata", &text);
         }
     }
-    let config = Config::parse(&environment).expect("the environment is sound");
+    let (settings, notes) = Settings::read(&environment);
+    let config = Config::new(settings, notes).expect("the environment is sound");
     judge::order(&config, &validate(&config, Trigger::read(&config.settings)));
 });

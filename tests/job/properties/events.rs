@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
-use sm_tls_sync::config::Config;
+use sm_tls_sync::config::{Config, Settings};
 use sm_tls_sync::error::Error;
 use sm_tls_sync::sync::validate::{Plan, Trigger, validate};
 
@@ -62,7 +62,8 @@ fn judged(door: &str, many: bool, event: &str) -> Result<Plan, Error> {
         environment.insert("CE_TYPE".to_owned(), "dev.knative.kafka.event".to_owned());
         environment.insert("CE_ID".to_owned(), event.to_owned());
     }
-    let config = Config::parse(&environment).unwrap();
+    let (settings, notes) = Settings::read(&environment);
+    let config = Config::new(settings, notes).unwrap();
     let result = validate(&config, Trigger::read(&config.settings));
     judge::order(&config, &result);
     result
