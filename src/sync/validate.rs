@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::config::{Config, Settings, Target};
 use crate::error::{Error, Reason, error};
@@ -46,12 +46,8 @@ pub struct Trigger {
 enum Asks {
     /// Bring every target up to date.
     Everything,
-    /// Bring the targets of the secrets in `data` of the event up to date.
-    Secrets {
-        just_created: bool,
-        secret_type: Option<String>,
-        secrets: Vec<Value>,
-    },
+    /// Bring the targets of the secrets in this `data` up to date, which were just created or rotated.
+    Secrets { just_created: bool, data: Value },
     /// Nothing, and why.
     Nothing(String),
 }
@@ -143,46 +139,35 @@ impl Trigger {
     /// decides. What Secrets Manager did not send is a wake-up call: the form of Event Notifications'
     /// Periodic Timer is not documented, and a reconcile can do no harm.
     fn notification(&mut self, text: &str) -> Result<Asks, Error> {
-        let mut event = object(text, DEEPEST_WRAPPING)?;
-        let of_event = |key| string(&event, key).map(str::to_owned);
-        let event_type = of_event("type");
-        self.sources.extend(of_event("source"));
-        self.sources.extend(of_event("ibmensourceid"));
+        let event = &object(text, DEEPEST_WRAPPING)?;
+        let data = data_of(event);
+        let inner = |key: &str| data.as_ref().ok()?[key].as_str();
+        let sources = [event["source"].as_str(), event["ibmensourceid"].as_str()];
+        let sources = sources.into_iter().chain([inner("source_instance_crn")]);
+        self.sources = sources.flatten().map(str::to_owned).collect();
         self.id = self
             .id
             .take()
-            .or_else(|| of_event("id").as_deref().map(sanitized));
-        let data = data_of(&mut event);
-        let inner = |key| string(data.as_ref().ok()?, key).map(str::to_owned);
-        self.sources.extend(inner("source_instance_crn"));
-        let name = match &event_type {
-            Some(text) => text.strip_prefix(SECRETS_MANAGER).map(str::to_owned),
+            .or_else(|| event["id"].as_str().map(sanitized));
+        let event_type = event["type"].as_str();
+        let name = match event_type {
+            Some(text) => text.strip_prefix(SECRETS_MANAGER),
             // `data` alone
             None => inner("event_type"),
         };
         let nothing = |why: &str| Ok(Asks::Nothing(why.to_owned()));
         // some types have a subtype
-        match name.as_deref().and_then(|name| name.split(':').next()) {
-            Some(name @ ("secret_rotated" | "secret_created")) => {
-                let secret_type = inner("secret_type");
-                match data?.remove("secrets") {
-                    Some(Value::Array(secrets)) if !secrets.is_empty() => Ok(Asks::Secrets {
-                        just_created: name == "secret_created",
-                        secret_type,
-                        secrets,
-                    }),
-                    _ => {
-                        let what = "data.secrets of the event is not a list of secrets";
-                        Err(Error::new(Reason::EventInvalid, what))
-                    }
-                }
-            }
+        match name.and_then(|name| name.split(':').next()) {
+            Some(name @ ("secret_rotated" | "secret_created")) => Ok(Asks::Secrets {
+                just_created: name == "secret_created",
+                data: data?,
+            }),
             Some("test_event") => nothing("test event of Secrets Manager acknowledged"),
             Some(name) => {
                 let name = sanitized(name);
                 nothing(&format!("events of type {name} do not concern this job"))
             }
-            None if event_type.as_deref() == Some(DESTINATION_TEST) => {
+            None if event_type == Some(DESTINATION_TEST) => {
                 nothing("test event of the destination in Event Notifications acknowledged")
             }
             None => Ok(Asks::Everything),
@@ -190,19 +175,15 @@ impl Trigger {
     }
 }
 
-fn string<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    object.get(key)?.as_str()
-}
-
 /// The JSON object in `text`, also if it is a string in JSON.
-fn object(text: &str, wrapping: usize) -> Result<Map<String, Value>, Error> {
+fn object(text: &str, wrapping: usize) -> Result<Value, Error> {
     let size = text.len();
     let what = match serde_json::from_str(text) {
         _ if size > LARGEST_EVENT => {
             format!("has {size} bytes, at most {LARGEST_EVENT} are accepted")
         }
         Ok(Value::String(inner)) if wrapping > 0 => return object(&inner, wrapping - 1),
-        Ok(Value::Object(object)) => return Ok(object),
+        Ok(object @ Value::Object(_)) => return Ok(object),
         Ok(_) => "is JSON, but not an object".to_owned(),
         Err(e) => {
             let (kind, line, column) = (e.classify(), e.line(), e.column());
@@ -214,21 +195,22 @@ fn object(text: &str, wrapping: usize) -> Result<Map<String, Value>, Error> {
 }
 
 /// The event's `data`, in whichever form; without an envelope the event is `data` itself.
-fn data_of(event: &mut Map<String, Value>) -> Result<Map<String, Value>, Error> {
-    let invalid = |what| error!(Reason::EventInvalid, "data of the event {what}");
-    match (event.remove("data"), event.remove("data_base64")) {
-        (Some(Value::Object(data)), _) => Ok(data),
-        (Some(Value::String(text)), _) => object(&text, DEEPEST_WRAPPING),
+fn data_of(event: &Value) -> Result<Value, Error> {
+    let what = match (&event["data"], &event["data_base64"]) {
+        (data @ Value::Object(_), _) => return Ok(data.clone()),
+        (Value::String(text), _) => return object(text, DEEPEST_WRAPPING),
         // CloudEvents JSON format, section 3.1.1
-        (None, Some(Value::String(text))) => {
+        (Value::Null, Value::String(text)) => {
             let bytes = BASE64_STANDARD.decode(text).ok();
-            let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-            let text = text.ok_or_else(|| invalid("is not base64 of a text"))?;
-            object(&text, DEEPEST_WRAPPING)
+            match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                Some(text) => return object(&text, DEEPEST_WRAPPING),
+                None => "is not base64 of a text",
+            }
         }
-        (None, None) if !event.contains_key("type") => Ok(std::mem::take(event)),
-        _ => Err(invalid("is missing, or not an object")),
-    }
+        (Value::Null, Value::Null) if event["type"].is_null() => return Ok(event.clone()),
+        _ => "is missing, or not an object",
+    };
+    Err(error!(Reason::EventInvalid, "data of the event {what}"))
 }
 
 /// Decides the work of the run, and keeps this instance's share of it if the job run is an array.
@@ -245,11 +227,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
             instance?;
             reconcile(config, trigger.word)?
         }
-        Asks::Secrets {
-            just_created,
-            secret_type,
-            secrets,
-        } => {
+        Asks::Secrets { just_created, data } => {
             let instance = instance?.ok_or_else(|| {
                 let what = "the event does not say which Secrets Manager instance it comes from";
                 Error::new(Reason::EventForeign, what)
@@ -257,11 +235,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
             if settings.instance.is_none() {
                 log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID");
             }
-            let mut plan = sync(&secrets, secret_type.as_deref(), &instance, config)?;
-            for task in &mut plan.tasks {
-                task.just_created = just_created;
-            }
-            plan
+            sync(&data, just_created, &instance, config)?
         }
     };
     let mut positions = 0..;
@@ -335,21 +309,21 @@ fn instance(sources: &[String], ours: Option<&Uuid>) -> Result<Option<String>, E
 }
 
 /// Finds the configured targets of the event's secrets.
-fn sync(
-    secrets: &[Value],
-    secret_type: Option<&str>,
-    instance: &str,
-    config: &Config,
-) -> Result<Plan, Error> {
+fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Result<Plan, Error> {
+    let secrets = data["secrets"]
+        .as_array()
+        .filter(|secrets| !secrets.is_empty());
+    let what = "data.secrets of the event is not a list of secrets";
+    let secrets = secrets.ok_or_else(|| Error::new(Reason::EventInvalid, what))?;
     // a hint as everything in an event: a configured target is processed whatever it says
+    let secret_type = data["secret_type"].as_str();
     let other_type = secret_type.filter(|secret_type| !CERTIFICATE_TYPES.contains(secret_type));
     let mut plan = Plan::default();
     // each secret once, with its name, and whether a target uses it
     let mut entries: Vec<(Uuid, Option<String>, bool)> = Vec::new();
     for (position, entry) in secrets.iter().enumerate() {
-        let text = |key| entry.get(key).and_then(Value::as_str);
-        let secret_name = text("secret_name").map(sanitized);
-        match secret_of(text("secret_id"), instance) {
+        let secret_name = entry["secret_name"].as_str().map(sanitized);
+        match secret_of(entry["secret_id"].as_str(), instance) {
             Ok(secret) if entries.iter().any(|(other, ..)| *other == secret) => {}
             Ok(secret) => entries.push((secret, secret_name, false)),
             Err(error) => {
@@ -383,7 +357,11 @@ fn sync(
             }
         };
         if let Some((secret, _, used)) = entry {
-            plan.tasks.push(Task::new(secret, target));
+            let task = Task::new(secret, target);
+            plan.tasks.push(Task {
+                just_created,
+                ..task
+            });
             *used = true;
         }
     }
