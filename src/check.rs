@@ -3,7 +3,7 @@
 //! The permission to replace is tried without replacing: a conditional PUT of the very bytes that are
 //! deployed, under an entity tag that cannot match. Only Secrets Manager's "last read" changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::cert::certificate::Certificate;
@@ -51,9 +51,7 @@ fn checks(run: &Run<'_>) -> Vec<Check> {
         let why = "SECRET_ID is unset, so only an event says which secret it is";
         checks.extend(untested("secret", "", why));
     }
-    let ids = secrets.iter().copied().collect();
-    let read = workers::each(ids, |id| run.fetch_and_assemble(id));
-    let read: BTreeMap<_, _> = secrets.into_iter().zip(read).collect();
+    let read = workers::once(secrets.into_iter(), |id| run.fetch_and_assemble(id));
     checks.extend(read.iter().flat_map(|(id, read)| secret(id, read)));
     let lines = workers::each(targets.clone(), |target| {
         let bundle = |id: &Uuid| read.get(id)?.as_ref().ok();

@@ -7,7 +7,6 @@
 mod probe;
 mod restart;
 
-use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::cert::certificate::Certificate;
@@ -17,7 +16,7 @@ use crate::config::Probe;
 use crate::effect::probe::{Domain, client, probe};
 use crate::effect::restart::restart_apps;
 use crate::error::{Error, Reason, error};
-use crate::ibm::code_engine::{Project, TlsSecretRef};
+use crate::ibm::code_engine::TlsSecretRef;
 use crate::report::{Outcome, State};
 use crate::sync::Run;
 use crate::sync::replace::UpToDate;
@@ -54,12 +53,8 @@ pub(crate) fn verify(run: &Run<'_>, targets: &[UpToDate<'_>]) {
 /// was written and is not served yet.
 fn probe_domains(run: &Run<'_>, targets: &[UpToDate<'_>]) {
     let places = targets.iter().map(|target| &target.task.target.tls_secret);
-    let projects: HashSet<&Project> = places.clone().map(|place| &place.project).collect();
-    let projects: Vec<&Project> = projects.into_iter().collect();
-    let lists = workers::each(projects.clone(), |project| {
-        run.code_engine.domain_mappings(project)
-    });
-    let lists: HashMap<&Project, _> = projects.into_iter().zip(lists).collect();
+    let projects = places.clone().map(|place| &place.project);
+    let lists = workers::once(projects, |project| run.code_engine.domain_mappings(project));
     let level = run.config.settings.probe;
     let mut open: Vec<(&UpToDate<'_>, Vec<Domain<'_>>)> = Vec::new();
     for (target, TlsSecretRef { project, name }) in targets.iter().zip(places) {

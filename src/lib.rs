@@ -62,7 +62,6 @@ pub mod sync;
 #[doc(hidden)]
 pub mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use rustls_pki_types::UnixTime;
@@ -72,7 +71,6 @@ use crate::error::Error;
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
-use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
 use crate::report::{Action, Leaf, Report};
@@ -157,10 +155,8 @@ fn bring_up_to_date<'a>(run: &Run<'_>, tasks: &[&'a Task]) -> Vec<UpToDate<'a>> 
         Ok((task, deployed))
     });
     let deployed: Vec<_> = deployed.into_iter().filter_map(Result::ok).collect();
-    let secrets: BTreeSet<&Uuid> = deployed.iter().map(|(task, _)| &task.secret).collect();
-    let secrets: Vec<&Uuid> = secrets.into_iter().collect();
-    let fetched = workers::each(secrets.clone(), |secret| run.fetch_and_assemble(secret));
-    let fetched: BTreeMap<&Uuid, _> = secrets.into_iter().zip(fetched).collect();
+    let secrets = deployed.iter().map(|(task, _)| &task.secret);
+    let fetched = workers::once(secrets, |secret| run.fetch_and_assemble(secret));
     let replaced = workers::each(deployed, |(task, deployed)| {
         let current = fetched.get(&task.secret).ok_or_else(Error::defect)?;
         Ok(replace(run, task, deployed, current))

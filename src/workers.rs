@@ -1,7 +1,7 @@
 //! Work side by side, on few threads. Mechanism only.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,16 @@ use crate::error::Error;
 
 /// Threads at a time: easy on the services, small in memory.
 const MOST_THREADS: usize = 8;
+
+/// Does `work` once for each of these, however often it is among them.
+pub(crate) fn once<K: Copy + Ord + Send, R: Send>(
+    keys: impl Iterator<Item = K>,
+    work: impl Fn(K) -> Result<R, Error> + Sync,
+) -> BTreeMap<K, Result<R, Error>> {
+    let keys: BTreeSet<K> = keys.collect();
+    let results = each(keys.iter().copied().collect(), work);
+    keys.into_iter().zip(results).collect()
+}
 
 /// [`each_of`] with a number of threads that is easy on the services.
 pub(crate) fn each<T: Send, R: Send>(
@@ -26,51 +36,21 @@ pub(crate) fn each_of<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
 ) -> Vec<Result<R, Error>> {
-    let items: Vec<Mutex<Option<T>>> = items
-        .into_iter()
-        .map(|item| Mutex::new(Some(item)))
-        .collect();
-    let results: Vec<Mutex<Option<Result<R, Error>>>> =
-        items.iter().map(|_| Mutex::new(None)).collect();
-    spread(most_threads, items.len(), &|position| {
-        let item = items.get(position).and_then(|item| lock(item).take());
-        if let (Some(item), Some(result)) = (item, results.get(position)) {
-            let done = work(item);
-            *lock(result) = Some(done);
-        }
-    });
-    results
-        .into_iter()
-        .map(|result| {
-            let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-            result.unwrap_or_else(|| Err(Error::defect()))
-        })
-        .collect()
-}
-
-/// Waits. SIGTERM and the deadline end the process meanwhile.
-pub(crate) fn pause(duration: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
-    thread::sleep(duration);
-}
-
-/// Calls `work` with each number below `count`, whatever panics. Not generic, to avoid one copy per
-/// caller in the binary.
-fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
-    let next = AtomicUsize::new(0);
+    let threads = items.len().min(most_threads);
+    let open = Mutex::new(items.into_iter().enumerate());
+    let results = Mutex::new(BTreeMap::new());
     let go_on = || {
         loop {
-            let position = next.fetch_add(1, Ordering::Relaxed);
-            if position >= count {
-                break;
-            }
-            // a panic leaves no result; the caller reports the missing result as a defect
-            let _panic = catch_unwind(AssertUnwindSafe(|| work(position)));
+            let next = lock(&open).next();
+            let Some((position, item)) = next else { break };
+            let result = catch_unwind(AssertUnwindSafe(|| work(item)));
+            let result = result.unwrap_or_else(|_| Err(Error::defect()));
+            lock(&results).insert(position, result);
         }
     };
     thread::scope(|scope| {
         // this thread is one of them, and the only one if no other can be started
-        for _ in 1..count.min(most_threads) {
+        for _ in 1..threads {
             if let Err(e) = thread::Builder::new().spawn_scoped(scope, go_on) {
                 log::warn!("cannot start one more thread: {e}");
                 break;
@@ -78,6 +58,13 @@ fn spread(most_threads: usize, count: usize, work: &(dyn Fn(usize) + Sync)) {
         }
         go_on();
     });
+    std::mem::take(&mut *lock(&results)).into_values().collect()
+}
+
+/// Waits. SIGTERM and the deadline end the process meanwhile.
+pub(crate) fn pause(duration: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    thread::sleep(duration);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

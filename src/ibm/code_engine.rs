@@ -20,7 +20,7 @@ use crate::secret::Secret;
 const VERSION: &str = "version=2025-07-10";
 
 /// A project, and where its API is.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Project {
     /// The base URL of the API for the project's region, without `/v2`.
     pub base: String,
