@@ -13,7 +13,7 @@ use crate::cert::certificate::Certificate;
 use crate::cert::key::{Curve, KeyKind};
 use crate::cert::names::ServerName;
 use crate::config::Probe;
-use crate::effect::probe::{Domain, client, probe};
+use crate::effect::probe::{Domain, probe};
 use crate::effect::restart::restart_apps;
 use crate::error::{Error, Reason, error};
 use crate::ibm::code_engine::TlsSecretRef;
@@ -74,12 +74,11 @@ fn probe_domains(run: &Run<'_>, targets: &[UpToDate<'_>]) {
         };
         open.push((target, domains));
     }
-    let client = client();
     let begin = Instant::now();
     let mut wait = Duration::from_millis(500);
     loop {
         let domains = open.iter_mut().flat_map(|(_, domains)| domains);
-        probe(&client, domains.filter(|domain| domain.goes_on()).collect());
+        probe(domains.filter(|domain| domain.goes_on()).collect());
         let is_last = is_last(begin.elapsed(), wait);
         open.retain(|(target, domains)| {
             let goes_on = !is_last && domains.iter().any(Domain::goes_on);

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{
@@ -47,9 +48,9 @@ pub(crate) struct Domain<'a> {
 }
 
 /// A handshake with each of the domains, side by side.
-pub(crate) fn probe(client: &Client, domains: Vec<&mut Domain<'_>>) {
+pub(crate) fn probe(domains: Vec<&mut Domain<'_>>) {
     workers::each_of(SIDE_BY_SIDE, domains, |domain| {
-        domain.look(client);
+        domain.look();
         Ok(())
     });
 }
@@ -95,18 +96,18 @@ impl<'a> Domain<'a> {
         }
     }
 
-    fn look(&mut self, client: &Client) {
+    fn look(&mut self) {
         // also if this panics
         self.failures += 1;
-        let shown = self.handshake(client);
+        let shown = self.handshake();
         self.at = Instant::now();
-        match shown {
+        (self.state, self.text) = match shown {
             Ok(leaf) => {
                 self.failures = 0;
-                (self.state, self.text) = self.judge(leaf);
+                self.judge(leaf)
             }
-            Err(e) => (self.state, self.text) = (State::Unreachable, sanitized(&e.to_string())),
-        }
+            Err(e) => (State::Unreachable, sanitized(&e.to_string())),
+        };
     }
 
     fn judge(&self, leaf: CertificateDer<'static>) -> (State, String) {
@@ -136,20 +137,19 @@ impl<'a> Domain<'a> {
     }
 
     /// One TCP connection and TLS handshake; the leaf that the server proves to hold the key of.
-    fn handshake(&self, client: &Client) -> io::Result<CertificateDer<'static>> {
-        let client = client.as_ref().map_err(|e| io::Error::other(e.clone()))?;
-        let (host, port) = self
+    fn handshake(&self) -> anyhow::Result<CertificateDer<'static>> {
+        let address = self
             .address
-            .ok_or_else(|| io::Error::other("the domain mapping has no cname_target"))?;
+            .context("the domain mapping has no cname_target")?;
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Possession))
+            .with_no_client_auth();
         // any label can replace the star of a wildcard
-        let name = match self.name.strip_prefix("*.") {
-            Some(parent) => format!("any.{parent}"),
-            None => self.name.to_owned(),
-        };
-        let name = ServerName::try_from(name).map_err(io::Error::other)?;
-        let mut connection =
-            ClientConnection::new(Arc::clone(client), name).map_err(io::Error::other)?;
-        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+        let name = ServerName::try_from(self.name.replacen('*', "any", 1))?;
+        let mut connection = ClientConnection::new(Arc::new(config), name)?;
+        let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
         let end = Instant::now() + HANDSHAKE;
         let mut stream = connect(&addresses, end)?;
         while connection.is_handshaking() {
@@ -159,14 +159,14 @@ impl<'a> Domain<'a> {
             } else {
                 stream.set_read_timeout(Some(left(end)?))?;
                 if connection.read_tls(&mut stream)? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+                    bail!(io::ErrorKind::UnexpectedEof);
                 }
-                connection.process_new_packets().map_err(io::Error::other)?;
+                connection.process_new_packets()?;
             }
         }
         let chain = connection.peer_certificates();
         let leaf = chain.and_then(|chain| chain.first());
-        let leaf = leaf.ok_or_else(|| io::Error::other("the server shows no certificate"))?;
+        let leaf = leaf.context("the server shows no certificate")?;
         let leaf = leaf.clone().into_owned();
         connection.send_close_notify();
         // the certificate is known: how the connection ends does not matter
@@ -195,17 +195,6 @@ fn left(end: Instant) -> io::Result<Duration> {
         true => Err(io::ErrorKind::TimedOut.into()),
         false => Ok(left.max(Duration::from_millis(1))),
     }
-}
-
-pub(crate) type Client = Result<Arc<ClientConfig>, rustls::Error>;
-
-pub(crate) fn client() -> Client {
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Possession))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 /// Makes the server prove that it has the key of the leaf that it shows. Nothing else is verified.
