@@ -134,16 +134,13 @@ fn run(
     }
     let config = Config::new(settings, notes)?;
     let trigger = Trigger::read(&config.settings);
-    log::info!(
-        "sm-tls-sync {VERSION}, trigger {}, event {}{}",
-        trigger.word,
-        trigger.id.as_deref().unwrap_or("none"),
-        if config.settings.dry_run {
-            ", dry run"
-        } else {
-            ""
-        }
-    );
+    let (word, id) = (trigger.word, trigger.id.as_deref().unwrap_or("none"));
+    let dry_run = if config.settings.dry_run {
+        ", dry run"
+    } else {
+        ""
+    };
+    log::info!("sm-tls-sync {VERSION}, trigger {word}, event {id}{dry_run}");
     progress.describe(Heading {
         trigger: Some(trigger.word),
         event_id: trigger.id.clone(),
@@ -160,17 +157,15 @@ fn run(
 fn show(start: Instant, progress: &Arc<Progress>) {
     const SHORT: Duration = Duration::from_secs(2);
     let progress = Arc::clone(progress);
-    let draw = move || {
+    // without a thread of its own nothing is shown
+    let _started = thread::Builder::new().spawn(move || {
         loop {
             thread::park_timeout(Duration::from_millis(200));
             if start.elapsed() > SHORT {
                 logger::draw(Some(&progress.line()));
             }
         }
-    };
-    let started = thread::Builder::new().spawn(draw);
-    // without it nothing is shown
-    drop(started);
+    });
 }
 
 /// Starts the watchdog: when SIGTERM arrives or the time is over, wherever the run is, it reports
