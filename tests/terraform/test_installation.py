@@ -43,9 +43,16 @@ def expected(*path, **words):
     return filled(part)
 
 
-def renamed(instance, **names):
-    """The attributes of an instance, by the words of the table."""
-    return {word: instance[attribute] for word, attribute in names.items()}
+# words of the table -> attributes of the provider, where they differ
+WORDS_OF_PROVIDER = {
+    **{f"{side}_service_instance": f"{side}_resource_instance_id" for side in ("source", "target")},
+    "service_name": "service", "service_instance": "resource_instance_id",
+}
+
+
+def told(instance, table):
+    """The attributes of an instance that the table tells of, in its words."""
+    return {word: instance[WORDS_OF_PROVIDER.get(word, word)] for word in table}
 
 
 class Made:
@@ -62,15 +69,10 @@ class Made:
         (found,) = (one for kind in kinds for one in self.of(kind) if one["name"] == name)
         return found
 
-    def authorizations(self):
-        names = {f"{side}_{word}": f"{side}_{attribute}" for side in ("source", "target")
-                 for word, attribute in (("service", "service_name"), ("instance", "resource_instance_id"))}
-        return [renamed(one, **names, roles="roles") for one in self.of("ibm_iam_authorization_policy")]
-
     def policies(self):
-        names = {"resource_instance_id": "instance"}
+        words = {attribute: word for word, attribute in WORDS_OF_PROVIDER.items()}
         return [
-            {"roles": one["roles"], **{names.get(key, key): value for key, value in one["resources"][0].items()}}
+            {"roles": one["roles"], **{words.get(key, key): value for key, value in one["resources"][0].items()}}
             for one in self.of("ibm_iam_trusted_profile_policy")
         ]
 
@@ -81,11 +83,8 @@ class Made:
 
     def environment(self):
         """The configmap that the job reads as its environment."""
-        (job,) = self.of("ibm_code_engine_job")
-        (variables,) = job["run_env_variables"]
-        assert variables["type"] == "config_map_full_reference"
-        found = self.named(variables["reference"], "ibm_code_engine_config_map")
-        assert (found["name"], found["project_id"]) == (expected("configmap", "name"), JOB_PROJECT)
+        found = self.named(expected("configmap", "name"), "ibm_code_engine_config_map")
+        assert found["project_id"] == JOB_PROJECT
         return {key: str(value) for key, value in found["data"].items()}
 
     def mounted(self):
@@ -93,21 +92,6 @@ class Made:
         found = self.named(mount["reference"], "ibm_code_engine_config_map")
         assert (mount["type"], found["project_id"]) == ("config_map", JOB_PROJECT)
         return {"name": mount["reference"], "mount_path": mount["mount_path"], "keys": found["data"]}
-
-    def job(self):
-        (job,) = self.of("ibm_code_engine_job")
-        assert job["project_id"] == JOB_PROJECT
-        names = {
-            "trusted_profiles_enabled": "run_compute_resource_token_enabled",
-            **{word: f"run_{word}" for word in ("mode", "service_account")},
-            **{word: f"scale_{word}" for word in ("retry_limit", "max_execution_time")},
-            **{word: f"scale_{word}_limit" for word in ("cpu", "memory", "ephemeral_storage")},
-        }
-        return {
-            **renamed(job, name="name", **names),
-            "environment_from_configmap": job["run_env_variables"][0]["reference"],
-            "array_size": len(job["scale_array_spec"].split(",")),
-        }
 
     def topic(self, name):
         topic = self.named(name, "ibm_en_topic")
@@ -118,11 +102,11 @@ class Made:
         """Where a subscription leads from, and to."""
         found = self.named(name, "ibm_en_subscription_ce", "ibm_en_subscription_email")
         address = re.fullmatch(r"<(ibm_en_topic\..*)\.topic_id>", repr(found["topic_id"]))[1]
+        ends = {"name": name, "topic_name": self.all[address]["name"]}
         if found["destination_id"] == "id-of-mail":
-            return {"name": name, "topic": self.all[address]["name"], "destination_type": "smtp_ibm"}
+            return {**ends, "destination_type": "smtp_ibm"}
         assert repr(found["destination_id"]) == "<ibm_en_destination_ce.job.destination_id>"
-        destination = self.all["ibm_en_destination_ce.job"]["name"]
-        return {"name": name, "topic": self.all[address]["name"], "destination": destination}
+        return {**ends, "destination_name": self.all["ibm_en_destination_ce.job"]["name"]}
 
 
 class Installation(unittest.TestCase):
@@ -132,17 +116,16 @@ class Installation(unittest.TestCase):
         made = Made(register=True, schedule=WORDS["schedule"], alert_emails=["ops@example.com"])
         (registration,), (role,) = made.of("ibm_sm_en_registration"), made.of("ibm_iam_custom_role")
         (destination,), (timer,) = made.of("ibm_en_destination_ce"), made.of("ibm_en_ibmsource")
-        names = {"secrets_manager": "instance_id", "event_notifications_crn": "event_notifications_instance_crn",
-                 "source_name": "event_notifications_source_name"}
+        (job,), authorizations = made.of("ibm_code_engine_job"), made.of("ibm_iam_authorization_policy")
         (params,) = destination["config"][0]["params"]
         mail = expected("mail", "topic")
         mail["rules"] = json.loads((ROOT / mail.pop("rules_file")).read_text())
         for found, path in [
-            (made.authorizations(), ["authorizations"]),
-            (renamed(registration, **names), ["registration"]),
-            ({key: role[key] for key in TABLE["custom_role"]}, ["custom_role"]),
+            ([told(one, TABLE["authorizations"][0]) for one in authorizations], ["authorizations"]),
+            (told(registration, TABLE["registration"]), ["registration"]),
+            (told(role, TABLE["custom_role"]), ["custom_role"]),
             (made.profile(), ["profile"]),
-            (made.job(), ["job"]),
+            (told(job, TABLE["job"]), ["job"]),
             ({"name": destination["name"], "type": destination["type"], "params": params}, ["events", "destination"]),
             (made.topic("sm-tls-sync"), ["events", "topic"]),
             (made.subscription("sm-tls-sync"), ["events", "subscription"]),
@@ -158,7 +141,8 @@ class Installation(unittest.TestCase):
         self.assertEqual(made.topic("sm-tls-sync-alerts"), mail)
         self.assertEqual(made.named("sm-tls-sync-alerts", "ibm_en_subscription_email")["attributes"][0]["invited"],
                          ["ops@example.com"])
-        self.assertEqual(registration["region"], "eu-de")
+        self.assertEqual((registration["instance_id"], registration["region"]), (fixture.SECRETS_MANAGER, "eu-de"))
+        self.assertEqual(job["project_id"], JOB_PROJECT)
         rule = {"enabled": True, "event_schedule_filter": [{"expression": WORDS["schedule"]}]}
         self.assertEqual(made.topic("sm-tls-sync-reconcile"),
                          {"name": "sm-tls-sync-reconcile", "source": "id-of-the-timer", "rules": [rule]})
@@ -187,7 +171,7 @@ class Installation(unittest.TestCase):
                 "time_sleep.authorizations",
             ],
         )
-        roles = [policy["roles"] for policy in made.policies() if policy["service"] == "codeengine"]
+        roles = [policy["roles"] for policy in made.policies() if policy["service_name"] == "codeengine"]
         self.assertEqual(roles, [TABLE["profile"]["policies"][1]["roles_without_custom_role"]])
 
     def test_a_policy_for_each_secret_group_and_project(self):
@@ -201,7 +185,7 @@ class Installation(unittest.TestCase):
         reader, updater = expected("profile", "policies")
         self.assertEqual(
             made.policies(),
-            [reader, {**reader, "resource": group}, updater, {**updater, "instance": OTHER_PROJECT}],
+            [reader, {**reader, "resource": group}, updater, {**updater, "service_instance": OTHER_PROJECT}],
         )
 
     def test_all_that_a_target_says(self):

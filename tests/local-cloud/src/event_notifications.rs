@@ -90,14 +90,19 @@ fn found(store: &Store, ask: &Ask) -> Result<Map<String, Value>, Problem> {
 
 fn list(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     let kind = kind(store, ask)?;
-    let all = store.events[kind].values();
-    let all: Vec<_> = all
-        .map(|thing| document(store, kind, thing, Form::Listed))
-        .collect();
-    reply(
-        200,
-        json!({ "total_count": all.len(), "offset": 0, "limit": 100, kind: all }),
-    )
+    let number = |name: &str, usual| {
+        let given = ask.query.get(name).and_then(|text| text.parse().ok());
+        given.unwrap_or(usual)
+    };
+    let (offset, limit) = (number("offset", 0), number("limit", 10).min(100));
+    let listed = |thing| document(store, kind, thing, Form::Listed);
+    let mut all: Vec<_> = store.events[kind].values().map(listed).collect();
+    let count = all.len();
+    // IBM documents no order
+    all.sort_by_key(|one| one["name"].to_string());
+    let page: Value = all.into_iter().skip(offset).take(limit).collect();
+    let body = json!({ "total_count": count, "offset": offset, "limit": limit, kind: page });
+    reply(200, body)
 }
 
 fn create(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {

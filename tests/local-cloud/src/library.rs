@@ -157,12 +157,6 @@ impl CloudHandle {
         self.cloud.update(|store| store.profiles.remove(id));
     }
 
-    /// Who may assume a trusted profile, and what it may do; `None`: there is none.
-    pub fn profile_access(&self, id: &str) -> Option<(Vec<Link>, Vec<Policy>)> {
-        let profile = self.cloud.update(|store| store.profiles.get(id).cloned())?;
-        Some((profile.links, profile.policies))
-    }
-
     /// May Event Notifications create job runs? (The service-to-service authorization.)
     pub fn authorize_event_notifications(&self, authorized: bool) {
         self.cloud.update(|store| store.en_authorized = authorized);

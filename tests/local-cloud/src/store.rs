@@ -94,11 +94,14 @@ pub enum Role {
 /// An action of Code Engine, as custom roles are made of them.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Action {
-    /// `codeengine.tenant.read`: the project itself.
+    /// The project itself.
+    #[serde(rename = "codeengine.tenant.read")]
     ReadProject,
-    /// `codeengine.tenant.entities.read`: everything in it.
+    /// Everything in it.
+    #[serde(rename = "codeengine.tenant.entities.read")]
     ReadEntities,
-    /// `codeengine.tenant.entities.update`: PUT and PATCH, but neither create nor delete.
+    /// PUT and PATCH, but neither create nor delete.
+    #[serde(rename = "codeengine.tenant.entities.update")]
     UpdateEntities,
 }
 

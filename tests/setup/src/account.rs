@@ -15,17 +15,6 @@ pub struct Failure {
     pub done: bool,
 }
 
-/// An imitated API.
-#[derive(Clone, Copy)]
-pub enum Door {
-    /// `/v2/…`
-    CodeEngine,
-    /// `/v1/instances/{instance}/…`
-    EventNotifications,
-    /// `/api/v2/…`
-    SecretsManager,
-}
-
 /// An answer of the local cloud, or the status and body of one that is not 2xx.
 pub type Answer = Result<Value, (u16, String)>;
 
@@ -35,7 +24,7 @@ pub struct Account {
     pub(crate) cloud: CloudHandle,
     pub(crate) home: PathBuf,
     token: String,
-    /// Service instances, Code Engine projects among them: service, name, guid, crn, region.
+    /// Service instances, Code Engine projects among them; see [`instance`].
     pub instances: Vec<Value>,
     /// What `plugin list` prints below its head.
     pub plugins: &'static str,
@@ -65,13 +54,24 @@ pub struct Account {
     pub(crate) asked: BTreeMap<String, u8>,
 }
 
+/// The only resource group.
+const GROUP: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+/// A service instance or a project: all but its name is in its CRN.
+pub fn instance(name: &str, crn: &str) -> Value {
+    let parts: Vec<_> = crn.split(':').collect();
+    json!({
+        "name": name, "id": crn, "guid": parts[7], "resource_group_id": GROUP, "service": parts[4], "region": parts[5],
+    })
+}
+
 /// A text in a document; empty if it is not there.
-pub(crate) fn text<'a>(of: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(of: &'a Value, key: &str) -> &'a str {
     of[key].as_str().unwrap_or_default()
 }
 
 /// The entries of a list; none if it is not there.
-pub(crate) fn entries(list: &Value) -> &[Value] {
+pub fn entries(list: &Value) -> &[Value] {
     list.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -105,61 +105,61 @@ impl Account {
         }
     }
 
-    /// One request to the local cloud, as the owner of the account: `METHOD PATH`. No body if it is null.
+    /// One request to Code Engine, as the owner of the account: `METHOD PATH`. Of a list it returns the entries.
     ///
     /// # Errors
     /// Status and body of an answer that is not 2xx.
-    pub fn call(&self, door: Door, request: &str, body: Value) -> Answer {
+    pub fn ce(&self, request: &str, body: impl Into<Value>) -> Answer {
+        let base = self.cloud.code_engine_url() + "/v2/";
+        self.call(base, request, body.into())
+    }
+
+    /// The same to Event Notifications.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn en(&self, request: &str, body: impl Into<Value>) -> Answer {
+        let instance = self.cloud.world().event_notifications_instance_id;
+        let base = self.cloud.event_notifications_url() + "/v1/instances/";
+        self.call(base + &instance + "/", request, body.into())
+    }
+
+    /// The same to Secrets Manager.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn sm(&self, request: &str, body: impl Into<Value>) -> Answer {
+        let base = self.cloud.secrets_manager_url() + "/api/v2/";
+        self.call(base, request, body.into())
+    }
+
+    fn call(&self, base: String, request: &str, body: Value) -> Answer {
         let (method, path) = request.split_once(' ').unwrap();
-        let (cloud, instance) = (
-            &self.cloud,
-            self.cloud.world().event_notifications_instance_id,
-        );
-        let url = match door {
-            Door::CodeEngine => format!("{}/v2/{path}", cloud.code_engine_url()),
-            Door::EventNotifications => {
-                let base = cloud.event_notifications_url();
-                format!("{base}/v1/instances/{instance}/{path}")
-            }
-            Door::SecretsManager => format!("{}/api/v2/{path}", cloud.secrets_manager_url()),
-        };
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
         let request = ureq::http::Request::builder()
             .method(method)
-            .uri(url)
+            .uri(base + path)
             .header("Content-Type", "application/json")
             // what changes something demands a tag; any version will do
             .header("If-Match", "*")
             .header("Authorization", &self.token);
-        let agent: ureq::Agent = ureq::config::Config::builder()
-            .http_status_as_error(false)
-            .build()
-            .into();
+        let body = match method {
+            "GET" | "DELETE" => String::new(),
+            _ => body.to_string(),
+        };
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let agent = ureq::Agent::from(config.build());
         let mut answer = agent.run(request.body(body).unwrap()).unwrap();
         let text = answer.body_mut().read_to_string().unwrap_or_default();
-        match answer.status().as_u16() {
-            200..300 => Ok(serde_json::from_str(&text).unwrap_or_default()),
-            status => Err((status, text)),
+        if !answer.status().is_success() {
+            return Err((answer.status().as_u16(), text));
         }
-    }
-
-    pub(crate) fn ce(&self, request: &str, body: Value) -> Answer {
-        self.call(Door::CodeEngine, request, body)
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ce(&format!("GET {path}"), Value::Null)
-    }
-
-    /// All entries of a list.
-    pub fn list(&self, door: Door, path: &str) -> Vec<Value> {
-        let page = self.call(door, &format!("GET {path}?limit=100"), Value::Null);
-        let page = page.unwrap_or_else(|why| panic!("{path}: {why:?}"));
-        entries(&page[path.rsplit('/').next().unwrap()]).to_vec()
+        let mut document: Value = serde_json::from_str(&text).unwrap_or_default();
+        let (path, _) = path.split_once('?').unwrap_or((path, ""));
+        let list = path
+            .rsplit('/')
+            .next()
+            .and_then(|kind| document.get_mut(kind));
+        Ok(list.map(Value::take).unwrap_or(document))
     }
 
     pub(crate) fn is(&self, odd: &str) -> bool {
@@ -167,32 +167,27 @@ impl Account {
     }
 
     pub(crate) fn projects(&self) -> impl Iterator<Item = &Value> {
-        self.instances
-            .iter()
-            .filter(|one| one["service"] == "codeengine")
+        let all = self.instances.iter();
+        all.filter(|one| one["service"] == "codeengine")
     }
 
     /// Everything that exists. Two of these are the same if nothing was done in between.
     pub fn everything(&self) -> Value {
         let mut all = json!({ "authorizations": self.authorizations, "roles": self.roles, "profiles": self.profiles });
-        for list in ["sources", "topics", "destinations", "subscriptions"] {
-            all[list] = self.list(Door::EventNotifications, list).into();
+        for kind in ["sources", "topics", "destinations", "subscriptions"] {
+            all[kind] = self.en(&format!("GET {kind}?limit=100"), ()).unwrap();
         }
         for project in self.projects() {
-            let (id, mut found) = (text(project, "guid"), json!({}));
-            for list in ["config_maps", "jobs", "secrets"] {
-                let mut entries = self.list(Door::CodeEngine, &format!("projects/{id}/{list}"));
-                for entry in &mut entries {
+            let (id, name) = (text(project, "guid"), text(project, "name"));
+            for kind in ["config_maps", "jobs", "secrets"] {
+                let mut list = self.ce(&format!("GET projects/{id}/{kind}"), ()).unwrap();
+                for one in list.as_array_mut().unwrap() {
                     // holds the time of the answer
-                    entry
-                        .as_object_mut()
-                        .unwrap()
-                        .remove("x_not_in_the_documents");
+                    one["x_not_in_the_documents"].take();
                 }
-                found[list] = entries.into();
+                all[name][kind] = list;
             }
-            found["crons"] = json!(self.cloud.cron_subscriptions(id));
-            all[text(project, "name")] = found;
+            all[name]["crons"] = json!(self.cloud.cron_subscriptions(id));
         }
         all
     }

@@ -12,9 +12,10 @@
 
 mod account;
 mod commands;
+mod iam;
 mod services;
 mod site;
 pub mod table;
 
-pub use account::{Account, Answer, Door, Failure};
+pub use account::{Account, Answer, Failure, entries, instance, text};
 pub use site::{JOB, Site, TLS_SECRET, root};

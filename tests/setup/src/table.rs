@@ -3,17 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// Command -> flags, as the documents of the real command list them; see the README beside it.
-static TABLE: LazyLock<BTreeMap<String, Vec<String>>> =
+use serde_json::{Value, json};
+
+/// What the documents of the real command say, and what the stand-in needs; see the README beside it.
+static TABLE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../ibmcloud-cli.json")).unwrap());
-
-/// Other names of plug-ins and commands.
-const ALIASES: &str = "code-engine=ce en=event-notifications sm=secrets-manager app=application proj=project \
-                       jd=job jr=jobrun sub=subscription cm=configmap bd=build br=buildrun dm=domainmapping";
-
-/// Flags without a value.
-const SWITCHES: &str = "-q --quiet --force --ignore-not-found --all-pages --all-resource-groups --wait \
-                        --trusted-profiles-enabled --raw --crn";
 
 /// A command line, understood.
 #[derive(Debug)]
@@ -27,9 +21,14 @@ pub struct Call {
 }
 
 impl Call {
+    /// All values of a flag.
+    pub fn all(&self, name: &str) -> &[String] {
+        self.flags.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// The last value of a flag.
     pub fn flag(&self, name: &str) -> Option<&str> {
-        self.flags.get(name)?.last().map(String::as_str)
+        self.all(name).last().map(String::as_str)
     }
 
     /// The same; empty if it is not there.
@@ -37,47 +36,35 @@ impl Call {
         self.flag(name).unwrap_or_default()
     }
 
-    /// The last values of some flags.
-    pub fn texts<const N: usize>(&self, names: [&str; N]) -> [&str; N] {
-        names.map(|name| self.text(name))
+    /// The request to IBM's API that does this in a project; empty if more than one is needed.
+    pub(crate) fn request(&self, project: &str) -> String {
+        let template = TABLE["requests"][self.command].as_str();
+        let parts = template.unwrap_or_default().split(['{', '}']);
+        let filled = parts.map(|part| match part {
+            "project" => project,
+            flag if flag.starts_with("--") => self.text(flag),
+            text => text,
+        });
+        filled.collect()
     }
 
-    /// All values of a flag.
-    pub fn all(&self, name: &str) -> &[String] {
-        self.flags.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    /// Is a switch on?
-    pub fn is_on(&self, name: &str) -> bool {
-        self.flag(name) == Some("true")
+    /// The body of such a request, as far as it is a field for a flag.
+    pub fn body(&self) -> Value {
+        let fields = TABLE["bodies"][self.command].as_object();
+        let field = |(flag, field): (&String, &Value)| {
+            let (text, field) = (self.flag(flag)?, field.as_str()?);
+            Some(match field.strip_prefix("json ") {
+                Some(field) => (field.to_owned(), serde_json::from_str(text).ok()?),
+                None => (field.to_owned(), json!(text)),
+            })
+        };
+        fields.into_iter().flatten().filter_map(field).collect()
     }
 }
 
-fn full_name(word: &str) -> &str {
-    let mut pairs = ALIASES
-        .split_whitespace()
-        .filter_map(|pair| pair.split_once('='));
-    pairs
-        .find(|(alias, _)| *alias == word)
-        .map_or(word, |(_, name)| name)
-}
-
-/// The command that these words begin with, and how many of them it takes.
-fn command(words: &[&str]) -> Result<(&'static str, usize), String> {
-    let full = words.iter().take_while(|word| !word.starts_with('-'));
-    let full: Vec<&str> = full.map(|word| full_name(word)).collect();
-    let known = |length| {
-        let (name, _) = TABLE.get_key_value(&full[..length].join(" "))?;
-        Some((name.as_str(), length))
-    };
-    let found = (1..=full.len().min(4)).rev().find_map(known);
-    found.ok_or_else(|| format!("'{}' is not a registered command", words.join(" ")))
-}
-
-/// Does the command have this flag?
-fn has_flag(command: &str, flag: &str) -> bool {
-    let flags = TABLE.get(command).map_or(&[][..], Vec::as_slice);
-    flag == "--help" || flags.iter().any(|known| known == flag)
+fn is_in(list: &Value, word: &str) -> bool {
+    let all = list.as_array().into_iter().flatten();
+    all.into_iter().any(|one| one == word)
 }
 
 /// Reads a command line.
@@ -85,40 +72,66 @@ fn has_flag(command: &str, flag: &str) -> bool {
 /// # Errors
 /// A word or a flag that the table does not list, or a flag without its value.
 pub fn parse(arguments: &[String]) -> Result<Call, String> {
-    let all: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (command, length) = command(&all)?;
+    let full = arguments.iter().take_while(|word| !word.starts_with('-'));
+    let full = full.map(|word| TABLE["aliases"][word].as_str().unwrap_or(word));
+    let full: Vec<&str> = full.collect();
+    let commands = TABLE["flags"].as_object().unwrap();
+    let known = |length| Some((commands.get_key_value(&full[..length].join(" "))?, length));
+    let found = (1..=full.len()).rev().find_map(known);
+    let ((command, listed), length) =
+        found.ok_or_else(|| format!("'{}' is not a registered command", arguments.join(" ")))?;
     let (mut words, mut flags) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
-    let mut rest = all[length..].iter();
+    let mut rest = arguments[length..].iter();
     while let Some(word) = rest.next() {
         if !word.starts_with('-') {
-            words.push((*word).to_owned());
+            words.push(word.clone());
             continue;
         }
-        let (flag, given) = word
-            .split_once('=')
-            .map_or((*word, None), |(flag, value)| (flag, Some(value)));
-        if !has_flag(command, flag) {
+        let (flag, given) = match word.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (word.as_str(), None),
+        };
+        if flag != "--help" && !is_in(listed, flag) {
             return Err(format!("'{flag}' is no flag of '{command}'"));
         }
-        // of a profile it asks for the id, elsewhere it gives one
-        let is_switch = SWITCHES.split(' ').any(|one| one == flag)
-            || (flag == "--id" && command.starts_with("iam "))
+        let is_switch = match flag {
+            // of a profile it asks for the id, elsewhere it gives one
+            "--id" => command.starts_with("iam "),
             // elsewhere it names a file
-            || (flag == "-f" && (command.starts_with("plugin ") || has_flag(command, "--force")));
+            "-f" => command.starts_with("plugin ") || is_in(listed, "--force"),
+            _ => is_in(&TABLE["switches"], flag),
+        };
         let value = match given {
-            None if is_switch => Some("true"),
-            None => rest.next().copied(),
+            None if is_switch => Some("true".to_owned()),
+            None => rest.next().cloned(),
             given => given,
         };
         let value = value.ok_or_else(|| format!("'{flag}' needs a value"))?;
-        flags
-            .entry(flag.to_owned())
-            .or_default()
-            .push(value.to_owned());
+        flags.entry(flag.to_owned()).or_default().push(value);
     }
     Ok(Call {
         command,
         words,
         flags,
     })
+}
+
+/// Reads a command line that the stand-in does, with all that it needs.
+///
+/// # Errors
+/// As above, a command that the stand-in does not do, a word or flag that is missing, or a word too many.
+pub(crate) fn complete(arguments: &[String]) -> Result<Call, String> {
+    let call = parse(arguments)?;
+    let (command, words) = (call.command, call.words.len());
+    let needs = TABLE["needs"][command].as_str();
+    let needs = needs.ok_or_else(|| format!("the stand-in does not do '{command}'"))?;
+    let needs = needs.split_whitespace();
+    let (flags, names): (Vec<_>, Vec<_>) = needs.partition(|need| need.starts_with("--"));
+    if words != names.len() {
+        return Err(format!("'{command}' takes {} words", names.len()));
+    }
+    match flags.iter().find(|flag| call.text(flag).is_empty()) {
+        Some(flag) => Err(format!("'{command}' needs '{flag}'")),
+        None => Ok(call),
+    }
 }

@@ -1,25 +1,23 @@
 //! Installations into an account that is not empty, and what fails on the way.
 
-use ibmcloud_stand_in::{Door, Failure, JOB};
+use ibmcloud_stand_in::{Failure, JOB, entries};
 use local_cloud::{Fault, FaultKind, Trigger};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{Done, Here, OPTIONS, entries};
+use crate::harness::{Done, Here, OPTIONS};
 use crate::table::assert_as_in_the_table;
 
 #[test]
 fn a_registration_at_another_instance_is_left_alone() {
     let here = Here::new();
-    let body = r#"{"event_notifications_instance_crn": "crn:v1:bluemix:public:event-notifications:eu-de:a/1:2::"}"#;
-    let content_type = "application/json".into();
+    let other = "crn:v1:bluemix:public:event-notifications:eu-de:a/1:2::";
     let answer = FaultKind::Answer {
         status: 200,
-        content_type,
-        body: body.into(),
+        content_type: "application/json".into(),
+        body: json!({ "event_notifications_instance_crn": other }).to_string(),
     };
-    let _guard = here
-        .cloud
-        .fault(Fault::on("GET /api/v2/notifications/registration", answer));
+    let fault = Fault::on("GET /api/v2/notifications/registration", answer);
+    let _guard = here.cloud.fault(fault);
     here.setup(&[]).ends(1, "registered at another instance");
     assert_eq!(here.everything()["sources"], json!([]));
 }
@@ -31,22 +29,14 @@ fn what_is_there_in_part_is_made_whole() {
     let here = Here::installed();
     here.account().authorizations[1]["roles"] = json!(["Viewer"]);
     here.account().profiles[0]["links"][0]["component_name"] = "other".into();
-    assert_eq!(here.setup(&[]).expect(0).made(), 2);
-    assert_eq!(
-        here.account().authorizations[1]["roles"],
-        json!(["Viewer", "Writer"])
-    );
-    assert_eq!(
-        here.account().profiles[0]["links"][1]["component_name"],
-        JOB
-    );
-    here.call(
-        Door::SecretsManager,
-        "DELETE notifications/registration",
-        Value::Null,
-    )
-    .unwrap();
-    assert_eq!(here.setup(&[]).expect(0).made(), 3);
+    assert_eq!(here.setup(&[]).ends(0, "").made(), 2);
+    let roles = here.account().authorizations[1]["roles"].clone();
+    assert_eq!(roles, json!(["Viewer", "Writer"]));
+    let links = here.account().profiles[0]["links"].clone();
+    assert_eq!(links[1]["component_name"], JOB);
+    let gone = here.account().sm("DELETE notifications/registration", ());
+    gone.unwrap();
+    assert_eq!(here.setup(&[]).ends(0, "").made(), 3);
     assert_eq!(entries(&here.everything()["topics"]).len(), 1);
     here.assert_follows();
 }
@@ -60,24 +50,24 @@ fn what_somebody_else_made_under_the_same_name_stops_setup() {
     elsewhere.ends(1, "Choose another --name");
     assert_eq!(before, here.everything());
     // the same name for another TLS secret: the configmap is the first one's
-    here.setup(&["--tls-secret", "other-tls"])
-        .ends(1, "TLS_SECRET_NAME | --targets");
+    let other = here.setup(&["--tls-secret", "other-tls"]);
+    other.ends(1, "TLS_SECRET_NAME | --targets");
 }
 
 #[test]
 fn two_installations_side_by_side() {
     let here = Here::installed();
-    here.setup(&["--name", "blog", "--tls-secret", "blog-tls"])
-        .expect(0);
+    let second = here.setup(&["--name", "blog", "--tls-secret", "blog-tls"]);
+    second.ends(0, "");
     here.assert_follows();
     assert_eq!(here.runs(Trigger::EventNotifications).len(), 2);
     // its run goes with its job
-    here.teardown(&["--name", "blog", "--yes"]).expect(0);
+    here.teardown(&["--name", "blog", "--yes"]).ends(0, "");
     here.assert_follows();
     assert_eq!(here.runs(Trigger::EventNotifications).len(), 2);
 }
 
-/// Runs until it succeeds, each time stopped after one change more; returns how often it was stopped.
+/// Runs until it succeeds, each time stopped after one change more; says how often it was stopped.
 fn step_by_step(here: &Here, run: impl Fn() -> Done, done: bool) -> u64 {
     for stops in 0..60 {
         // one change gets through: answered, or with its answer lost
@@ -112,12 +102,9 @@ fn an_installation_that_fails_at_any_step_continues_from_there() {
         let (group, project) = (&here.world.secret_group_id, &here.world.project_id);
         assert_as_in_the_table(&here, "one_certificate", false, &[group], &[project], "");
         let all = here.everything();
-        let number = |list: &str| entries(&all[list]).len();
-        assert_eq!(
-            ["topics", "subscriptions", "destinations"].map(number),
-            [2; 3]
-        );
-        assert_eq!(["profiles", "roles"].map(number), [1; 2]);
+        let lists = "topics subscriptions destinations profiles roles".split(' ');
+        let numbers: Vec<_> = lists.map(|list| entries(&all[list]).len()).collect();
+        assert_eq!(numbers, [2, 2, 2, 1, 1]);
     }
 }
 
@@ -125,7 +112,7 @@ fn an_installation_that_fails_at_any_step_continues_from_there() {
 fn a_removal_that_fails_at_any_step_continues_from_there() {
     for done in [false, true] {
         let here = Here::new();
-        here.setup(&OPTIONS).expect(0);
+        here.setup(&OPTIONS).ends(0, "");
         let stops = step_by_step(&here, || here.teardown(&["--yes"]), done);
         assert!(stops >= 8, "only {stops} steps failed");
         here.assert_gone();
@@ -135,29 +122,24 @@ fn a_removal_that_fails_at_any_step_continues_from_there() {
 /// A build takes minutes and ends with words like "permission": no reason to repeat it.
 #[test]
 fn without_an_image_the_job_is_built_and_a_failed_build_is_shown() {
+    let setup = |here: &Here| here.setup_without(&["--image"], &[]);
     let here = Here::new();
-    here.setup_without(&["--image"], &[])
-        .ends(0, "from this directory");
+    setup(&here).ends(0, "from this directory");
     let image = here.everything()["cert-sync"]["jobs"][0]["image_reference"].to_string();
     assert!(image.ends_with(":built\"") && here.is_current(), "{image}");
-    for (log, limited) in [
+    for (log, is_limited) in [
         ("error[E0433]: cannot find crate", false),
-        (
-            "toomanyrequests: You have reached your pull rate limit",
-            true,
-        ),
+        ("toomanyrequests: reached your limit", true),
     ] {
         let here = Here::new();
         here.account().build_fails = Some(log);
         let whole = "ibmcloud ce buildrun logs --buildrun sm-tls-sync-run-261124-101112131";
-        let done = here
-            .setup_without(&["--image"], &[])
-            .expect(1)
-            .says(&[log, whole]);
-        assert_eq!(done.stderr.contains("use --image"), limited, "{done}");
-        let account = here.account();
-        let is_build = |call: &&(Vec<String>, u8)| call.0.join(" ").starts_with("ce job create");
-        assert_eq!(account.calls.iter().filter(is_build).count(), 1);
+        let done = setup(&here).ends(1, &format!("{log} | {whole}"));
+        assert_eq!(done.stderr.contains("use --image"), is_limited, "{done}");
+        let calls = here.account().calls.clone();
+        let is_build =
+            |(words, _): &&(Vec<String>, u8)| words.join(" ").starts_with("ce job create");
+        assert_eq!(calls.iter().filter(is_build).count(), 1);
     }
 }
 
@@ -169,12 +151,8 @@ fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
     ] {
         let here = Here::odd(odd);
         here.cloud.set_state(&here.secret, 5);
-        let exit = format!("jobrun submit --wait ends with status {exit}");
-        let done = here
-            .setup(&[])
-            .expect(1)
-            .says(&[shown, &exit])
-            .counts(&[("failed: ", 1)]);
+        let exit = format!("{shown} | jobrun submit --wait ends with status {exit}");
+        let done = here.setup(&[]).ends(1, &exit).counts(&[("failed: ", 1)]);
         assert!(
             !done.stdout.contains("Installed.") && !done.stdout.contains("real run"),
             "{done}"
@@ -189,6 +167,6 @@ fn a_right_that_is_not_known_yet_is_waited_for() {
     // a run has three attempts
     let fault = Fault::on("GET /api/v2/secrets/{id}", FaultKind::Status(403)).times(3);
     let _guard = here.cloud.fault(fault);
-    here.setup(&[]).expect(0).counts(&[("not yet", 1)]);
+    here.setup(&[]).ends(0, "").counts(&[("not yet", 1)]);
     assert!(here.is_current());
 }

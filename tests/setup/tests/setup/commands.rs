@@ -4,25 +4,24 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ibmcloud_stand_in::{JOB, root, table};
-use local_cloud::{Action, Policy};
+use ibmcloud_stand_in::{JOB, entries, root, table, text};
 use serde_json::{Value, json};
 
-use crate::harness::{Here, entries};
+use crate::harness::Here;
 
 /// The text files that tell people or shells what to type.
-fn collect(path: &Path, into: &mut Vec<PathBuf>) {
+fn texts(path: &Path, into: &mut Vec<(PathBuf, String)>) {
     if path.is_dir() {
         let entries = path.read_dir().unwrap();
-        entries.for_each(|entry| collect(&entry.unwrap().path(), into));
-    } else if std::fs::read_to_string(path).is_ok() {
-        into.push(path.to_owned());
+        entries.for_each(|entry| texts(&entry.unwrap().path(), into));
+    } else if let Ok(text) = std::fs::read_to_string(path) {
+        into.push((path.to_owned(), text));
     }
 }
 
 /// IBM Cloud Logs is a plug-in of its own, which the table does not hold; what is known of its one
 /// command is in scripts/alerts/README.md.
-const ELSEWHERE: [&str; 2] = ["logs", "$@"];
+const ELSEWHERE: &str = "logs";
 
 /// Takes the innermost `$(...)` out of a text, one after the other; what is left has `NESTED` there.
 fn unnested(mut text: String) -> Vec<String> {
@@ -39,23 +38,19 @@ fn unnested(mut text: String) -> Vec<String> {
 /// The words of a call as a shell takes them, up to where the shell, a quoted line in prose or Markdown ends
 /// it.
 fn words(call: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let (mut words, mut quote) = (vec![String::new()], None);
     for (at, c) in call.char_indices() {
         match (c, quote) {
             (c, Some(open)) if c == open => quote = None,
             // the end of a quotation around the whole call
             ('"' | '\'', None) if !call[at + 1..].contains(c) => break,
-            (c, Some(_)) => word.get_or_insert_default().push(c),
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (' ', None) => words.extend(word.take()),
+            ('"' | '\'', None) => quote = Some(c),
+            (' ', None) => words.push(String::new()),
             ('`' | ';' | '|' | '&' | ')' | '#' | '<' | '>', None) => break,
-            (c, None) => word.get_or_insert_default().push(c),
+            (c, _) => words.last_mut().unwrap().push(c),
         }
     }
-    words.extend(word);
+    words.retain(|word| !word.is_empty());
     words
 }
 
@@ -63,37 +58,35 @@ fn words(call: &str) -> Vec<String> {
 fn calls(text: &str) -> Vec<Vec<String>> {
     // a quoted quote is that of a message in a program
     let text = text.replace("\\\n", " ").replace("\\\"", "\"");
-    let is_call = |line: &&str| !line.trim_start().starts_with("for ");
-    let lines = text.lines().filter(is_call);
-    let parts = lines.flat_map(|line| unnested(line.to_owned()));
-    let calls = parts.flat_map(|part| {
-        let rest = part.split("ibmcloud ").skip(1);
-        let rest = rest.filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
-        rest.map(words).collect::<Vec<_>>()
-    });
-    let is_elsewhere = |words: &Vec<String>| ELSEWHERE.contains(&words[0].as_str());
-    calls.filter(|words| !is_elsewhere(words)).collect()
+    let is_loop = |line: &&str| line.trim_start().starts_with("for ");
+    let lines = text.lines().filter(|line| !is_loop(line));
+    let parts: Vec<_> = lines.flat_map(|line| unnested(line.to_owned())).collect();
+    let parts = parts.iter().map(|part| part.split("ibmcloud "));
+    let calls = parts.flat_map(|parts| parts.skip(1));
+    let calls = calls.filter(|call| call.starts_with(|c: char| c.is_ascii_lowercase()));
+    let calls = calls.map(words).filter(|words| words[0] != ELSEWHERE);
+    calls.collect()
 }
 
 /// What is wrong with a call. What people are told to type is complete: a command for Secrets Manager says of
 /// which instance, and a run of the job reports as text, which the log shows as it is.
-fn problems(words: &[String], told: bool) -> Option<String> {
+fn problem(words: &[String], told: bool) -> Option<String> {
     let call = match table::parse(words) {
         Ok(call) => call,
         // in prose a sentence goes on after the command
         Err(why) if !told && why.contains("needs a value") => return None,
         Err(why) => return Some(why),
     };
-    let needed = match call.command {
-        name if name.starts_with("secrets-manager ") => ("--service-url", ""),
-        "ce jobrun submit" if call.text("--job").is_empty() => return None,
-        "ce jobrun submit" => ("--env", "OUTPUT="),
-        _ => return None,
+    let is_complete = match call.command {
+        // `ibmcloud secrets-manager secret` may be the name of a command in a sentence
+        name if name.starts_with("secrets-manager ") => call.flag("--service-url").is_some(),
+        "ce jobrun submit" if call.flag("--job").is_some() => {
+            let mut set = call.all("--env").iter();
+            set.any(|variable| variable.starts_with("OUTPUT="))
+        }
+        _ => true,
     };
-    // `ibmcloud secrets-manager secret` may be the name of a command in a sentence
-    let mut values = call.all(needed.0).iter();
-    let is_there = values.any(|value| value.starts_with(needed.1));
-    (told && !is_there).then(|| format!("{words:?} lacks {} {}", needed.0, needed.1))
+    (told && !is_complete).then(|| format!("{words:?} is not complete"))
 }
 
 /// The blocks of code of a page, fenced or indented, and what is `quoted` and for ibmcloud.
@@ -140,34 +133,29 @@ fn syntax(script: &str) -> String {
 
 #[test]
 fn every_line_for_ibmcloud_is_complete_and_uses_what_the_command_has() {
+    let problems = |text: &str, told| -> Vec<_> {
+        let calls = calls(text).into_iter();
+        calls.filter_map(|words| problem(&words, told)).collect()
+    };
     let (mut files, mut count) = (Vec::new(), 0);
     for place in "README.md job.yaml scripts docs src terraform".split(' ') {
-        collect(&root().join(place), &mut files);
+        texts(&root().join(place), &mut files);
     }
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
+    for (file, text) in files {
         let blocks = match file.extension().and_then(|extension| extension.to_str()) {
             Some("md") => blocks(&text),
             Some("rs") if !file.ends_with("tests.rs") => messages(&text),
             _ => Vec::new(),
         };
-        let told = blocks.iter().map(|block| (block.as_str(), true));
-        for (text, told) in told.chain([(text.as_str(), false)]) {
-            let calls = calls(text);
-            count += calls.len();
-            let problems = calls.iter().filter_map(|words| problems(words, told));
-            let problems: Vec<_> = problems.collect();
-            assert!(problems.is_empty(), "{}: {problems:#?}", file.display());
-        }
+        count += calls(&text).len();
+        let mut found = problems(&text, false);
         for block in blocks {
+            found.extend(problems(&block, true));
             assert_eq!(syntax(&block), "", "{}:\n{block}", file.display());
         }
+        assert!(found.is_empty(), "{}: {found:#?}", file.display());
     }
     assert!(count > 200, "only {count} lines were found");
-    let found = |text: &str| {
-        let calls = calls(text).into_iter();
-        calls.filter_map(|words| problems(&words, true)).count()
-    };
     for planted in [
         "ibmcloud ce job make --name a",
         "run `ibmcloud ce job get --nam a` now",
@@ -178,10 +166,10 @@ fn every_line_for_ibmcloud_is_complete_and_uses_what_the_command_has() {
         "ibmcloud ce job get --name \"$(ibmcloud ce job list --quite)\"",
         "ibmcloud ce job get --name \"$(ibmcloud ce job list)\" --quite",
     ] {
-        assert_eq!(found(planted), 1, "{planted}");
+        assert_eq!(problems(planted, true).len(), 1, "{planted}");
     }
     let fine = "ibmcloud ce job get --name a | jq -r . && rm -rf b";
-    assert_eq!(found(fine), 0);
+    assert!(problems(fine, true).is_empty());
     assert_ne!(syntax("ibmcloud ce job get --name \"a"), "");
 }
 
@@ -199,7 +187,7 @@ fn the_variables_of_the_pages_are_set_once_and_found() {
     for page in ["runbook.md", "reasons.md"] {
         assert_eq!(block(page), text, "{page}");
     }
-    let done = here.shell(&text).expect(0);
+    let done = here.shell(&text).ends(0, "");
     let (id, secret) = (&here.world.instance_id, &here.secret);
     let url = format!("https://{id}.eu-de.secrets-manager.appdomain.cloud");
     let events = &here.world.event_notifications_instance_id;
@@ -210,80 +198,49 @@ fn the_variables_of_the_pages_are_set_once_and_found() {
 /// The red lines of a `--check` by the job that setup made, and the command that each gives.
 fn red(here: &Here, run: &str) -> Vec<(String, String)> {
     // whether a failed run makes the first command fail is IBM's to say
-    let submit =
-        format!("submit --job {JOB} --name {run} --env CHECK=true --env OUTPUT=json --wait -q");
-    let line =
-        format!("ibmcloud ce jobrun {submit} || true; ibmcloud ce jobrun logs --jobrun {run}");
-    let done = here.shell(&line).expect(0);
-    let mut lines = done
-        .stdout
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let flags = "--env CHECK=true --env OUTPUT=json --wait -q || true";
+    let submit = format!("ibmcloud ce jobrun submit --job {JOB} --name {run} {flags}");
+    let done = here.shell(&format!("{submit}; ibmcloud ce jobrun logs --jobrun {run}"));
+    let lines = done.stdout.lines();
+    let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let report = lines.find(|line| line["checks"].is_array());
     let report = report.unwrap_or_else(|| panic!("no report: {done}"));
-    let lines = entries(&report["checks"])
-        .iter()
-        .filter(|line| line["state"] == "red");
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    lines
-        .map(|line| (text(&line["check"]), text(&line["command"])))
-        .collect()
+    let checks = entries(&report["checks"]).iter();
+    let red = checks.filter(|check| check["state"] == "red");
+    let text = |check: &Value, key| text(check, key).to_owned();
+    let red = red.map(|check| (text(check, "check"), text(check, "command")));
+    red.collect()
 }
 
-/// Takes a role from the profile that setup made, in the account and in the cloud: of its policies there, those
-/// that pass stay. Without a role, it loses its links.
-fn take(here: &Here, role: &str, stays: fn(&Policy) -> bool, instead: Option<Policy>) {
-    let mut account = here.account();
-    let profile = &mut account.profiles[0];
-    let id = profile["id"].as_str().unwrap().to_owned();
-    let (mut links, mut held) = here.cloud.profile_access(&id).unwrap();
-    profile["policies"]
-        .as_array_mut()
-        .unwrap()
-        .retain(|policy| policy["roles"][0] != role);
-    if role.is_empty() {
-        profile["links"] = json!([]);
-        links.clear();
-    }
-    held.retain(stays);
-    held.extend(instead);
-    here.cloud.put_profile(&id, JOB, links, held);
-}
-
+/// What a profile loses, and the check that is red then.
 #[test]
 fn the_command_of_a_red_line_makes_it_green() {
-    let of_secrets = |policy: &Policy| matches!(policy, Policy::SecretsManager { .. });
     for name in ["token-file", "profile", "secret", "tls-secret", "replace"] {
         let here = Here::installed();
         assert_eq!(red(&here, "whole"), [], "{name}");
-        let project_id = here.world.project_id.clone();
-        let actions = vec![Action::ReadProject, Action::ReadEntities];
-        let reads = Policy::CodeEngineCustom {
-            actions,
-            project_id,
-        };
         match name {
             "token-file" => {
-                let update =
-                    "ibmcloud ce job update --name sm-tls-sync --trusted-profiles-enabled=false";
-                drop(here.shell(update).expect(0));
+                let update = "--trusted-profiles-enabled=false";
+                let update = format!("ibmcloud ce job update --name {JOB} {update}");
+                drop(here.shell(&update).ends(0, ""));
             }
-            "profile" => take(&here, "", |_| true, None),
-            "secret" => take(
-                &here,
-                "SecretsReader",
-                |policy| !matches!(policy, Policy::SecretsManager { .. }),
-                None,
-            ),
-            "tls-secret" => take(&here, "SmTlsSecretUpdater", of_secrets, None),
-            _ => take(&here, "SmTlsSecretUpdater", of_secrets, Some(reads)),
+            "profile" => here.account().profiles[0]["links"] = json!([]),
+            // a role that reads and does not update
+            "replace" => here.account().profiles[0]["policies"][1]["roles"] = json!(["Reader"]),
+            _ => {
+                let lost = if name == "secret" { 0 } else { 1 };
+                let mut account = here.account();
+                let policies = account.profiles[0]["policies"].as_array_mut();
+                drop(policies.unwrap().remove(lost));
+            }
         }
+        here.account().tell();
         let lines = red(&here, "broken");
         let [(line, command)] = lines.as_slice() else {
             panic!("not one red line: {lines:?}")
         };
         assert_eq!(line, name);
-        here.shell(command).expect(0);
+        here.shell(command).ends(0, "");
         assert_eq!(red(&here, "fixed"), [], "after {command}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ibmcloud_stand_in::{Answer, Door, Site, TLS_SECRET, root};
+use ibmcloud_stand_in::{Site, TLS_SECRET, root};
 use local_cloud::{JobRun, Trigger};
 use serde_json::{Value, json};
 
@@ -39,23 +39,11 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    #[track_caller]
-    pub(crate) fn expect(self, status: i32) -> Self {
-        assert_eq!(self.status, status, "{self}");
-        self
-    }
-
     /// It ended with this status, and said these texts, with bars between them.
     #[track_caller]
     pub(crate) fn ends(self, status: i32, texts: &str) -> Self {
-        self.expect(status)
-            .says(&texts.split(" | ").collect::<Vec<_>>())
-    }
-
-    /// Both outputs hold these texts.
-    #[track_caller]
-    pub(crate) fn says(self, texts: &[&str]) -> Self {
-        for text in texts {
+        assert_eq!(self.status, status, "{self}");
+        for text in texts.split(" | ") {
             assert!(self.to_string().contains(text), "{text}:\n{self}");
         }
         self
@@ -90,27 +78,22 @@ impl std::fmt::Display for Done {
     }
 }
 
-/// The entries of a list.
-pub(crate) fn entries(list: &Value) -> &[Value] {
-    list.as_array().map_or(&[], Vec::as_slice)
-}
-
 impl Here {
-    pub(crate) fn new() -> Self {
-        Self(Site::new(Path::new(env!("CARGO_BIN_EXE_ibmcloud"))))
-    }
-
-    /// What IBM's documents leave open is answered in these ways.
+    /// A site; what IBM's documents leave open is answered in these ways.
     pub(crate) fn odd(odd: &'static str) -> Self {
-        let here = Self::new();
+        let here = Self(Site::new(Path::new(env!("CARGO_BIN_EXE_ibmcloud"))));
         here.account().odd = odd;
         here
+    }
+
+    pub(crate) fn new() -> Self {
+        Self::odd("")
     }
 
     /// An installation by the usual inputs.
     pub(crate) fn installed() -> Self {
         let here = Self::new();
-        here.setup(&[]).expect(0);
+        here.setup(&[]).ends(0, "");
         here
     }
 
@@ -118,19 +101,12 @@ impl Here {
         self.account().everything()
     }
 
-    pub(crate) fn call(&self, door: Door, request: &str, body: Value) -> Answer {
-        self.account().call(door, request, body)
-    }
-
     /// Connects Secrets Manager with Event Notifications, as somebody on its network does.
     pub(crate) fn register(&self) {
-        let body = json!({ "event_notifications_instance_crn": self.world.event_notifications_instance_crn });
-        self.call(
-            Door::SecretsManager,
-            "POST notifications/registration",
-            body,
-        )
-        .unwrap();
+        let crn = &self.world.event_notifications_instance_crn;
+        let body = json!({ "event_notifications_instance_crn": crn });
+        let done = self.account().sm("POST notifications/registration", body);
+        done.unwrap();
     }
 
     /// Runs it to its end with this on standard input; searches output and all arguments for secrets.
@@ -148,25 +124,20 @@ impl Here {
         let shown = format!("{done}{:?}", self.account().calls);
         let secrets = self.cloud.secrets_in_use();
         // of a PEM block any line is one too many
-        let lines = secrets
-            .iter()
-            .flat_map(|secret| secret.lines())
-            .filter(|line| line.len() > 16);
-        for line in lines.chain(["PRIVATE KEY", "BEGIN CERTIFICATE"]) {
+        let lines = secrets.iter().flat_map(|secret| secret.lines());
+        let lines = lines.filter(|line| line.len() > 16);
+        let mut lines = lines.chain(["PRIVATE KEY", "BEGIN CERTIFICATE"]);
+        assert!(
+            !lines.any(|line| shown.contains(line)),
+            "a secret:\n{shown}"
+        );
+        for entry in self.home.path().read_dir().unwrap() {
+            let path = entry.unwrap().path();
             assert!(
-                !shown.contains(line),
-                "a secret in output or arguments:\n{shown}"
+                !path.to_string_lossy().contains("/tmp."),
+                "{path:?} is left"
             );
         }
-        let mut left: Vec<_> = self
-            .home
-            .path()
-            .read_dir()
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
-        left.retain(|entry| entry.file_name().to_string_lossy().starts_with("tmp."));
-        assert!(left.is_empty(), "files were left behind: {left:?}");
         done
     }
 
@@ -176,12 +147,8 @@ impl Here {
     }
 
     pub(crate) fn script(&self, script: &str, arguments: &[&str]) -> Done {
-        self.run(
-            self.command("bash")
-                .arg(root().join(script))
-                .args(arguments),
-            "",
-        )
+        let script = root().join(script);
+        self.run(self.command("bash").arg(script).args(arguments), "")
     }
 
     /// `scripts/setup.sh --yes` with the usual inputs and more.
@@ -193,29 +160,24 @@ impl Here {
     pub(crate) fn setup_without(&self, flags: &[&str], more: &[&str]) -> Done {
         let inputs = self.inputs();
         let kept = inputs.chunks(2).filter(|pair| !flags.contains(&pair[0]));
-        let kept = kept.flatten().copied();
-        let all: Vec<_> = kept.chain(["--yes"]).chain(more.iter().copied()).collect();
-        self.script("scripts/setup.sh", &all)
+        let kept: Vec<_> = kept.flatten().copied().collect();
+        self.script("scripts/setup.sh", &[&kept[..], &["--yes"], more].concat())
     }
 
     /// `scripts/teardown.sh` with the usual inputs and more.
     pub(crate) fn teardown(&self, more: &[&str]) -> Done {
         let inputs = "--region eu-de --event-notifications cert-events --job-project cert-sync";
-        let all: Vec<_> = inputs.split(' ').chain(more.iter().copied()).collect();
-        self.script("scripts/teardown.sh", &all)
+        let inputs: Vec<_> = inputs.split(' ').collect();
+        self.script("scripts/teardown.sh", &[&inputs[..], more].concat())
     }
 
     /// Does this TLS secret hold what Secrets Manager holds now?
     pub(crate) fn holds(&self, project: &str, name: &str, secret: &str) -> bool {
-        self.cloud
-            .wait_job_runs(&self.job_project, PATIENCE)
-            .unwrap();
+        let ended = self.cloud.wait_job_runs(&self.job_project, PATIENCE);
+        ended.unwrap();
         let current = self.cloud.material(secret).certificate.unwrap();
-        self.cloud
-            .tls_secret(project, name)
-            .unwrap()
-            .tls_cert
-            .starts_with(current.trim_end())
+        let held = self.cloud.tls_secret(project, name).unwrap();
+        held.tls_cert.starts_with(current.trim_end())
     }
 
     pub(crate) fn is_current(&self) -> bool {
@@ -230,10 +192,8 @@ impl Here {
     }
 
     pub(crate) fn runs(&self, trigger: Trigger) -> Vec<JobRun> {
-        let mut runs = self
-            .cloud
-            .wait_job_runs(&self.job_project, PATIENCE)
-            .unwrap();
+        let runs = self.cloud.wait_job_runs(&self.job_project, PATIENCE);
+        let mut runs = runs.unwrap();
         runs.retain(|run| run.trigger == trigger);
         runs
     }
@@ -242,20 +202,15 @@ impl Here {
     #[track_caller]
     pub(crate) fn assert_gone(&self) {
         let all = self.everything();
-        let projects = "/cert-sync/jobs /cert-sync/config_maps /cert-sync/crons";
-        for list in "/topics /subscriptions /profiles"
-            .split(' ')
-            .chain(projects.split(' '))
-        {
-            assert_eq!(all.pointer(list), Some(&json!([])), "{list}");
-        }
-        assert!(
-            entries(&all["destinations"])
-                .iter()
-                .all(|one| one["type"] == "smtp_ibm")
-        );
-        let authorizations = entries(&all["authorizations"]).iter();
-        let to: Vec<_> = authorizations.map(|one| &one["target_service"]).collect();
-        assert_eq!(to, ["event-notifications"]);
+        let own = ["jobs", "config_maps", "crons"].map(|list| &all["cert-sync"][list]);
+        let shared = ["topics", "subscriptions", "profiles"].map(|list| &all[list]);
+        assert_eq!([own, shared], [[&json!([]); 3]; 2]);
+        let (destinations, authorizations) = (&all["destinations"], &all["authorizations"]);
+        let left = [
+            &destinations[0]["type"],
+            &authorizations[0]["target_service_name"],
+        ];
+        assert_eq!(left, ["smtp_ibm", "event-notifications"]);
+        assert_eq!([&destinations[1], &authorizations[1]], [&Value::Null; 2]);
     }
 }

@@ -1,29 +1,48 @@
 //! What setup creates is what tests/terraform/installation.json says that an installation is; the Terraform
 //! module is held against the same table.
 
-use ibmcloud_stand_in::{Account, Door, JOB, TLS_SECRET, root};
+use ibmcloud_stand_in::{JOB, TLS_SECRET, entries, root, table, text};
 use serde_json::{Value, json};
 
-use crate::harness::{Here, entries};
+use crate::harness::Here;
 
-/// Fills in the words in braces, and drops remarks.
-fn fill(value: &Value, words: &[(&str, &str)]) -> Value {
+/// What is not compared: remarks, and what differs from installation to installation.
+const NOT_COMPARED: &str = "about description id made_by once_for_each only_with roles_without_custom_role rules_file updated_at";
+
+/// Without what is not compared.
+fn compared(value: &Value) -> Value {
+    let is_compared = |key: &str| !NOT_COMPARED.split(' ').any(|one| one == key);
     match value {
-        Value::String(text) => {
-            let fill =
-                |text: String, (word, is): &(&str, &str)| text.replace(&format!("{{{word}}}"), is);
-            words.iter().fold(text.clone(), fill).into()
-        }
-        Value::Array(all) => all.iter().map(|one| fill(one, words)).collect(),
-        Value::Object(_) => {
-            let mut kept = without(value, &["about", "made_by", "only_with", "once_for_each"]);
-            for one in kept.as_object_mut().unwrap().values_mut() {
-                *one = fill(one, words);
-            }
-            kept
+        Value::Array(all) => all.iter().map(compared).collect(),
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(key, _)| is_compared(key));
+            let kept = kept.map(|(key, value)| (key.clone(), compared(value)));
+            kept.collect()
         }
         other => other.clone(),
     }
+}
+
+/// Fills in the words in braces.
+fn filled(value: &Value, words: &[(&str, &str)]) -> Value {
+    let mut text = value.to_string();
+    for (word, is) in words {
+        let is = json!(is).to_string();
+        text = text.replace(&format!("{{{word}}}"), &is[1..is.len() - 1]);
+    }
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The fields of a document that the table tells of.
+fn told(document: &Value, table: &Value) -> Value {
+    let keys = table.as_object().unwrap().keys();
+    let told = keys.map(|key| (key.clone(), document[key].clone()));
+    told.collect()
+}
+
+fn by<'a>(list: &'a Value, key: &str, is: &Value) -> &'a Value {
+    let mut all = entries(list).iter();
+    all.find(|one| one[key] == *is).unwrap()
 }
 
 /// What exists is what the table says: for this way to name targets, these secret groups, and these projects.
@@ -40,24 +59,41 @@ pub(crate) fn assert_as_in_the_table(
         serde_json::from_str(&std::fs::read_to_string(root().join(path)).unwrap()).unwrap()
     };
     let mut table = read("tests/terraform/installation.json");
+    let [reader, mut updater] = [0, 1].map(|n| table["profile"]["policies"][n].take());
+    if writer {
+        updater["roles"] = updater["roles_without_custom_role"].take();
+        table["custom_role"] = Value::Null;
+    }
+    let readers = groups.iter().map(|id| [("secret_group_id", *id)]);
+    let updaters = projects.iter().map(|id| [("project_id", *id)]);
+    let readers = readers.map(|words| filled(&reader, &words));
+    let updaters = updaters.map(|words| filled(&updater, &words));
+    table["profile"]["policies"] = readers.chain(updaters).collect();
+    let (name, mut data) = (
+        table["configmap"]["name"].take(),
+        table["configmap"]["always"].take(),
+    );
+    let mut way = table["configmap"]["and_one_of"][way].take();
+    for (key, value) in way["keys"].as_object().unwrap() {
+        data[key] = value.clone();
+    }
+    let mounted = way["mounted_configmap"].take();
+    table["configmap"] = json!({ "name": name, "data": data, "mounted": mounted });
+    table["daily_run"] = table["daily_run"]["one_of"]["cron"].take();
+    table["mail"]["topic"]["rules"] = read("scripts/alerts/email-rules.json");
     let (world, job_crn) = (&here.world, here.cloud.project_crn(&here.job_project));
-    let profile = here.account().profiles[0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let profile = text(&here.account().profiles[0], "id").to_owned();
+    let (en, en_crn) = (
+        &world.event_notifications_instance_id,
+        &world.event_notifications_instance_crn,
+    );
     let words = [
         ("name", JOB),
-        ("secrets_manager_id", &*world.instance_id),
+        ("secrets_manager_id", &world.instance_id),
         ("secrets_manager_crn", &world.instance_crn),
         ("secrets_manager_region", &world.region),
-        (
-            "event_notifications_id",
-            &world.event_notifications_instance_id,
-        ),
-        (
-            "event_notifications_crn",
-            &world.event_notifications_instance_crn,
-        ),
+        ("event_notifications_id", en),
+        ("event_notifications_crn", en_crn),
         ("job_project_id", &here.job_project),
         ("job_project_crn", &job_crn),
         // that of --project
@@ -68,39 +104,13 @@ pub(crate) fn assert_as_in_the_table(
         ("targets", targets),
         ("schedule", "17 3 * * *"),
     ];
-    let [reader, mut updater] = [0, 1].map(|n| table["profile"]["policies"][n].take());
-    if writer {
-        updater["roles"] = updater["roles_without_custom_role"].take();
-        table["custom_role"] = Value::Null;
-    }
-    let updater = without(&updater, &["roles_without_custom_role"]);
-    let mut policies = Vec::new();
-    policies.extend(
-        groups
-            .iter()
-            .map(|id| fill(&reader, &[("secret_group_id", id)])),
-    );
-    policies.extend(
-        projects
-            .iter()
-            .map(|id| fill(&updater, &[("project_id", id)])),
-    );
-    table["profile"]["policies"] = policies.into();
-    let mut map = table["configmap"].take();
-    let (mut way, mut data) = (map["and_one_of"][way].take(), map["always"].take());
-    let keys = way["keys"].as_object().unwrap().clone();
-    data.as_object_mut().unwrap().extend(keys);
-    table["configmap"] =
-        json!({ "name": map["name"], "data": data, "mounted": way["mounted_configmap"].take() });
-    table["daily_run"] = table["daily_run"]["one_of"]["cron"].take();
-    let topic = table["mail"]["topic"].as_object_mut().unwrap();
-    let rules = topic.remove("rules_file").unwrap();
-    topic.insert("rules".into(), read(rules.as_str().unwrap()));
-    assert_eq!(sorted(fill(&table, &words)), sorted(actual(here)));
+    let table = filled(&compared(&table), &words);
+    assert_eq!(sorted(&actual(here, &table)), sorted(&table));
 }
 
 /// The order of policies and the like means nothing.
-fn sorted(mut all: Value) -> Value {
+fn sorted(all: &Value) -> Value {
+    let mut all = compared(all);
     for path in ["/authorizations", "/profile/policies"] {
         let list = all.pointer_mut(path).and_then(Value::as_array_mut);
         list.unwrap().sort_by_key(Value::to_string);
@@ -108,130 +118,52 @@ fn sorted(mut all: Value) -> Value {
     all
 }
 
-/// Without what is not compared.
-fn without(value: &Value, keys: &[&str]) -> Value {
-    let mut value = value.clone();
-    let fields = value.as_object_mut().unwrap();
-    fields.retain(|key, _| !keys.contains(&key.as_str()));
-    value
-}
-
-/// The value of a flag of a command.
-fn flag(account: &Account, command: &str, flag: &str) -> Value {
-    let mut calls = account.calls.iter().map(|(words, _)| words);
-    let words = calls
-        .find(|words| words.join(" ").contains(command))
-        .unwrap();
-    json!(words[words.iter().position(|word| word == flag).unwrap() + 1])
-}
-
-fn by<'a>(list: &'a Value, key: &str, is: &Value) -> &'a Value {
-    entries(list).iter().find(|one| one[key] == *is).unwrap()
-}
-
-/// What exists, in the table's words.
-fn actual(here: &Here) -> Value {
+/// What exists, as far as the table tells of such things.
+fn actual(here: &Here, table: &Value) -> Value {
     let account = here.account();
     let all = account.everything();
-    let en = |list: &str, name: &str| -> Value {
-        // lists show less than the things themselves
-        let id = by(&all[list], "name", &json!(name))["id"].as_str().unwrap();
-        account
-            .call(
-                Door::EventNotifications,
-                &format!("GET {list}/{id}"),
-                Value::Null,
-            )
-            .unwrap()
+    // lists show less than the things themselves
+    let en = |kind: &str, name: &Value| {
+        let id = text(by(&all[kind], "name", name), "id");
+        account.en(&format!("GET {kind}/{id}"), ()).unwrap()
     };
-    let topic = |name: &str| {
-        let source = en("topics", name)["sources"][0].take();
-        let rules = entries(&source["rules"]).iter().map(|rule| {
-            let mut rule = rule.clone();
-            let known = ["enabled", "event_type_filter", "notification_filter"];
-            let is_told =
-                |key: &str, value: &Value| known.contains(&key) && !value.is_null() && value != "";
-            rule.as_object_mut()
-                .unwrap()
-                .retain(|key, value| is_told(key, value));
-            rule
-        });
-        json!({ "name": name, "source": source["id"], "rules": Value::from_iter(rules) })
+    let calls = account.calls.iter();
+    let calls: Vec<_> = calls
+        .filter_map(|(words, _)| table::parse(words).ok())
+        .collect();
+    let said = |command: &str| {
+        let call = calls.iter().find(|call| call.command == command);
+        call.unwrap().body()
     };
-    let mut profile = without(&account.profiles[0], &["id", "description"]);
-    for link in profile["links"].as_array_mut().unwrap() {
-        *link = without(link, &["id"]);
-    }
-    let (job, maps) = (
-        &all["cert-sync"]["jobs"][0],
-        &all["cert-sync"]["config_maps"],
-    );
+    let topic = |table: &Value| {
+        let source = en("topics", &table["name"])["sources"][0].take();
+        json!({ "name": table["name"], "source": source["id"], "rules": source["rules"] })
+    };
+    let subscription = |table: &Value| told(&en("subscriptions", &table["name"]), table);
+    let own = &all["cert-sync"];
+    let (job, maps) = (&own["jobs"][0], &own["config_maps"]);
     let mount = entries(&job["run_volume_mounts"]).first().map(|mount| {
         let keys = &by(maps, "name", &mount["reference"])["data"];
         json!({ "name": mount["reference"], "mount_path": mount["mount_path"], "keys": keys })
     });
-    let environment = &job["run_env_variables"][0]["reference"];
-    let crons = here.cloud.cron_subscriptions(&here.job_project);
-    let [(cron_name, cron)] = crons.as_slice() else {
-        panic!("not one cron subscription")
-    };
-    let alerts = format!("{JOB}-alerts");
-    let (destination, subscription) = (en("destinations", JOB), en("subscriptions", JOB));
-    let mail = en("subscriptions", &alerts);
-    assert_eq!(mail["attributes"]["invited"], json!(["ops@example.com"]));
-    let registration = account.call(
-        Door::SecretsManager,
-        "GET notifications/registration",
-        Value::Null,
-    );
-    let authorizations = account
-        .authorizations
-        .iter()
-        .map(|one| without(one, &["id"]));
+    let map = by(maps, "name", &table["configmap"]["name"]);
+    let destination = en("destinations", &json!(JOB));
+    let mut daily_run = said("ce subscription cron create");
+    daily_run["data"] = serde_json::from_str(text(&daily_run, "data")).unwrap();
+    let (events, mail) = (&table["events"], &table["mail"]);
     json!({
-        "authorizations": Value::from_iter(authorizations),
-        "registration": {
-            "secrets_manager": here.world.instance_id,
-            "event_notifications_crn": registration.unwrap()["event_notifications_instance_crn"],
-            "source_name": flag(&account, "registration-create", "--event-notifications-source-name"),
-        },
+        "authorizations": account.authorizations,
+        "registration": said("secrets-manager notifications-registration-create"),
         "custom_role": account.roles.first(),
-        "profile": profile,
-        "configmap": { "name": environment, "data": by(maps, "name", environment)["data"], "mounted": mount },
-        "job": {
-            "name": job["name"], "mode": job["run_mode"], "service_account": job["run_service_account"],
-            "environment_from_configmap": environment,
-            "trusted_profiles_enabled": job["run_compute_resource_token_enabled"],
-            // index 0 alone
-            "array_size": if job["scale_array_spec"] == "0" { json!(1) } else { job["scale_array_spec"].clone() },
-            "retry_limit": job["scale_retry_limit"], "max_execution_time": job["scale_max_execution_time"],
-            "cpu": job["scale_cpu_limit"], "memory": job["scale_memory_limit"],
-            "ephemeral_storage": job["scale_ephemeral_storage_limit"],
-        },
+        "profile": account.profiles[0],
+        "configmap": { "name": map["name"], "data": map["data"], "mounted": mount },
+        "job": told(job, &table["job"]),
         "events": {
-            "destination": {
-                "name": destination["name"], "type": destination["type"], "params": destination["config"]["params"],
-            },
-            "topic": topic(JOB),
-            "subscription": {
-                "name": JOB,
-                "topic": by(&all["topics"], "id", &subscription["topic_id"])["name"],
-                "destination": by(&all["destinations"], "id", &subscription["destination_id"])["name"],
-            },
+            "destination": { "name": JOB, "type": destination["type"], "params": destination["config"]["params"] },
+            "topic": topic(&events["topic"]),
+            "subscription": subscription(&events["subscription"]),
         },
-        "daily_run": {
-            "name": cron_name, "destination": cron.job, "time_zone": cron.time_zone, "schedule": cron.schedule,
-            "destination_type": flag(&account, "cron create", "--destination-type"),
-            "data": serde_json::from_str::<Value>(&cron.data).unwrap(),
-            "content_type": flag(&account, "cron create", "--content-type"),
-        },
-        "mail": {
-            "topic": topic(&alerts),
-            "subscription": {
-                "name": mail["name"],
-                "topic": by(&all["topics"], "id", &mail["topic_id"])["name"],
-                "destination_type": by(&all["destinations"], "id", &mail["destination_id"])["type"],
-            },
-        },
+        "daily_run": daily_run,
+        "mail": { "topic": topic(&mail["topic"]), "subscription": subscription(&mail["subscription"]) },
     })
 }

@@ -7,6 +7,23 @@ use ibmcloud_stand_in::root;
 
 use crate::harness::Here;
 
+const SCRIPTS: [&str; 2] = ["scripts/setup.sh", "scripts/teardown.sh"];
+
+/// Arguments, and what is said of them.
+const WRONG: &str = "\
+--regoin eu-de = --regoin
+--region = --region needs a value
+--region Europe --name A --tls-secret _ = --region Europe | --name A | --tls-secret _
+--secret-id 99999999-2222-4333-8444-555555555555 = --certificate and --secret-id: use one of them
+--group-id default = --group-id needs --secret-id
+--schedule daily = --schedule daily
+--alert-email nobody = --alert-email nobody
+--certificate nothing = no certificate nothing | shop-example-com
+--secrets-manager other = Secrets Manager instance other | my-secrets
+--event-notifications other = Event Notifications instance other | cert-events
+--event-notifications twin = give its id
+--project other = Code Engine project other | cert-sync";
+
 #[test]
 fn wrong_inputs_are_named_before_anything_is_done() {
     let here = Here::new();
@@ -14,41 +31,15 @@ fn wrong_inputs_are_named_before_anything_is_done() {
     twin["guid"] = "11111111-2222-4333-8444-555555555555".into();
     twin["name"] = "twin".into();
     here.account().instances.extend([twin.clone(), twin]);
-    let (before, id) = (here.everything(), here.secret.as_str());
-    let secret_id = format!("--secret-id {id}");
-    for (more, named) in [
-        ("--regoin eu-de", "--regoin"),
-        ("--region", "--region needs a value"),
-        (
-            "--region Europe --name A --tls-secret _",
-            "--region Europe | --name A | --tls-secret _",
-        ),
-        (&secret_id, "--certificate and --secret-id: use one of them"),
-        ("--group-id default", "--group-id needs --secret-id"),
-        ("--schedule daily", "--schedule daily"),
-        ("--alert-email nobody", "--alert-email nobody"),
-        (
-            "--certificate nothing",
-            "no certificate nothing | shop-example-com",
-        ),
-        (
-            "--secrets-manager other",
-            "Secrets Manager instance other | my-secrets",
-        ),
-        (
-            "--event-notifications other",
-            "Event Notifications instance other | cert-events",
-        ),
-        ("--event-notifications twin", "give its id"),
-        ("--project other", "Code Engine project other | cert-sync"),
-    ] {
-        here.setup(&more.split(' ').collect::<Vec<_>>())
-            .ends(2, named);
+    let before = here.everything();
+    for (more, named) in WRONG.lines().filter_map(|line| line.split_once(" = ")) {
+        let more: Vec<_> = more.split(' ').collect();
+        here.setup(&more).ends(2, named);
     }
     let named = "--region is missing | --secrets-manager is missing | --event-notifications is missing | \
                  --project is missing | --tls-secret is missing | SETUP_TLS_SECRET";
-    here.script("scripts/setup.sh", &["--yes"]).ends(2, named);
-    here.script("scripts/setup.sh", &here.inputs())
+    here.script(SCRIPTS[0], &["--yes"]).ends(2, named);
+    here.script(SCRIPTS[0], &here.inputs())
         .ends(2, "nothing was done");
     assert_eq!((before, 0), (here.everything(), here.account().changes));
 }
@@ -58,12 +49,11 @@ fn missing_plug_ins_and_login_are_named_at_once() {
     let here = Here::new();
     here.account().plugins = "code-engine[ce] 1.62.6\nevent-notifications 1.9.12\n";
     here.account().logged_in = false;
-    for script in ["scripts/setup.sh", "scripts/teardown.sh"] {
-        let done = here.script(script, &[]).expect(2).says(&[
-            "event-notifications 1.9.12 is too old (1.15.2 is needed): ibmcloud plugin update event-notifications",
-            "the plug-in secrets-manager is missing: ibmcloud plugin install secrets-manager",
-            "ibmcloud login -r REGION -g RESOURCE_GROUP",
-        ]);
+    let named = "event-notifications 1.9.12 is too old (1.15.2 is needed): ibmcloud plugin update event-notifications | \
+                 the plug-in secrets-manager is missing: ibmcloud plugin install secrets-manager | \
+                 ibmcloud login -r REGION -g RESOURCE_GROUP";
+    for script in SCRIPTS {
+        let done = here.script(script, &[]).ends(2, named);
         assert!(!done.stderr.contains("plug-in code-engine"), "{done}");
     }
 }
@@ -76,43 +66,40 @@ fn a_bare_machine_and_an_old_shell_are_told_everything_at_once() {
     let bare = here.home.path().join("bare");
     std::fs::create_dir(&bare).unwrap();
     let found = |tool: &str| {
-        let places = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
-        places.into_iter().find(|path| path.exists()).unwrap()
+        let mut places = ["/usr/bin", "/bin"]
+            .map(|folder| Path::new(folder).join(tool))
+            .into_iter();
+        places.find(|path| path.exists()).unwrap()
     };
     for tool in ["bash", "sh", "dirname", "mktemp", "rm"] {
         symlink(found(tool), bare.join(tool)).unwrap();
     }
+    let old_bash = r#"bash -c 'BASH_VERSION="3.2.57(1)-release"; . "$0"'"#;
     // where sh is a current bash, it does not say so
     let sh_is_bash = found("sh").canonicalize().unwrap().ends_with("bash");
-    let posix = if sh_is_bash {
-        ""
-    } else {
-        "bash 4.4 or newer is missing (this is another shell)"
-    };
-    let old = ["-c", r#"BASH_VERSION="3.2.57(1)-release"; . "$0""#];
-    for (script, openssl) in [("scripts/setup.sh", true), ("scripts/teardown.sh", false)] {
-        for (shell, before, version) in [
-            ("bash", &[][..], ""),
-            (
-                "bash",
-                &old,
-                "bash 4.4 or newer is missing (this is 3.2.57(1)-release)",
-            ),
-            ("sh", &[], posix),
-        ] {
-            let mut command = here.command(shell);
-            command
-                .env("PATH", &bare)
-                .args(before)
-                .arg(root().join(script));
-            let lacks = ["ibmcloud", "jq"].map(|tool| format!("{script}: {tool} is missing"));
-            let done = here
-                .run(&mut command, "")
-                .expect(2)
-                .says(&[version, &lacks[0], &lacks[1]]);
+    let of_posix = if sh_is_bash { "" } else { "another shell" };
+    for (shell, version) in [
+        ("bash", ""),
+        (old_bash, "3.2.57(1)-release"),
+        ("sh", of_posix),
+    ] {
+        for (script, has_openssl) in SCRIPTS.into_iter().zip([true, false]) {
+            let line = format!(
+                "PATH={} {shell} {}",
+                bare.display(),
+                root().join(script).display()
+            );
+            let lacks =
+                format!("{version} | {script}: ibmcloud is missing | {script}: jq is missing");
+            let done = here.shell(&line).ends(2, &lacks);
             assert_eq!(
                 done.stderr.contains("openssl is missing"),
-                openssl,
+                has_openssl,
+                "{done}"
+            );
+            assert_eq!(
+                done.stderr.contains("bash 4.4 or newer is missing"),
+                !version.is_empty(),
                 "{done}"
             );
         }
@@ -122,9 +109,8 @@ fn a_bare_machine_and_an_old_shell_are_told_everything_at_once() {
 #[test]
 fn help_names_every_input() {
     let here = Here::new();
-    for script in ["scripts/setup.sh", "scripts/teardown.sh"] {
-        let names =
-            "--yes | --region | --event-notifications | --job-project | --name | SETUP_REGION";
+    let names = "--yes | --region | --event-notifications | --job-project | --name | SETUP_REGION";
+    for script in SCRIPTS {
         let done = here.script(script, &["--help"]).ends(0, names);
         assert!(done.stdout.lines().all(|line| line.len() <= 80), "{done}");
     }
@@ -135,23 +121,19 @@ fn help_names_every_input() {
 #[test]
 fn a_terminal_is_asked() {
     let here = Here::new();
-    let line = format!("bash {}", root().join("scripts/setup.sh").display());
+    let line = format!("bash {}", root().join(SCRIPTS[0]).display());
     let ask = |answers: &str| {
         let mut command = here.command("script");
-        here.run(
-            command.args(["-qec", &line, "/dev/null"]),
-            &answers.replace(' ', "\n"),
-        )
+        let command = command.args(["-qec", &line, "/dev/null"]);
+        here.run(command, &answers.replace(' ', "\n"))
     };
     // an answer that is empty takes the default
     let rest = "shop-tls   icr.io/tools/sm-tls-sync:1.0.0   ";
-    ask(&format!(
-        "eu-de my-secrets shop-example-com cert-events shop cert-sync {rest}n "
-    ))
-    .expect(2);
+    let by_name = "eu-de my-secrets shop-example-com cert-events shop cert-sync";
+    ask(&format!("{by_name} {rest}n ")).ends(2, "");
     assert_eq!(here.account().changes, 0);
-    let done = ask(&format!("eu-de 1 1 1 1 2 {rest}y y ")).expect(0);
-    done.says(&["1) my-secrets", "1) shop-example-com", "2) cert-sync"]);
+    let choices = "1) my-secrets | 1) shop-example-com | 2) cert-sync";
+    ask(&format!("eu-de 1 1 1 1 2 {rest}y y ")).ends(0, choices);
     assert!(here.is_current());
 }
 
