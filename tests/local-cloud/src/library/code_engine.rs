@@ -159,13 +159,6 @@ impl CloudHandle {
         self.put(project_id, Kind::DomainMapping, domain, mapping);
     }
 
-    /// Sets `cname_target`, where the mapping says that its domain should point.
-    pub fn set_cname_target(&self, project_id: &str, domain: &str, target: &str) {
-        self.resource(project_id, Kind::DomainMapping, domain, |mapping| {
-            mapping.fields.insert("cname_target".into(), target.into());
-        });
-    }
-
     /// What a mapping serves from now on when its TLS secret is replaced.
     pub fn set_serving(&self, project_id: &str, domain: &str, serving: Serving) {
         self.serve(project_id, domain, serving, None);

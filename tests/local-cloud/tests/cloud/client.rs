@@ -1,41 +1,39 @@
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 
 use local_cloud::{CertificateSpec, LocalCloud, Options};
 use serde_json::{Value, json};
+use ureq::http::request::Builder;
+use ureq::http::{HeaderMap, Request};
 
-/// A cloud over HTTP, so that a socket is enough.
+/// A cloud over HTTP.
 pub(crate) struct Stage {
     pub(crate) cloud: LocalCloud,
     pub(crate) project: String,
     /// A certificate in Secrets Manager, deployed as `shop-tls`.
     pub(crate) secret: String,
     /// Of the profile.
-    token: String,
+    pub(crate) token: String,
     /// A folder with the program that job runs execute.
     _folder: tempfile::TempDir,
 }
 
-#[derive(Debug)]
+/// An answer; without one the status is 0.
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    head: String,
-    pub(crate) body: Vec<u8>,
-    /// The connection was reset, or ended before `content-length`.
+    headers: HeaderMap,
+    body: Vec<u8>,
+    /// The connection was reset, or ended before the end of the body.
     pub(crate) broken: bool,
 }
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        let text = String::from_utf8_lossy(&self.body);
-        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {} {text}", self.head))
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<String> {
-        let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
-        let (_, value) = fields.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
-        Some(value.trim().to_owned())
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -50,60 +48,57 @@ impl Stage {
         let program = folder.path().join("job");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (https, job_program) = (false, Some(program));
         let cloud = LocalCloud::start(Options {
-            https: false,
-            job_program: Some(program),
+            https,
+            job_program,
             ..options
-        });
-        let cloud = cloud.unwrap();
+        })
+        .unwrap();
         let secret = cloud.issue(CertificateSpec::default());
-        let project = cloud.world().project_id;
-        cloud.deploy(&secret, &project, "shop-tls");
+        let world = cloud.world();
+        cloud.deploy(&secret, &world.project_id, "shop-tls");
+        let cr_token = std::fs::read_to_string(&world.cr_token_file).unwrap();
         let mut stage = Self {
             cloud,
-            project,
+            project: world.project_id,
             secret,
             token: String::new(),
             _folder: folder,
         };
-        let world = stage.cloud.world();
-        let cr_token = std::fs::read_to_string(&world.cr_token_file).unwrap();
+        let (grant, profile) = (
+            "urn:ibm:params:oauth:grant-type:cr-token",
+            &world.profile_id,
+        );
         stage.token = stage.token_by(&format!(
-            "grant_type=urn:ibm:params:oauth:grant-type:cr-token&cr_token={cr_token}&profile_id={}",
-            world.profile_id
+            "grant_type={grant}&cr_token={cr_token}&profile_id={profile}"
         ));
         stage
     }
 
     pub(crate) fn ask_token(&self, form: &str) -> Answer {
-        let url = format!("{}/identity/token", self.cloud.iam_url());
-        let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
-        send("POST", &url, kind, form)
+        let request = Request::post(format!("{}/identity/token", self.cloud.iam_url()));
+        send(
+            request.header("Content-Type", "application/x-www-form-urlencoded"),
+            form,
+        )
     }
 
     fn token_by(&self, form: &str) -> String {
         let answer = self.ask_token(form).json();
-        answer["access_token"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{answer}"))
-            .to_owned()
-    }
-
-    pub(crate) fn token(&self) -> &str {
-        &self.token
-    }
-
-    pub(crate) fn owner(&self) -> String {
-        let grant = "grant_type=urn:ibm:params:oauth:grant-type:apikey&apikey=";
-        self.token_by(&format!("{grant}{}", self.cloud.world().api_key))
+        answer["access_token"].as_str().unwrap().to_owned()
     }
 
     /// As the owner of the account; Event Notifications by its instance's path.
     pub(crate) fn events(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let base = self.cloud.event_notifications_url();
-        let instance = self.cloud.world().event_notifications_instance_id;
-        let url = format!("{base}/v1/instances/{instance}/{path}");
-        write(method, &url, &self.owner(), "*", body)
+        let (base, world) = (self.cloud.event_notifications_url(), self.cloud.world());
+        let url = format!(
+            "{base}/v1/instances/{}/{path}",
+            world.event_notifications_instance_id
+        );
+        let grant = "grant_type=urn:ibm:params:oauth:grant-type:apikey";
+        let owner = self.token_by(&format!("{grant}&apikey={}", world.api_key));
+        write(method, &url, &owner, "*", body)
     }
 
     pub(crate) fn control(&self, method: &str, path: &str, body: &Value) -> Answer {
@@ -133,10 +128,8 @@ impl Stage {
     }
 
     pub(crate) fn writes(&self) -> u64 {
-        self.cloud
-            .tls_secret(&self.project, "shop-tls")
-            .unwrap()
-            .writes
+        let secret = self.cloud.tls_secret(&self.project, "shop-tls");
+        secret.unwrap().writes
     }
 }
 
@@ -146,75 +139,36 @@ pub(crate) fn tls(text: &str) -> Value {
 
 /// An empty tag: no header.
 fn write(method: &str, url: &str, token: &str, tag: &str, body: &Value) -> Answer {
-    let mut headers = format!("Authorization: Bearer {token}\r\n");
+    let mut request = Request::builder().method(method).uri(url);
+    request = request.header("Authorization", format!("Bearer {token}"));
     if !tag.is_empty() {
-        headers += &format!("If-Match: {tag}\r\n");
+        request = request.header("If-Match", tag);
     }
-    let body = if body.is_null() {
+    let text = if body.is_null() {
         String::new()
     } else {
         body.to_string()
     };
-    send(
-        method,
-        url,
-        &(headers + "Content-Type: application/json\r\n"),
-        &body,
-    )
+    send(request.header("Content-Type", "application/json"), &text)
 }
 
 /// One request on a connection of its own.
-fn send(method: &str, url: &str, headers: &str, body: &str) -> Answer {
-    let (host, path) = url
-        .strip_prefix("http://")
-        .unwrap()
-        .split_once('/')
-        .unwrap();
-    let mut stream = TcpStream::connect(host).unwrap();
-    let length = body.len();
-    let request = format!(
-        "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\
-         Content-Length: {length}\r\n\r\n{body}"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut bytes = Vec::new();
-    // goes on after a signal
-    let read = stream.read_to_end(&mut bytes);
-    if let Err(error) = &read {
-        assert_eq!(
-            error.kind(),
-            ErrorKind::ConnectionReset,
-            "{method} {url}: {error}"
-        );
-    }
-    let end = bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap_or(bytes.len());
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut answer = Answer {
-        status: head
-            .split(' ')
-            .nth(1)
-            .map_or(0, |status| status.parse().unwrap()),
-        head,
-        body: bytes.get(end + 4..).unwrap_or_default().to_vec(),
-        broken: read.is_err() || bytes.is_empty(),
+fn send(request: Builder, body: &str) -> Answer {
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    let agent = ureq::Agent::from(config.max_redirects(0).build());
+    let Ok(answer) = agent.run(request.body(body.to_owned()).unwrap()) else {
+        return Answer {
+            broken: true,
+            ..Answer::default()
+        };
     };
-    if answer.header("transfer-encoding").is_some() {
-        answer.body = unchunked(&answer.body);
-    } else if let Some(length) = answer.header("content-length") {
-        answer.broken |= answer.body.len() < length.parse::<usize>().unwrap();
+    let (parts, mut body) = answer.into_parts();
+    let body = body.read_to_vec();
+    let broken = body.is_err();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: body.unwrap_or_default(),
+        broken,
     }
-    answer
-}
-
-fn unchunked(mut rest: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    while let Some(at) = rest.windows(2).position(|pair| pair == b"\r\n") {
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..at]).unwrap(), 16).unwrap();
-        whole.extend(&rest[at + 2..at + 2 + size]);
-        rest = &rest[at + 4 + size..];
-    }
-    whole
 }

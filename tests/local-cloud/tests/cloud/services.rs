@@ -1,9 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use local_cloud::{
-    Action, CertificateSpec, JobSettings, Link, Material, Options, Policy, Role, SecretType,
-};
+use local_cloud::{Action, CertificateSpec, JobSettings, Options, Policy, Role, SecretType};
 use serde_json::{Value, json};
 
 use crate::client::{Stage, tls};
@@ -12,10 +10,9 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Status of: the project, a list, a secret's PUT, its creation, its removal.
 fn statuses(stage: &Stage, policy: Policy) -> [u16; 5] {
-    stage
-        .cloud
-        .put_tls_secret(&stage.project, "shop-tls", "a", "b");
-    stage.cloud.set_policies(vec![policy]);
+    let (cloud, project) = (&stage.cloud, &stage.project);
+    cloud.put_tls_secret(project, "shop-tls", "a", "b");
+    cloud.set_policies(vec![policy]);
     let mut new = tls("a");
     new["name"] = "new".into();
     [
@@ -32,37 +29,41 @@ fn statuses(stage: &Stage, policy: Policy) -> [u16; 5] {
 fn roles_and_actions_of_code_engine() {
     use Action::{ReadEntities, ReadProject, UpdateEntities};
     let stage = Stage::new(Options::default());
-    let project_id = &stage.project;
-    let role = |role| Policy::CodeEngine {
-        role,
-        project_id: project_id.clone(),
-    };
-    let custom = |actions: &[Action], project_id: &str| Policy::CodeEngineCustom {
-        actions: actions.to_vec(),
-        project_id: project_id.to_owned(),
-    };
+    let own = &stage.project;
     let other = stage.cloud.create_project("other", "eu-de");
+    for (role, expected) in [
+        (Role::Writer, [200, 200, 200, 201, 202]),
+        (Role::Reader, [200, 200, 403, 403, 403]),
+    ] {
+        let project_id = own.clone();
+        assert_eq!(
+            statuses(&stage, Policy::CodeEngine { role, project_id }),
+            expected,
+            "{role:?}"
+        );
+    }
     let all = Action::ALL_OF_THE_JOB;
-    for (policy, expected) in [
-        (role(Role::Writer), [200, 200, 200, 201, 202]),
-        (role(Role::Reader), [200, 200, 403, 403, 403]),
-        (custom(&all, project_id), [200, 200, 200, 403, 403]),
+    for (actions, project, expected) in [
+        (&all[..], own, [200, 200, 200, 403, 403]),
         (
-            custom(&[ReadEntities, UpdateEntities], project_id),
+            &[ReadEntities, UpdateEntities],
+            own,
             [403, 200, 200, 403, 403],
         ),
         (
-            custom(&[ReadProject, UpdateEntities], project_id),
+            &[ReadProject, UpdateEntities],
+            own,
             [200, 403, 200, 403, 403],
         ),
-        (
-            custom(&[ReadProject, ReadEntities], project_id),
-            [200, 200, 403, 403, 403],
-        ),
-        (custom(&all, &other), [403; 5]),
+        (&[ReadProject, ReadEntities], own, [200, 200, 403, 403, 403]),
+        (&all, &other, [403; 5]),
     ] {
-        let name = format!("{policy:?}");
-        assert_eq!(statuses(&stage, policy), expected, "{name}");
+        let (actions, project_id) = (actions.to_vec(), project.clone());
+        let policy = Policy::CodeEngineCustom {
+            actions,
+            project_id,
+        };
+        assert_eq!(statuses(&stage, policy.clone()), expected, "{policy:?}");
     }
 }
 
@@ -81,23 +82,23 @@ fn roles_and_groups_of_secrets_manager() {
         ..CertificateSpec::default()
     });
     let id = format!("secrets/{}", stage.secret);
-    for (role, group, expected) in [
+    for (role, secret_group_id, expected) in [
         (Role::SecretsReader, None, (2, 200, 200)),
         (Role::Reader, None, (2, 200, 403)),
         (Role::SecretsReader, own, (1, 200, 200)),
         (Role::SecretsReader, foreign, (1, 403, 403)),
         (Role::SecretsReader, Some("default".into()), (0, 403, 403)),
     ] {
-        stage.cloud.set_policies(vec![Policy::SecretsManager {
+        let policy = Policy::SecretsManager {
             role,
-            secret_group_id: group.clone(),
-        }]);
-        let listed = stage.secrets_manager("secrets").json()["total_count"]
-            .as_u64()
-            .unwrap();
+            secret_group_id,
+        };
+        stage.cloud.set_policies(vec![policy.clone()]);
+        let listed = stage.secrets_manager("secrets").json();
         let metadata = stage.secrets_manager(&format!("{id}/metadata")).status;
         let payload = stage.secrets_manager(&id).status;
-        assert_eq!((listed, metadata, payload), expected, "{role:?} {group:?}");
+        let listed = listed["secrets"].as_array().unwrap().len();
+        assert_eq!((listed, metadata, payload), expected, "{policy:?}");
     }
     stage.cloud.set_policies(Vec::new());
     assert_eq!(stage.secrets_manager("secrets").status, 403);
@@ -112,9 +113,10 @@ fn fields_by_type_and_state() {
         ..CertificateSpec::default()
     };
     let imported = || spec(SecretType::ImportedCert);
+    let (with_private_key, with_intermediate) = (false, false);
     let poor = CertificateSpec {
-        with_private_key: false,
-        with_intermediate: false,
+        with_private_key,
+        with_intermediate,
         ..imported()
     };
     let managed = CertificateSpec {
@@ -148,14 +150,9 @@ fn fields_by_type_and_state() {
         let name = format!("{fields} but {absent}").replace(' ', "-");
         let id = stage.cloud.issue(CertificateSpec { name, ..spec });
         let body = stage.secrets_manager(&format!("secrets/{id}")).json();
-        assert!(
-            fields.split(' ').all(|field| !body[field].is_null()),
-            "{fields}: {body}"
-        );
-        assert!(
-            absent.split(' ').all(|field| body.get(field).is_none()),
-            "{absent}: {body}"
-        );
+        let has = |field: &str| body.get(field).is_some();
+        assert!(fields.split(' ').all(has), "{fields}: {body}");
+        assert!(!absent.split(' ').any(has), "{absent}: {body}");
     }
     let id = &stage.secret;
     for (state, word, payload) in [
@@ -211,10 +208,8 @@ fn the_environment_of_a_job_run_is_code_engines() {
     assert_eq!(names.join(" "), expected);
     assert_eq!(attempt.environment["BOTH"], "run");
     for (name, value) in &attempt.environment {
-        assert!(
-            attempt.stdout.contains(&format!("{name}={value}\n")),
-            "{name}"
-        );
+        let line = format!("{name}={value}\n");
+        assert!(attempt.stdout.contains(&line), "{name}");
     }
     // the compute resource token
     assert_eq!(attempt.stderr.matches('.').count(), 2);
@@ -269,11 +264,8 @@ fn the_whole_state() {
         "/apps/shop",
         "/domain_mappings",
     ] {
-        assert_eq!(
-            stage.code_engine("GET", path, &Value::Null).status,
-            200,
-            "{path}"
-        );
+        let read = stage.code_engine("GET", path, &Value::Null);
+        assert_eq!(read.status, 200, "{path}");
     }
     for path in [
         "",
@@ -281,11 +273,8 @@ fn the_whole_state() {
         "/versions/current",
         "/versions/current/metadata",
     ] {
-        assert_eq!(
-            stage.secrets_manager(&format!("secrets/{id}{path}")).status,
-            200,
-            "{path}"
-        );
+        let read = stage.secrets_manager(&format!("secrets/{id}{path}"));
+        assert_eq!(read.status, 200, "{path}");
     }
     assert_eq!(stage.put("\"stale\"").status, 412);
     cloud.served("shop.example.com").unwrap();
@@ -296,23 +285,20 @@ fn the_whole_state() {
         role: Role::Reader,
         secret_group_id: None,
     };
-    let changes: [(&str, &dyn Fn()); 8] = [
+    let changes: [(&str, &dyn Fn()); 7] = [
         ("a version", &|| cloud.rotate_quietly(&[id])),
         ("a state", &|| cloud.set_state(id, 3)),
         ("no key", &|| {
-            cloud.change_material(id, |m: &mut Material| m.private_key = None)
+            cloud.change_material(id, |material| material.private_key = None)
         }),
         ("the same bytes again", &|| {
-            cloud.put_tls_secret(project, "shop-tls", &same.tls_cert, &same.tls_key);
+            cloud.put_tls_secret(project, "shop-tls", &same.tls_cert, &same.tls_key)
         }),
         ("a mapping", &|| {
             cloud.map_domain(project, "a.example.com", "shop-tls")
         }),
-        ("its target", &|| {
-            cloud.set_cname_target(project, "a.example.com", "other")
-        }),
         ("a policy", &|| cloud.grant(reader.clone())),
-        ("a link", &|| cloud.set_links(Vec::<Link>::new())),
+        ("a link", &|| cloud.set_links(Vec::new())),
     ];
     for (what, change) in changes {
         let before = cloud.state();
@@ -320,50 +306,38 @@ fn the_whole_state() {
         assert_ne!(cloud.state(), before, "{what}");
     }
     let text = cloud.state().to_string();
+    let secrets = cloud.secrets_in_use();
+    assert!(!secrets.iter().any(|secret| text.contains(secret)));
     assert!(!text.contains("-----BEGIN"), "{text}");
-    assert!(
-        cloud
-            .secrets_in_use()
-            .iter()
-            .all(|secret| !text.contains(secret))
-    );
 }
 
-/// What scripts and people ask of the control port: status and, where there is one, a field.
+/// What the SDKs' tests do not ask of the control port: a mapping, and what is wrong.
 #[test]
 fn the_control_port() {
     let stage = Stage::new(Options::default());
-    let (secret, project) = (&stage.secret, &stage.project);
-    let material = format!("secrets/{secret}/material");
-    let domain = format!("projects/{project}/domains/a.example.com");
-    let broken = json!({ "certificate": "not PEM", "private_key": "neither" });
-    for (method, path, body, status, field) in [
-        ("GET", "world", Value::Null, 200, "api_key"),
-        ("GET", "state", Value::Null, 200, "iam"),
-        ("PUT", &material, broken, 204, ""),
-        ("GET", &material, Value::Null, 200, "certificate"),
-        ("PUT", &material, json!({ "colour": "red" }), 400, "error"),
-        ("PUT", &domain, json!({ "tls_secret": "shop-tls" }), 204, ""),
-        ("PUT", &domain, json!({ "tls_secret": "nothing" }), 204, ""),
-        ("PUT", "projects/x/domains/y", json!({}), 400, "error"),
+    let domain = format!("projects/{}/domains/a.example.com", stage.project);
+    let material = format!("secrets/{}/material", stage.secret);
+    for (method, path, body, status) in [
+        ("GET", "state", Value::Null, 200),
+        ("PUT", &domain, json!({ "tls_secret": "shop-tls" }), 204),
         (
-            "POST",
-            "rotate",
-            json!({ "secret_ids": ["x"] }),
-            400,
-            "error",
+            "PUT",
+            &material,
+            json!({ "certificate": "not PEM", "private_key": "neither" }),
+            204,
         ),
-        ("GET", "nothing", Value::Null, 404, "error"),
+        ("PUT", &material, json!({ "colour": "red" }), 400),
+        ("PUT", "projects/x/domains/y", json!({}), 400),
+        ("POST", "rotate", json!({ "secret_ids": ["x"] }), 400),
+        ("GET", "nothing", Value::Null, 404),
     ] {
         let answer = stage.control(method, path, &body);
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
         assert!(
-            field.is_empty() || !answer.json()[field].is_null(),
+            status < 400 || answer.json()["error"].is_string(),
             "{answer:?}"
         );
     }
-    assert_eq!(
-        stage.cloud.material(secret).certificate.as_deref(),
-        Some("not PEM")
-    );
+    let certificate = stage.cloud.material(&stage.secret).certificate;
+    assert_eq!(certificate.as_deref(), Some("not PEM"));
 }
