@@ -8,6 +8,8 @@ use anyhow::{Context as _, ensure};
 use crate::{bounded, said, succeed};
 
 pub(crate) const CLIENTS: [&str; 3] = ["openssl", "curl", "gnutls-cli"];
+/// The last line of a certificate.
+pub(crate) const END: &str = "-----END CERTIFICATE-----\n";
 
 /// All clients, each trusting this root only, at 127.0.0.1 under this name: all of them must trust
 /// the server, or none.
@@ -30,9 +32,7 @@ pub(crate) fn judged(port: u16, name: &str, root: &Path, trust: bool) -> anyhow:
     for (client, arguments) in CLIENTS.into_iter().zip(arguments) {
         let mut command = bounded(client);
         command.args(words(&arguments)).stdin(Stdio::null());
-        let output = command
-            .output()
-            .with_context(|| format!("start {client}"))?;
+        let output = command.output().context(client)?;
         let (trusts, text) = (output.status.success(), said(&output));
         ensure!(trusts == trust, "{client}, {name}: trust {trusts}: {text}");
     }
@@ -60,9 +60,10 @@ pub(crate) fn openssl_sees(port: u16, name: &str) -> anyhow::Result<String> {
 
 /// The certificates in a text, in its order.
 pub(crate) fn certificates(text: &str) -> Vec<&str> {
-    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
-    text.split_inclusive(end)
-        .filter_map(|part| part.find(begin).and_then(|start| part.get(start..)))
+    let parts = text.split_inclusive(END);
+    let begin = "-----BEGIN CERTIFICATE-----";
+    parts
+        .filter_map(|part| part.get(part.find(begin)?..))
         .collect()
 }
 

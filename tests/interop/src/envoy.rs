@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -22,17 +22,14 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// What `tests/interop/envoy` installed, oldest first. Empty where it could not.
     pub(crate) fn installed() -> anyhow::Result<Vec<Self>> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a setting of the tests, not of the job"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "a setting of the tests")]
         let given = std::env::var_os("SM_TLS_SYNC_ENVOY").filter(|list| !list.is_empty());
         let binaries = match given {
             Some(list) => std::env::split_paths(&list).collect(),
             None => below_target(),
         };
-        let installed: Result<Vec<_>, _> = binaries.into_iter().map(Self::at).collect();
-        let mut installed = installed?;
+        let installed = binaries.into_iter().map(Self::at);
+        let mut installed: Vec<_> = installed.collect::<Result<_, _>>()?;
         installed.sort_by_key(|envoy| numbers(&envoy.version));
         Ok(installed)
     }
@@ -44,10 +41,8 @@ impl Envoy {
         let build = text.split_once("version: ");
         let version = build.and_then(|(_, build)| build.split('/').nth(1));
         let version = version.with_context(|| format!("{} is not Envoy", binary.display()))?;
-        Ok(Self {
-            version: version.to_owned(),
-            binary,
-        })
+        let version = version.to_owned();
+        Ok(Self { binary, version })
     }
 
     /// Whether Envoy loads each pair of certificate chain and key, as PEM; if not, Envoy's words.
@@ -97,13 +92,9 @@ impl Envoy {
         if output.status.success() {
             return Ok(Ok(()));
         }
-        let text = words(&output);
+        let text = String::from_utf8_lossy(&output.stderr);
         let Some((_, refusal)) = text.split_once("error initializing configuration") else {
-            bail!(
-                "Envoy {} ended with {}: {text}",
-                self.version,
-                output.status
-            );
+            bail!("Envoy {}, {}: {text}", self.version, output.status);
         };
         let refusal = refusal.split_once("': ").map_or(refusal, |(_, why)| why);
         Ok(Err(refusal.trim().to_owned()))
@@ -128,10 +119,6 @@ fn bounded(program: &Path) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", "60"]).arg(program);
     command
-}
-
-fn words(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
 
 fn numbers(version: &str) -> Vec<u64> {

@@ -16,71 +16,85 @@ use crate::{Process, await_line, bounded, succeed, write};
 
 /// Ends when dropped.
 pub(crate) struct Ingress {
-    volume: Volume,
+    volume: PathBuf,
     pub(crate) port: u16,
     _process: Process,
 }
 
 impl Ingress {
-    /// Serves one page under this TLS secret, over one version of TLS: `TLSv1_2` or `TLSv1_3`.
+    /// Serves one page under this TLS secret, over one version of TLS: `TLSv1.2` or `TLSv1.3`.
     pub(crate) fn start(
         envoy: &Envoy,
         folder: &Path,
         secret: &TlsSecret,
         protocol: &str,
     ) -> anyhow::Result<Self> {
-        let mut volume = Volume::new(folder)?;
-        volume.mount(secret)?;
+        let volume = folder.join("tls");
+        fs::create_dir(&volume)?;
+        for name in ["tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(name), volume.join(name))?;
+        }
+        mount(&volume, secret)?;
         let secrets = json!({ "resources": [{
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
             "name": "tls-secret",
             "tls_certificate": {
-                "certificate_chain": { "filename": volume.folder.join("tls.crt") },
-                "private_key": { "filename": volume.folder.join("tls.key") },
-                "watched_directory": { "path": volume.folder },
+                "certificate_chain": { "filename": volume.join("tls.crt") },
+                "private_key": { "filename": volume.join("tls.key") },
+                "watched_directory": { "path": volume },
             },
         }] });
         let secrets = write(folder, "secrets.json", &secrets.to_string())?;
         let configuration = bootstrap(&secrets, protocol).to_string();
         let configuration = write(folder, "envoy.json", &configuration)?;
 
-        let child = Command::new(&envoy.binary)
-            // hot restarts share memory, also between Envoys that do not belong together
-            .args(words(
-                "--disable-hot-restart --concurrency 1 --log-level warning",
-            ))
-            .args(words(
-                "--component-log-level config:info --log-format %v --config-path",
-            ))
-            .arg(configuration)
+        let mut command = Command::new(&envoy.binary);
+        // hot restarts share memory, also between Envoys that do not belong together
+        let arguments = "--disable-hot-restart --concurrency 1 --log-level warning \
+                         --component-log-level config:info --log-format %v --config-path";
+        command.args(words(arguments)).arg(configuration);
+        command
             .arg("--admin-address-path")
-            .arg(folder.join("admin"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("start Envoy")?;
-        let mut process = Process(child);
+            .arg(folder.join("admin"));
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process(command.spawn().context("start Envoy")?);
         let log = process.0.stderr.take().context("Envoy's log")?;
         await_line(log, "starting workers").context("Envoy does not start")?;
 
         let admin = fs::read_to_string(folder.join("admin"))?;
         let mut curl = bounded("curl");
-        curl.args(["--silent", "--show-error", "--fail"]);
-        curl.arg(format!("http://{}/listeners?format=json", admin.trim()));
+        curl.args(words("--silent --show-error --fail"))
+            .arg(format!("http://{}/listeners?format=json", admin.trim()));
         let listeners: Value = serde_json::from_str(&succeed(&mut curl)?)?;
         let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
         let port = address["port_value"].as_u64().context("Envoy's port")?;
+        let port = port.try_into()?;
         Ok(Self {
             volume,
-            port: port.try_into()?,
+            port,
             _process: process,
         })
     }
 
     /// Replaces the files that Envoy watches; it takes them a moment later.
-    pub(crate) fn mount(&mut self, secret: &TlsSecret) -> anyhow::Result<()> {
-        self.volume.mount(secret)
+    pub(crate) fn mount(&self, secret: &TlsSecret) -> anyhow::Result<()> {
+        mount(&self.volume, secret)
     }
+}
+
+/// Replaces `tls.crt` and `tls.key` of a folder together, as Kubernetes does it: both point into `..data`,
+/// a link that is renamed over the earlier one.
+fn mount(volume: &Path, secret: &TlsSecret) -> anyhow::Result<()> {
+    let data = tempfile::Builder::new()
+        .prefix("..")
+        .tempdir_in(volume)?
+        .keep();
+    write(&data, "tls.crt", &secret.tls_cert)?;
+    write(&data, "tls.key", &secret.tls_key)?;
+    let link = volume.join("..data_tmp");
+    symlink(&data, &link)?;
+    fs::rename(&link, volume.join("..data"))?;
+    Ok(())
 }
 
 fn bootstrap(secrets: &Path, protocol: &str) -> Value {
@@ -100,8 +114,8 @@ fn bootstrap(secrets: &Path, protocol: &str) -> Value {
         "@type": TLS_CONTEXT,
         "common_tls_context": {
             "tls_params": {
-                "tls_minimum_protocol_version": protocol,
-                "tls_maximum_protocol_version": protocol,
+                "tls_minimum_protocol_version": protocol.replace('.', "_"),
+                "tls_maximum_protocol_version": protocol.replace('.', "_"),
             },
             "tls_certificate_sds_secret_configs": [{
                 "name": "tls-secret",
@@ -118,35 +132,4 @@ fn bootstrap(secrets: &Path, protocol: &str) -> Value {
             "filter_chains": [{ "filters": [page], "transport_socket": tls }],
         }] },
     })
-}
-
-/// A folder with `tls.crt` and `tls.key` that are replaced together, as Kubernetes does it: both
-/// point into `..data`, a link that is renamed over the earlier one.
-struct Volume {
-    folder: PathBuf,
-    mounts: u32,
-}
-
-impl Volume {
-    fn new(parent: &Path) -> anyhow::Result<Self> {
-        let folder = parent.join("tls");
-        fs::create_dir(&folder)?;
-        for name in ["tls.crt", "tls.key"] {
-            symlink(Path::new("..data").join(name), folder.join(name))?;
-        }
-        Ok(Self { folder, mounts: 0 })
-    }
-
-    fn mount(&mut self, secret: &TlsSecret) -> anyhow::Result<()> {
-        self.mounts += 1;
-        let data = format!("..{}", self.mounts);
-        let into = self.folder.join(&data);
-        fs::create_dir(&into)?;
-        write(&into, "tls.crt", &secret.tls_cert)?;
-        write(&into, "tls.key", &secret.tls_key)?;
-        let link = self.folder.join("..data_tmp");
-        symlink(&data, &link)?;
-        fs::rename(&link, self.folder.join("..data"))?;
-        Ok(())
-    }
 }

@@ -18,11 +18,8 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Serves one page under this certificate and key.
     pub(crate) fn serving(folder: &Path, files: &[PathBuf; 2]) -> anyhow::Result<Self> {
-        Self::start(
-            folder,
-            files,
-            &["location / { return 200 'served'; }".to_owned()],
-        )
+        let page = "location / { return 200 'served'; }";
+        Self::start(folder, files, &[page.to_owned()])
     }
 
     /// One server per backend, in their order.
@@ -33,10 +30,8 @@ impl Nginx {
         files: &[PathBuf; 2],
     ) -> anyhow::Result<Self> {
         let server = |backend: &String| {
-            format!(
-                "ssl_protocols {protocol};\n\
-                 location / {{ proxy_pass {backend}; proxy_http_version 1.1; }}"
-            )
+            let location = format!("{{ proxy_pass {backend}; proxy_http_version 1.1; }}");
+            format!("ssl_protocols {protocol};\nlocation / {location}")
         };
         let servers: Vec<_> = backends.iter().map(server).collect();
         Self::start(folder, files, &servers)
@@ -66,10 +61,8 @@ impl Nginx {
              access_log {place}/access.log spoken;\n{http}}}\n"
         );
         write(folder, "nginx.conf", &configuration)?;
-        let nginx = Self {
-            folder: folder.to_owned(),
-            ports,
-        };
+        let folder = folder.to_owned();
+        let nginx = Self { folder, ports };
         succeed(&mut nginx.command())?;
         Ok(nginx)
     }

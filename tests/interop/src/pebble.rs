@@ -3,30 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail, ensure};
-use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, OrderStatus,
-    RetryPolicy,
-};
+use anyhow::{Context as _, ensure};
+use instant_acme::{Account, AuthorizationStatus, ChallengeType, Identifier};
+use instant_acme::{NewAccount, NewOrder, OrderStatus, RetryPolicy};
 use local_cloud::Material;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_RSA_SHA256};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, SignatureAlgorithm};
 
-use crate::clients::{serial, words};
+use crate::clients::{END, words};
 use crate::{Process, await_line, bounded, free_port, self_signed, succeed, write};
-
-/// Key of a leaf.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum KeyAlgorithm {
-    Ecdsa,
-    Rsa,
-}
-
-/// What one order gave.
-pub(crate) struct Issued {
-    pub(crate) material: Material,
-    /// As `openssl x509` prints it.
-    pub(crate) serial: String,
-}
 
 /// A running CA; ends when dropped.
 pub(crate) struct Pebble {
@@ -53,39 +37,31 @@ impl Pebble {
         let configuration = write(folder, "pebble.json", &configuration.to_string())?;
         // Names are not what is tested here: every challenge counts as met. Some nonces are
         // refused, and finished authorizations are not reused, as in pebble's defaults.
-        let child = Command::new("pebble")
-            .arg("-config")
-            .arg(configuration)
-            .envs([("PEBBLE_VA_ALWAYS_VALID", "1"), ("PEBBLE_VA_NOSLEEP", "1")])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start pebble")?;
-        let mut process = Process(child);
+        let mut pebble = Command::new("pebble");
+        pebble.arg("-config").arg(configuration);
+        pebble.envs([("PEBBLE_VA_ALWAYS_VALID", "1"), ("PEBBLE_VA_NOSLEEP", "1")]);
+        pebble.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Process(pebble.spawn().context("start pebble")?);
         let log = process.0.stdout.take().context("pebble's log")?;
         await_line(log, "ACME directory available at").context("pebble does not start")?;
 
         let mut curl = bounded("curl");
-        curl.args(words(
-            "--silent --show-error --fail --retry-connrefused --retry 5 --cacert",
-        ));
-        curl.arg(&certificate)
-            .arg(format!("https://127.0.0.1:{management}/roots/0"));
+        let arguments = "--silent --show-error --fail --retry-connrefused --retry 5 --cacert";
+        curl.args(words(arguments)).arg(&certificate);
+        curl.arg(format!("https://127.0.0.1:{management}/roots/0"));
         let root = succeed(&mut curl)?;
 
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build()?;
+        let account = NewAccount {
+            contact: &[],
+            terms_of_service_agreed: true,
+            only_return_existing: false,
+        };
+        let directory = format!("https://127.0.0.1:{api}/dir");
         let account = runtime.block_on(async {
-            let account = NewAccount {
-                contact: &[],
-                terms_of_service_agreed: true,
-                only_return_existing: false,
-            };
-            let directory = format!("https://127.0.0.1:{api}/dir");
-            Account::builder_with_root(&certificate)?
-                .create(&account, directory, None)
-                .await
+            let builder = Account::builder_with_root(&certificate)?;
+            builder.create(&account, directory, None).await
         });
         let (account, _) = account.context("ACME account")?;
         Ok(Self {
@@ -102,11 +78,12 @@ impl Pebble {
     }
 
     /// One order, from the first request to the chain.
-    pub(crate) fn issue(&self, names: &[&str], algorithm: KeyAlgorithm) -> anyhow::Result<Issued> {
-        let key = match algorithm {
-            KeyAlgorithm::Ecdsa => KeyPair::generate()?,
-            KeyAlgorithm::Rsa => KeyPair::generate_for(&PKCS_RSA_SHA256)?,
-        };
+    pub(crate) fn issue(
+        &self,
+        names: &[&str],
+        algorithm: &'static SignatureAlgorithm,
+    ) -> anyhow::Result<Material> {
+        let key = KeyPair::generate_for(algorithm)?;
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut request = CertificateParams::new(names.clone())?;
         request.distinguished_name = DistinguishedName::new();
@@ -115,18 +92,13 @@ impl Pebble {
         let order = self.order(&identifiers, request.der());
         let chain = self.runtime.block_on(order)?;
 
-        let end = "-----END CERTIFICATE-----\n";
-        let (leaf, intermediates) = chain.split_once(end).context("an empty chain")?;
-        ensure!(intermediates.contains(end), "pebble sent no intermediate");
-        let leaf = format!("{leaf}{end}");
-        Ok(Issued {
-            serial: serial(&leaf)?,
-            material: Material {
-                certificate: Some(leaf),
-                intermediate: Some(intermediates.trim_start().to_owned()),
-                private_key: Some(key.serialize_pem()),
-                ..Material::default()
-            },
+        let (leaf, intermediates) = chain.split_once(END).context("an empty chain")?;
+        ensure!(intermediates.contains(END), "pebble sent no intermediate");
+        Ok(Material {
+            certificate: Some(format!("{leaf}{END}")),
+            intermediate: Some(intermediates.trim_start().to_owned()),
+            private_key: Some(key.serialize_pem()),
+            ..Material::default()
         })
     }
 
@@ -142,10 +114,8 @@ impl Pebble {
             let mut challenge = challenge.context("no http-01 challenge")?;
             challenge.set_ready().await?;
         }
-        match order.poll_ready(&RetryPolicy::default()).await? {
-            OrderStatus::Ready => {}
-            other => bail!("the order is {other:?}"),
-        }
+        let state = order.poll_ready(&RetryPolicy::default()).await?;
+        ensure!(state == OrderStatus::Ready, "the order is {state:?}");
         order.finalize_csr(request).await?;
         Ok(order.poll_certificate(&RetryPolicy::default()).await?)
     }

@@ -14,30 +14,24 @@ use crate::envoy::Envoy;
 use crate::ingress::Ingress;
 use crate::{NAME, TLS_SECRET, synchronize, write};
 
-/// Envoy's name of a TLS version, and OpenSSL's.
-const PROTOCOLS: [(&str, &str); 2] = [("TLSv1_2", "TLSv1.2"), ("TLSv1_3", "TLSv1.3")];
 /// Handshakes until Envoy has taken files that were replaced.
 const MOST_HANDSHAKES: u32 = 200;
 
 pub(crate) fn check(job: &Path, envoy: &Envoy) -> anyhow::Result<()> {
     for (name, key) in [("ECDSA P-256", KeyKind::P256), ("RSA", KeyKind::Rsa2048)] {
-        for (protocol, spoken) in PROTOCOLS {
-            rotation(job, envoy, key, protocol, spoken)
-                .with_context(|| format!("{name} over {spoken}"))?;
-            let version = &envoy.version;
-            println!("{name} over {spoken}: Envoy {version} took the renewal while it ran");
+        for protocol in ["TLSv1.2", "TLSv1.3"] {
+            let what = format!("{name} over {protocol}");
+            rotation(job, envoy, key, protocol).context(what.clone())?;
+            println!(
+                "{what}: Envoy {} took the renewal while it ran",
+                envoy.version
+            );
         }
     }
     Ok(())
 }
 
-fn rotation(
-    job: &Path,
-    envoy: &Envoy,
-    key: KeyKind,
-    protocol: &str,
-    spoken: &str,
-) -> anyhow::Result<()> {
+fn rotation(job: &Path, envoy: &Envoy, key: KeyKind, protocol: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let cloud = LocalCloud::start(Options::default())?;
     let project = cloud.world().project_id;
@@ -51,7 +45,7 @@ fn rotation(
         cloud.tls_secret(&project, TLS_SECRET).context("TLS secret")
     };
     let first = deployed()?;
-    let mut ingress = Ingress::start(envoy, folder.path(), &first, protocol)?;
+    let ingress = Ingress::start(envoy, folder.path(), &first, protocol)?;
     let port = ingress.port;
     sees(port, &first)?;
 
@@ -62,8 +56,8 @@ fn rotation(
     // the cluster mounts what was written while the job waits to see it served
     let (report, mounted) = thread::scope(|scope| {
         let kubelet = scope.spawn(|| {
-            let written =
-                cloud.await_tls_secret(&project, TLS_SECRET, &first, Duration::from_secs(60));
+            let patience = Duration::from_secs(60);
+            let written = cloud.await_tls_secret(&project, TLS_SECRET, &first, patience);
             ingress.mount(&written.context("the job wrote nothing")?)
         });
         let report = synchronize(job, environment.clone(), "replaced");
@@ -75,8 +69,8 @@ fn rotation(
     state(target, "new")?;
     let second = deployed()?;
     let text = sees(port, &second)?;
-    let spoke = text.contains(&format!("New, {spoken}, "));
-    ensure!(spoke, "OpenSSL did not speak {spoken}");
+    let spoke = text.contains(&format!("New, {protocol}, "));
+    ensure!(spoke, "OpenSSL did not speak {protocol}");
     let (before, after) = (serial(&first.tls_cert)?, serial(&second.tls_cert)?);
     ensure!(before != after, "the renewal is the first certificate");
     let reported = target["to"]["serial"].as_str().unwrap_or_default();
@@ -99,10 +93,7 @@ fn rotation(
 /// OpenSSL sees exactly the chain of this TLS secret; returns what it says.
 fn sees(port: u16, secret: &TlsSecret) -> anyhow::Result<String> {
     let chain = certificates(&secret.tls_cert);
-    ensure!(
-        chain.len() == 2,
-        "not a leaf and an intermediate are deployed"
-    );
+    ensure!(chain.len() == 2, "not two certificates are deployed");
     let text = openssl_sees(port, NAME)?;
     ensure!(certificates(&text) == chain, "OpenSSL sees another chain");
     Ok(text)
@@ -112,9 +103,7 @@ fn state(target: &Value, expected: &str) -> anyhow::Result<()> {
     let served = &target["served"];
     let one = served.as_array().is_some_and(|served| served.len() == 1);
     let (name, state) = (&served[0]["domain"], &served[0]["state"]);
-    ensure!(
-        one && name == NAME && state == expected,
-        "expected {expected:?}: {target}"
-    );
+    let is = one && name == NAME && state == expected;
+    ensure!(is, "expected {expected:?}: {target}");
     Ok(())
 }
