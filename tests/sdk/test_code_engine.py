@@ -2,7 +2,6 @@
 
 import json
 import time
-import unittest
 
 from ibm_cloud_sdk_core import ApiException, DetailedResponse
 from ibm_code_engine_sdk import code_engine_v2 as sdk
@@ -272,7 +271,3 @@ class Jobs(CodeEngineTest):
             )
         )
         self.refused(404, "(?i)not found", self.client.get_job_run, self.project, "nobody")
-
-
-if __name__ == "__main__":
-    unittest.main()

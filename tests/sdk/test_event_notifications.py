@@ -1,7 +1,6 @@
 """Event Notifications: source, topic, destination, subscription, and an event's way through them."""
 
 import time
-import unittest
 
 from ibm_code_engine_sdk.code_engine_v2 import CodeEngineV2
 from ibm_eventnotifications import event_notifications_v1 as sdk
@@ -136,7 +135,3 @@ class EventNotifications(CloudTest):
         for status, message, call, arguments, named in refusals:
             with self.subTest(f"{status} {call.__name__}"):
                 self.assert_generic_shape(self.refused(status, message, call, *arguments, **named))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -2,7 +2,6 @@
 
 import pathlib
 import tempfile
-import unittest
 
 from ibm_cloud_sdk_core.authenticators import BearerTokenAuthenticator, ContainerAuthenticator, IAMAuthenticator
 
@@ -80,7 +79,3 @@ class Tokens(CloudTest):
         for service, (call, arguments) in calls.items():
             with self.subTest(service):
                 self.assert_generic_shape(self.refused(401, "(?i)token|unauthorized", call, *arguments))
-
-
-if __name__ == "__main__":
-    unittest.main()

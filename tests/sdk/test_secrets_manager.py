@@ -1,6 +1,5 @@
 """Secrets Manager: secrets, metadata, versions, groups, lists, notifications, refusals."""
 
-import unittest
 
 from ibm_secrets_manager_sdk import secrets_manager_v2 as sdk
 
@@ -232,7 +231,3 @@ class SecretsManager(CloudTest):
         broken = {"answer": {"status": 200, "content_type": "application/json", "body": "{"}}
         self.cloud.control("POST", "/faults", {"service": "secrets_manager", "kind": broken, "times": 1})
         self.refused(200, "Error processing the HTTP response", self.job.get_secret, self.secrets["public_cert"])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -5,6 +5,7 @@ uses: enough to say what `terraform plan` would create for given inputs. What it
 import functools
 import hashlib
 import json
+import operator
 import pathlib
 import re
 
@@ -209,21 +210,11 @@ class Plan:
         return self.value(node.if_true if self.value(node.condition, scope) else node.if_false, scope)
 
     def _BinaryOpRule(self, node, scope):
-        left, operator = self.value(node.expr_term, scope), str(node.binary_term.binary_operator.token.value)
-        if operator in ("&&", "||") and left == (operator == "||"):
+        left, sign = self.value(node.expr_term, scope), str(node.binary_term.binary_operator.token.value)
+        if sign in ("&&", "||") and left == (sign == "||"):
             return left
         right = self.value(node.binary_term.expr_term, scope)
-        return {
-            "&&": lambda: right,
-            "||": lambda: right,
-            "==": lambda: left == right,
-            "!=": lambda: left != right,
-            ">": lambda: left > right,
-            "+": lambda: left + right,
-            "*": lambda: left * right,
-            "/": lambda: left / right,
-            "%": lambda: left % right,
-        }[operator]()
+        return right if sign in ("&&", "||") else OPERATORS[sign](left, right)
 
     def _ForTupleExprRule(self, node, scope):
         return [self.value(node.value_expr, bound) for bound in self._bindings(node, scope)]
@@ -351,6 +342,10 @@ def one(values):
     return values[0] if values else None
 
 
+OPERATORS = {
+    "==": operator.eq, "!=": operator.ne, ">": operator.gt,
+    "+": operator.add, "*": operator.mul, "/": operator.truediv, "%": operator.mod,
+}
 FUNCTIONS = {
     "alltrue": all,
     "coalesce": lambda *values: next(value for value in values if value is not None),

@@ -58,7 +58,3 @@ class Alerts(unittest.TestCase):
 def mails(inputs):
     made = plan(**inputs).everything()
     return [one["name"] for address, one in made.items() if address.startswith("ibm_en_subscription_email")]
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -71,7 +71,3 @@ class Docs(unittest.TestCase):
         for kind, command in commands.items():
             self.assertIn(f"--env {kind.upper()}=true", command)
             self.assertIn(f'"{kind.upper()}"', sources)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -65,7 +65,3 @@ class Inputs(unittest.TestCase):
         (refusal,) = Plan(FOLDER, SCHEMA, INPUTS, nobody).refusals()
         self.assertIn("Set register = true", refusal)
         self.assertEqual(Plan(FOLDER, SCHEMA, {**INPUTS, "register": True}, nobody).refusals(), [])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -134,10 +134,8 @@ class Installation(unittest.TestCase):
         ]:
             with self.subTest(path):
                 self.assertEqual(found, expected(*path))
-        self.assertEqual(
-            made.environment(),
-            {**expected("configmap", "always"), **expected("configmap", "and_one_of", "targets", "keys")},
-        )
+        keys = expected("configmap", "and_one_of", "targets", "keys")
+        self.assertEqual(made.environment(), {**expected("configmap", "always"), **keys})
         self.assertEqual(made.topic("sm-tls-sync-alerts"), mail)
         self.assertEqual(made.named("sm-tls-sync-alerts", "ibm_en_subscription_email")["attributes"][0]["invited"],
                          ["ops@example.com"])
@@ -155,22 +153,12 @@ class Installation(unittest.TestCase):
 
     def test_what_exists_or_is_not_asked_for_is_not_made(self):
         made = Made(existing_authorizations=["code-engine"], existing_role="Writer", daily_run="cli")
-        self.assertEqual(
-            sorted(address.split("[")[0] for address in made.all),
-            [
-                "ibm_code_engine_config_map.environment",
-                "ibm_code_engine_job.job",
-                "ibm_en_destination_ce.job",
-                "ibm_en_subscription_ce.rotations",
-                "ibm_en_topic.rotations",
-                "ibm_iam_trusted_profile.job",
-                "ibm_iam_trusted_profile_link.job",
-                "ibm_iam_trusted_profile_policy.code_engine",
-                "ibm_iam_trusted_profile_policy.secrets_manager",
-                "terraform_data.alert_emails",
-                "time_sleep.authorizations",
-            ],
-        )
+        listed = """
+            ibm_code_engine_config_map.environment ibm_code_engine_job.job ibm_en_destination_ce.job
+            ibm_en_subscription_ce.rotations ibm_en_topic.rotations ibm_iam_trusted_profile.job
+            ibm_iam_trusted_profile_link.job ibm_iam_trusted_profile_policy.code_engine
+            ibm_iam_trusted_profile_policy.secrets_manager terraform_data.alert_emails time_sleep.authorizations"""
+        self.assertEqual(sorted(address.split("[")[0] for address in made.all), listed.split())
         roles = [policy["roles"] for policy in made.policies() if policy["service_name"] == "codeengine"]
         self.assertEqual(roles, [TABLE["profile"]["policies"][1]["roles_without_custom_role"]])
 
@@ -183,10 +171,8 @@ class Installation(unittest.TestCase):
         ]
         made = Made(secret_group_ids=[GROUP, group], targets=targets)
         reader, updater = expected("profile", "policies")
-        self.assertEqual(
-            made.policies(),
-            [reader, {**reader, "resource": group}, updater, {**updater, "service_instance": OTHER_PROJECT}],
-        )
+        others = {**reader, "resource": group}, {**updater, "service_instance": OTHER_PROJECT}
+        self.assertEqual(made.policies(), [reader, others[0], updater, others[1]])
 
     def test_all_that_a_target_says(self):
         target = {**json.loads(ONE_TARGET)[0], "project_id": OTHER_PROJECT, "region": "us-south",
@@ -230,7 +216,3 @@ class Installation(unittest.TestCase):
         self.assertEqual(len(schedules), 3)
         for schedule in schedules:
             self.assertRegex(schedule, r"^[1-5]?[0-9] [1-5] \* \* \*$")
-
-
-if __name__ == "__main__":
-    unittest.main()

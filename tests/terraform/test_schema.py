@@ -62,7 +62,3 @@ class Schema(unittest.TestCase):
                 (copy / file).write_text(text.replace(good, bad, 1))
                 found = problems(Folder((copy / file).parent), SCHEMA)
                 self.assertTrue(any(expected in problem for problem in found), found)
-
-
-if __name__ == "__main__":
-    unittest.main()
