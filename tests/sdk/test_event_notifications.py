@@ -47,10 +47,6 @@ class EventNotifications(CloudTest):
         self.assertIn(topic.id, [one.id for one in topics.topics])
         found = self.parsed(sdk.Topic, self.client.get_topic(self.instance, topic.id).get_result())
         self.assertEqual(found.sources[0].rules[0].event_type_filter, rule.event_type_filter)
-        renamed = self.client.replace_topic(
-            self.instance, topic.id, name="renamed", sources=[sdk.SourcesItems(id=source.id, rules=[rule])]
-        )
-        self.assertEqual(self.parsed(sdk.Topic, renamed.get_result()).name, "renamed")
 
         config = sdk.DestinationConfig(
             params=sdk.DestinationConfigOneOfCodeEngineDestinationConfig(
@@ -72,7 +68,7 @@ class EventNotifications(CloudTest):
         self.assertEqual(answer.get_status_code(), 201)
         subscription = self.parsed(sdk.Subscription, answer.get_result())
         self.assertEqual((subscription.topic_id, subscription.destination_id), (topic.id, destination.id))
-        self.assertEqual((subscription.destination_type, subscription.topic_name), ("ibmce", "renamed"))
+        self.assertEqual((subscription.destination_type, subscription.topic_name), ("ibmce", "rotations"))
         self.parsed(sdk.Subscription, self.client.get_subscription(self.instance, subscription.id).get_result())
         listed = self.parsed(sdk.SubscriptionList, self.client.list_subscriptions(self.instance).get_result())
         self.assertIn(subscription.id, [one.id for one in listed.subscriptions])

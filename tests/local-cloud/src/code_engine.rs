@@ -17,7 +17,6 @@ pub(crate) mod apps;
 pub(crate) mod rules;
 
 pub(crate) const ROUTES: Routes = &[
-    ("GET /v2/projects", projects),
     ("GET /v2/projects/{project_id}", read_project),
     ("GET /v2/projects/{project_id}/job_runs", runs),
     ("POST /v2/projects/{project_id}/job_runs", submit),
@@ -79,21 +78,6 @@ fn admit<'s>(
 }
 
 // --- projects: people make them elsewhere ---
-
-fn projects(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    let who = store.holder(ask)?;
-    let seen = |project: &&Project| {
-        store.permits(
-            &who,
-            Wish::InProject(Some(Action::ReadProject), &project.id),
-        )
-    };
-    let seen = store.projects.values().filter(seen);
-    let seen: Vec<_> = seen
-        .map(|project| project_document(cloud, project))
-        .collect();
-    reply(200, json!({ "limit": 100, "projects": seen }))
-}
 
 fn read_project(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     let (project, _) = admit(store, ask, Some(Action::ReadProject))?;

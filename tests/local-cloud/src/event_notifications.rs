@@ -30,14 +30,6 @@ pub(crate) const ROUTES: Routes = &[
         read,
     ),
     (
-        "PUT /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
-        update,
-    ),
-    (
-        "PATCH /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
-        update,
-    ),
-    (
         "DELETE /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
         delete,
     ),
@@ -114,15 +106,6 @@ fn create(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
 fn read(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     let thing = found(store, ask)?;
     reply(200, document(store, &ask.path[1], &thing, Form::Read))
-}
-
-fn update(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    let (mut thing, kind) = (found(store, ask)?, &ask.path[1]);
-    thing.extend(ask.body.clone());
-    check(store, kind, &thing).map_err(bad)?;
-    identify_rules(&mut thing);
-    insert(store, kind, &ask.path[2], thing.clone().into());
-    reply(200, document(store, kind, &thing, Form::Read))
 }
 
 fn delete(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {

@@ -32,13 +32,7 @@ pub(crate) const ROUTES: Routes = &[
         "GET /api/v2/secrets/{id}/versions/{version}/metadata",
         version_metadata,
     ),
-    ("GET /api/v2/secret_groups", groups),
     ("POST /api/v2/secret_groups", create_group),
-    ("GET /api/v2/secret_groups/{id}", read_group),
-    (
-        "GET /api/v2/secret_groups/{id}/secret_types/{secret_type}/secrets/{name}",
-        read_by_name,
-    ),
     ("POST /api/v2/notifications/registration", register),
     ("GET /api/v2/notifications/registration", registration),
     ("DELETE /api/v2/notifications/registration", unregister),
@@ -53,30 +47,21 @@ enum Part {
 }
 
 /// The secret, if the caller may see this part of it; seeing the payload leaves marks.
-fn find<'s>(
-    store: &'s mut Store,
-    ask: &Ask,
-    id: &str,
-    part: Part,
-) -> Result<&'s mut Secret, Problem> {
+fn find<'s>(store: &'s mut Store, ask: &Ask, part: Part) -> Result<&'s mut Secret, Problem> {
+    let id = &ask.path[0];
     let who = store.admit(ask, Wish::KnowInstance)?;
     if uuid::Uuid::try_parse(id).is_err() {
         return Err(bad("The secret id is not a UUID."));
     }
-    let secret = store
-        .secrets
-        .get(id)
-        .ok_or_else(|| not_found("The secret"))?;
+    let secret = store.secrets.get(id);
+    let secret = secret.ok_or_else(|| not_found("The secret"))?;
     let group = &secret.secret_group_id;
     let wish = match part {
         Part::Metadata => Wish::ReadMetadata(group),
         Part::Payload => Wish::ReadPayload(group),
     };
     store.allow(&who, wish)?;
-    let secret = store
-        .secrets
-        .get_mut(id)
-        .expect("found under the same lock");
+    let secret = store.secrets.get_mut(id).expect("found above");
     if part == Part::Payload {
         secret.retrieved_at = Some(now());
     }
@@ -84,48 +69,32 @@ fn find<'s>(
 }
 
 fn read(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    let secret = find(store, ask, &ask.path[0], Part::Payload)?;
+    let secret = find(store, ask, Part::Payload)?;
     secret.versions.last_mut().expect("a version").downloaded = true;
     reply(200, with_payload(cloud, secret).into())
 }
 
-fn read_by_name(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    store.holder(ask)?;
-    let [group, secret_type, name] = ask.path.as_slice() else {
-        return Err(not_found("The path"));
-    };
-    let named = store.secrets.values().find(|secret| {
-        secret.name == *name
-            && secret.secret_type.as_str() == secret_type
-            && store.secret_groups.get(&secret.secret_group_id) == Some(group)
-    });
-    let id = named.map(|secret| secret.id.clone());
-    let id = id.ok_or_else(|| not_found("The secret"))?;
-    let secret = find(store, ask, &id, Part::Payload)?;
-    reply(200, with_payload(cloud, secret).into())
-}
-
 fn metadata(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    let secret = find(store, ask, &ask.path[0], Part::Metadata)?;
+    let secret = find(store, ask, Part::Metadata)?;
     reply(200, described(cloud, secret).into())
 }
 
 fn versions(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    let secret = find(store, ask, &ask.path[0], Part::Metadata)?;
+    let secret = find(store, ask, Part::Metadata)?;
     let all = (0..secret.versions.len()).map(|index| version_described(cloud, secret, index));
     let all: Vec<_> = all.collect();
     reply(200, json!({ "total_count": all.len(), "versions": all }))
 }
 
 fn read_version(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    let secret = find(store, ask, &ask.path[0], Part::Payload)?;
+    let secret = find(store, ask, Part::Payload)?;
     let index = version_index(secret, &ask.path[1])?;
     secret.versions[index].downloaded = true;
     reply(200, version_with_payload(cloud, secret, index).into())
 }
 
 fn version_metadata(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    let secret = find(store, ask, &ask.path[0], Part::Metadata)?;
+    let secret = find(store, ask, Part::Metadata)?;
     let index = version_index(secret, &ask.path[1])?;
     reply(200, version_described(cloud, secret, index).into())
 }
@@ -155,33 +124,20 @@ fn list(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
         let list = ask.query.get(name);
         list.is_none_or(|list| list.split(',').any(|one| one == value))
     };
-    let search = ask
-        .query
-        .get("search")
-        .map(String::as_str)
-        .unwrap_or_default();
+    let search = ask.query.get("search").map_or("", String::as_str);
     let chosen = |secret: &&Secret| {
         let (group, secret_type) = (&secret.secret_group_id, secret.secret_type.as_str());
         store.permits(&who, Wish::ReadMetadata(group))
             && among("groups", group)
             && among("secret_types", secret_type)
-            && [&secret.id, &secret.name, secret_type]
-                .iter()
-                .any(|text| text.contains(search))
+            && (secret.id.contains(search) || secret.name.contains(search))
     };
     let found = store.secrets.values().filter(chosen);
     let mut found: Vec<_> = found.map(|secret| described(cloud, secret)).collect();
     if let Some(sort) = ask.query.get("sort") {
         let field = sort.trim_start_matches('-');
-        let known = [
-            "created_at",
-            "expiration_date",
-            "id",
-            "name",
-            "secret_type",
-            "updated_at",
-        ];
-        if !known.contains(&field) {
+        let known = "created_at expiration_date id name secret_type updated_at";
+        if !known.split(' ').any(|one| one == field) {
             return Err(bad(format!("sort by {field} is not possible.")));
         }
         found.sort_by_key(|s| s.get(field).and_then(Value::as_str).map(str::to_owned));
@@ -210,31 +166,6 @@ fn list(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     reply(200, body)
 }
 
-fn groups(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    store.holder(ask)?;
-    let all: Vec<_> = store
-        .secret_groups
-        .iter()
-        .map(|(id, name)| group(id, name))
-        .collect();
-    reply(
-        200,
-        json!({ "total_count": all.len(), "secret_groups": all }),
-    )
-}
-
-fn read_group(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
-    store.holder(ask)?;
-    let name = store.secret_groups.get(&ask.path[0]);
-    reply(
-        200,
-        group(
-            &ask.path[0],
-            name.ok_or_else(|| not_found("The secret group"))?,
-        ),
-    )
-}
-
 fn create_group(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     store.admit(ask, Wish::ManageSecrets)?;
     let (id, name) = (new_id(), ask.text("name"));
@@ -249,10 +180,8 @@ fn create(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     let secret_type = secret_type.map_err(|_| bad("secret_type is missing or not known here."))?;
     let alt_names = ask.body.get("alt_names").and_then(Value::as_array);
     let alt_names = alt_names.into_iter().flatten().filter_map(Value::as_str);
-    let mut names: Vec<_> = [ask.text("common_name")]
-        .into_iter()
-        .chain(alt_names)
-        .collect();
+    let common_name = [ask.text("common_name")].into_iter();
+    let mut names: Vec<_> = common_name.chain(alt_names).collect();
     names.retain(|name| !name.is_empty());
     names.dedup();
     let group = match ask.text("secret_group_id") {
@@ -273,7 +202,7 @@ fn create(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
 
 fn delete(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     store.admit(ask, Wish::ManageSecrets)?;
-    find(store, ask, &ask.path[0], Part::Metadata)?;
+    find(store, ask, Part::Metadata)?;
     store.secrets.remove(&ask.path[0]);
     reply(204, Value::Null)
 }
@@ -281,7 +210,7 @@ fn delete(_: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
 fn create_version(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     store.admit(ask, Wish::ManageSecrets)?;
     let id = &ask.path[0];
-    let secret = find(store, ask, id, Part::Metadata)?;
+    let secret = find(store, ask, Part::Metadata)?;
     let supplied = match secret.secret_type {
         SecretType::PublicCert | SecretType::PrivateCert => None,
         _ => Some(supplied(&ask.body).ok_or_else(|| bad("The version's content is missing."))?),
@@ -289,10 +218,8 @@ fn create_version(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     rotate(cloud, store, id, supplied, false).map_err(bad)?;
     events::send_later(cloud, Happened::Rotated, &[id]);
     let secret = &store.secrets[id];
-    reply(
-        201,
-        version_with_payload(cloud, secret, secret.versions.len() - 1).into(),
-    )
+    let last = secret.versions.len() - 1;
+    reply(201, version_with_payload(cloud, secret, last).into())
 }
 
 /// What a caller brings instead of what this cloud issues.
@@ -364,15 +291,11 @@ pub(crate) fn add(
     };
     let taken = |s: &Secret| s.name == name && s.secret_type == spec.secret_type;
     if store.secrets.values().any(taken) {
-        return Err(refused(
-            409,
-            format!("A secret with the name {name} already exists"),
-        ));
+        let why = format!("A secret with the name {name} already exists");
+        return Err(refused(409, why));
     }
-    let group = spec
-        .secret_group_id
-        .as_ref()
-        .unwrap_or(&cloud.world.secret_group_id);
+    let usual = &cloud.world.secret_group_id;
+    let group = spec.secret_group_id.as_ref().unwrap_or(usual);
     if !store.secret_groups.contains_key(group) {
         return Err(refused(404, format!("There is no secret group {group}")));
     }
