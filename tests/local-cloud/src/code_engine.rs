@@ -70,9 +70,8 @@ fn admit<'s>(
     let id = &ask.path[0];
     let region = ask.region.as_deref().unwrap_or(REGION);
     let found = store.projects.get(id);
-    found
-        .filter(|project| project.region == region)
-        .ok_or_else(missing)?;
+    let found = found.filter(|project| project.region == region);
+    found.ok_or_else(missing)?;
     store.allow(&who, Wish::InProject(action, id))?;
     Ok((store.projects.get_mut(id).expect("found above"), who))
 }
@@ -126,18 +125,13 @@ fn page(cloud: &Cloud, ask: &Ask, collection: &str, all: Vec<(String, Value)>) -
         Some(Ok(limit @ 1..=100)) => limit,
         Some(_) => return Err(bad("limit must be 1 to 100.")),
     };
-    let after = ask
-        .query
-        .get("start")
-        .and_then(|start| start.strip_prefix("after-"));
+    let start = ask.query.get("start");
+    let after = start.and_then(|start| start.strip_prefix("after-"));
     let later = |(name, _): &(String, Value)| after.is_none_or(|after| name.as_str() > after);
     let mut rest = all.into_iter().filter(later);
     let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let project_id = &ask.path[0];
-    let url = format!(
-        "{}/v2/projects/{project_id}/{collection}",
-        cloud.addresses.code_engine
-    );
+    let (base, project_id) = (&cloud.addresses.code_engine, &ask.path[0]);
+    let url = format!("{base}/v2/projects/{project_id}/{collection}");
     let mut body = json!({ "first": { "href": format!("{url}?limit={limit}") }, "limit": limit });
     if let (Some((last, _)), Some(_)) = (page.last(), rest.next()) {
         let start = format!("after-{last}");
@@ -171,18 +165,10 @@ pub(crate) fn put_new(
         return Err(no(409, "resource_already_exists", why));
     }
     let (_, collection, quota, _) = kind.row();
-    if project
-        .resources
-        .keys()
-        .filter(|(found, _)| *found == kind)
-        .count()
-        >= quota
-    {
-        return Err(no(
-            403,
-            "quota_exceeded",
-            format!("Quota of {collection} exceeded."),
-        ));
+    let held = project.resources.keys().filter(|(found, _)| *found == kind);
+    if held.count() >= quota {
+        let why = format!("Quota of {collection} exceeded.");
+        return Err(no(403, "quota_exceeded", why));
     }
     rules::fill(cloud, project, kind, name, &mut fields);
     remember(cloud, &fields);
@@ -195,9 +181,8 @@ pub(crate) fn put_new(
         revisions: apps::Revisions::first(),
     };
     if kind == Kind::App {
-        resource
-            .revisions
-            .show(&cloud.options, name, &mut resource.fields);
+        let (revisions, fields) = (&resource.revisions, &mut resource.fields);
+        revisions.show(&cloud.options, name, fields);
     }
     project.resources.insert((kind, name.to_owned()), resource);
     Ok(())
@@ -211,9 +196,8 @@ fn read(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     if kind == Kind::App && !found.revisions.take_unseen() {
         found.revisions.read();
         let before = found.fields["status_details"].clone();
-        found
-            .revisions
-            .show(&cloud.options, name, &mut found.fields);
+        let (revisions, fields) = (&found.revisions, &mut found.fields);
+        revisions.show(&cloud.options, name, fields);
         if before != found.fields["status_details"] && cloud.options.status_moves_tag {
             found.entity_tag = cloud.next_tag();
         }
@@ -232,12 +216,11 @@ fn change(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     let found = project.get(kind, name).ok_or_else(missing)?;
     let options = &cloud.options;
     let Some(given) = ask.headers.get("if-match") else {
-        let why = "The If-Match header is missing.";
-        return Err(no(
+        let (status, why) = (
             options.missing_if_match_status,
-            "precondition_required",
-            why,
-        ));
+            "The If-Match header is missing.",
+        );
+        return Err(no(status, "precondition_required", why));
     };
     let given = String::from_utf8_lossy(given.as_bytes());
     if !options.entity_tags.takes(&given, &found.entity_tag) {
@@ -350,10 +333,8 @@ fn submit(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
         },
     };
     let name = job_runs::submit(cloud, store, &ask.path[0], request)?;
-    reply(
-        202,
-        store.projects[&ask.path[0]].job_runs[&name].document(cloud),
-    )
+    let run = &store.projects[&ask.path[0]].job_runs[&name];
+    reply(202, run.document(cloud))
 }
 
 fn runs(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {

@@ -95,10 +95,11 @@ pub(crate) fn set_serving(
     let served = instead
         .or_else(|| before?.served)
         .or_else(|| tls_secret(store, project_id, domain));
+    let awaited = (None, 0);
     let ingress = Ingress {
         serving,
         served,
-        awaited: (None, 0),
+        awaited,
     };
     store.edge.ingresses.insert(key, ingress);
 }
@@ -130,21 +131,16 @@ async fn converse(
     let Ok(started) = LazyConfigAcceptor::new(Acceptor::default(), socket).await else {
         return;
     };
-    let domain = started
-        .client_hello()
-        .server_name()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let hello = started.client_hello();
+    let domain = hello.server_name().unwrap_or_default().to_ascii_lowercase();
     let decision = cloud.update(|store| {
         let clients = store.edge.clients.entry(domain.clone()).or_default();
         clients.handshakes += 1;
         clients.open += 1;
         decide(store, &domain)
     });
-    let connection = Connection {
-        cloud,
-        domain: domain.clone(),
-    };
+    let name = domain.clone();
+    let connection = Connection { cloud, name };
     let (pair, wrong) = match decision {
         Decision::Reset => return reset.store(true, Ordering::Relaxed),
         // until the client leaves
@@ -211,13 +207,14 @@ impl Signer for WrongSigner {
 /// Counted as open until dropped.
 struct Connection {
     cloud: Arc<Cloud>,
-    domain: String,
+    name: String,
 }
 
 impl Connection {
     fn clients(&self, change: impl FnOnce(&mut Clients)) {
+        let name = self.name.clone();
         self.cloud
-            .update(|store| change(store.edge.clients.entry(self.domain.clone()).or_default()));
+            .update(|store| change(store.edge.clients.entry(name).or_default()));
     }
 }
 
@@ -228,9 +225,8 @@ impl Drop for Connection {
 }
 
 fn certified_key(pair: &Pair) -> Option<CertifiedKey> {
-    let certificates = CertificateDer::pem_slice_iter(pair.tls_cert.as_bytes())
-        .collect::<Result<_, _>>()
-        .ok()?;
+    let certificates = CertificateDer::pem_slice_iter(pair.tls_cert.as_bytes());
+    let certificates = certificates.collect::<Result<_, _>>().ok()?;
     let key = PrivateKeyDer::from_pem_slice(pair.tls_key.as_bytes()).ok()?;
     let key = aws_lc_rs::sign::any_supported_type(&key).ok()?;
     Some(CertifiedKey::new(certificates, key))

@@ -60,10 +60,8 @@ pub(crate) struct Ask {
 impl Ask {
     /// A text of the body; empty if there is none.
     pub(crate) fn text(&self, field: &str) -> &str {
-        self.body
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        let text = self.body.get(field).and_then(Value::as_str);
+        text.unwrap_or_default()
     }
 }
 
@@ -96,10 +94,8 @@ fn fitted(template: &str, path: &[String]) -> Option<Vec<String>> {
     if parts.len() != path.len() || !parts.iter().zip(path).all(fits) {
         return None;
     }
-    let held = parts
-        .iter()
-        .zip(path)
-        .filter(|(part, _)| part.starts_with('{'));
+    let held = parts.iter().zip(path);
+    let held = held.filter(|(part, _)| part.starts_with('{'));
     Some(held.map(|(_, text)| text.clone()).collect())
 }
 

@@ -8,17 +8,8 @@ use crate::job_runs::OBJECT_LIMIT;
 use crate::problems::{Problem, bad, no};
 use crate::store::{Kind, Project, object};
 
-const FORMATS: [&str; 9] = [
-    "basic_auth",
-    "generic",
-    "hmac_auth",
-    "other",
-    "registry",
-    "service_access",
-    "service_operator",
-    "ssh_auth",
-    "tls",
-];
+const FORMATS: &str =
+    "basic_auth generic hmac_auth other registry service_access service_operator ssh_auth tls";
 
 /// Characters of all values in `data`.
 const DATA_LIMIT: usize = 1_048_576;
@@ -48,11 +39,8 @@ pub(super) fn name(kind: Kind, name: &str) -> Result<(), Problem> {
         Kind::DomainMapping => format!(r"^(\*\.)?{LABEL}(\.{LABEL})*$"),
         Kind::ConfigMap | Kind::Secret => format!(r"^{LABEL}(\.{LABEL})*$"),
     };
-    let most = if matches!(kind, Kind::App | Kind::Job) {
-        63
-    } else {
-        253
-    };
+    let is_label = matches!(kind, Kind::App | Kind::Job);
+    let most = if is_label { 63 } else { 253 };
     let fits = name.len() <= most && Regex::new(&form).expect("a constant").is_match(name);
     fits.then_some(())
         .ok_or_else(|| bad(format!("The name {name:?} is not valid.")))
@@ -73,7 +61,7 @@ pub(super) fn fields(
         Kind::ConfigMap => data(fields),
         Kind::Secret => {
             let format = text("format").unwrap_or_default();
-            needed(FORMATS.contains(&format), "format")?;
+            needed(FORMATS.split(' ').any(|one| one == format), "format")?;
             data(fields)?;
             let held = |key: &str| fields["data"][key].as_str().is_some_and(|v| !v.is_empty());
             let whole = held("tls_cert") && held("tls_key");
@@ -95,11 +83,8 @@ pub(super) fn fields(
             let found = project.get(Kind::Secret, secret);
             let format = found.and_then(|found| found.text("format"));
             needed(format == Some("tls"), &format!("The TLS secret {secret:?}"))?;
-            let component = fields.get("component");
-            needed(
-                component.is_some_and(|c| c["name"].is_string()),
-                "component",
-            )
+            let component = fields.get("component").map(|one| &one["name"]);
+            needed(component.is_some_and(Value::is_string), "component")
         }
     }
 }
@@ -110,9 +95,7 @@ fn data(fields: &Map<String, Value>) -> Result<(), Problem> {
     for (key, value) in data.ok_or_else(|| bad("data is missing."))? {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if key.is_empty() || key.len() > 253 || !key.chars().all(fits) || !value.is_string() {
-            return Err(bad(format!(
-                "The key {key:?} in data, or its value, is not valid."
-            )));
+            return Err(bad(format!("{key:?} in data, or its value, is not valid.")));
         }
         total += value.as_str().map_or(0, str::len);
     }

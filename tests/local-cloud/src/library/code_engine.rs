@@ -90,8 +90,8 @@ impl CloudHandle {
 
     /// The current state of a TLS secret.
     pub fn tls_secret(&self, project_id: &str, name: &str) -> Option<TlsSecret> {
-        self.cloud
-            .update(|store| TlsSecret::of(store, project_id, name))
+        let find = |store: &mut Store| TlsSecret::of(store, project_id, name);
+        self.cloud.update(find)
     }
 
     /// A TLS secret as soon as it is another one than `before`; `None`: not in time.
@@ -133,10 +133,8 @@ impl CloudHandle {
         let chain = material.certificate.expect("a certificate");
         let mut chain = chain.trim_end().to_owned() + "\n";
         if chain.matches("BEGIN").count() == 1 {
-            chain += &material
-                .intermediate
-                .or(material.issuing_ca)
-                .unwrap_or_default();
+            let issuer = material.intermediate.or(material.issuing_ca);
+            chain += &issuer.unwrap_or_default();
         }
         self.put_tls_secret(project_id, name, &chain, &key);
     }
@@ -182,10 +180,8 @@ impl CloudHandle {
 
     /// An app; `fields` as in the API's body: `run_env_variables`, `run_volume_mounts`, ….
     pub fn create_app(&self, project_id: &str, name: &str, fields: Value) {
-        let app = with(
-            json!({ "image_reference": "icr.io/local-cloud/app" }),
-            fields,
-        );
+        let image = json!({ "image_reference": "icr.io/local-cloud/app" });
+        let app = with(image, fields);
         self.put(project_id, Kind::App, name, app);
     }
 
@@ -205,9 +201,9 @@ impl CloudHandle {
     /// Decides what becomes of the app's next revisions, and of one that is being deployed.
     pub fn set_app_fate(&self, project_id: &str, name: &str, fate: AppFate) {
         self.resource(project_id, Kind::App, name, |app| {
+            let options = &self.cloud.options;
             app.revisions.decide(fate);
-            app.revisions
-                .show(&self.cloud.options, name, &mut app.fields);
+            app.revisions.show(options, name, &mut app.fields);
         });
     }
 

@@ -54,9 +54,8 @@ impl CloudHandle {
     fn subscribe(&self, project_id: &str, job: &str, what: &str, source: &str, rule: Value) {
         let project_crn = self.project_crn(project_id);
         let add = |kind: &str, thing: Value| {
-            let added = self
-                .cloud
-                .update(|store| event_notifications::add(store, kind, object(thing)));
+            let add = |store: &mut _| event_notifications::add(store, kind, object(thing));
+            let added = self.cloud.update(add);
             added.unwrap_or_else(|why| panic!("subscribe {job}: {why}"))["id"].clone()
         };
         let sources = json!([{ "id": source, "rules": [rule] }]);
@@ -65,10 +64,8 @@ impl CloudHandle {
         let params = json!({ "type": "job", "project_crn": project_crn, "job_name": job });
         let config = json!({ "params": params });
         let name = format!("job {job}");
-        let destination = add(
-            "destinations",
-            json!({ "name": name, "type": "ibmce", "config": config }),
-        );
+        let ends = json!({ "name": name, "type": "ibmce", "config": config });
+        let destination = add("destinations", ends);
         let name = format!("to {job}");
         let ends = json!({ "name": name, "topic_id": topic, "destination_id": destination });
         add("subscriptions", ends);
@@ -131,12 +128,8 @@ impl CloudHandle {
             ("CE_TYPE", "dev.knative.sources.ping"),
             ("CONTENT_TYPE", "application/json"),
         ];
-        self.submit(
-            project_id,
-            json!({ "job_name": job }),
-            &event,
-            Trigger::Cron,
-        )
+        let body = json!({ "job_name": job });
+        self.submit(project_id, body, &event, Trigger::Cron)
     }
 
     /// A message on a Kafka topic.
@@ -152,12 +145,8 @@ impl CloudHandle {
             ("CE_TIME", &seconds(now())),
             ("CE_TYPE", "dev.knative.kafka.event"),
         ];
-        self.submit(
-            project_id,
-            json!({ "job_name": job }),
-            &event,
-            Trigger::Kafka,
-        )
+        let body = json!({ "job_name": job });
+        self.submit(project_id, body, &event, Trigger::Kafka)
     }
 
     /// The Periodic Timer comes due: every topic with a schedule of it gets one event, in the shape
@@ -174,9 +163,8 @@ impl CloudHandle {
 
     /// Any notification into Event Notifications; returns when it has finished with it.
     pub fn publish(&self, notification: Value) {
-        self.cloud
-            .runtime
-            .block_on(event_notifications::publish(&self.cloud, notification));
+        let published = event_notifications::publish(&self.cloud, notification);
+        self.cloud.runtime.block_on(published);
     }
 
     fn submit(
@@ -186,9 +174,8 @@ impl CloudHandle {
         event: &[(&str, &str)],
         trigger: Trigger,
     ) -> String {
-        let event = event
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let event = event.iter();
+        let event = event.map(|(name, value)| ((*name).into(), (*value).into()));
         let request = RunRequest {
             body: object(body),
             event: event.collect(),

@@ -35,45 +35,23 @@ fn project(project: &Project) -> Value {
             let data = digest(&fields.get("data"));
             fields.insert("data".into(), data);
         }
-        let at = nanos(resource.created_at);
-        json!([
-            format!("{kind:?}"),
-            name,
-            resource.id,
-            resource.entity_tag,
-            at,
-            fields
-        ])
+        let (kind, at) = (format!("{kind:?}"), nanos(resource.created_at));
+        json!([kind, name, resource.id, resource.entity_tag, at, fields])
     });
-    let runs = project.job_runs.keys().collect::<Vec<_>>();
-    json!([
-        project.id,
-        project.name,
-        project.region,
-        resources.collect::<Value>(),
-        runs
-    ])
+    let (resources, runs) = (resources.collect::<Value>(), project.job_runs.keys());
+    let (id, name, runs) = (&project.id, &project.name, runs.collect::<Vec<_>>());
+    json!([id, name, project.region, resources, runs])
 }
 
 fn secret(secret: &Secret) -> Value {
     let versions = secret.versions.iter().map(|version| {
-        json!([
-            version.id,
-            nanos(version.created_at),
-            digest(&version.material)
-        ])
+        let (at, digest) = (nanos(version.created_at), digest(&version.material));
+        json!([version.id, at, digest])
     });
     let (id, name, group) = (&secret.id, &secret.name, &secret.secret_group_id);
     let (kind, state, at) = (secret.secret_type, secret.state, nanos(secret.updated_at));
-    json!([
-        id,
-        name,
-        group,
-        kind,
-        state,
-        at,
-        versions.collect::<Value>()
-    ])
+    let versions = versions.collect::<Value>();
+    json!([id, name, group, kind, state, at, versions])
 }
 
 /// Tells apart; keeps nothing secret.
