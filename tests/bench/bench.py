@@ -106,11 +106,8 @@ class Bench:
             self.targets.append({"secret_id": secret, "tls_secret": name, "project_id": project})
         self.clients = paper.CLIENTS if count <= LONGEST_LIST else (JOB,)
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        self.environment = {
-            **keep,
-            **self.cloud.variables,
-            "REQUESTS_CA_BUNDLE": self.cloud.variables["SSL_CERT_FILE"],
-        }
+        self.environment = {**keep, **self.cloud.variables}
+        self.environment["REQUESTS_CA_BUNDLE"] = self.cloud.variables["SSL_CERT_FILE"]
         if count <= LONGEST_LIST:
             self.environment["TARGETS"] = json.dumps(self.targets)
         else:
@@ -120,11 +117,8 @@ class Bench:
         for name in ("SECRET_ID", "TLS_SECRET_NAME", "LOCAL_CLOUD_CONTROL_URL"):
             del self.environment[name]
         self.environment["PROBE"] = "off"  # what is served is not what is measured
-        self.commands = {
-            JOB: [options.job],
-            SHELL: [HERE / "rival.sh"],
-            PYTHON: [sys.executable, HERE / "rival.py"],
-        }
+        python = [sys.executable, HERE / "rival.py"]
+        self.commands = {JOB: [options.job], SHELL: [HERE / "rival.sh"], PYTHON: python}
 
     def stop(self) -> None:
         """Ends the cloud."""
@@ -164,11 +158,8 @@ class Bench:
         if measured.get("status") != 0:
             raise RuntimeError(f"{client} ended with {measured.get('status')}:\n{ended.stdout}{ended.stderr}")
         self.require_replaced(client)
-        return {
-            "wall": measured["wall_us"] / 1000,
-            "cpu": measured["cpu_us"] / 1000,
-            "memory": measured["max_rss_kib"] / 1024,
-        }
+        wall, cpu, memory = (measured[name] for name in ("wall_us", "cpu_us", "max_rss_kib"))
+        return {"wall": wall / 1000, "cpu": cpu / 1000, "memory": memory / 1024}
 
     def floor(self) -> float:
         """Milliseconds of the four dependent calls alone."""
@@ -244,11 +235,8 @@ def bars(results: paper.Results, binary: int) -> list[tuple[str, float, float, b
         at_most(f"ms over the four calls, {setting}", wall - floor, 30)
     for count in (100, 1000):
         waiting = IAM + -(-count // WIDTH) * (READ_DEPLOYED + READ_CERTIFICATE + WRITE)
-        at_most(
-            f"times the waiting alone ({waiting:,} ms, {WIDTH} at a time), {count:,} targets, server delays",
-            median(count, SLOW, JOB, "wall") / waiting,
-            1.1,
-        )
+        what = f"times the waiting alone ({waiting:,} ms, {WIDTH} at a time), {count:,} targets, server delays"
+        at_most(what, median(count, SLOW, JOB, "wall") / waiting, 1.1)
     at_most("MiB peak memory, one target", memory, 4.6)
     at_most("MiB peak memory, 1,000 targets", median(1000, SLOW, JOB, "memory"), 24)
     at_most("ms CPU time, one target", median(1, ZERO, JOB, "cpu"), 7)
@@ -303,8 +291,7 @@ def main() -> int:
         machine=machine(),
         binary=binary,
         image=image_size(version),
-        plan=[(count, str(setting)) for count, setting, _ in PLAN],
-        runs={(count, str(setting)): runs for count, setting, runs in PLAN},
+        plan=[(count, str(setting), runs) for count, setting, runs in PLAN],
         priced=str(Setting(20, True)),
         slow=str(SLOW),
         zero=str(ZERO),

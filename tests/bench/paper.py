@@ -37,8 +37,7 @@ class About:
     machine: str
     binary: int
     image: int | None
-    plan: list[tuple[int, str]]
-    runs: dict[tuple[int, str], int]
+    plan: list[tuple[int, str, int]]  # targets, setting, runs
     priced: str
     slow: str
     zero: str
@@ -83,40 +82,29 @@ def markdown(results: Results, about: About, held: list[tuple[str, float, float,
         "",
     ]
     rows = []
-    for count, setting in about.plan:
-        walls = [
-            spread(results.of(count, setting, client, "wall")) if (count, setting, client) in results.samples else ""
-            for client in CLIENTS
-        ]
+    for count, setting, runs in about.plan:
+        measured = [client if (count, setting, client) in results.samples else None for client in CLIENTS]
+        walls = [spread(results.of(count, setting, client, "wall")) if client else "" for client in measured]
         floor = f"{statistics.median(results.floor[setting]):,.0f}" if count == 1 else ""
-        rows.append([str(count), setting, str(about.runs[count, setting]), floor, *walls])
+        rows.append([str(count), setting, str(runs), floor, *walls])
     lines += table(["targets", "setting", "runs", "four calls", *CLIENTS], rows)
 
     lines += ["What a run needs, at zero latency (bytes in both directions, with TLS):", ""]
     rows = []
-    for count in sorted({count for count, setting in about.plan if setting == about.zero}):
+    for count in sorted({count for count, setting, _ in about.plan if setting == about.zero}):
         for client in CLIENTS:
             if (count, about.zero, client) not in results.samples:
                 continue
             memory = results.median(count, about.zero, client, "memory")
             cpu = results.median(count, about.zero, client, "cpu")
             traffic = results.traffic[count, client]
-            rows.append(
-                [
-                    str(count),
-                    client,
-                    f"{memory:.1f} MiB",
-                    f"{cpu:,.0f} ms",
-                    f"{traffic['requests']:,}",
-                    f"{traffic['connections']:,}",
-                    f"{traffic['bytes'] / 1000:,.0f} kB",
-                ]
-            )
+            counts = [f"{traffic[what]:,}" for what in ("requests", "connections")]
+            kilobytes = f"{traffic['bytes'] / 1000:,.0f} kB"
+            rows.append([str(count), client, f"{memory:.1f} MiB", f"{cpu:,.0f} ms", *counts, kilobytes])
     lines += table(["targets", "", "peak memory", "CPU time", "requests", "connections", "bytes"], rows)
 
-    sizes = f"Binary: {about.binary / 1e6:.2f} MB." + (
-        f" Image: {about.image / 1e6:.2f} MB." if about.image is not None else ""
-    )
+    image = f" Image: {about.image / 1e6:.2f} MB." if about.image is not None else ""
+    sizes = f"Binary: {about.binary / 1e6:.2f} MB.{image}"
     lines += [
         f"{sizes} One run at Code Engine's smallest size ({CPUS} vCPU, {GIGABYTES} GB), computed from",
         f"one target with {about.priced}: the waiting as measured, the CPU time at an eighth of a",
@@ -125,9 +113,8 @@ def markdown(results: Results, about: About, held: list[tuple[str, float, float,
     ]
     for client in CLIENTS:
         seconds = duration_at_smallest_size(results, about.priced, client)
-        lines.append(
-            f"- {client}: {seconds:.2f} s = {seconds * CPUS:.3f} vCPU-seconds and {seconds * GIGABYTES:.3f} GB-seconds"
-        )
+        price = f"{seconds * CPUS:.3f} vCPU-seconds and {seconds * GIGABYTES:.3f} GB-seconds"
+        lines.append(f"- {client}: {seconds:.2f} s = {price}")
     lines += ["", "The bars that each measurement must meet:", ""]
     rows = [[text, "yes" if holds else "**no**", f"{value:.2f}", f"{limit:g}"] for text, value, limit, holds in held]
     lines += table(["", "holds", "measured", "limit"], rows)

@@ -5,27 +5,10 @@ from ibm_secrets_manager_sdk import secrets_manager_v2 as sdk
 
 from harness import CloudTest
 
+NAMES = {"public_cert": "PublicCertificate", "imported_cert": "ImportedCertificate", "private_cert": "PrivateCertificate"}
 # per type: the secret, its metadata, its version, the version's metadata
-MODELS = {
-    "public_cert": (
-        sdk.PublicCertificate,
-        sdk.PublicCertificateMetadata,
-        sdk.PublicCertificateVersion,
-        sdk.PublicCertificateVersionMetadata,
-    ),
-    "imported_cert": (
-        sdk.ImportedCertificate,
-        sdk.ImportedCertificateMetadata,
-        sdk.ImportedCertificateVersion,
-        sdk.ImportedCertificateVersionMetadata,
-    ),
-    "private_cert": (
-        sdk.PrivateCertificate,
-        sdk.PrivateCertificateMetadata,
-        sdk.PrivateCertificateVersion,
-        sdk.PrivateCertificateVersionMetadata,
-    ),
-}
+PARTS = ("", "Metadata", "Version", "VersionMetadata")
+MODELS = {kind: tuple(getattr(sdk, name + part) for part in PARTS) for kind, name in NAMES.items()}
 PAYLOAD = {"certificate", "intermediate", "private_key", "issuing_ca", "ca_chain"}
 
 

@@ -28,15 +28,11 @@ pub struct Account {
     pub instances: Vec<Value>,
     /// What `plugin list` prints below its head.
     pub plugins: &'static str,
-    /// Is somebody logged in?
-    pub logged_in: bool,
-    /// At which of its addresses, `public` and `private`, Secrets Manager answers here.
-    pub reached: &'static str,
     /// What the log of a build says when it fails; none: builds succeed.
     pub build_fails: Option<&'static str>,
     /// Which command shall fail.
     pub failure: Option<Failure>,
-    /// What IBM's documents leave open is answered in the less likely way: see the README.
+    /// In which less likely way the account answers: see the README.
     pub odd: &'static str,
     /// Authorizations between services.
     pub authorizations: Vec<Value>,
@@ -90,8 +86,6 @@ impl Account {
             home,
             instances,
             plugins: "code-engine[ce] 1.62.6\nevent-notifications 1.21.3\nsecrets-manager 2.0.16\n",
-            logged_in: true,
-            reached: "public",
             build_fails: None,
             failure: None,
             odd: "",

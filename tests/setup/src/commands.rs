@@ -62,7 +62,7 @@ impl Account {
 
     fn perform(&mut self, words: &[String], variables: &Value) -> Result<String, Problem> {
         let call = table::complete(words).map_err(Problem::Usage)?;
-        if !self.logged_in && call.command != "plugin list" {
+        if self.is("logged-out") && call.command != "plugin list" {
             return failed("Not logged in. Use 'ibmcloud login' to log in.");
         }
         let verbs = ["create", "update", "delete", "submit"];

@@ -24,8 +24,11 @@ impl Account {
         };
         // commands that a run of the job prints have the address that the run had
         let is_known = self.instances.iter().any(is_at) || url == self.cloud.secrets_manager_url();
-        let is_private = url.contains(".private.");
-        if !is_known || self.reached != if is_private { "private" } else { "public" } {
+        let is_reached = match url.contains(".private.") {
+            true => self.is("on-the-private-network"),
+            false => !self.is("private"),
+        };
+        if !is_known || !is_reached {
             return failed(format!("dial tcp: lookup {url}: no such host"));
         }
         let crn = call.text("--event-notifications-instance-crn");

@@ -125,8 +125,7 @@ fn the_time_of_the_daily_run_comes_from_the_project() {
 /// leaves one step to someone on its network.
 #[test]
 fn a_private_instance() {
-    let here = Here::new();
-    here.account().reached = "neither";
+    let here = Here::odd("private");
     here.setup(&[]).ends(2, "--group-id (and --secret-id)");
     let calls = here.account().calls.len();
     let ids = [
@@ -149,8 +148,7 @@ fn a_private_instance() {
     setup().ends(0, "");
     here.assert_follows();
 
-    let on_its_network = Here::new();
-    on_its_network.account().reached = "private";
+    let on_its_network = Here::odd("private on-the-private-network");
     on_its_network.setup(&[]).ends(0, "");
     on_its_network.assert_follows();
 }

@@ -168,7 +168,7 @@ fn what_is_wrong_in_the_file_is_named_at_once() {
 #[test]
 fn targets_of_a_private_instance_need_their_groups() {
     let two = Two::new();
-    two.here.account().reached = "neither";
+    two.here.account().odd = "private";
     let groups = format!("{},{}", two.here.world.secret_group_id, two.group);
     let done = two.setup(&two.targets(), &["--group-id", &groups]);
     done.ends(1, "").counts(&[("to be done", 1)]);

@@ -48,7 +48,7 @@ fn wrong_inputs_are_named_before_anything_is_done() {
 fn missing_plug_ins_and_login_are_named_at_once() {
     let here = Here::new();
     here.account().plugins = "code-engine[ce] 1.62.6\nevent-notifications 1.9.12\n";
-    here.account().logged_in = false;
+    here.account().odd = "logged-out";
     let named = "event-notifications 1.9.12 is too old (1.15.2 is needed): ibmcloud plugin update event-notifications | \
                  the plug-in secrets-manager is missing: ibmcloud plugin install secrets-manager | \
                  ibmcloud login -r REGION -g RESOURCE_GROUP";
