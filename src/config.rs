@@ -94,7 +94,7 @@ impl Settings {
     /// Whether the target at this position is for this instance of a job run. In an array each takes
     /// every `array_size`-th one.
     pub fn takes(&self, position: usize) -> bool {
-        self.array_size == 0 || Some(position % self.array_size) == self.array_index
+        self.array_size <= 1 || Some(position % self.array_size) == self.array_index
     }
 }
 

@@ -344,9 +344,9 @@ fn the_share_of_an_array() {
         JOB_INDEX=3 JOB_ARRAY_SIZE=3 => $BELOW (3): $SUBMIT 0-2
         JOB_INDEX=-1 JOB_ARRAY_SIZE=3 => $BELOW (3): $SUBMIT 0-2
         JOB_ARRAY_SIZE=3 => $BELOW (3): $SUBMIT 0-2
-        JOB_ARRAY_SIZE=1 => $BELOW (1): $SUBMIT 0-0
+        JOB_ARRAY_SIZE=1 => 01234
         JOB_INDEX=1 JOB_ARRAY_SIZE=1 => $BELOW (1): $SUBMIT 0-0
-        JOB_INDEX=? JOB_ARRAY_SIZE=1 => $BELOW (1): $SUBMIT 0-0",
+        JOB_INDEX=? JOB_ARRAY_SIZE=1 => 01234",
     );
 }
 

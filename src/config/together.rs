@@ -27,7 +27,9 @@ impl Settings {
             notes.problem("CHECK, DISCOVER: set only one of these");
         }
         let size = self.array_size;
-        if size > 0 && self.array_index.is_none_or(|index| index >= size) {
+        // an array of one may go without
+        let fits = self.array_index.map_or(size == 1, |index| index < size);
+        if size > 0 && !fits {
             let last = size - 1;
             notes.problem(format!("JOB_INDEX: expected an index below JOB_ARRAY_SIZE ({size}): submit the job run with --array-indices 0-{last}"));
         }
