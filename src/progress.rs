@@ -67,13 +67,11 @@ impl Progress {
     }
 
     /// What [`Progress::describe`] said.
-    #[must_use]
     pub fn heading(&self) -> Heading {
         self.lock().heading.clone()
     }
 
     /// Whether the time is over.
-    #[must_use]
     pub fn is_over(&self) -> bool {
         self.lock().over
     }
@@ -98,7 +96,6 @@ impl Progress {
     }
 
     /// For a terminal: how much is done, and what was begun last.
-    #[must_use]
     pub fn line(&self) -> String {
         let state = self.lock();
         let settled = |known: &&Known| known.stage == Stage::Settled(0);

@@ -132,7 +132,6 @@ impl Bundle {
     }
 
     /// Leaf and chain in PEM, as a TLS secret holds them.
-    #[must_use]
     pub fn certificate_pem(&self) -> String {
         self.chain()
             .map(|certificate| pem::write("CERTIFICATE", &certificate.der).to_string())
@@ -140,7 +139,6 @@ impl Bundle {
     }
 
     /// The SHA-256 digest of the whole chain, DER after DER, lower-case hex.
-    #[must_use]
     pub fn chain_sha256(&self) -> String {
         chain_sha256(self.chain())
     }
@@ -149,7 +147,6 @@ impl Bundle {
     /// for any leaf, if an issuer is missing; for the deployed leaf, also if the chain does not fit the
     /// authority key identifier or ends soon, and with the deployed one does not. None, if nothing is
     /// better.
-    #[must_use]
     pub fn completed(&self, deployed: &[Certificate], now: UnixTime) -> Option<Self> {
         let deployed_leaf = deployed.first().map(|leaf| &leaf.der);
         let is_deployed = deployed_leaf == Some(&self.leaf.der);
@@ -189,7 +186,6 @@ impl Bundle {
     }
 
     /// The last certificate that is sent.
-    #[must_use]
     pub fn top(&self) -> &Certificate {
         self.intermediates.last().unwrap_or(&self.leaf)
     }

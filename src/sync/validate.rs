@@ -89,7 +89,6 @@ impl Task {
 
     /// `SECRET_ID` is not set, so only the event says that the two belong together: the certificate
     /// must cover the names of the deployed one.
-    #[must_use]
     pub const fn named_by_event(&self) -> bool {
         self.target.secret.is_none()
     }
@@ -108,7 +107,6 @@ impl Task {
 
 impl Trigger {
     /// Reads what Code Engine handed over. The first that is present wins.
-    #[must_use]
     pub fn read(settings: &Settings) -> Self {
         let data = settings.event_data.as_deref();
         let kind = settings.event_type.as_deref();
