@@ -145,6 +145,13 @@ impl fmt::Display for Fault {
     }
 }
 
+impl fmt::Display for Certificate {
+    /// What tells it apart for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (serial {})", self.subject, self.serial)
+    }
+}
+
 pub(crate) fn algorithms() -> WebPkiSupportedAlgorithms {
     default_provider().signature_verification_algorithms
 }

@@ -215,7 +215,7 @@ impl<'a> Search<'a> {
 
     /// The certificate, and each one that has the name of its issuer, with what is wrong with it.
     fn tree(&self, signed: &Certificate) -> Gap {
-        let mut tree = format!("{} (serial {})", signed.subject, signed.serial);
+        let mut tree = signed.to_string();
         let mut missing = true;
         let named = |c: &&Certificate| signed.names_as_issuer(c) && c.der != signed.der;
         for issuer in self.certificates.iter().filter(named) {
@@ -228,10 +228,7 @@ impl<'a> Search<'a> {
             } else {
                 "has this name, but did not sign".to_owned()
             };
-            tree.push_str(&format!(
-                "\n  <- {} (serial {}) {why}",
-                issuer.subject, issuer.serial
-            ));
+            tree.push_str(&format!("\n  <- {issuer} {why}"));
             missing &= issuer.issuer_flaw().is_none() && issuer.valid_at(self.now);
         }
         if missing {

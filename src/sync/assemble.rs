@@ -65,11 +65,8 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
         return Err(pem_unreadable(&unreadable, &missing));
     }
     if !chain.strangers.is_empty() {
-        let (subject, others) = (
-            &leaf.subject,
-            list(chain.strangers.iter().map(|c| &c.subject)),
-        );
-        log::info!("left out, not part of the chain of {subject}: {others}");
+        let others = list(&chain.strangers);
+        log::info!("left out, not part of the chain of {leaf}: {others}");
     }
     if !unreadable.is_empty() {
         log::warn!("left out, unreadable and not needed: {}", list(&unreadable));
@@ -133,9 +130,10 @@ impl Bundle {
 
     /// Leaf and chain in PEM, as a TLS secret holds them.
     pub fn certificate_pem(&self) -> String {
-        self.chain()
-            .map(|certificate| pem::write("CERTIFICATE", &certificate.der).to_string())
-            .collect()
+        let blocks = self
+            .chain()
+            .map(|c| pem::write("CERTIFICATE", &c.der).to_string());
+        blocks.collect()
     }
 
     /// The SHA-256 digest of the whole chain, DER after DER, lower-case hex.
@@ -271,22 +269,14 @@ fn leaf(
         .filter(|(_, c)| c.public_key == key.public);
     let judged = own.map(|(position, c)| fit_to_serve(c, now).map(|()| position));
     // certificates are sorted: the first fit one is the newest, and so is the first reason
-    let better = |best: Result<_, _>, next: Result<_, _>| {
-        if best.is_err() && next.is_ok() {
-            next
-        } else {
-            best
-        }
-    };
-    if let Some(best) = judged.reduce(better) {
+    if let Some(best) = judged.reduce(|best, next| best.or_else(|first| next.map_err(|_| first))) {
         return best;
     }
     if !unreadable.is_empty() {
         let missing = "and the private key belongs to none of the others";
         return Err(pem_unreadable(unreadable, missing));
     }
-    let named = |c: &Certificate| format!("{} (serial {})", c.subject, c.serial);
-    let others = list(certificates.iter().map(named));
+    let others = list(certificates);
     let what = format!("the private key belongs to none of the certificates: {others}");
     let hint = "import the certificate again together with its own key";
     Err(Error::new(Reason::KeyMismatch, what).hint(hint))
@@ -294,10 +284,7 @@ fn leaf(
 
 /// Whether a TLS client would accept this certificate as that of a server.
 fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
-    let Certificate {
-        subject, serial, ..
-    } = certificate;
-    let is = format!("the certificate {subject} (serial {serial})");
+    let is = format!("the certificate {certificate}");
     if certificate.weak_digest.is_some() && !certificate.self_signed() {
         return Err(weak_signature(certificate));
     }
@@ -319,13 +306,10 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
 
 /// That a certificate which would be sent has a signature that clients and servers refuse.
 fn weak_signature(certificate: &Certificate) -> Error {
-    let Certificate {
-        subject, serial, ..
-    } = certificate;
     let digest = certificate.weak_digest.unwrap_or_default();
     error!(
         Reason::WeakSignature,
-        "the certificate {subject} (serial {serial}) is signed with {digest}, which clients and servers no longer accept"
+        "the certificate {certificate} is signed with {digest}, which clients and servers no longer accept"
     )
     .hint("have it issued with SHA-256, or import the issuer's current certificate")
 }

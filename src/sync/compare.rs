@@ -170,13 +170,11 @@ fn less_trusted(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> 
     let new = &case.bundle.leaf;
     let deployed = is_public(baseline, &case.deployed.certificates);
     (deployed && !is_public(new, &case.bundle.intermediates)).then(|| {
+        let shown = |c: &Certificate| format!("(serial {}, issued by {})", c.serial, c.issuer);
+        let (old, new) = (shown(baseline), shown(new));
         error!(
             Reason::LessTrusted,
-            "the deployed certificate (serial {}, issued by {}) is publicly trusted, the new one (serial {}, issued by {}) is not",
-            baseline.serial,
-            baseline.issuer,
-            new.serial,
-            new.issuer
+            "the deployed certificate {old} is publicly trusted, the new one {new} is not"
         )
     })
 }
