@@ -43,7 +43,8 @@ pub(crate) fn made(
         let further = further_name.filter(|(at, _)| *at == level);
         let kind = if level == 0 { "leaf" } else { "CA" };
         let further = further.map_or("", |(_, name)| name);
-        format!("{kind}{further}:{level}")
+        // one that is like that of its issuer would make a damaged one look self-signed
+        format!("{kind}{level}{further}:{level}")
     };
     let block = |level: u8| {
         let words = match (level, expired == Some(level)) {
