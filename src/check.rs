@@ -128,7 +128,7 @@ fn tls_secret(run: &Run<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Ch
         checks.extend(rest);
         return checks;
     }
-    let domains = domains(run, place);
+    let domains = run.domains(place);
     let covered = match (&domains, bundle) {
         (Err(_), _) => Err("the domain mappings are not known".into()),
         (Ok(_), None) => Err("the certificate is not known".into()),
@@ -168,13 +168,6 @@ fn replaceable(run: &Run<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Tried
             place.name
         ))),
     }
-}
-
-/// Those that use the TLS secret.
-fn domains(run: &Run<'_>, place: &TlsSecretRef) -> Result<Vec<ServerName>, Error> {
-    let mappings = run.code_engine.domain_mappings(&place.project)?;
-    let used = mappings.of(&place.name);
-    Ok(used.map(|mapping| ServerName::dns(&mapping.name)).collect())
 }
 
 fn covered(domains: &[ServerName], leaf: &Certificate) -> Result<String, Error> {

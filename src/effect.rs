@@ -20,7 +20,7 @@ use crate::ibm::code_engine::TlsSecretRef;
 use crate::report::{Outcome, State};
 use crate::sync::Run;
 use crate::sync::replace::UpToDate;
-use crate::text::sanitized;
+use crate::text::{first_of_many, sanitized};
 use crate::workers;
 
 /// Domains in a message.
@@ -126,7 +126,8 @@ fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &
     let name = |domain: &Domain<'_>| sanitized(domain.name);
     let is_covered = |domain: &&Domain<'_>| leaf.covers(&ServerName::dns(domain.name));
     let uncovered = domains.iter().filter(|domain| !is_covered(domain));
-    if let Some(list) = shown(uncovered.map(name).collect()) {
+    let uncovered: Vec<String> = uncovered.map(name).collect();
+    if let Some(list) = shown(&uncovered) {
         let what = format!(
             "the certificate does not cover the domain mappings {list}: issue it with these names"
         );
@@ -142,10 +143,10 @@ fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &
             State::Unreachable => unreachable.push(format!("{name} ({text})")),
         }
     }
-    if let Some(list) = shown(others) {
+    if let Some(list) = shown(&others) {
         unseen(level, Error::new(Reason::NotServed, list), outcome);
     }
-    if let Some(list) = shown(unreachable) {
+    if let Some(list) = shown(&unreachable) {
         let error = error!(Reason::DomainUnreachable, "no TLS handshake with {list}");
         unseen(level, error, outcome);
     }
@@ -175,12 +176,8 @@ fn ingress_limit(leaf: &Certificate) -> Option<Error> {
 }
 
 /// The items as text, the first of many only; `None` if there are none.
-fn shown(mut items: Vec<String>) -> Option<String> {
-    if let Some(more @ 1..) = items.len().checked_sub(SHOWN_DOMAINS) {
-        items.truncate(SHOWN_DOMAINS);
-        items.push(format!("and {more} more"));
-    }
-    (!items.is_empty()).then(|| items.join(", "))
+fn shown(items: &[String]) -> Option<String> {
+    (!items.is_empty()).then(|| first_of_many(items, SHOWN_DOMAINS).join(", "))
 }
 
 #[cfg(test)]

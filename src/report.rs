@@ -342,8 +342,10 @@ pub struct Report {
     /// How long it took.
     pub duration_ms: u64,
     /// Target by target.
+    #[serde(serialize_with = "json::list")]
     pub targets: Vec<Outcome>,
     /// Permission by permission, with `--check`.
+    #[serde(serialize_with = "json::list")]
     pub checks: Vec<Check>,
     /// With `--discover`.
     #[serde(flatten)]

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
 
+use crate::cert::names::ServerName;
 use crate::config::{Config, Probe};
 use crate::error::{Error, Reason};
-use crate::ibm::code_engine::CodeEngine;
+use crate::ibm::code_engine::{CodeEngine, TlsSecretRef};
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{SecretsManager, Version};
@@ -53,6 +54,16 @@ impl Run<'_> {
         let name = &material.name;
         let what = format!("the certificate {name} ({secret}) is not fit to serve");
         assemble(&material, self.now).map_err(|error| error.context(what))
+    }
+
+    /// The domains that are served with a TLS secret.
+    ///
+    /// # Errors
+    /// Those of the list of domain mappings.
+    pub(crate) fn domains(&self, place: &TlsSecretRef) -> Result<Vec<ServerName>, Error> {
+        let mappings = self.code_engine.domain_mappings(&place.project)?;
+        let used = mappings.of(&place.name);
+        Ok(used.map(|mapping| ServerName::dns(&mapping.name)).collect())
     }
 
     /// Whether nothing is written to the target. An undo ignores a hold.

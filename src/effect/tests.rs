@@ -105,10 +105,10 @@ fn ten_items_are_shown_and_the_rest_is_counted() {
         (0, None),
         (1, Some("1")),
         (10, Some("1, 2, 3, 4, 5, 6, 7, 8, 9, 10")),
-        (11, Some("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, and 1 more")),
-        (30, Some("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, and 20 more")),
+        (11, Some("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ... and 1 more")),
+        (30, Some("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ... and 20 more")),
     ] {
-        assert_eq!(shown(items(count)).as_deref(), expected);
+        assert_eq!(shown(&items(count)).as_deref(), expected);
     }
 }
 

@@ -4,8 +4,10 @@
 //! failed items come first, then those with findings, then the others with what identifies them. What
 //! does not fit is counted, and in the log.
 
+use std::iter::successors;
+
 use log::{Level, Record};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, to_value};
 
 use crate::report::Report;
@@ -14,8 +16,8 @@ use crate::report::Report;
 const LONGEST: usize = 15 * 1024;
 /// Beside an item in a log line: the level, names of fields.
 const RESERVED: usize = 256;
-/// Entries of the first list that is too long.
-const MOST: usize = 512;
+/// No line has room for more items, however short they are.
+const MOST: usize = LONGEST / 48;
 /// A text is cut to this for each entry that a list may have, but never below [`SHORT`].
 const PER_ENTRY: usize = 32;
 const SHORT: usize = 300;
@@ -57,15 +59,27 @@ pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
     );
 }
 
+/// A list of the report. Of the items that no line has room for, however short, only the number is
+/// kept: there may be thousands.
+pub(super) fn list<T: Serialize, S: Serializer>(items: &[T], to: S) -> Result<S::Ok, S::Error> {
+    let mut ranked: Vec<&T> = items.iter().collect();
+    if items.len() > MOST {
+        ranked.sort_by_cached_key(|item| rank(&json(item)));
+    }
+    let items = ranked.into_iter().enumerate();
+    to.collect_seq(items.map(|(position, item)| (position < MOST).then_some(item)))
+}
+
 /// The value in so many bytes, with the longest lists and texts with which it fits.
 fn fitted(whole: Value, room: usize) -> Value {
-    let mut most = MOST;
-    let mut value = whole.clone();
-    while length(&value) > room && most > 0 {
-        value = shortened(&whole, most);
-        most = most * 3 / 4;
+    if length(&whole) <= room {
+        return whole;
     }
-    value
+    let limits = successors(Some(MOST), |most| Some(most * 3 / 4));
+    let limits = limits.take_while(|most| *most > 0);
+    let mut shorter = limits.map(|most| shortened(&whole, most));
+    let fitting = shorter.find(|value| length(value) <= room);
+    fitting.unwrap_or_default()
 }
 
 /// The value without what does not apply, and with at most so many entries in a list.
@@ -115,19 +129,16 @@ const FINE: u8 = 3;
 fn rank(item: &Value) -> u8 {
     let has = |field| item.get(field).is_some();
     let word = |field| item.get(field).and_then(Value::as_str);
+    let things = ["action", "check", "match", "secret_type"];
     match word("state") {
+        _ if item.is_null() => u8::MAX,
         Some("red") => FAILED,
         _ if has("reason") && word("action") != Some("ignored") => FAILED,
         _ if has("findings") || word("match") == Some("covers") => 1,
         // what serves the certificate can be left out first
         Some("new") => 2,
         Some("not_tested") => 1,
-        _ if ["action", "check", "match", "secret_type"]
-            .into_iter()
-            .any(has) =>
-        {
-            FINE
-        }
+        _ if things.into_iter().any(has) => FINE,
         _ => 1,
     }
 }

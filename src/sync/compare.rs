@@ -10,6 +10,7 @@ use crate::cert::roots::reaches_root;
 use crate::error::{Error, Reason, error};
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::{Deployed, Serves};
+use crate::text::first_of_many;
 
 const HOUR: u64 = 60 * 60;
 const DAY: u64 = 24 * HOUR;
@@ -30,7 +31,7 @@ pub(crate) struct Comparison<'a> {
     pub(crate) further_roots: &'a [CertificateDer<'static>],
     pub(crate) now: UnixTime,
     /// The domains that are served with the TLS secret.
-    pub(crate) domains: &'a dyn Fn() -> Result<Vec<String>, Error>,
+    pub(crate) domains: &'a dyn Fn() -> Result<Vec<ServerName>, Error>,
     /// The serial number of the version before the current one.
     pub(crate) previous_serial: &'a dyn Fn() -> Result<Option<String>, Error>,
 }
@@ -117,7 +118,6 @@ fn judge(case: &Comparison<'_>, baseline: &Certificate, broken: Error) -> Result
 fn nobody_needs(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, Option<String>> {
     let unknown = "whether a domain mapping needs one of them is unknown";
     let domains = (case.domains)().map_err(|error| format!("{unknown}: {error}"))?;
-    let domains: Vec<ServerName> = domains.iter().map(|name| ServerName::dns(name)).collect();
     let new = &case.bundle.leaf.names;
     let needed = needed(&domains, &lost(&baseline.names, new), new);
     match (domains.as_slice(), needed.as_slice()) {
@@ -251,15 +251,7 @@ fn in_its_last_days(baseline: &Certificate, now: UnixTime) -> bool {
 }
 
 fn list(names: &[&ServerName]) -> String {
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(SHOWN_NAMES)
-        .map(ToString::to_string)
-        .collect();
-    if let Some(more @ 1..) = names.len().checked_sub(SHOWN_NAMES) {
-        shown.push(format!("{more} more"));
-    }
-    shown.join(", ")
+    first_of_many(names, SHOWN_NAMES).join(", ")
 }
 
 /// What keeps Envoy or strict clients from using the new certificate: a refusal, unless what is

@@ -237,7 +237,6 @@ impl<'a> Attempt<'a, '_> {
     /// Compares; asks for further facts only if the comparison does, which is seldom.
     fn decide(&self) -> Result<Decision, Error> {
         let Self { run, task, .. } = self;
-        let place = &task.target.tls_secret;
         compare(&Comparison {
             deployed: self.deployed,
             bundle: self.bundle,
@@ -246,11 +245,7 @@ impl<'a> Attempt<'a, '_> {
             force: &run.config.settings.force,
             further_roots: &run.config.settings.further_roots,
             now: run.now,
-            domains: &|| {
-                let mappings = run.code_engine.domain_mappings(&place.project)?;
-                let used = mappings.of(&place.name);
-                Ok(used.map(|mapping| mapping.name.clone()).collect())
-            },
+            domains: &|| run.domains(&task.target.tls_secret),
             previous_serial: &|| run.secrets_manager.previous_serial(&task.secret),
         })
     }

@@ -49,7 +49,10 @@ impl Case {
         let domains = || {
             asked.set((asked.get().0 + 1, asked.get().1));
             let domains = self.domains.as_ref().map_err(|reason| error(*reason))?;
-            Ok(domains.iter().map(|domain| (*domain).to_owned()).collect())
+            Ok(domains
+                .iter()
+                .map(|domain| ServerName::dns(domain))
+                .collect())
         };
         let previous_serial = || {
             asked.set((asked.get().0, asked.get().1 + 1));
@@ -331,8 +334,8 @@ fn a_message_shows_twenty_names() {
     assert_eq!(shown(2), "n1, n2");
     for (count, end) in [
         (20, ", n19, n20"),
-        (21, ", n19, n20, 1 more"),
-        (22, ", n19, n20, 2 more"),
+        (21, ", n19, n20, ... and 1 more"),
+        (22, ", n19, n20, ... and 2 more"),
     ] {
         assert!(shown(count).ends_with(end), "{}", shown(count));
     }
