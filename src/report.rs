@@ -386,21 +386,18 @@ impl Report {
     }
 
     /// Logs all that is known of each target, check and TLS secret: the line of the report may have no
-    /// room for that. `logged` is called after each.
+    /// room for that. `logged` is called after each line.
     pub fn log(&self, logged: impl Fn()) {
         for target in &self.targets {
-            json::log("target", &target.message, target);
-            logged();
+            json::log("target", &target.message, target, &logged);
         }
         for check in &self.checks {
             let message = format!("{} {}: {}", check.check, check.subject, check.message);
-            json::log("check", &message, check);
-            logged();
+            json::log("check", &message, check, &logged);
         }
         for found in self.discovery.iter().flat_map(|all| &all.discovered) {
             let message = format!("TLS secret {}: {}", found.tls_secret, word(found.matches));
-            json::log("discovered", &message, found);
-            logged();
+            json::log("discovered", &message, found, &logged);
         }
     }
 

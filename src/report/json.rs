@@ -36,7 +36,7 @@ pub(super) fn line(report: &Report) -> String {
 }
 
 /// Logs all that is known of one item, as JSON in a field of this name.
-pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
+pub(super) fn log(name: &str, message: &str, item: &impl Serialize, logged: &impl Fn()) {
     let item = json(item);
     let level = match rank(&item) {
         FAILED => Level::Error,
@@ -57,6 +57,7 @@ pub(super) fn log(name: &'static str, message: &str, item: &impl Serialize) {
             .key_values(&fields)
             .build(),
     );
+    logged();
 }
 
 /// A list of the report. Of the items that no line has room for, however short, only the number is

@@ -35,8 +35,7 @@ pub(super) fn text(report: &Report, colors: bool, now: UnixTime) -> String {
         page.discovery(found);
     }
     page.summary(report);
-    page.text.truncate(page.text.trim_end().len());
-    page.text
+    page.text.trim_end().to_owned()
 }
 
 struct Page {
@@ -54,15 +53,13 @@ impl Page {
         lines.sort_by_key(|target| &target.project_id);
         for of_project in lines.chunk_by(|a, b| a.project_id == b.project_id) {
             let rows = of_project.iter().map(|target| {
-                let action = format!("{:9}", word(target.action));
-                let action = self.painted(color(target), &action);
+                let action = self.painted(color(target), &word(target.action), 9);
                 let until = newest(target).map(|leaf| self.until(leaf));
                 let cells = format!("{action}  {}", until.unwrap_or_default());
                 (name(target), cells)
             });
-            let rows: Vec<_> = rows.collect();
             let project = of_project.first().and_then(|t| t.project_id.as_ref());
-            self.table(project, &rows);
+            self.table(project, &rows.collect::<Vec<_>>());
         }
         blocks.sort_by_key(|t| (t.exit_status().is_some(), noteworthy(t)));
         for target in blocks {
@@ -72,8 +69,8 @@ impl Page {
     }
 
     fn target(&mut self, target: &Outcome, project: &str) {
-        let title = self.painted(BOLD, name(target));
-        let action = self.painted(color(target), &word(target.action));
+        let title = self.painted(BOLD, name(target), 0);
+        let action = self.painted(color(target), &word(target.action), 0);
         self.line(&format!("{title}: {action}"));
         self.value("", "project", project);
         if let (Some(id), true) = (&target.secret_id, target.tls_secret.is_some()) {
@@ -147,11 +144,11 @@ impl Page {
             }
             for check in group {
                 let (color, state) = match check.state {
-                    CheckState::Green => (GREEN, "ok    "),
+                    CheckState::Green => (GREEN, "ok"),
                     CheckState::Red => (RED, "FAILED"),
-                    CheckState::NotTested => (YELLOW, "-     "),
+                    CheckState::NotTested => (YELLOW, "-"),
                 };
-                let state = self.painted(color, state);
+                let state = self.painted(color, state, 6);
                 let first = format!("  {:15}  {state}  ", check.check);
                 self.hanging(&first, 27, &check.message);
                 self.command(check.command.as_ref());
@@ -200,8 +197,7 @@ impl Page {
             (_, []) => (YELLOW, "-".to_owned()),
             (_, several) => (YELLOW, format!("one of {}", several.len())),
         };
-        let matches = format!("{:10}", word(secret.matches));
-        let matches = self.painted(color, &matches);
+        let matches = self.painted(color, &word(secret.matches), 10);
         let fits = certificate.chars().count() <= WIDEST;
         let gap = if fits { "  " } else { "\n    " };
         let domains = secret.domains.as_deref().unwrap_or_default().join(", ");
@@ -241,7 +237,7 @@ impl Page {
             "warn" => YELLOW,
             _ => GREEN,
         };
-        let what = self.painted(color, &what);
+        let what = self.painted(color, &what, 0);
         let dry_run = report.heading.dry_run.then_some("dry run: ");
         let dry_run = dry_run.unwrap_or_default();
         let (time, status) = (seconds(report.duration_ms), report.status);
@@ -268,7 +264,7 @@ impl Page {
     /// `  label      value`, wrapped; nothing without a value.
     fn value(&mut self, color: &str, label: &str, text: &str) {
         if !text.is_empty() {
-            let label = self.painted(color, &format!("{label:0$}", INDENT - 2));
+            let label = self.painted(color, label, INDENT - 2);
             self.hanging(&format!("  {label}"), INDENT, text);
         }
     }
@@ -295,10 +291,11 @@ impl Page {
         self.text.push('\n');
     }
 
-    fn painted(&self, color: &str, text: &str) -> String {
+    /// The text in a column of this width.
+    fn painted(&self, color: &str, text: &str, width: usize) -> String {
         match self.colors && !color.is_empty() {
-            true => format!("\u{1b}[{color}m{text}\u{1b}[0m"),
-            false => text.to_owned(),
+            true => format!("\u{1b}[{color}m{text:width$}\u{1b}[0m"),
+            false => format!("{text:width$}"),
         }
     }
 }
