@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use local_cloud::{FaultKind, route};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, PROGRAM, Run, Scene, Start, TLS_SECRET};
+use crate::harness::{PATIENCE, PROGRAM, Run, Scene, Start, TLS_SECRET, ended, terminate};
 use crate::many::copies;
 
 /// Far above the promised 2 s (8 s while a write is in flight), far below the 30 s of a call.
@@ -29,18 +29,15 @@ fn stuck() -> [FaultKind; 3] {
 fn terminated(start: Start<'_>, ready: impl FnOnce()) -> Run {
     let running = start.spawn();
     ready();
-    running.terminate();
+    terminate(&running.child);
     // a second one changes nothing
-    running.terminate();
-    let run = running.finished();
-    bounded(run)
+    terminate(&running.child);
+    bounded(running.finished())
 }
 
 fn bounded(run: Run) -> Run {
-    assert!(
-        u128::from(run.report.duration_ms) < BOUND.as_millis(),
-        "{run:#?}"
-    );
+    let duration = Duration::from_millis(run.report.duration_ms);
+    assert!(duration < BOUND, "{run:#?}");
     run
 }
 
@@ -65,11 +62,8 @@ fn a_run_whose_service_is_stuck_ends_and_says_where_it_was() {
                 let target = run.refused(9, "interrupted");
                 let told = format!("{why} while {step}; nothing was written");
                 assert!(target.message.contains(&told), "{route} {kind:?}: {run:#?}");
-                assert_eq!(
-                    target.from.is_some(),
-                    route == route::READ_SECRET,
-                    "{run:#?}"
-                );
+                let from_is_known = route == route::READ_SECRET;
+                assert_eq!(target.from.is_some(), from_is_known, "{run:#?}");
                 assert!(run.report.retryable);
             }
             assert!(scene.tls_secret() == before && scene.writes().is_empty());
@@ -102,7 +96,7 @@ fn a_write_without_a_clear_answer_ends_as_unknown() {
     write.wait_struck(1, PATIENCE).unwrap();
     let silent = scene.fault(route::READ_TLS_SECRET, FaultKind::Silent);
     silent.wait_struck(1, PATIENCE).unwrap();
-    running.terminate();
+    terminate(&running.child);
     let run = running.finished();
     let target = run.refused(9, "interrupted");
     let told = "after a write without a clear answer: its outcome is unknown";
@@ -117,7 +111,7 @@ fn a_write_that_is_answered_after_sigterm_is_reported() {
     let parked = scene.fault(route::REPLACE_TLS_SECRET, FaultKind::HoldAnswer);
     let running = scene.start().spawn();
     parked.wait_parked(1, PATIENCE).unwrap();
-    running.terminate();
+    terminate(&running.child);
     parked.release();
     let run = bounded(running.finished());
     assert_eq!(run.target().action, "replaced", "{run:#?}");
@@ -137,11 +131,9 @@ fn a_restart_in_flight_ends_as_written_but_not_confirmed() {
     let run = terminated(scene.start().env("RESTART_APPS", "shop"), struck);
     let target = run.refused(10, "interrupted");
     assert_eq!(target.action, "replaced");
-    let told = "interrupted by SIGTERM";
-    assert!(
-        target.message.contains(told) && target.message.contains("shop"),
-        "{run:#?}"
-    );
+    for told in ["interrupted by SIGTERM", "shop"] {
+        assert!(target.message.contains(told), "{run:#?}");
+    }
 }
 
 /// What a peer does that should begin a TLS handshake.
@@ -255,12 +247,11 @@ fn a_pipe_that_nobody_reads_does_not_hold_the_run() {
         if unread == "stderr" {
             let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
             let told = match written {
-                0 => {
-                    "DEADLINE (2 s) exceeded; the next run continues; if this happens again, raise DEADLINE and the job's maximum execution time"
-                }
+                0 => "DEADLINE (2 s) exceeded; the next run continues; ",
                 _ => "80 replaced",
             };
-            assert_eq!(report["message"], told, "{row}");
+            let message = report["message"].as_str().unwrap();
+            assert!(message.starts_with(told), "{row}");
         } else {
             let log = String::from_utf8(output.stderr).unwrap();
             let replaced = |line: &&str| line.contains(r#""action":"replaced""#);
@@ -286,14 +277,7 @@ fn sigterm_ends_a_run_whose_log_is_stuck() {
     while !waits() && begin.elapsed() < Duration::from_secs(3) {
         std::thread::yield_now();
     }
-    let pid = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    terminate(&child);
     let status = child.wait().unwrap();
     assert!(begin.elapsed() < BOUND);
     assert_eq!(status.code(), Some(9));
@@ -310,8 +294,7 @@ fn a_closed_log_changes_nothing() {
     let mut command = scene.start().command(PROGRAM);
     command.stdout(Stdio::piped()).stderr(writer);
     let output = command.spawn().unwrap().wait_with_output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    Run::checked(output.status.code(), &told, "", &[]).expect(0, "replaced");
+    ended(output, &[]).expect(0, "replaced");
 }
 
 /// Slower than the run, but not asleep.
@@ -354,22 +337,13 @@ fn work_is_done_by_the_threads_that_there_are() {
         let start = start.env("RUST_MIN_STACK", "268435456");
         let mut command = start.command("prlimit");
         command.args([&format!("--as={limit}"), PROGRAM]);
-        let output = command.output().unwrap();
-        Run::checked(
-            output.status.code(),
-            &String::from_utf8(output.stdout).unwrap(),
-            &String::from_utf8(output.stderr).unwrap(),
-            &[],
-        )
+        ended(command.output().unwrap(), &[])
     };
     // not even the one that watches over the time: no request is made
     let run = start("200000000");
-    let error = run.rejected(1, "defect");
-    assert!(
-        error.message.contains("cannot watch for SIGTERM"),
-        "{run:#?}"
-    );
-    assert_eq!(scene.asked(), Vec::<String>::new());
+    let told = &run.rejected(1, "defect").message;
+    assert!(told.contains("cannot watch for SIGTERM"), "{told}");
+    assert!(scene.asked().is_empty());
     let run = start("1000000000");
     assert!(run.log.contains("cannot start one more thread"), "{run:#?}");
     run.says(0, "12 replaced");

@@ -375,6 +375,14 @@ fn what_cannot_be_a_target_is_left_out() {
     let run = bare(&scene).run();
     assert_eq!(run.report.message, "1 TLS secret: 1 renewed", "{run:#?}");
     assert!(run.log.contains("a TLS secret is left out"), "{}", run.log);
+    // nor do names of certificates forge a line
+    scene.cloud.issue(CertificateSpec {
+        name: "evil\n\u{1b}[31mname".to_owned(),
+        ..spec("evil.example.net")
+    });
+    let (_, text) = bare(&scene).env("OUTPUT", "text").printed();
+    assert!(text.contains("\n    … (public_cert"), "{text}");
+    assert!(!text.contains("evil"), "{text}");
 }
 
 #[test]

@@ -369,12 +369,6 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    pub(crate) fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success());
-    }
-
     /// Waits for the end.
     pub(crate) fn finished(self) -> Run {
         let output = self.child.wait_with_output().unwrap();
@@ -382,8 +376,15 @@ impl Running<'_> {
     }
 }
 
+/// Sends SIGTERM.
+pub(crate) fn terminate(child: &Child) {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(sent.success());
+}
+
 /// Checks what holds for every run.
-fn ended(output: Output, secrets: &[String]) -> Run {
+pub(crate) fn ended(output: Output, secrets: &[String]) -> Run {
     let [stdout, stderr] =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     Run::checked(output.status.code(), &stdout, &stderr, secrets)
@@ -526,13 +527,8 @@ impl Scene {
         let project = &self.world.project_id;
         let run = self.cloud.wait_job_run(project, name, PATIENCE).unwrap();
         let checked = |attempt: &Attempt| {
-            let Attempt {
-                exit_code,
-                stdout,
-                stderr,
-                ..
-            } = attempt;
-            Run::checked(*exit_code, stdout, stderr, &self.secrets())
+            let (code, secrets) = (attempt.exit_code, self.secrets());
+            Run::checked(code, &attempt.stdout, &attempt.stderr, &secrets)
         };
         let attempts = run.attempts.iter().map(checked).collect();
         (run, attempts)
