@@ -4,15 +4,13 @@ mod example;
 
 use std::collections::BTreeSet;
 
-use local_cloud::{
-    CertificateSpec, FaultGuard, FaultKind, Options, Policy, Role, SecretType, route,
-};
+use local_cloud::{CertificateSpec, FaultGuard, FaultKind, Policy, Role, SecretType, route};
 use serde_json::{Value, json};
 
-use crate::harness::{Discovered, Run, Scene, Start, answer, secrets_reader, writer};
+use crate::harness::{Discovered, Run, Scene, Start, answer, secrets_reader, spec_for, writer};
 
 fn scene() -> Scene {
-    Scene::with(Options::default(), CertificateSpec::default())
+    Scene::with(|_| {})
 }
 
 /// `--discover` with neither target nor event.
@@ -27,15 +25,8 @@ fn in_both(scene: &Scene, second: &str) -> Run {
     start.env("CE_JOBRUN", "discover-x7k2p").run()
 }
 
-fn spec(name: &str) -> CertificateSpec {
-    CertificateSpec {
-        names: vec![name.to_owned()],
-        ..CertificateSpec::default()
-    }
-}
-
 fn issue(scene: &Scene, name: &str) -> String {
-    scene.cloud.issue(spec(name))
+    scene.cloud.issue(spec_for(&[name]))
 }
 
 /// The right to look, and no more.
@@ -66,23 +57,22 @@ fn each_kind_of_tls_secret_is_found_and_the_certain_ones_are_proposed() {
     let here = |kind: &str| issue(&scene, &domain(kind));
     let imported = |kind: &str| CertificateSpec {
         name: format!("imported-{kind}"),
-        names: vec![domain("more"), domain(kind)],
         secret_type: SecretType::ImportedCert,
-        ..CertificateSpec::default()
+        ..spec_for(&[domain("more"), domain(kind)])
     };
     let elsewhere = |kind: &str| {
         let secret_group_id = Some(world.foreign_secret_group_id.clone());
         cloud.issue(CertificateSpec {
             name: format!("elsewhere-{kind}"),
             secret_group_id,
-            ..spec(&domain(kind))
+            ..spec_for(&[domain(kind)])
         })
     };
     let same = here("same");
     let expired = cloud.issue(CertificateSpec {
         not_before_days: -91,
         not_after_days: -1,
-        ..spec(&domain("expired"))
+        ..spec_for(&[domain("expired")])
     });
     let rows = [
         ("same", "same", same.clone(), vec![same]),
@@ -182,11 +172,7 @@ fn each_kind_of_tls_secret_is_found_and_the_certain_ones_are_proposed() {
 #[test]
 fn only_what_decides_is_read() {
     for (data_in_lists, reads) in [(true, 0), (false, 2)] {
-        let options = Options {
-            data_in_lists,
-            ..Options::default()
-        };
-        let scene = Scene::with(options, CertificateSpec::default());
+        let scene = Scene::with(|options| options.data_in_lists = data_in_lists);
         let same = issue(&scene, "same.example.com");
         let project = &scene.world.project_id;
         scene.cloud.deploy(&same, project, "same-tls");
@@ -303,11 +289,7 @@ fn no_right_to_one_of_the_projects() {
 /// The report has the first failure, the log the others.
 #[test]
 fn a_list_that_fails_alone() {
-    let options = Options {
-        data_in_lists: false,
-        ..Options::default()
-    };
-    let scene = Scene::with(options, CertificateSpec::default());
+    let scene = Scene::with(|options| options.data_in_lists = false);
     let refused = |list, answer| scene.fault(list, FaultKind::Status(answer));
     let (sm, ce) = ("secret-forbidden", "code-engine-forbidden");
     let (covers, renewed, unreadable) = (Some("covers"), Some("renewed"), Some("unreadable"));
@@ -378,7 +360,7 @@ fn what_cannot_be_a_target_is_left_out() {
     // nor do names of certificates forge a line
     scene.cloud.issue(CertificateSpec {
         name: "evil\n\u{1b}[31mname".to_owned(),
-        ..spec("evil.example.net")
+        ..spec_for(&["evil.example.net"])
     });
     let (_, text) = bare(&scene).env("OUTPUT", "text").printed();
     assert!(text.contains("\n    … (public_cert"), "{text}");

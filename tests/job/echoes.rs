@@ -1,7 +1,7 @@
 //! Services that quote what we sent, or show a secret where none belongs. That nothing of it reaches
 //! the output is asserted by the harness after each run (`leaks.rs`), at LOG_LEVEL=debug.
 
-use local_cloud::{CertificateSpec, FaultKind, Options, Quoted, route};
+use local_cloud::{FaultKind, Quoted, route};
 use serde_json::json;
 
 use crate::harness::{Run, Scene, TLS_SECRET, side_by_side};
@@ -9,7 +9,7 @@ use crate::leaks;
 
 /// A run with an app that restarts, and with domains that are probed: every route is asked.
 fn run(route: &str, fault: impl FnOnce(&Scene) -> FaultKind) -> Run {
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::with(|_| {});
     let project = &scene.world.project_id;
     scene.cloud.create_app(
         project,

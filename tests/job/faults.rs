@@ -1,4 +1,4 @@
-use local_cloud::{CertificateSpec, Fault, FaultKind, Options, Service, route};
+use local_cloud::{Fault, FaultKind, Service, route};
 use serde_json::json;
 
 use crate::harness::{PATIENCE, Scene, TLS_SECRET, answer, fields};
@@ -35,11 +35,7 @@ fn after_a_lost_answer_what_others_wrote_is_not_taken_for_ours() {
 #[test]
 fn a_conflict_means_look_again_at_both() {
     for conflict_status in [412, 409] {
-        let options = Options {
-            conflict_status,
-            ..Options::default()
-        };
-        let scene = Scene::with(options, CertificateSpec::default());
+        let scene = Scene::with(|options| options.conflict_status = conflict_status);
         let parked = scene.fault_once(route::REPLACE_TLS_SECRET, FaultKind::Hold);
         let running = scene.start().spawn();
         parked.wait_parked(1, PATIENCE).unwrap();

@@ -1,8 +1,6 @@
-use local_cloud::{
-    CertificateSpec, EntityTags, JobSettings, Options, Service, TimerEvent, Trigger, route,
-};
+use local_cloud::{EntityTags, JobSettings, Service, TimerEvent, Trigger, route};
 
-use crate::harness::{JOB, Run, Scene, TLS_SECRET, run_alone};
+use crate::harness::{JOB, Run, Scene, TLS_SECRET, run_alone, spec_for};
 
 const RECONCILE: &str = r#"{"action":"reconcile"}"#;
 
@@ -15,11 +13,7 @@ fn trigger(run: &Run) -> &str {
 #[test]
 fn a_rotation_is_served_after_the_job_run_that_its_event_starts() {
     for secret_id_as_crn in [true, false] {
-        let options = Options {
-            secret_id_as_crn,
-            ..Options::default()
-        };
-        let scene = Scene::with(options, CertificateSpec::default());
+        let scene = Scene::with(|options| options.secret_id_as_crn = secret_id_as_crn);
         scene.install();
         let before = scene.served();
 
@@ -41,7 +35,7 @@ fn a_rotation_is_served_after_the_job_run_that_its_event_starts() {
 
 #[test]
 fn four_calls_in_this_order_over_one_connection_per_host() {
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::with(|_| {});
     let tag = scene.tls_secret().entity_tag;
     scene.run().expect(0, "replaced");
     let four = [
@@ -86,11 +80,7 @@ fn the_entity_tag_of_the_body_goes_back_whatever_the_header_says() {
         EntityTags::Weakened,
         EntityTags::EmptyHeader,
     ] {
-        let options = Options {
-            entity_tags,
-            ..Options::default()
-        };
-        let scene = Scene::with(options, CertificateSpec::default());
+        let scene = Scene::with(|options| options.entity_tags = entity_tags);
         let tag = scene.tls_secret().entity_tag;
         scene.run().expect(0, "replaced");
         assert_eq!(scene.writes()[0].if_match, Some(tag));
@@ -146,10 +136,8 @@ fn a_lost_event_is_repaired_by_the_next_reconcile() {
     scene.install();
     let mut ids = vec![scene.secret.clone()];
     ids.extend((0..40).map(|n| {
-        scene.cloud.issue(CertificateSpec {
-            names: vec![format!("n{n}.batch.example.com")],
-            ..CertificateSpec::default()
-        })
+        let name = format!("n{n}.batch.example.com");
+        scene.cloud.issue(spec_for(&[name]))
     }));
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     for (authorized, rotated) in [(true, &ids[..]), (false, &ids[..1])] {
@@ -186,11 +174,7 @@ fn a_dry_run_tells_what_it_would_do_and_writes_nothing() {
 /// Also over plain `http:` to loopback.
 #[test]
 fn a_profile_is_given_by_id_name_or_crn_and_outside_of_code_engine_an_api_key_will_do() {
-    let options = Options {
-        https: false,
-        ..Options::default()
-    };
-    let scene = Scene::with(options, CertificateSpec::default());
+    let scene = Scene::with(|options| options.https = false);
     for (name, value) in [
         ("IAM_PROFILE_NAME", &scene.world.profile_name),
         ("IAM_PROFILE_ID", &scene.world.profile_crn),

@@ -417,10 +417,17 @@ impl Scene {
             Ok(seed) => Options::hostile(seed.parse().expect("SM_TLS_SYNC_HOSTILE: a number")),
             Err(_) => Options::default(),
         };
-        Self::with(options, spec)
+        Self::made(options, spec)
     }
 
-    pub(crate) fn with(options: Options, spec: CertificateSpec) -> Self {
+    /// The cloud behaves as it does by default, but for these choices.
+    pub(crate) fn with(choose: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options::default();
+        choose(&mut options);
+        Self::made(options, CertificateSpec::default())
+    }
+
+    fn made(options: Options, spec: CertificateSpec) -> Self {
         let options = Options {
             job_program: Some(PROGRAM.into()),
             ..options
@@ -622,6 +629,14 @@ pub(crate) fn secrets_reader(group_id: &str) -> Policy {
     Policy::SecretsManager {
         role: Role::SecretsReader,
         secret_group_id: Some(group_id.to_owned()),
+    }
+}
+
+/// A certificate for these names.
+pub(crate) fn spec_for<T: ToString>(names: &[T]) -> CertificateSpec {
+    CertificateSpec {
+        names: names.iter().map(T::to_string).collect(),
+        ..CertificateSpec::default()
     }
 }
 

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, JobSettings, route};
+use local_cloud::{Fault, FaultKind, JobSettings, route};
 use serde_json::{Value, json};
 
-use crate::harness::{JOB, PATIENCE, Scene, writer};
+use crate::harness::{JOB, PATIENCE, Scene, spec_for, writer};
 
 /// A scene with more certificates: (secret id, TLS secret), all rotated since they were deployed.
 pub(crate) fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
@@ -12,11 +12,8 @@ pub(crate) fn scene(count: usize) -> (Scene, Vec<(String, String)>) {
     let project = scene.world.project_id.clone();
     let mut pairs = vec![(scene.secret.clone(), "shop-tls".to_owned())];
     for n in 1..count {
-        let names = vec![format!("n{n}.example.com")];
-        let secret = scene.cloud.issue(CertificateSpec {
-            names,
-            ..CertificateSpec::default()
-        });
+        let name = format!("n{n}.example.com");
+        let secret = scene.cloud.issue(spec_for(&[name]));
         let tls_secret = format!("tls-{n}");
         scene.cloud.deploy(&secret, &project, &tls_secret);
         scene.cloud.rotate_quietly(&[&secret]);

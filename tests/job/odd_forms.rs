@@ -1,7 +1,7 @@
 //! Odd forms of keys and certificates that are deployed: the files of `tests/certificates/cases`. As
 //! they come in, [`crate::catalogue`] has them.
 
-use local_cloud::{CertificateSpec, Material, Options};
+use local_cloud::Material;
 
 use crate::catalogue;
 use crate::harness::{Scene, TLS_SECRET};
@@ -136,7 +136,7 @@ fn a_deployed_chain_that_fits_is_not_replaced_by_one_that_does_not() {
 /// No domain mapping uses the TLS secret: nothing excuses a name that is really lost.
 #[test]
 fn names_that_no_client_can_ask_for_are_never_lost() {
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::with(|_| {});
     let project = &scene.world.project_id;
     scene
         .cloud

@@ -9,9 +9,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use local_cloud::{
-    CertificateSpec, Fault, FaultGuard, FaultKind, Material, Options, Service, route,
-};
+use local_cloud::{CertificateSpec, Fault, FaultGuard, FaultKind, Material, Service, route};
 
 use crate::harness::{Run, Running, Scene, TLS_SECRET};
 
@@ -248,11 +246,7 @@ impl<'a, C: Client> Stepper<'a, C> {
 
 /// Runs one schedule; returns whether the outcome is stale.
 fn stale<C: Client>(schedule: &[Step], pasted: Pasted) -> bool {
-    let options = Options {
-        https: false,
-        ..Options::default()
-    };
-    let scene = &Scene::with(options, CertificateSpec::default());
+    let scene = &Scene::with(|options| options.https = false);
     let project = &scene.world.project_id;
     let issue = |not_before_days, not_after_days| {
         let spec = CertificateSpec {

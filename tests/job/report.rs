@@ -1,18 +1,16 @@
 use std::time::Duration;
 
-use local_cloud::{CertificateSpec, Fault, FaultKind, Options, route};
+use local_cloud::{FaultKind, route};
 use serde_json::Value;
 
 use crate::harness::{PROGRAM, Scene, writer};
+use crate::safety::rotated;
 
 #[test]
 fn the_report_names_secret_target_and_both_leaves() {
-    let names: Vec<String> = (0..100).map(|n| format!("n{n}.example.com")).collect();
-    let spec = CertificateSpec {
-        names,
-        ..CertificateSpec::default()
-    };
-    let scene = Scene::with(Options::default(), spec);
+    let scene = Scene::with(|_| {});
+    let more = (0..98).map(|n| format!("n{n}.example.com"));
+    rotated(&scene, |spec| spec.names.extend(more));
     let before = scene.tls_secret();
     let run = scene.run();
     let target = run.expect(0, "replaced");
@@ -154,7 +152,7 @@ fn a_terminal_shows_what_a_long_run_waits_for() {
     const LINE: &str = "0 of 1 done; shop-tls: reading its certificate";
     let scene = Scene::new();
     let slow = FaultKind::Delay(Duration::from_millis(2500));
-    let _slow = scene.cloud.fault(Fault::on(route::READ_SECRET, slow));
+    let _slow = scene.fault(route::READ_SECRET, slow);
     let text = scene.start().on_a_terminal();
     let (_, after) = text.rsplit_once(LINE).expect(&text);
     assert!(after.starts_with("\r\u{1b}[K"), "{text:?}");

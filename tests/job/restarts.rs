@@ -1,7 +1,7 @@
-use local_cloud::{AppFate, CertificateSpec, Fault, FaultKind, Options, route};
+use local_cloud::{AppFate, Fault, FaultKind, Options, route};
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Run, Running, Scene, Start, TLS_SECRET};
+use crate::harness::{PATIENCE, Run, Running, Scene, Start, TLS_SECRET, spec_for};
 
 const VARIABLE: &str = "TLS_SECRET_SHA256_SHOP_TLS";
 
@@ -14,11 +14,11 @@ fn environment_of(secret: &str) -> Value {
 
 /// A scene with apps that read the TLS secret as environment.
 fn with_apps(names: &[&str]) -> Scene {
-    with_apps_and(Options::default(), names)
+    with_apps_and(|_| {}, names)
 }
 
-fn with_apps_and(options: Options, names: &[&str]) -> Scene {
-    let scene = Scene::with(options, CertificateSpec::default());
+fn with_apps_and(choose: impl FnOnce(&mut Options), names: &[&str]) -> Scene {
+    let scene = Scene::with(choose);
     for name in names {
         create(&scene, name, environment_of(TLS_SECRET));
     }
@@ -130,7 +130,7 @@ fn everything_else_of_the_app_stays_as_it_is() {
 /// refresh by themselves. One list serves all targets of the project.
 #[test]
 fn auto_takes_the_apps_that_keep_a_copy() {
-    let mut scene = Scene::with(Options::default(), CertificateSpec::default());
+    let mut scene = Scene::with(|_| {});
     let secret = scene.secret.clone();
     let targets = second_secret(&mut scene, &secret, "second-tls", ["auto", "auto"]);
     let mount = json!({ "type": "secret", "mount_path": "/tls", "reference": TLS_SECRET });
@@ -164,12 +164,13 @@ fn auto_takes_the_apps_that_keep_a_copy() {
 #[test]
 fn a_status_that_lags_behind_the_change_is_no_sign_of_readiness() {
     for status in ["failed", "warning"] {
-        let options = Options {
-            revisions_lag: true,
-            failed_app_status: status.to_owned(),
-            ..Options::default()
-        };
-        let scene = with_apps_and(options, &["shop"]);
+        let scene = with_apps_and(
+            |options| {
+                options.revisions_lag = true;
+                options.failed_app_status = status.to_owned();
+            },
+            &["shop"],
+        );
         meets(&scene, "shop", AppFate::Failed);
         let run = restarting(&scene, "shop").run();
         assert_eq!(run.refused(10, "app-not-restarted").action, "replaced");
@@ -267,11 +268,7 @@ fn two_runs_at_once_restart_an_app_once() {
 #[test]
 fn an_app_with_two_secrets_is_restarted_once_for_both() {
     let mut scene = with_apps(&["shop"]);
-    let blog = scene.cloud.issue(CertificateSpec {
-        name: "blog".to_owned(),
-        names: vec!["blog.example.com".to_owned()],
-        ..CertificateSpec::default()
-    });
+    let blog = scene.cloud.issue(spec_for(&["blog.example.com"]));
     let targets = second_secret(&mut scene, &blog, "blog-tls", ["auto", "shop"]);
     for (round, action) in ["replaced", "unchanged"].into_iter().enumerate() {
         let run = scene.start().targets(&targets).run();
@@ -305,11 +302,10 @@ fn a_change_whose_answer_is_lost_is_not_repeated_blindly() {
 #[test]
 fn an_app_that_somebody_else_changes_meanwhile_is_read_again() {
     for conflict_status in [412, 409] {
-        let options = Options {
-            conflict_status,
-            ..Options::default()
-        };
-        let scene = with_apps_and(options, &["shop"]);
+        let scene = with_apps_and(
+            |options| options.conflict_status = conflict_status,
+            &["shop"],
+        );
         let guard = scene.fault_once(route::PATCH_APP, FaultKind::Hold);
         let running = restarting(&scene, "shop").spawn();
         guard.wait_parked(1, PATIENCE).unwrap();

@@ -3,11 +3,7 @@ use std::time::Duration;
 use local_cloud::{CertificateSpec, FaultKind, LocalCloud, Options, SecretType, route};
 use serde_json::json;
 
-use crate::harness::{Run, Scene, Start, TLS_SECRET, fields};
-
-fn names(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
+use crate::harness::{Run, Scene, Start, TLS_SECRET, fields, spec_for};
 
 /// Deployed like this, rotated to something else.
 fn changed(old: CertificateSpec, change: impl FnOnce(&mut CertificateSpec)) -> Scene {
@@ -25,11 +21,7 @@ pub(crate) fn rotated(scene: &Scene, change: impl FnOnce(&mut CertificateSpec)) 
 
 /// Deployed with some names, rotated to others.
 fn renamed(old: &[&str], new: &[&str]) -> Scene {
-    let old = CertificateSpec {
-        names: names(old),
-        ..CertificateSpec::default()
-    };
-    changed(old, |spec| spec.names = names(new))
+    changed(spec_for(old), |spec| spec.names = spec_for(new).names)
 }
 
 pub(crate) fn lasting(not_before_days: i64, not_after_days: i64) -> CertificateSpec {

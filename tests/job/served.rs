@@ -1,7 +1,7 @@
-use local_cloud::{CertificateSpec, FaultKind, JobSettings, Options, Serving, route};
+use local_cloud::{FaultKind, JobSettings, Serving, route};
 use serde_json::json;
 
-use crate::harness::{PATIENCE, Run, Scene, Start, TLS_SECRET, fields};
+use crate::harness::{PATIENCE, Run, Scene, Start, TLS_SECRET, fields, spec_for};
 use crate::safety::lasting;
 
 const DOMAIN: &str = "shop.example.com";
@@ -51,7 +51,7 @@ fn a_rotation_ends_when_a_tls_client_sees_it() {
 /// What comes before the write is what it was; all else comes after.
 #[test]
 fn the_four_calls_stay_first_and_the_same() {
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::with(|_| {});
     let reads = json!({ "type": "secret_full_reference", "reference": TLS_SECRET });
     let app = json!({ "run_env_variables": [reads] });
     scene.cloud.create_app(&scene.world.project_id, "shop", app);
@@ -66,7 +66,7 @@ fn the_four_calls_stay_first_and_the_same() {
 
 #[test]
 fn off_and_a_dry_run_look_at_nothing() {
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::with(|_| {});
     let dry = || probing(&scene).arg("--dry-run").run();
     dry().expect(0, "would_replace");
     scene.cloud.clear_journal();
@@ -162,10 +162,7 @@ fn a_domain_that_serves_an_expired_certificate() {
 
 #[test]
 fn all_user_managed_domains_of_the_tls_secret_and_no_others() {
-    let scene = Scene::of(CertificateSpec {
-        names: vec![DOMAIN.to_owned(), "*.shop.example.com".to_owned()],
-        ..CertificateSpec::default()
-    });
+    let scene = Scene::of(spec_for(&[DOMAIN, "*.shop.example.com"]));
     let project = &scene.world.project_id;
     let map = |domain: &str, secret: &str| scene.cloud.map_domain(project, domain, secret);
     map("*.shop.example.com", TLS_SECRET);
@@ -200,7 +197,7 @@ fn a_list_that_cannot_be_read_is_no_failure_of_code_engine() {
         (FaultKind::NotJson, "code-engine-refused"),
         (endless, "code-engine-refused"),
     ] {
-        let scene = Scene::with(Options::default(), CertificateSpec::default());
+        let scene = Scene::with(|_| {});
         let _guard = scene.fault(route::LIST_DOMAIN_MAPPINGS, kind);
         for (probe, status, action) in [("warn", 0, "replaced"), ("require", 10, "unchanged")] {
             let run = probing(&scene).env("PROBE", probe).run();

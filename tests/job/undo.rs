@@ -1,4 +1,4 @@
-use local_cloud::{CertificateSpec, FaultKind, Options, route};
+use local_cloud::{CertificateSpec, FaultKind, route};
 
 use crate::harness::{Scene, Start, TLS_SECRET};
 use crate::safety::{found, lasting, rotated};
@@ -77,7 +77,7 @@ fn an_undo_may_go_back_and_must_not_lose_names_unless_forced() {
 
 #[test]
 fn without_a_previous_version_there_is_nothing_to_undo() {
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::with(|_| {});
     let fresh = scene.cloud.issue(CertificateSpec {
         name: "fresh".to_owned(),
         ..CertificateSpec::default()

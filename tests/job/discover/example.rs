@@ -1,7 +1,7 @@
-use local_cloud::{CertificateSpec, Options, SecretType};
+use local_cloud::{CertificateSpec, SecretType};
 
 use super::bare;
-use crate::harness::Scene;
+use crate::harness::{Scene, spec_for};
 
 /// `UPDATE_DOCS=1 cargo test --test job discover` rewrites the example. IDs, dates and the time that
 /// the run took differ each time.
@@ -13,11 +13,11 @@ use crate::harness::Scene;
 fn the_example_in_the_docs_is_real() {
     const BEGIN: &str = "<!-- begin output: UPDATE_DOCS=1 cargo test --test job discover -->\n\n";
     const END: &str = "\n<!-- end output -->";
-    let scene = Scene::with(Options::default(), CertificateSpec::default());
+    let scene = Scene::with(|_| {});
     let project = &scene.world.project_id;
     let cloud = &scene.cloud;
     let deploy = |names: &[&str], tls_secret: &str, spec: CertificateSpec| {
-        let names = names.iter().map(ToString::to_string).collect();
+        let names = spec_for(names).names;
         let secret = cloud.issue(CertificateSpec { names, ..spec });
         cloud.deploy(&secret, project, tls_secret);
         secret
@@ -50,8 +50,7 @@ fn the_example_in_the_docs_is_real() {
     ] {
         cloud.issue(CertificateSpec {
             name: name.to_owned(),
-            names: names.map(str::to_owned).into(),
-            ..CertificateSpec::default()
+            ..spec_for(&names)
         });
     }
     for name in ["blog", "api"] {
