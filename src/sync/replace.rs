@@ -147,55 +147,42 @@ enum Failure {
 /// The attempts of one target that were not the last.
 #[derive(Default)]
 struct Failures {
-    conflicts: u32,
-    unclear: u32,
+    count: u32,
+    /// Whether a write of them may have taken effect.
+    doubt: bool,
 }
 
 impl Failures {
-    const fn count(&self) -> u32 {
-        self.conflicts + self.unclear
-    }
-
     /// Counts one more, and returns how long to wait before the next attempt.
     ///
     /// # Errors
     /// There is no next one. What kept the last one from succeeding decides the reason.
     fn add(&mut self, failure: Failure, left: Duration) -> Result<Duration, Error> {
-        let (reason, cause, wait) = match failure {
-            Failure::Final(error) => return Err(error),
-            Failure::Conflict(cause) => {
-                self.conflicts += 1;
-                (Reason::WriteConflict, cause, Duration::ZERO)
-            }
+        self.count += 1;
+        let gave_up = format!("gave up after {MOST_ATTEMPTS} attempts, the last one: ");
+        match failure {
+            Failure::Final(error) => Err(error),
+            Failure::Conflict(_) if self.count < MOST_ATTEMPTS => Ok(Duration::ZERO),
+            Failure::Conflict(cause) => Err(Error::new(Reason::WriteConflict, gave_up + &cause)),
             Failure::Unclear(reason, cause, asked) => {
                 log::warn!("{cause}; reading the TLS secret again to find out");
-                self.unclear += 1;
-                let least = AFTER_DOUBT * self.count();
+                self.doubt = true;
+                if self.count == MOST_ATTEMPTS {
+                    return Err(self.in_doubt(Error::new(reason, gave_up + &cause)));
+                }
                 // a wait beyond the end of the run would only keep it from finding out
                 let asked = asked.filter(|asked| *asked < left.min(LONGEST_DOUBT));
-                (reason, cause, asked.unwrap_or_default().max(least))
+                Ok(asked.unwrap_or_default().max(AFTER_DOUBT * self.count))
             }
-        };
-        if self.count() < MOST_ATTEMPTS {
-            return Ok(wait);
         }
-        let Self { conflicts, unclear } = self;
-        let error = error!(
-            reason,
-            "gave up after {MOST_ATTEMPTS} attempts: {conflicts} conflicts with other writers, {unclear} writes without a clear answer (last: {cause})"
-        );
-        Err(match reason {
-            Reason::WriteConflict => error,
-            _ => self.in_doubt(error),
-        })
     }
 
     /// What is not known if `error` ends the attempts.
     fn in_doubt(&self, error: Error) -> Error {
         const UNKNOWN: &str = "a write had no clear answer, so it is unknown whether the TLS secret holds the new certificate; the next run finds out";
-        match self.unclear {
-            0 => error,
-            _ => error.hint(UNKNOWN),
+        match self.doubt {
+            true => error.hint(UNKNOWN),
+            false => error,
         }
     }
 }
@@ -214,7 +201,7 @@ impl<'a> Attempt<'a, '_> {
     /// Compares, rehearses, writes and confirms.
     fn run(&self) -> Result<(Action, Vec<Error>), Failure> {
         // an earlier write may have taken effect: then "up to date" means that it did
-        if self.failures.unclear > 0 && self.deployed.shows(self.bundle) {
+        if self.failures.doubt && self.deployed.shows(self.bundle) {
             return Ok((Action::Replaced, self.missed_event().into_iter().collect()));
         }
         let decision = self
@@ -272,7 +259,7 @@ impl<'a> Attempt<'a, '_> {
         let stage = match &meaning {
             Ok(()) => Stage::Written,
             Err(Failure::Unclear(..)) => Stage::InDoubt,
-            Err(_) if self.failures.unclear > 0 => Stage::InDoubt,
+            Err(_) if self.failures.doubt => Stage::InDoubt,
             Err(_) => Stage::Open,
         };
         run.progress.answered(task.position, stage);
@@ -372,7 +359,7 @@ impl<'a> Attempt<'a, '_> {
             from: deployed.leaf().map(Leaf::from),
             to: Some(Leaf::from(leaf)),
             findings,
-            attempts: Some(self.failures.count() + 1),
+            attempts: Some(self.failures.count + 1),
             message: format!(
                 "TLS secret {place} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
                 bundle.name,
