@@ -9,7 +9,7 @@ use std::fmt::Display;
 use crate::cert::certificate::Certificate;
 use crate::cert::names::ServerName;
 use crate::config::Target;
-use crate::error::{Error, ExitStatus, Reason, error};
+use crate::error::{Error, ExitStatus, Reason};
 use crate::ibm::client::Fate;
 use crate::ibm::code_engine::{TlsData, TlsSecret, TlsSecretRef};
 use crate::ibm::ids::Uuid;
@@ -162,21 +162,18 @@ fn replaceable(run: &Run<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Tried
             Ok(Err(run.code_engine.refused("replace", failure, place)))
         }
         Err(failure) => Err(format!("the answer proves nothing: {failure}").into()),
-        Ok(_) => Ok(Err(error!(
-            Reason::CodeEngineRefused,
-            "Code Engine accepted a write under an entity tag that cannot match: entity tags do not protect {}",
-            place.name
-        ))),
+        Ok(_) => Ok(Err(Reason::CodeEngineRefused.error(format!(
+            "Code Engine accepted a write under an entity tag that cannot match: entity tags do not protect {}", place.name
+        )))),
     }
 }
 
 fn covered(domains: &[ServerName], leaf: &Certificate) -> Result<String, Error> {
     match listed(domains.iter().filter(|domain| !leaf.covers(domain))).as_str() {
         "" => Ok("the certificate covers all mapped domains".to_owned()),
-        some => Err(error!(
-            Reason::DomainNotCovered,
+        some => Err(Reason::DomainNotCovered.error(format!(
             "the certificate does not cover {some}; issue it with these names"
-        )),
+        ))),
     }
 }
 

@@ -10,7 +10,7 @@ mod variables;
 
 pub use crate::config::help::help;
 pub use crate::config::variables::{Notes, Settings, VARIABLES, Variable};
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::grantee::Grantee;
 use crate::ibm::iam::Credentials;
@@ -114,7 +114,7 @@ impl Config {
         let projects = settings.projects(&targets);
         if !notes.problems.is_empty() {
             let problems = first_of_many(&notes.problems, SHOWN_PROBLEMS).join("; ");
-            let error = error!(Reason::Configuration, "invalid configuration: {problems}");
+            let error = Reason::Configuration.error(format!("invalid configuration: {problems}"));
             return Err(error.hint("sm-tls-sync --help explains each variable"));
         }
         Ok(Self {

@@ -15,7 +15,7 @@ use crate::cert::names::ServerName;
 use crate::config::Probe;
 use crate::effect::probe::{Domain, probe};
 use crate::effect::restart::restart_apps;
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::code_engine::TlsSecretRef;
 use crate::report::{Outcome, State};
 use crate::sync::Run;
@@ -144,10 +144,10 @@ fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &
         }
     }
     if let Some(list) = shown(&others) {
-        unseen(level, Error::new(Reason::NotServed, list), outcome);
+        unseen(level, Reason::NotServed.error(list), outcome);
     }
     if let Some(list) = shown(&unreachable) {
-        let error = error!(Reason::DomainUnreachable, "no TLS handshake with {list}");
+        let error = Reason::DomainUnreachable.error(format!("no TLS handshake with {list}"));
         unseen(level, error, outcome);
     }
 }
@@ -169,10 +169,9 @@ fn ingress_limit(leaf: &Certificate) -> Option<Error> {
         KeyKind::Ed25519 => "browsers refuse",
         _ => return None,
     };
-    Some(error!(
-        Reason::KeyNotForIngress,
+    Some(Reason::KeyNotForIngress.error(format!(
         "domain mappings use this certificate, and {who} its key ({kind}): issue it with RSA of at least 2048 bits or ECDSA P-256"
-    ))
+    )))
 }
 
 /// The items as text, the first of many only; `None` if there are none.

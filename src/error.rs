@@ -152,6 +152,18 @@ reasons! {
 }
 
 impl Reason {
+    /// An error or a finding for this reason, without a next step and a command.
+    pub fn error(self, message: impl Into<String>) -> Error {
+        let (reason, message) = (self, message.into());
+        Error {
+            reason,
+            message,
+            command: None,
+        }
+    }
+}
+
+impl Reason {
     /// The reasons that `FORCE` overrides: those that compare, never those that reject a certificate.
     pub(crate) const FORCEABLE: [Self; 4] = [
         Self::NamesLost,
@@ -189,15 +201,6 @@ pub struct Error {
 }
 
 impl Error {
-    /// Without a next step and a command.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            command: None,
-        }
-    }
-
     /// The same, with where it happened before the message.
     #[must_use]
     pub fn context(mut self, place: impl fmt::Display) -> Self {
@@ -221,10 +224,7 @@ impl Error {
 
     /// A bug. What the panic said stays out of it: it could quote what it found.
     pub fn defect() -> Self {
-        Self::new(
-            Reason::Defect,
-            "a bug in sm-tls-sync: please report it with the log of this run",
-        )
+        Reason::Defect.error("a bug in sm-tls-sync: please report it with the log of this run")
     }
 
     /// The exit status of this failure before a write.
@@ -238,11 +238,3 @@ impl fmt::Display for Error {
         f.write_str(&self.message)
     }
 }
-
-/// An [`Error`] with a formatted sentence: `error!(Reason::X, "…", …)`.
-macro_rules! error {
-    ($reason:expr, $($text:tt)*) => {
-        $crate::error::Error::new($reason, format!($($text)*))
-    };
-}
-pub(crate) use error;

@@ -104,7 +104,7 @@ fn arguments(
             unknown => {
                 let unknown = format!("unknown argument '{}'", sanitized(unknown));
                 let hint = "expected --help, --version, --dry-run, --check, --discover or --output";
-                return Err(Error::new(Reason::Configuration, unknown).hint(hint));
+                return Err(Reason::Configuration.error(unknown).hint(hint));
             }
         };
         environment.insert(name.to_owned(), value.to_string_lossy().into_owned());
@@ -126,7 +126,7 @@ fn run(
     // before the first line of the log: it may block
     watch(*edge, deadline, progress).map_err(|e| {
         let what = format!("cannot watch for SIGTERM and DEADLINE: {e}; nothing was done");
-        Error::new(Reason::Defect, what)
+        Reason::Defect.error(what)
     })?;
     logger::start(settings.log_level, settings.in_code_engine);
     if !settings.in_code_engine && io::stderr().is_terminal() {

@@ -191,7 +191,7 @@ impl Progress {
         let waited = self.moved.wait_timeout_while(state, GRACE, in_flight);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
         match state.targets.is_empty() {
-            true => Err(Error::new(Reason::Interrupted, why).hint(next)),
+            true => Err(Reason::Interrupted.error(why).hint(next)),
             false => Ok(state.results(Reason::Interrupted, why, next)),
         }
     }
@@ -250,7 +250,7 @@ impl Known {
             }
         };
         let name = self.outcome.tls_secret.clone().unwrap_or_default();
-        let error = Error::new(reason, format!("TLS secret {name}: {told}"));
+        let error = reason.error(format!("TLS secret {name}: {told}"));
         self.outcome.failed(&error.hint(next))
     }
 }

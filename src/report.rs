@@ -156,7 +156,7 @@ impl Outcome {
 
     /// Adds a finding.
     pub fn find(&mut self, code: Reason, message: impl Into<String>) {
-        self.findings.push(Error::new(code, message));
+        self.findings.push(code.error(message));
     }
 
     /// The TLS secret is up to date, but the certificate is not served yet. The action stays what it
@@ -231,11 +231,11 @@ pub(crate) type Tried = Result<Result<String, Error>, Cow<'static, str>>;
 impl Check {
     pub(crate) fn line(check: &'static str, subject: impl ToString, tried: Tried) -> Self {
         let (state, error) = match tried {
-            Ok(Ok(message)) => (CheckState::Green, Error::new(Reason::Defect, message)),
+            Ok(Ok(message)) => (CheckState::Green, Reason::Defect.error(message)),
             Ok(Err(error)) => (CheckState::Red, error),
             Err(why) => {
                 let message = format!("not tested: {why}");
-                (CheckState::NotTested, Error::new(Reason::Defect, message))
+                (CheckState::NotTested, Reason::Defect.error(message))
             }
         };
         Self {
@@ -481,7 +481,6 @@ fn word(word: impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::error;
 
     /// For the tests of both forms.
     impl From<Vec<Outcome>> for Report {
@@ -496,7 +495,7 @@ mod tests {
     #[test]
     fn status_level_and_message_sum_up_the_targets() {
         let fine = || Outcome::new(Action::Replaced, "x");
-        let failed = |reason| fine().failed(&error!(reason, "y"));
+        let failed = |reason: Reason| fine().failed(&reason.error("y"));
         let noted = || {
             let mut outcome = fine();
             outcome.find(Reason::ChainGap, "y");
@@ -556,18 +555,14 @@ mod tests {
                 (status, level, retryable, message)
             );
         }
-        let report = Report::new(
-            Heading::default(),
-            Err(error!(Reason::EventForeign, "x")),
-            0,
-        );
+        let report = Report::new(Heading::default(), Err(Reason::EventForeign.error("x")), 0);
         assert_eq!((report.status, report.message.as_str()), (3, "x"));
     }
 
     #[test]
     fn the_summary_never_counts_as_passed_what_was_not_tested() {
         let ok = |check| Check::line(check, "x", Ok(Ok(String::new())));
-        let red = |check| Check::line(check, "x", Ok(Err(error!(Reason::Unfit, "x"))));
+        let red = |check| Check::line(check, "x", Ok(Err(Reason::Unfit.error("x"))));
         let open = |check| Check::line(check, "x", Err("".into()));
         for (checks, summary) in [
             (vec![ok("a"), ok("b")], "all checks passed"),

@@ -96,7 +96,7 @@ impl Run<'_> {
     pub(crate) fn pause(&self, duration: Duration) -> Result<(), Error> {
         if self.left() <= duration {
             let told = format!("DEADLINE ({} s) exceeded", self.config.settings.deadline);
-            return Err(Error::new(Reason::Interrupted, told));
+            return Err(Reason::Interrupted.error(told));
         }
         workers::pause(duration);
         Ok(())

@@ -13,7 +13,7 @@ use std::fmt;
 use rustls_pki_types::UnixTime;
 
 use super::certificate::{Certificate, Signature, rfc3339};
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 
 /// Signature checks for one secret; real material needs fewer than twenty.
 const MOST_SIGNATURE_CHECKS: usize = 400;
@@ -76,10 +76,9 @@ pub(crate) fn build<'a>(
     let top = path.last().copied().unwrap_or(leaf);
     let gap = search.gap_above(top);
     if search.checked.borrow().len() >= MOST_SIGNATURE_CHECKS {
-        return Err(error!(
-            Reason::PemUnreadable,
+        return Err(Reason::PemUnreadable.error(format!(
             "the certificates need more than {MOST_SIGNATURE_CHECKS} signature checks"
-        ));
+        )));
     }
     let sent = || std::iter::once(leaf).chain(path.iter().copied());
     // the root in the material counts, too
@@ -187,12 +186,12 @@ impl<'a> Search<'a> {
             true => Ok(Some(self.tree(top))),
             false if !is_leaf || named.iter().any(root) => Ok(None),
             // any fit issuer would begin the path
-            false => Err(error!(
-                Reason::Unfit,
-                "the issuer of the certificate is there, but unfit:\n{}",
-                self.tree(top)
-            )
-            .hint("import the certificate again with the current certificate of its issuer")),
+            false => Err(Reason::Unfit
+                .error(format!(
+                    "the issuer of the certificate is there, but unfit:\n{}",
+                    self.tree(top)
+                ))
+                .hint("import the certificate again with the current certificate of its issuer")),
         }
     }
 

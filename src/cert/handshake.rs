@@ -15,7 +15,7 @@ use super::certificate::{Certificate, algorithms};
 use super::constraints::Constraints;
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 
 /// Names that the TLS library is asked for one by one, each of which it compares with all: no public
 /// CA takes more into a certificate.
@@ -33,13 +33,11 @@ pub(crate) fn rehearse(
     now: UnixTime,
 ) -> Result<Vec<Error>, Error> {
     let limit = judge(certificate_pem, key_pem, verified, now).map_err(|why| {
-        error!(
-            Reason::Unfit,
-            "TLS clients would refuse the certificate: {why:#}"
-        )
-        .hint("issue or import another certificate")
+        Reason::Unfit
+            .error(format!("TLS clients would refuse the certificate: {why:#}"))
+            .hint("issue or import another certificate")
     })?;
-    let finding = |limit| Error::new(Reason::ChainUnverified, limit);
+    let finding = |limit| Reason::ChainUnverified.error(limit);
     Ok(limit.map(finding).into_iter().collect())
 }
 

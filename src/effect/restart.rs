@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::Target;
 use crate::effect::pause;
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::client::Fate;
 use crate::ibm::code_engine::{App, Project};
 use crate::ibm::ids::{AppName, Id, TlsSecretName};
@@ -176,10 +176,9 @@ fn bring_up_to_date(
         }
         if begun && app.failed() {
             let revision = created.map_or("unknown", |created| TlsSecretName::shown(created));
-            return Err(error!(
-                Reason::AppNotRestarted,
+            return Err(Reason::AppNotRestarted.error(format!(
                 "app {name} did not become ready with the new certificate (revision {revision}); the previous revision keeps serving the old one"
-            )
+            ))
             .hint("the next run tries again; see why")
             .command(format!("ibmcloud ce application events --name {name}")));
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::error::Category;
 
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::text::{allowed, trace_id};
 
 /// Why there is no successful answer.
@@ -87,7 +87,7 @@ impl ApiError {
             _ if self.temporary => unavailable,
             _ => refused,
         };
-        let error = error!(reason, "{what}: {self}");
+        let error = reason.error(format!("{what}: {self}"));
         match (self.no_token, self.hint) {
             // an error already
             (Some(error), _) => *error,
@@ -241,12 +241,8 @@ mod tests {
 
     #[test]
     fn a_failure_without_a_status_too() {
-        let no_token = || {
-            ApiError::from(error!(
-                Reason::IamUnavailable,
-                "no access token: status 503"
-            ))
-        };
+        let no_token =
+            || ApiError::from(Reason::IamUnavailable.error("no access token: status 503"));
         for (error, temporary, fate, shown) in [
             (
                 unanswered(true),

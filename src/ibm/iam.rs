@@ -14,7 +14,7 @@ use serde::Deserialize;
 use ureq::http::Method;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::api_error::{ApiError, read};
 use crate::ibm::client::{Answer, Http, Request};
 use crate::ibm::grantee::Grantee;
@@ -202,7 +202,7 @@ impl<'a> Iam<'a> {
         }
         let answer = answer.map_err(|failure| self.explain(failure, resource_token.as_ref()))?;
         Token::read(&answer)
-            .map_err(|e| error!(Reason::IamRefused, "IAM returned no usable token: {e:#}"))
+            .map_err(|e| Reason::IamRefused.error(format!("IAM returned no usable token: {e:#}")))
     }
 
     /// Asks this address; not again, where there is `another` and nobody is there.
@@ -247,17 +247,14 @@ impl<'a> Iam<'a> {
             (Credentials::Profile { field, profile, .. }, Some(PROFILE_NOT_ELIGIBLE)) => {
                 let claims = resource_token.map(Claims::of).unwrap_or_default();
                 let (project, job) = (&claims.project_name, &claims.component_name);
-                let shown =
+                let unknown =
                     |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
-                error!(
-                    Reason::ProfileRefused,
-                    "this job may not assume the trusted profile ({field} {}), or there is no such profile: {failure}; \
-                     the compute resource token was issued to project {}, component type {}, component {}",
-                    sanitized(profile),
-                    shown(project),
-                    shown(&claims.component_type),
-                    shown(job)
-                )
+                let [in_project, kind, name] = [project, &claims.component_type, job].map(unknown);
+                let profile = sanitized(profile);
+                Reason::ProfileRefused.error(format!(
+                    "this job may not assume the trusted profile ({field} {profile}), or there is no such profile: {failure}; \
+                     the compute resource token was issued to project {in_project}, component type {kind}, component {name}"
+                ))
                 .hint(
                     "link the profile to this job of this project; if it is linked, wait a few minutes, and check \
                      that the account does not limit external identity interactions",
@@ -280,7 +277,7 @@ impl<'a> Iam<'a> {
             return Ok(None);
         };
         let shown = |path: &PathBuf| sanitized(&path.display().to_string());
-        let missing = |text: String| Error::new(Reason::TokenMissing, text);
+        let missing = |text: String| Reason::TokenMissing.error(text);
         let mut files = token_files.iter();
         // a file that may not be looked at counts as one that exists
         let Some(file) = files.find(|file| file.try_exists().unwrap_or(true)) else {

@@ -1,6 +1,6 @@
 //! Failed calls, and what is said about them, as truth tables.
 
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::api_error::ApiError;
 use crate::ibm::client::unanswered;
 use crate::ibm::grantee::Grantee;
@@ -128,7 +128,7 @@ fn the_reason_of_each_failure() {
 fn without_a_token_the_reason_is_iams() {
     let calls: [Call; 5] = [current, previous, certificates, write, mappings];
     for call in calls {
-        let no_token = ApiError::from(error!(Reason::IamRefused, "no"));
+        let no_token = ApiError::from(Reason::IamRefused.error("no"));
         let error = explained(grantee(), call, no_token);
         assert_eq!(
             (error.reason, error.message.as_str()),

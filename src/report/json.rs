@@ -187,7 +187,8 @@ mod tests {
     }
 
     fn failure(message: &str) -> Error {
-        Error::new(Reason::SecretForbidden, message)
+        Reason::SecretForbidden
+            .error(message)
             .command(format!("ibmcloud {}", "z".repeat(300)))
     }
 

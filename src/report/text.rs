@@ -356,7 +356,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::{Error, Reason, error};
+    use crate::error::{Error, Reason};
     use crate::report::{Heading, Served};
 
     /// 2026-03-01T00:00:00Z.
@@ -419,7 +419,7 @@ mod tests {
             ..target("shop-tls", Action::Replaced)
         };
         replaced.find(Reason::NotServed, "www.shop.example.com serves another one");
-        let elsewhere = Error::new(Reason::IamPublic, "the token came from elsewhere");
+        let elsewhere = Reason::IamPublic.error("the token came from elsewhere");
         replaced
             .findings
             .push(elsewhere.command("ibmcloud login --sso"));
@@ -449,7 +449,8 @@ shop-tls: replaced
     /// The reason is not repeated as a finding; only with several projects each is named.
     #[test]
     fn failed_targets_come_last_and_those_with_findings_before_them() {
-        let error = error!(Reason::NamesLost, "it loses www.shop.example.com")
+        let error = Reason::NamesLost
+            .error("it loses www.shop.example.com")
             .command("ibmcloud ce jobrun submit --job sync");
         let mut refused = target("refused-tls", Action::Refused).failed(&error);
         refused.to = None;
@@ -536,9 +537,8 @@ a-name-that-is-longer-than-any-column
 
     #[test]
     fn a_failure_before_all_targets_has_a_line_for_each_problem() {
-        let error = error!(
-            Reason::Configuration,
-            "SECRET_ID: expected an ID; TLS_SECRET_NAME is required unless TARGETS is set; DEADLINE: expected seconds"
+        let error = Reason::Configuration.error(
+            "SECRET_ID: expected an ID; TLS_SECRET_NAME is required unless TARGETS is set; DEADLINE: expected seconds",
         )
         .command("ibmcloud ce job get --name sync");
         assert_eq!(
@@ -555,7 +555,7 @@ failed, in 1.2 s, exit status 2"
 
     #[test]
     fn each_outcome_has_its_color() {
-        let failed = target("x", Action::Unchanged).failed(&error!(Reason::SecretMissing, "x"));
+        let failed = target("x", Action::Unchanged).failed(&Reason::SecretMissing.error("x"));
         for (target, color, of_summary) in [
             (target("x", Action::Replaced), GREEN, GREEN),
             (target("x", Action::Unchanged), GREEN, GREEN),

@@ -13,7 +13,7 @@ use crate::cert::chain::{self, Chain, Gap};
 use crate::cert::handshake;
 use crate::cert::key::PrivateKey;
 use crate::cert::pem;
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::secret::Secret;
 use crate::sync::fetch::Material;
 use crate::text::sanitized;
@@ -80,29 +80,24 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
 impl Bundle {
     fn of(name: &str, leaf: &Arc<Certificate>, chain: &Chain<'_>, key_pem: &Arc<Secret>) -> Self {
         let gap = chain.gap.as_ref().map(|gap| {
-            error!(
-                Reason::ChainGap,
+            Reason::ChainGap.error(format!(
                 "the issuer of the certificate is missing, many clients will not trust the server:\n{gap}"
-            )
+            ))
         });
         let misfit = chain.misfit.map(|Certificate { subject, issuer, .. }| {
-            error!(
-                Reason::ChainGap,
+            Reason::ChainGap.error(format!(
                 "{subject} names another certificate of its issuer {issuer} (authority key identifier) than the one at hand, so that OpenSSL refuses the chain: import it again with that one"
-            )
+            ))
         });
         let unverified = chain.unverified.map(|Certificate { subject, issuer, .. }| {
-            error!(
-                Reason::ChainUnverified,
+            Reason::ChainUnverified.error(format!(
                 "the signature of {subject} by {issuer} uses an algorithm that is not verified here, and that servers and clients may not know"
-            )
+            ))
         });
         let only_deciphers = leaf.only_deciphers().then(|| {
-            error!(
-                Reason::Unfit,
-                "the key usage of {} has no digitalSignature, so that TLS 1.3 and strict clients cannot use it: issue it with that",
-                leaf.subject
-            )
+            Reason::Unfit.error(format!(
+                "the key usage of {} has no digitalSignature, so that TLS 1.3 and strict clients cannot use it: issue it with that", leaf.subject
+            ))
         });
         let findings = [gap, misfit, unverified, only_deciphers];
         let intermediates: Vec<Certificate> = chain.path.iter().copied().cloned().collect();
@@ -177,7 +172,7 @@ impl Bundle {
         } else {
             return None;
         };
-        let finding = Error::new(Reason::ChainCompleted, message);
+        let finding = Reason::ChainCompleted.error(message);
         completed.findings.push(finding);
         completed.updated_at = self.updated_at;
         Some(completed)
@@ -215,10 +210,9 @@ fn certificates(material: &Material) -> Result<(Vec<Certificate>, Vec<String>), 
                 Err(why) => unreadable.push(format!("{field}: {why}")),
             }
             if readable.len().max(unreadable.len()) > MOST_CERTIFICATES {
-                return Err(error!(
-                    Reason::PemUnreadable,
+                return Err(Reason::PemUnreadable.error(format!(
                     "there are more than {MOST_CERTIFICATES} different certificates"
-                ));
+                )));
             }
         }
     }
@@ -226,7 +220,7 @@ fn certificates(material: &Material) -> Result<(Vec<Certificate>, Vec<String>), 
         let fields = list(material.certificates.iter().map(|(field, _)| field));
         let what = format!("the secret contains no PEM certificate (fields: {fields})");
         let hint = "import or rotate the certificate in Secrets Manager";
-        return Err(Error::new(Reason::PemUnreadable, what).hint(hint));
+        return Err(Reason::PemUnreadable.error(what).hint(hint));
     }
     if readable.is_empty() {
         let missing = "and there is no other certificate";
@@ -243,7 +237,7 @@ fn pem_unreadable(unreadable: &[String], missing: &str) -> Error {
         list(unreadable)
     );
     let hint = "import the certificate again as plain PEM: each block with its BEGIN and END line";
-    Error::new(Reason::PemUnreadable, what).hint(hint)
+    Reason::PemUnreadable.error(what).hint(hint)
 }
 
 /// The one private key.
@@ -252,7 +246,7 @@ fn private_key(material: &Material, certificates: &[Certificate]) -> Result<Priv
         let kind = |c: &Certificate| format!("{}: {}", c.subject, c.key_kind());
         let kinds = list(certificates.iter().map(kind));
         let what = format!("private_key: {error} (the certificates are for {kinds})");
-        Error::new(Reason::KeyUnusable, what)
+        Reason::KeyUnusable.error(what)
     })
 }
 
@@ -279,7 +273,7 @@ fn leaf(
     let others = list(certificates);
     let what = format!("the private key belongs to none of the certificates: {others}");
     let hint = "import the certificate again together with its own key";
-    Err(Error::new(Reason::KeyMismatch, what).hint(hint))
+    Err(Reason::KeyMismatch.error(what).hint(hint))
 }
 
 /// Whether a TLS client would accept this certificate as that of a server.
@@ -289,17 +283,19 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
         return Err(weak_signature(certificate));
     }
     if let Some(flaw) = certificate.leaf_flaw() {
-        return Err(error!(Reason::Unfit, "{is} {flaw}")
+        return Err(Reason::Unfit
+            .error(format!("{is} {flaw}"))
             .hint("issue or import a certificate for TLS servers"));
     }
     if now > certificate.not_after {
         let end = rfc3339(certificate.not_after);
-        return Err(error!(Reason::Expired, "{is} expired at {end}")
+        return Err(Reason::Expired
+            .error(format!("{is} expired at {end}"))
             .hint("find out why Secrets Manager did not renew it, or import a new one"));
     }
     if now < certificate.not_before {
         let begin = rfc3339(certificate.not_before);
-        return Err(error!(Reason::NotYetValid, "{is} becomes valid at {begin}"));
+        return Err(Reason::NotYetValid.error(format!("{is} becomes valid at {begin}")));
     }
     Ok(())
 }
@@ -307,10 +303,9 @@ fn fit_to_serve(certificate: &Certificate, now: UnixTime) -> Result<(), Error> {
 /// That a certificate which would be sent has a signature that clients and servers refuse.
 fn weak_signature(certificate: &Certificate) -> Error {
     let digest = certificate.weak_digest.unwrap_or_default();
-    error!(
-        Reason::WeakSignature,
+    Reason::WeakSignature.error(format!(
         "the certificate {certificate} is signed with {digest}, which clients and servers no longer accept"
-    )
+    ))
     .hint("have it issued with SHA-256, or import the issuer's current certificate")
 }
 

@@ -7,7 +7,7 @@ use crate::cert::certificate::{Certificate, Fault, rfc3339, same_serial};
 use crate::cert::chain::too_late;
 use crate::cert::names::{ServerName, lost, needed};
 use crate::cert::roots::reaches_root;
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::{Deployed, Serves};
 use crate::text::first_of_many;
@@ -66,7 +66,7 @@ pub(crate) fn compare(case: &Comparison<'_>) -> Result<Decision, Error> {
         Serves::No => return Ok(Decision::Write(Vec::new())),
         Serves::CannotTell => {
             let message = "the TLS secret held no readable certificate, so the new one could not be compared with it";
-            let finding = Error::new(Reason::DeployedUnreadable, message);
+            let finding = Reason::DeployedUnreadable.error(message);
             return Ok(Decision::Write(vec![finding]));
         }
     };
@@ -162,7 +162,7 @@ fn covered(case: &Comparison<'_>) -> Result<(), Error> {
     let told =
         format!("SECRET_ID is unset, so only the event says that {name} goes here, and {why}");
     let way_out = "set SECRET_ID, so that no event decides which certificate this is";
-    Err(Error::new(Reason::NamesLost, told).hint(way_out))
+    Err(Reason::NamesLost.error(told).hint(way_out))
 }
 
 /// The deployed leaf is publicly trusted, the new one is not.
@@ -172,10 +172,9 @@ fn less_trusted(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> 
     (deployed && !is_public(new, &case.bundle.intermediates)).then(|| {
         let shown = |c: &Certificate| format!("(serial {}, issued by {})", c.serial, c.issuer);
         let (old, new) = (shown(baseline), shown(new));
-        error!(
-            Reason::LessTrusted,
+        Reason::LessTrusted.error(format!(
             "the deployed certificate {old} is publicly trusted, the new one {new} is not"
-        )
+        ))
     })
 }
 
@@ -197,14 +196,9 @@ fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Error> {
     // what is missing above a certificate that is deployed is missing there, too
     let is_deployed = deployed.iter().any(|c| c.der == bundle.top().der);
     (has_gap && !deployed.is_empty() && !is_deployed).then(|| {
-        error!(
-            Reason::ChainShorter,
-            "the deployed certificate has {} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain",
-            deployed.len(),
-            bundle.leaf.serial,
-            bundle.leaf.issuer,
-            bundle.intermediates.len()
-        )
+        Reason::ChainShorter.error(format!(
+            "the deployed certificate has {} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain", deployed.len(), bundle.leaf.serial, bundle.leaf.issuer, bundle.intermediates.len()
+        ))
     })
 }
 
@@ -220,7 +214,7 @@ fn names_lost(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
         "the new certificate no longer covers {}{gained}",
         list(&lost_names)
     );
-    (!lost_names.is_empty()).then(|| Error::new(Reason::NamesLost, told))
+    (!lost_names.is_empty()).then(|| Reason::NamesLost.error(told))
 }
 
 /// Both dates are earlier.
@@ -232,10 +226,9 @@ fn older(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
     };
     (new.not_before < baseline.not_before && new.not_after < baseline.not_after).then(|| {
         let (new, deployed) = (shown(new), shown(baseline));
-        error!(
-            Reason::Older,
+        Reason::Older.error(format!(
             "the new certificate {new} is older than the deployed one {deployed}"
-        )
+        ))
     })
 }
 
@@ -273,7 +266,7 @@ pub(crate) fn faults(
     let way_out = "issue or import another certificate";
     let faults = bundle.faults.iter().map(|fault| {
         let subject = &bundle.leaf.subject;
-        let told = error!(Reason::Unfit, "the certificate {subject} {fault}");
+        let told = Reason::Unfit.error(format!("the certificate {subject} {fault}"));
         match known.contains(fault) {
             true => Ok(told.hint(format_args!("the deployed one does so, too: {way_out}"))),
             false => Err(told.hint(way_out)),
@@ -294,16 +287,15 @@ pub(crate) fn expires_soon(bundle: &Bundle, now: UnixTime) -> Option<Error> {
     let (end, days) = (rfc3339(first.not_after), left / DAY);
     let ends = format!("expires at {end} ({days} days left)");
     Some(match first.der == bundle.leaf.der {
-        true => error!(
-            Reason::ExpiresSoon,
-            "the certificate in Secrets Manager {ends}"
-        )
-        .hint("it should have been renewed: check its state there"),
-        false => error!(
-            Reason::ExpiresSoon,
-            "the intermediate certificate {} {ends}", first.subject
-        )
-        .hint("import or renew the certificate with a current one"),
+        true => Reason::ExpiresSoon
+            .error(format!("the certificate in Secrets Manager {ends}"))
+            .hint("it should have been renewed: check its state there"),
+        false => Reason::ExpiresSoon
+            .error(format!(
+                "the intermediate certificate {} {ends}",
+                first.subject
+            ))
+            .hint("import or renew the certificate with a current one"),
     })
 }
 

@@ -4,7 +4,7 @@ use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::Certificate;
 use crate::cert::key::{PrivateKey, PublicKey};
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{EntityTag, TlsSecret, TlsSecretRef};
 use crate::sync::Run;
 use crate::sync::assemble::Bundle;
@@ -77,7 +77,7 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
         return Ok(());
     };
     let reason = Reason::TlsSecretUnsuitable;
-    Err(error!(reason, "secret {name} of project {project} {what}"))
+    Err(reason.error(format!("secret {name} of project {project} {what}")))
 }
 
 impl Deployed {

@@ -3,7 +3,7 @@
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::parse_rfc3339;
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::ids::Uuid;
 use crate::ibm::secrets_manager::{CERTIFICATE_TYPES, CertificateSecret, SecretsManager, Version};
 use crate::secret::Secret;
@@ -42,18 +42,17 @@ pub(crate) fn fetch(
 
 fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Result<(), Error> {
     if secret.id != id.to_string() {
-        return Err(error!(
-            Reason::SecretsManagerRefused,
-            "Secrets Manager returned secret {} for {id}", secret.id
-        ));
+        return Err(Reason::SecretsManagerRefused.error(format!(
+            "Secrets Manager returned secret {} for {id}",
+            secret.id
+        )));
     }
     if !CERTIFICATE_TYPES.contains(&secret.secret_type.as_str()) {
-        return Err(error!(
-            Reason::WrongType,
+        return Err(Reason::WrongType.error(format!(
             "the secret {name} ({id}) is of type {}, expected one of {}",
             secret.secret_type,
             CERTIFICATE_TYPES.join(", ")
-        ));
+        )));
     }
     let revoked = secret.revocation_time_seconds.is_some_and(|time| time > 0);
     let what = match secret.state {
@@ -70,7 +69,9 @@ fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Resu
         Some(0) => (Reason::NotIssued, "check its state in Secrets Manager"),
         Some(_) => (Reason::NotActive, "check its state in Secrets Manager"),
     };
-    Err(error!(reason, "the certificate {name} ({id}) is {what}").hint(hint))
+    Err(reason
+        .error(format!("the certificate {name} ({id}) is {what}"))
+        .hint(hint))
 }
 
 fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Material, Error> {
@@ -94,7 +95,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Materi
             _ => "rotate it in Secrets Manager; a certificate issued from your own CSR has no key there",
         };
         let what = format!("the certificate {name} ({id}) has no private key in Secrets Manager");
-        Error::new(Reason::KeyMissing, what).hint(hint)
+        Reason::KeyMissing.error(what).hint(hint)
     })?;
     Ok(Material {
         name,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cert::certificate::{Certificate, rfc3339};
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::client::{ApiError, Fate};
 use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::secrets_manager::Version;
@@ -163,12 +163,12 @@ impl Failures {
         match failure {
             Failure::Final(error) => Err(error),
             Failure::Conflict(_) if self.count < MOST_ATTEMPTS => Ok(Duration::ZERO),
-            Failure::Conflict(cause) => Err(Error::new(Reason::WriteConflict, gave_up + &cause)),
+            Failure::Conflict(cause) => Err(Reason::WriteConflict.error(gave_up + &cause)),
             Failure::Unclear(reason, cause, asked) => {
                 log::warn!("{cause}; reading the TLS secret again to find out");
                 self.doubt = true;
                 if self.count == MOST_ATTEMPTS {
-                    return Err(self.in_doubt(Error::new(reason, gave_up + &cause)));
+                    return Err(self.in_doubt(reason.error(gave_up + &cause)));
                 }
                 // a wait beyond the end of the run would only keep it from finding out
                 let asked = asked.filter(|asked| *asked < left.min(LONGEST_DOUBT));
@@ -297,11 +297,9 @@ impl<'a> Attempt<'a, '_> {
         let age = now.saturating_sub(self.bundle.updated_at?.as_secs());
         let placeholder = self.deployed.leaf().is_none_or(Certificate::self_signed);
         (self.task.scheduled && !placeholder && age > MISSED).then(|| {
-            error!(
-                Reason::EventMissed,
-                "this certificate has been in Secrets Manager for {} minutes but no event arrived: check the log of Event Notifications, its topic, destination and subscription, and the job runs of that time",
-                age / 60
-            )
+            Reason::EventMissed.error(format!(
+                "this certificate has been in Secrets Manager for {} minutes but no event arrived: check the log of Event Notifications, its topic, destination and subscription, and the job runs of that time", age / 60
+            ))
         })
     }
 
@@ -343,7 +341,7 @@ impl<'a> Attempt<'a, '_> {
         findings.extend(further);
         if run.holds(task) {
             let held = "the target is on hold: nothing is written until it is released";
-            findings.push(Error::new(Reason::Held, held));
+            findings.push(Reason::Held.error(held));
         }
         if run.config.settings.version == Version::Previous && action != Action::Failed {
             findings.push(after_undo(task.target.hold));
@@ -382,7 +380,7 @@ fn after_undo(hold: bool) -> Error {
             "{NEXT}; set HOLD=true (in TARGETS: \"hold\") until Secrets Manager holds a good version"
         ),
     };
-    Error::new(Reason::Undone, message)
+    Reason::Undone.error(message)
 }
 
 #[cfg(test)]

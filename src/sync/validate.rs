@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::config::{Config, Settings, Target};
-use crate::error::{Error, Reason, error};
+use crate::error::{Error, Reason};
 use crate::ibm::ids::{SecretId, Uuid, crn};
 use crate::ibm::secrets_manager::CERTIFICATE_TYPES;
 use crate::report::{Action, Outcome};
@@ -189,7 +189,9 @@ fn object(text: &str, wrapping: usize) -> Result<Value, Error> {
         }
     };
     let hint = "make sure that the subscription in Event Notifications has no template";
-    Err(error!(Reason::EventInvalid, "the event {what}").hint(hint))
+    Err(Reason::EventInvalid
+        .error(format!("the event {what}"))
+        .hint(hint))
 }
 
 /// The event's `data`, in whichever form; without an envelope the event is `data` itself.
@@ -208,7 +210,7 @@ fn data_of(event: &Value) -> Result<Value, Error> {
         (Value::Null, Value::Null) if event["type"].is_null() => return Ok(event.clone()),
         _ => "is missing, or not an object",
     };
-    Err(error!(Reason::EventInvalid, "data of the event {what}"))
+    Err(Reason::EventInvalid.error(format!("data of the event {what}")))
 }
 
 /// Decides the work of the run, and keeps this instance's share of it if the job run is an array.
@@ -228,7 +230,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
         Asks::Secrets { just_created, data } => {
             let instance = instance?.ok_or_else(|| {
                 let what = "the event does not say which Secrets Manager instance it comes from";
-                Error::new(Reason::EventForeign, what)
+                Reason::EventForeign.error(what)
             })?;
             if settings.instance.is_none() {
                 log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID");
@@ -266,7 +268,7 @@ fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
                 "SECRET_ID is unset, so only an event says which certificate goes into {name}: set SECRET_ID"
             );
             if word == "manual" {
-                return Err(Error::new(Reason::Configuration, why));
+                return Err(Reason::Configuration.error(why));
             }
             log::warn!("{why}");
             return Ok(ignored(why));
@@ -301,7 +303,7 @@ fn instance(sources: &[String], ours: Option<&Uuid>) -> Result<Option<String>, E
             format!("the event comes from Secrets Manager instance {other}, expected {expected}");
         let hint =
             "check the source of the topic in Event Notifications, and SECRETS_MANAGER_INSTANCE_ID";
-        return Err(Error::new(Reason::EventForeign, what).hint(hint));
+        return Err(Reason::EventForeign.error(what).hint(hint));
     }
     Ok(named.into_iter().next())
 }
@@ -312,7 +314,7 @@ fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Re
         .as_array()
         .filter(|secrets| !secrets.is_empty());
     let what = "data.secrets of the event is not a list of secrets";
-    let secrets = secrets.ok_or_else(|| Error::new(Reason::EventInvalid, what))?;
+    let secrets = secrets.ok_or_else(|| Reason::EventInvalid.error(what))?;
     // a hint as everything in an event: a configured target is processed whatever it says
     let secret_type = data["secret_type"].as_str();
     let other_type = secret_type.filter(|secret_type| !CERTIFICATE_TYPES.contains(secret_type));
@@ -351,7 +353,7 @@ fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Re
                     "SECRET_ID is unset, and the event names {count} secrets instead of exactly one"
                 );
                 let hint = "set SECRET_ID, or TARGETS for several";
-                return Err(Error::new(Reason::EventAmbiguous, what).hint(hint));
+                return Err(Reason::EventAmbiguous.error(what).hint(hint));
             }
         };
         if let Some((secret, _, used)) = entry {
@@ -379,15 +381,15 @@ fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Re
 
 /// The id in an entry of `data.secrets`: a bare id, or a secret CRN of the event's own instance.
 fn secret_of(text: Option<&str>, instance: &str) -> Result<Uuid, Error> {
-    let text = text.ok_or_else(|| error!(Reason::EventInvalid, "secret_id is missing"))?;
-    let secret = SecretId::parse(text).map_err(|e| error!(Reason::EventInvalid, "{e:#}"))?;
+    let text = text.ok_or_else(|| Reason::EventInvalid.error("secret_id is missing"))?;
+    let secret = SecretId::parse(text).map_err(|e| Reason::EventInvalid.error(format!("{e:#}")))?;
     match &secret.instance {
         Some(own) if own != instance => {
             let (own, other) = (sanitized(own), sanitized(instance));
             let what = format!(
                 "the secret belongs to Secrets Manager instance {own}, the event comes from {other}"
             );
-            Err(Error::new(Reason::EventForeign, what))
+            Err(Reason::EventForeign.error(what))
         }
         _ => Ok(secret.id),
     }

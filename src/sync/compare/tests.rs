@@ -45,7 +45,7 @@ impl Case {
     /// The decision, and the questions that were asked.
     fn decision(&self) -> (Result<Decision, Error>, &'static str) {
         let asked = Cell::new((0, 0));
-        let error = |reason| Error::new(reason, "no answer");
+        let error = |reason: Reason| reason.error("no answer");
         let domains = || {
             asked.set((asked.get().0 + 1, asked.get().1));
             let domains = self.domains.as_ref().map_err(|reason| error(*reason))?;

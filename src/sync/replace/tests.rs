@@ -87,7 +87,7 @@ fn how_long_to_wait_before_the_next_attempt() {
         (unclear(None), 4, true, 4),
     ] {
         assert_eq!(failures.add(failure, left).unwrap(), seconds(wait));
-        let told = failures.in_doubt(error!(Reason::Interrupted, "no")).message;
+        let told = failures.in_doubt(Reason::Interrupted.error("no")).message;
         assert_eq!(failures.count, count);
         assert_eq!(told.contains("it is unknown whether"), in_doubt, "{count}");
     }
@@ -130,7 +130,7 @@ fn the_fifth_attempt_is_the_last_and_decides_the_reason() {
         assert_eq!(error.reason, reason);
         assert!(error.message.contains(told), "{error}");
     }
-    let refused = Failure::Final(error!(Reason::Older, "no"));
+    let refused = Failure::Final(Reason::Older.error("no"));
     let error = Failures::default().add(refused, seconds(60)).unwrap_err();
     assert_eq!(error.reason, Reason::Older);
 }
@@ -289,7 +289,7 @@ fn what_an_answer_to_the_write_means() {
         (status(403), last(forbidden)),
         (status(404), last(Reason::TlsSecretMissing)),
         (
-            Err(ApiError::from(error!(Reason::IamRefused, "no"))),
+            Err(ApiError::from(Reason::IamRefused.error("no"))),
             last(Reason::IamRefused),
         ),
     ] {
@@ -326,7 +326,7 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
         if named_by_event {
             case.task.target.secret = None;
         }
-        let error = case.attempt(|attempt| attempt.with_force(error!(reason, "no")));
+        let error = case.attempt(|attempt| attempt.with_force(reason.error("no")));
         assert_eq!(
             error.command.as_deref(),
             expected,
@@ -362,7 +362,7 @@ fn the_report_of_a_target() {
         (Action::Unchanged, "already holds", Some(false)),
         (Action::WouldReplace, "would be updated to", None),
     ] {
-        let finding = Error::new(Reason::Older, "forced");
+        let finding = Reason::Older.error("forced");
         let outcome = case.attempt(|attempt| {
             let up_to_date = attempt.settle(action, vec![finding]);
             assert_eq!(up_to_date.is_some(), written.is_some(), "{action:?}");
@@ -401,7 +401,7 @@ fn a_failure_names_the_tls_secret_once() {
         ("no", "TLS secret shop-tls: no"),
         ("shop-tls is missing", "shop-tls is missing"),
     ] {
-        let error = error!(Reason::TlsSecretMissing, "{text}");
+        let error = Reason::TlsSecretMissing.error(text);
         let known = Outcome {
             attempts: Some(2),
             ..Outcome::default()
@@ -469,7 +469,7 @@ fn a_pending_order_is_no_failure_if_the_secret_was_just_created() {
         let mut task = task();
         task.just_created = just_created;
         let known = task.outcome(Action::Failed);
-        let outcome = failed(&task, known, &error!(reason, "no"));
+        let outcome = failed(&task, known, &reason.error("no"));
         assert_eq!(outcome.action, action, "{reason} {just_created}");
         assert_eq!(outcome.reason, Some(reason));
         assert_eq!(outcome.tls_secret.as_deref(), Some("shop-tls"));
@@ -499,7 +499,7 @@ fn the_first_attempt_is_the_first() {
             let outcome = replaced(deployed, &current);
             assert_eq!(outcome.action, Action::WouldReplace);
             assert_eq!(outcome.attempts, Some(1));
-            let missing = Err(error!(Reason::SecretMissing, "no"));
+            let missing = Err(Reason::SecretMissing.error("no"));
             let outcome = replaced(of(&issue(&SHOP)), &missing);
             assert_eq!(outcome.reason, Some(Reason::SecretMissing));
         },

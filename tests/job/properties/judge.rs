@@ -79,7 +79,7 @@ pub(crate) fn accepted(material: &Material, now: UnixTime) -> Result<Bundle, Err
     let mut bundle = assemble(material, now)?;
     // nothing is deployed that would excuse it
     if let Some(fault) = bundle.faults.first() {
-        return Err(Error::new(Reason::Unfit, fault.to_string()));
+        return Err(Reason::Unfit.error(fault.to_string()));
     }
     bundle
         .findings
