@@ -51,9 +51,10 @@ fn checks(run: &Run<'_>) -> Vec<Check> {
         let why = "SECRET_ID is unset, so only an event says which secret it is";
         checks.extend(untested("secret", "", why));
     }
+    run.progress.begin("reading certificates", secrets.len());
     let read = workers::once(secrets.into_iter(), |id| run.fetch_and_assemble(id));
     checks.extend(read.iter().flat_map(|(id, read)| secret(id, read)));
-    let lines = workers::each(targets.clone(), |target| {
+    let lines = run.each("checking TLS secrets", targets.clone(), |target| {
         let bundle = |id: &Uuid| read.get(id)?.as_ref().ok();
         let bundle = target.secret.as_ref().and_then(bundle);
         Ok(tls_secret(run, target, bundle))

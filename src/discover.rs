@@ -14,7 +14,6 @@ use crate::ibm::secrets_manager::CertificateMetadata;
 use crate::report::{CertificateRef, Date, Discovered, Discovery, Match, Report, SHOWN_NAMES};
 use crate::sync::Run;
 use crate::text::first_of_many;
-use crate::workers;
 
 /// Reads both sides and matches them.
 ///
@@ -92,10 +91,14 @@ struct Seen<'a> {
 /// The TLS secrets of all projects. A list need not show what they hold: then each is read.
 fn tls_secrets<'a>(run: &Run<'a>) -> (Vec<Seen<'a>>, Vec<Error>) {
     let projects = &run.config.projects;
-    let lists = workers::each(projects.iter().collect(), |(project, _)| {
-        let secrets = run.code_engine.tls_secrets(project)?;
-        Ok((secrets, run.code_engine.domain_mappings(project)))
-    });
+    let lists = run.each(
+        "listing projects",
+        projects.iter().collect(),
+        |(project, _)| {
+            let secrets = run.code_engine.tls_secrets(project)?;
+            Ok((secrets, run.code_engine.domain_mappings(project)))
+        },
+    );
     let (mut seen, mut failures) = (Vec::new(), Vec::new());
     for ((project, region), list) in projects.iter().zip(lists) {
         let list = list.map_err(|error| failures.push(error));
@@ -124,7 +127,7 @@ fn tls_secrets<'a>(run: &Run<'a>) -> (Vec<Seen<'a>>, Vec<Error>) {
         }
     }
     let unread: Vec<&mut Seen<'_>> = seen.iter_mut().filter(|seen| seen.leaf.is_none()).collect();
-    let read = workers::each(unread, |seen| {
+    let read = run.each("reading TLS secrets", unread, |seen| {
         seen.leaf = leaf(&run.code_engine.tls_secret(&seen.place)?);
         Ok(())
     });
@@ -236,7 +239,7 @@ fn read_previous(run: &Run<'_>, secrets: &[Seen<'_>], known: &mut [Known]) -> Ve
     leaves.retain(|leaf| !known.iter().any(|known| is_same(known, leaf)));
     let mut asked: Vec<&mut Known> = known.iter_mut().collect();
     asked.retain(|one| leaves.iter().any(|leaf| one.shares_a_name(&leaf.names)));
-    let read = workers::each(asked, |one| {
+    let read = run.each("reading previous versions", asked, |one| {
         one.previous = match run.secrets_manager.previous_serial(&one.id) {
             // never rotated
             Err(error) if error.reason == Reason::SecretMissing => None,

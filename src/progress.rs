@@ -45,8 +45,9 @@ struct State {
     targets: Vec<Known>,
     /// The entries of the event that no target uses.
     others: Vec<Outcome>,
-    /// What was begun last, and of how many.
+    /// What was begun last, how much of it is done (apart from targets), and how much there is.
     doing: String,
+    done: usize,
     count: usize,
     /// Changes of apps in flight.
     changes: usize,
@@ -92,7 +93,12 @@ impl Progress {
     /// The run begins to do this, so many times.
     pub(crate) fn begin(&self, what: &str, count: usize) {
         let mut state = self.lock();
-        (state.doing, state.count) = (what.to_owned(), count);
+        (state.doing, state.done, state.count) = (what.to_owned(), 0, count);
+    }
+
+    /// It was done once more.
+    pub(crate) fn advance(&self) {
+        self.lock().done += 1;
     }
 
     /// For a terminal: how much is done, and what was begun last.
@@ -100,7 +106,7 @@ impl Progress {
         let state = self.lock();
         let settled = |known: &&Known| known.stage == Stage::Settled(0);
         let settled = state.targets.iter().filter(settled);
-        let done = settled.count();
+        let done = state.done + settled.count();
         let line = format!("{done} of {} done; {}", state.count, state.doing);
         line.chars().take(LONGEST_LINE).collect()
     }

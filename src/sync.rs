@@ -66,6 +66,21 @@ impl Run<'_> {
         Ok(used.map(|mapping| ServerName::dns(&mapping.name)).collect())
     }
 
+    /// [`workers::each`], for work that is not for targets of the run: `what` is shown on a terminal.
+    pub(crate) fn each<T: Send, R: Send>(
+        &self,
+        what: &str,
+        items: Vec<T>,
+        work: impl Fn(T) -> Result<R, Error> + Sync,
+    ) -> Vec<Result<R, Error>> {
+        self.progress.begin(what, items.len());
+        workers::each(items, |item| {
+            let result = work(item);
+            self.progress.advance();
+            result
+        })
+    }
+
     /// Whether nothing is written to the target. An undo ignores a hold.
     pub(crate) fn holds(&self, task: &Task) -> bool {
         task.target.hold && self.config.settings.version == Version::Current

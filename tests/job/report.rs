@@ -149,15 +149,25 @@ fn a_terminal_gets_text_with_colors_unless_it_wants_none() {
 /// After two seconds a terminal shows what the run waits for; the line is gone before the report.
 #[test]
 fn a_terminal_shows_what_a_long_run_waits_for() {
-    const LINE: &str = "0 of 1 done; shop-tls: reading its certificate";
     let scene = Scene::new();
     let slow = FaultKind::Delay(Duration::from_millis(2500));
     let _slow = scene.fault(route::READ_SECRET, slow);
-    let text = scene.start().on_a_terminal();
-    let (_, after) = text.rsplit_once(LINE).expect(&text);
-    assert!(after.starts_with("\r\u{1b}[K"), "{text:?}");
-    assert!(after.contains("replaced"), "{text:?}");
+    for (start, line, report) in [
+        (scene.start(), "shop-tls: reading its certificate", "holds "),
+        (
+            scene.start().arg("--check"),
+            "reading certificates",
+            "is fit to serve",
+        ),
+    ] {
+        let text = start.on_a_terminal();
+        let (_, after) = text
+            .rsplit_once(&format!("0 of 1 done; {line}"))
+            .expect(&text);
+        assert!(after.starts_with("\r\u{1b}[K"), "{text:?}");
+        assert!(after.contains(report), "{text:?}");
+    }
     // never in a pipe
     let run = scene.run();
-    assert!(!run.log.contains(LINE), "{run:#?}");
+    assert!(!run.log.contains("of 1 done"), "{run:#?}");
 }
