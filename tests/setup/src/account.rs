@@ -149,10 +149,8 @@ impl Account {
         }
         let mut document: Value = serde_json::from_str(&text).unwrap_or_default();
         let (path, _) = path.split_once('?').unwrap_or((path, ""));
-        let list = path
-            .rsplit('/')
-            .next()
-            .and_then(|kind| document.get_mut(kind));
+        let (_, kind) = path.rsplit_once('/').unwrap_or(("", path));
+        let list = document.get_mut(kind);
         Ok(list.map(Value::take).unwrap_or(document))
     }
 

@@ -50,11 +50,8 @@ impl Account {
         self.calls.push((words.to_vec(), status));
         self.tell();
         if self.is("notices") {
-            let (head, tail) = (
-                "A new version is available [2.40.0].",
-                "TIP: {see the docs}",
-            );
-            stdout = format!("{head}\n\n{stdout}\n{tail}\n");
+            let tip = "TIP: {see the documentation}";
+            stdout = format!("A new version is available [2.40.0].\n\n{stdout}\n{tip}\n");
         }
         let failed = if status == 0 { "" } else { "FAILED\n" };
         (stdout, format!("{failed}{why}"), status)

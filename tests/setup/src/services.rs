@@ -92,10 +92,9 @@ impl Account {
             }
             "ce jobrun submit" => {
                 self.write_mounts(&project, call.text("--job"))?;
-                let variables = pairs(call, "--env");
-                let variables = variables.map(
-                    |(name, value)| json!({ "type": "literal", "name": name, "value": value }),
-                );
+                let literal =
+                    |(name, value)| json!({ "type": "literal", "name": name, "value": value });
+                let variables = pairs(call, "--env").map(literal);
                 body["run_env_variables"] = variables.collect();
             }
             _ => {}

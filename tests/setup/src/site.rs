@@ -122,12 +122,9 @@ impl Site {
         let mut command = Command::new(program);
         command
             .env_clear()
-            .env("PATH", path)
-            .env("HOME", home)
-            .env("TMPDIR", home);
-        command
-            .env("IBMCLOUD_STAND_IN", &self.address)
-            .env("SETUP_PAUSE", "0");
+            .envs([("PATH", &*path), ("SETUP_PAUSE", "0")]);
+        command.env("HOME", home).env("TMPDIR", home);
+        command.env("IBMCLOUD_STAND_IN", &self.address);
         command
     }
 

@@ -27,8 +27,8 @@ fn mail_is_set_up_once_however_many_topics_there_are() {
         here.account().en("POST topics", topic).unwrap();
     }
     email("eu-gb").ends(1, "another region's");
-    assert_eq!(email("eu-de").ends(0, "").made(), 2);
-    email("eu-de").ends(0, "").counts(&[("already there", 2)]);
+    assert_eq!(email("eu-de").well().made(), 2);
+    email("eu-de").well().counts(&[("already there", 2)]);
     let unset = ["EN_GUID", "EN_REGION", "SM_CRN", "MAIL_TO"];
     let unset = unset.map(|name| format!("scripts/alerts/email: {name} is not set"));
     here.script("scripts/alerts/email", &[])
@@ -53,8 +53,7 @@ esac
     std::fs::set_permissions(&bin, std::fs::Permissions::from_mode(0o755)).unwrap();
     let line = "LOGS_URL=x LOGS_CRN=x EN_GUID=x EN_REGION=x JOB=shop bash";
     let done = here.shell(&format!("{line} {}/scripts/alerts/logs", root().display()));
-    done.ends(0, "")
-        .counts(&[("done ", 4), ("already there", 1)]);
+    done.well().counts(&[("done ", 4), ("already there", 1)]);
     let loaded = std::fs::read_to_string(here.home.path().join("loaded")).unwrap();
     assert_eq!(loaded.lines().count(), 3);
     for line in loaded.lines() {

@@ -29,14 +29,14 @@ fn what_is_there_in_part_is_made_whole() {
     let here = Here::installed();
     here.account().authorizations[1]["roles"] = json!(["Viewer"]);
     here.account().profiles[0]["links"][0]["component_name"] = "other".into();
-    assert_eq!(here.setup(&[]).ends(0, "").made(), 2);
+    assert_eq!(here.setup(&[]).well().made(), 2);
     let roles = here.account().authorizations[1]["roles"].clone();
     assert_eq!(roles, json!(["Viewer", "Writer"]));
     let links = here.account().profiles[0]["links"].clone();
     assert_eq!(links[1]["component_name"], JOB);
     let gone = here.account().sm("DELETE notifications/registration", ());
     gone.unwrap();
-    assert_eq!(here.setup(&[]).ends(0, "").made(), 3);
+    assert_eq!(here.setup(&[]).well().made(), 3);
     assert_eq!(entries(&here.everything()["topics"]).len(), 1);
     here.assert_follows();
 }
@@ -58,11 +58,11 @@ fn what_somebody_else_made_under_the_same_name_stops_setup() {
 fn two_installations_side_by_side() {
     let here = Here::installed();
     let second = here.setup(&["--name", "blog", "--tls-secret", "blog-tls"]);
-    second.ends(0, "");
+    second.well();
     here.assert_follows();
     assert_eq!(here.runs(Trigger::EventNotifications).len(), 2);
     // its run goes with its job
-    here.teardown(&["--name", "blog", "--yes"]).ends(0, "");
+    here.teardown(&["--name", "blog", "--yes"]).well();
     here.assert_follows();
     assert_eq!(here.runs(Trigger::EventNotifications).len(), 2);
 }
@@ -100,7 +100,7 @@ fn an_installation_that_fails_at_any_step_continues_from_there() {
         let stops = step_by_step(&here, until_runs, done);
         assert!(stops >= 16, "only {stops} steps failed");
         let (group, project) = (&here.world.secret_group_id, &here.world.project_id);
-        assert_as_in_the_table(&here, "one_certificate", false, &[group], &[project], "");
+        assert_as_in_the_table(&here, "one_certificate", &[group], &[project], "");
         let all = here.everything();
         let lists = "topics subscriptions destinations profiles roles".split(' ');
         let numbers: Vec<_> = lists.map(|list| entries(&all[list]).len()).collect();
@@ -112,7 +112,7 @@ fn an_installation_that_fails_at_any_step_continues_from_there() {
 fn a_removal_that_fails_at_any_step_continues_from_there() {
     for done in [false, true] {
         let here = Here::new();
-        here.setup(&OPTIONS).ends(0, "");
+        here.setup(&OPTIONS).well();
         let stops = step_by_step(&here, || here.teardown(&["--yes"]), done);
         assert!(stops >= 8, "only {stops} steps failed");
         here.assert_gone();
@@ -127,15 +127,13 @@ fn without_an_image_the_job_is_built_and_a_failed_build_is_shown() {
     setup(&here).ends(0, "from this directory");
     let image = here.everything()["cert-sync"]["jobs"][0]["image_reference"].to_string();
     assert!(image.ends_with(":built\"") && here.is_current(), "{image}");
-    for (log, is_limited) in [
-        ("error[E0433]: cannot find crate", false),
-        ("toomanyrequests: reached your limit", true),
-    ] {
+    let limit = "toomanyrequests: reached your limit";
+    for log in ["error[E0433]: cannot find crate", limit] {
         let here = Here::new();
         here.account().build_fails = Some(log);
         let whole = "ibmcloud ce buildrun logs --buildrun sm-tls-sync-run-261124-101112131";
         let done = setup(&here).ends(1, &format!("{log} | {whole}"));
-        assert_eq!(done.stderr.contains("use --image"), is_limited, "{done}");
+        assert_eq!(done.stderr.contains("use --image"), log == limit, "{done}");
         let calls = here.account().calls.clone();
         let is_build =
             |(words, _): &&(Vec<String>, u8)| words.join(" ").starts_with("ce job create");
@@ -145,18 +143,14 @@ fn without_an_image_the_job_is_built_and_a_failed_build_is_shown() {
 
 #[test]
 fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
-    for (odd, exit, shown) in [
-        ("", 1, r#""status":6"#),
-        ("failed-run-exits-0 no-logs", 0, "Its log did not arrive"),
-    ] {
+    let lost = ("failed-run-exits-0 no-logs", "0", "Its log did not arrive");
+    for (odd, exit, shown) in [("", "1", r#""status":6"#), lost] {
         let here = Here::odd(odd);
         here.cloud.set_state(&here.secret, 5);
-        let exit = format!("{shown} | jobrun submit --wait ends with status {exit}");
-        let done = here.setup(&[]).ends(1, &exit).counts(&[("failed: ", 1)]);
-        assert!(
-            !done.stdout.contains("Installed.") && !done.stdout.contains("real run"),
-            "{done}"
-        );
+        let shown = format!("{shown} | jobrun submit --wait ends with status {exit}");
+        let done = here.setup(&[]).ends(1, &shown).counts(&[("failed: ", 1)]);
+        let claims = ["Installed.", "real run"].map(|text| done.stdout.contains(text));
+        assert_eq!(claims, [false; 2], "{done}");
     }
 }
 
@@ -167,6 +161,6 @@ fn a_right_that_is_not_known_yet_is_waited_for() {
     // a run has three attempts
     let fault = Fault::on("GET /api/v2/secrets/{id}", FaultKind::Status(403)).times(3);
     let _guard = here.cloud.fault(fault);
-    here.setup(&[]).ends(0, "").counts(&[("not yet", 1)]);
+    here.setup(&[]).well().counts(&[("not yet", 1)]);
     assert!(here.is_current());
 }

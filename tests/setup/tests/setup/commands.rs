@@ -184,7 +184,7 @@ fn the_variables_of_the_pages_are_set_once_and_found() {
     });
     assert_eq!(install, text);
     let here = Here::new();
-    let done = here.shell(&text).ends(0, "");
+    let done = here.shell(&text).well();
     let (id, secret) = (&here.world.instance_id, &here.secret);
     let url = format!("https://{id}.eu-de.secrets-manager.appdomain.cloud");
     let events = &here.world.event_notifications_instance_id;
@@ -219,7 +219,7 @@ fn the_command_of_a_red_line_makes_it_green() {
             "token-file" => {
                 let update = "--trusted-profiles-enabled=false";
                 let update = format!("ibmcloud ce job update --name {JOB} {update}");
-                drop(here.shell(&update).ends(0, ""));
+                drop(here.shell(&update).well());
             }
             "profile" => here.account().profiles[0]["links"] = json!([]),
             // a role that reads and does not update
@@ -237,7 +237,7 @@ fn the_command_of_a_red_line_makes_it_green() {
             panic!("not one red line: {lines:?}")
         };
         assert_eq!(line, name);
-        here.shell(command).ends(0, "");
+        here.shell(command).well();
         assert_eq!(red(&here, "fixed"), [], "after {command}");
     }
 }

@@ -49,6 +49,12 @@ impl Done {
         self
     }
 
+    /// It ended well.
+    #[track_caller]
+    pub(crate) fn well(self) -> Self {
+        self.ends(0, "")
+    }
+
     /// The steps: what each line of this kind says.
     pub(crate) fn steps(&self, kind: &str) -> Vec<&str> {
         let lines = self.stdout.lines();
@@ -93,7 +99,7 @@ impl Here {
     /// An installation by the usual inputs.
     pub(crate) fn installed() -> Self {
         let here = Self::new();
-        here.setup(&[]).ends(0, "");
+        here.setup(&[]).well();
         here
     }
 
@@ -127,17 +133,15 @@ impl Here {
         let lines = secrets.iter().flat_map(|secret| secret.lines());
         let lines = lines.filter(|line| line.len() > 16);
         let mut lines = lines.chain(["PRIVATE KEY", "BEGIN CERTIFICATE"]);
-        assert!(
-            !lines.any(|line| shown.contains(line)),
-            "a secret:\n{shown}"
+        let secret = lines.find(|line| shown.contains(line));
+        assert_eq!(secret, None, "shown or passed on:\n{shown}");
+        let home = self.home.path().read_dir().unwrap();
+        let mut paths = home.map(|entry| entry.unwrap().path().display().to_string());
+        assert_eq!(
+            paths.find(|path| path.contains("/tmp.")),
+            None,
+            "left behind"
         );
-        for entry in self.home.path().read_dir().unwrap() {
-            let path = entry.unwrap().path();
-            assert!(
-                !path.to_string_lossy().contains("/tmp."),
-                "{path:?} is left"
-            );
-        }
         done
     }
 
@@ -206,11 +210,11 @@ impl Here {
         let shared = ["topics", "subscriptions", "profiles"].map(|list| &all[list]);
         assert_eq!([own, shared], [[&json!([]); 3]; 2]);
         let (destinations, authorizations) = (&all["destinations"], &all["authorizations"]);
-        let left = [
-            &destinations[0]["type"],
-            &authorizations[0]["target_service_name"],
-        ];
-        assert_eq!(left, ["smtp_ibm", "event-notifications"]);
+        let source = &authorizations[0]["source_service_name"];
+        assert_eq!(
+            [&destinations[0]["type"], source],
+            ["smtp_ibm", "secrets-manager"]
+        );
         assert_eq!([&destinations[1], &authorizations[1]], [&Value::Null; 2]);
     }
 }

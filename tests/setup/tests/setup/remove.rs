@@ -8,7 +8,7 @@ use crate::harness::{Here, OPTIONS};
 #[test]
 fn all_of_it_goes_and_nothing_else_and_a_second_time_there_is_nothing() {
     let here = Here::new();
-    here.setup(&OPTIONS[2..]).ends(0, "");
+    here.setup(&OPTIONS[2..]).well();
     let tls_secret = || here.cloud.tls_secret(&here.world.project_id, TLS_SECRET);
     let before = tls_secret();
     let done = here.teardown(&["--yes"]).counts(&[("removed ", 10)]);
@@ -28,7 +28,7 @@ fn all_of_it_goes_and_nothing_else_and_a_second_time_there_is_nothing() {
     again.ends(0, "Nothing of sm-tls-sync is left");
     assert_eq!((all, changes), (here.everything(), here.account().changes));
     // and it can be installed again
-    here.setup(&[]).ends(0, "");
+    here.setup(&[]).well();
 }
 
 /// Without a yes nothing is removed (a yes that comes by a pipe was meant for somebody else), and a name alone
@@ -42,6 +42,6 @@ fn what_stays() {
     here.shell(&line).ends(2, "job sm-tls-sync with its runs");
     assert_eq!(before, here.everything());
     here.account().profiles[0]["description"] = "somebody else's".into();
-    here.teardown(&["--yes"]).ends(0, "");
+    here.teardown(&["--yes"]).well();
     assert_eq!(here.account().profiles.len(), 1);
 }

@@ -71,13 +71,11 @@ fn a_list_of_targets_short_and_long() {
     let groups = [&*here.world.secret_group_id, &*two.group];
     let projects = [&*here.world.project_id, &*two.project];
     let is_as_in_the_table = |way: &str, targets: &Value| {
-        assert_as_in_the_table(here, way, false, &groups, &projects, &targets.to_string());
+        assert_as_in_the_table(here, way, &groups, &projects, &targets.to_string());
         assert!(two.are_current());
     };
     let short = two.targets();
-    two.setup(&short, &OPTIONS)
-        .ends(0, "")
-        .counts(&[("  + ", 3)]);
+    two.setup(&short, &OPTIONS).well().counts(&[("  + ", 3)]);
     is_as_in_the_table("targets", &short);
     here.cloud.rotate(&[&here.secret, &two.blog]);
     assert!(two.are_current());
@@ -94,10 +92,10 @@ fn a_list_of_targets_short_and_long() {
         ("many_targets", &long),
     ] {
         let done = two.setup(targets, &OPTIONS);
-        done.ends(0, "").counts(&[("changed ", 2)]);
+        done.well().counts(&[("changed ", 2)]);
         is_as_in_the_table(way, targets);
     }
-    here.teardown(&["--yes"]).ends(0, "");
+    here.teardown(&["--yes"]).well();
     here.assert_gone();
     assert!(two.are_current());
 }
@@ -108,10 +106,8 @@ fn a_list_of_targets_short_and_long() {
 fn a_change_is_shown_and_then_takes_effect() {
     let two = Two::new();
     let here = &two.here;
-    here.setup(&[]).ends(0, "");
-    two.setup(&two.targets(), &[])
-        .ends(0, "")
-        .counts(&[("  + ", 2)]);
+    here.setup(&[]).well();
+    two.setup(&two.targets(), &[]).well().counts(&[("  + ", 2)]);
     assert!(two.are_current());
     let data = || here.everything()["cert-sync"]["config_maps"][0]["data"].take();
     let single = ["SECRET_ID", "TLS_SECRET_NAME"].map(|key| data().get(key).is_some());

@@ -66,9 +66,8 @@ fn a_bare_machine_and_an_old_shell_are_told_everything_at_once() {
     let bare = here.home.path().join("bare");
     std::fs::create_dir(&bare).unwrap();
     let found = |tool: &str| {
-        let mut places = ["/usr/bin", "/bin"]
-            .map(|folder| Path::new(folder).join(tool))
-            .into_iter();
+        let places = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool));
+        let mut places = places.into_iter();
         places.find(|path| path.exists()).unwrap()
     };
     for tool in ["bash", "sh", "dirname", "mktemp", "rm"] {
