@@ -314,10 +314,8 @@ fn document(store: &Store, kind: &str, thing: &Map<String, Value>, form: Form) -
 /// last delivery is over.
 pub(crate) async fn publish(cloud: &Arc<Cloud>, mut notification: Value) {
     notification["notification_id"] = new_id().into();
-    let source = notification["ibmensourceid"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let source = notification["ibmensourceid"].as_str();
+    let source = source.unwrap_or_default().to_owned();
     let fits = |rule: &Value| {
         let filters = ["event_type_filter", "notification_filter"];
         let lets_through = |name| {
@@ -351,10 +349,8 @@ async fn deliver(
     };
     let hears = |topic: &&Map<String, Value>| {
         let sources = topic.get("sources").and_then(Value::as_array);
-        let sources = sources
-            .into_iter()
-            .flatten()
-            .filter(|found| found["id"] == source);
+        let sources = sources.into_iter().flatten();
+        let sources = sources.filter(|found| found["id"] == source);
         let mut rules = sources.flat_map(|found| found["rules"].as_array().into_iter().flatten());
         rules.any(|rule| rule["enabled"] != false && fits(rule))
     };
@@ -363,22 +359,19 @@ async fn deliver(
         let ways = topics.map(|topic| {
             let subscribed = store.events["subscriptions"].values();
             let subscribed = subscribed.filter(|one| one["topic_id"] == topic["id"]);
-            let ends = subscribed.filter_map(|one| {
-                store.events["destinations"]
-                    .get(one["destination_id"].as_str()?)
-                    .cloned()
-            });
+            let destinations = &store.events["destinations"];
+            let end = |one: &Map<String, Value>| {
+                let end = destinations.get(one["destination_id"].as_str()?);
+                end.cloned()
+            };
+            let ends = subscribed.filter_map(end);
             (topic["name"].clone(), ends.collect())
         });
         ways.collect()
     });
     if ways.is_empty() {
-        log(
-            &Value::Null,
-            &Value::Null,
-            DeliveryOutcome::NoTopicMatched,
-            0,
-        );
+        let outcome = DeliveryOutcome::NoTopicMatched;
+        log(&Value::Null, &Value::Null, outcome, 0);
     }
     for (topic, ends) in ways {
         if ends.is_empty() {
@@ -430,10 +423,7 @@ async fn start_job(
     let failed = |why: &str| (why.to_owned(), None);
     let crn = params["project_crn"].as_str().unwrap_or_default();
     let mut crn = crn.split(':').skip(5).step_by(2);
-    let (region, project) = (
-        crn.next().unwrap_or_default(),
-        crn.next().unwrap_or_default(),
-    );
+    let [region, project] = [(); 2].map(|()| crn.next().unwrap_or_default());
     let text = notification.to_string();
     let variable = json!({ "type": "literal", "name": "ibmendata", "value": text });
     let body = json!({ "job_name": params["job_name"], "run_env_variables": [variable] });
@@ -453,18 +443,14 @@ async fn start_job(
     let status = response.status();
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|after| after.to_str().ok()?.parse().ok());
-    let body = to_bytes(response.into_body(), usize::MAX)
-        .await
-        .unwrap_or_default();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body = to_bytes(response.into_body(), usize::MAX).await;
+    let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
     if status.is_success() {
         return Ok(body["name"].as_str().unwrap_or_default().to_owned());
     }
     let message = body["errors"][0]["message"].as_str().unwrap_or_default();
-    Err((
-        format!("Code Engine: {}: {message}", status.as_u16()),
-        retry_after,
-    ))
+    let why = format!("Code Engine: {}: {message}", status.as_u16());
+    Err((why, retry_after))
 }
 
 // --- the Periodic Timer ---

@@ -74,29 +74,19 @@ fn notifications(cloud: &Cloud, store: &Store, happened: Happened, ids: &[String
         });
         let short = "Test notification from Secrets Manager".to_owned();
         let long = "This is a test notification from your Secrets Manager instance.".to_owned();
-        let secrets = vec![invented];
-        return vec![envelope(
-            cloud,
-            happened,
-            "test_secret_type",
-            secrets,
-            (short, long),
-        )];
+        let (kind, secrets) = ("test_secret_type", vec![invented]);
+        return vec![envelope(cloud, happened, kind, secrets, (short, long))];
     }
     let mut by_type: BTreeMap<&str, Vec<&Secret>> = BTreeMap::new();
     for secret in ids.iter().filter_map(|id| store.secrets.get(id)) {
-        by_type
-            .entry(secret.secret_type.as_str())
-            .or_default()
-            .push(secret);
+        let secret_type = secret.secret_type.as_str();
+        by_type.entry(secret_type).or_default().push(secret);
     }
     let mut all = Vec::new();
     for (secret_type, secrets) in by_type {
         for batch in secrets.chunks(BATCH) {
-            let entries = batch
-                .iter()
-                .map(|secret| entry(cloud, happened, secret))
-                .collect();
+            let entries = batch.iter().map(|secret| entry(cloud, happened, secret));
+            let entries = entries.collect();
             let names: Vec<_> = batch.iter().map(|secret| secret.name.as_str()).collect();
             let texts = texts(happened, secret_type, &names);
             all.push(envelope(cloud, happened, secret_type, entries, texts));
@@ -108,15 +98,15 @@ fn notifications(cloud: &Cloud, store: &Store, happened: Happened, ids: &[String
 fn entry(cloud: &Cloud, happened: Happened, secret: &Secret) -> Value {
     let version = secret.current();
     let by_itself = happened == Happened::Rotated && version.auto_rotated;
+    let id = match cloud.options.secret_id_as_crn {
+        true => crn(cloud, &secret.id),
+        false => secret.id.clone(),
+    };
     let mut entry = json!({
         "event_time": seconds(version.created_at),
         "event_triggered_by": if by_itself { "SecretsManager" } else { OWNER },
         "secret_group_id": secret.secret_group_id,
-        "secret_id": if cloud.options.secret_id_as_crn {
-            crn(cloud, &secret.id)
-        } else {
-            secret.id.clone()
-        },
+        "secret_id": id,
         "secret_name": secret.name,
     });
     if let Some(names) = version.facts.get("alt_names").and_then(Value::as_array) {
@@ -130,23 +120,15 @@ fn entry(cloud: &Cloud, happened: Happened, secret: &Secret) -> Value {
 /// Subject and sentence for people.
 fn texts(happened: Happened, secret_type: &str, names: &[&str]) -> (String, String) {
     let kind = secret_type.replace("_cert", " certificate");
-    let done = if happened == Happened::Created {
-        "created"
-    } else {
-        "rotated"
-    };
+    let done = happened.event_type().trim_start_matches("secret_");
     let (count, were, s) = match names.len() {
         1 => (String::new(), "was", ""),
         count => (format!("{count} "), "were", "s"),
     };
-    (
-        format!("Your {count}{kind} secret{s} {were} {done}"),
-        format!(
-            "You have {} {kind} secret{s} that {were} {done}: {}.",
-            names.len(),
-            names.join(", ")
-        ),
-    )
+    let (number, names) = (names.len(), names.join(", "));
+    let short = format!("Your {count}{kind} secret{s} {were} {done}");
+    let long = format!("You have {number} {kind} secret{s} that {were} {done}: {names}.");
+    (short, long)
 }
 
 fn envelope(

@@ -19,18 +19,14 @@ pub(crate) const ROUTES: Routes = &[("POST /identity/token", token)];
 
 const CR_TOKEN: &str = "urn:ibm:params:oauth:grant-type:cr-token";
 const API_KEY: &str = "urn:ibm:params:oauth:grant-type:apikey";
+const UNKNOWN_KEY: &str = "Provided API key could not be found.";
+const NOT_ELIGIBLE: &str = "Selected trusted profile not eligible.";
 
 fn token(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     let identity = match needed(ask, "grant_type")? {
         CR_TOKEN => by_cr_token(cloud, store, ask)?,
         API_KEY if needed(ask, "apikey")? == cloud.world.api_key => Identity::Owner,
-        API_KEY => {
-            return Err(no(
-                400,
-                "BXNIM0415E",
-                "Provided API key could not be found.",
-            ));
-        }
+        API_KEY => return Err(no(400, "BXNIM0415E", UNKNOWN_KEY)),
         _ => return Err(no(400, "BXNIM0020E", "Invalid grant_type")),
     };
     let (iam_id, sub_type) = match &identity {
@@ -47,9 +43,8 @@ fn token(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
         "sub_type": sub_type,
     }));
     cloud.remember(&token);
-    store
-        .access_tokens
-        .insert(token.clone(), (identity, expires));
+    let held = (identity, expires);
+    store.access_tokens.insert(token.clone(), held);
     let body = json!({
         "access_token": token,
         "refresh_token": "not_supported",
@@ -63,14 +58,15 @@ fn token(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
 }
 
 fn needed<'a>(ask: &'a Ask, name: &str) -> Result<&'a str, Problem> {
-    match ask.text(name) {
-        "" => Err(no(
+    let why = || {
+        no(
             400,
             "BXNIM0109E",
             format!("Property missing or empty: {name}"),
-        )),
-        value => Ok(value),
-    }
+        )
+    };
+    let value = Some(ask.text(name)).filter(|value| !value.is_empty());
+    value.ok_or_else(why)
 }
 
 fn by_cr_token(cloud: &Cloud, store: &Store, ask: &Ask) -> Result<Identity, Problem> {
@@ -88,10 +84,8 @@ fn by_cr_token(cloud: &Cloud, store: &Store, ask: &Ask) -> Result<Identity, Prob
     let profile = store.profiles.iter().find(|(id, profile)| {
         let crn = profile_crn(&cloud.world.account_id, id);
         let is = [id.as_str(), &profile.name, &crn];
-        let mut named = names
-            .iter()
-            .zip(is)
-            .filter(|(name, _)| ask.body.contains_key(**name));
+        let named = names.iter().zip(is);
+        let mut named = named.filter(|(name, _)| ask.body.contains_key(**name));
         named.all(|(name, is)| ask.text(name) == is)
     });
     let project = store.projects.get(&claims.project_id);
@@ -103,11 +97,7 @@ fn by_cr_token(cloud: &Cloud, store: &Store, ask: &Ask) -> Result<Identity, Prob
     };
     match profile {
         Some((id, profile)) if profile.links.iter().any(fits) => Ok(Identity::Profile(id.clone())),
-        _ => Err(no(
-            400,
-            "BXNIM0398E",
-            "Selected trusted profile not eligible.",
-        )),
+        _ => Err(no(400, "BXNIM0398E", NOT_ELIGIBLE)),
     }
 }
 

@@ -9,30 +9,12 @@ use crate::store::{Secret, Version, object};
 use crate::world::OWNER;
 
 /// What the SDK marks optional in every certificate type, or what no type of certificate needs.
-const OPTIONAL: [&str; 13] = [
-    "custom_metadata",
-    "description",
-    "downloaded",
-    "expiration_date",
-    "issuance_info",
-    "labels",
-    "locks_total",
-    "name",
-    "next_rotation_date",
-    "referenced_by",
-    "retrieved_at",
-    "state_description",
-    "x_not_in_the_documents",
-];
+const OPTIONAL: &str = "custom_metadata description downloaded expiration_date issuance_info labels \
+    locks_total name next_rotation_date referenced_by retrieved_at state_description x_not_in_the_documents";
 
 /// The same for versions. The serial number stays: all certificates have one.
-const OPTIONAL_OF_VERSIONS: [&str; 5] = [
-    "alias",
-    "downloaded",
-    "expiration_date",
-    "secret_name",
-    "version_custom_metadata",
-];
+const OPTIONAL_OF_VERSIONS: &str =
+    "alias downloaded expiration_date secret_name version_custom_metadata";
 
 const CSR: &str = "-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
 
@@ -104,11 +86,11 @@ pub(super) fn described(cloud: &Cloud, secret: &Secret) -> Map<String, Value> {
     body.extend(object(more));
     body.extend(
         version
-            .map(|version| version.facts.clone())
-            .unwrap_or_default(),
+            .into_iter()
+            .flat_map(|version| version.facts.clone()),
     );
     if !cloud.options.optional_fields {
-        body.retain(|name, _| !OPTIONAL.contains(&name.as_str()));
+        body.retain(|name, _| !OPTIONAL.split(' ').any(|one| one == name));
     }
     body
 }
@@ -174,15 +156,12 @@ pub(super) fn version_described(cloud: &Cloud, secret: &Secret, at: usize) -> Ma
         body.insert("alias".into(), (*alias).into());
     }
     for fact in ["expiration_date", "serial_number", "validity"] {
-        body.extend(
-            version
-                .facts
-                .get(fact)
-                .map(|value| (fact.into(), value.clone())),
-        );
+        let value = version.facts.get(fact);
+        body.extend(value.map(|value| (fact.into(), value.clone())));
     }
     if !cloud.options.optional_fields {
-        body.retain(|name, _| !OPTIONAL_OF_VERSIONS.contains(&name.as_str()));
+        let optional = |name: &str| OPTIONAL_OF_VERSIONS.split(' ').any(|one| one == name);
+        body.retain(|name, _| !optional(name));
     }
     body
 }
@@ -194,12 +173,8 @@ pub(super) fn version_with_payload(
 ) -> Map<String, Value> {
     let mut body = version_described(cloud, secret, at);
     let material = secret.versions[at].material.as_ref();
-    body.extend(
-        material
-            .filter(|_| shown(secret).is_some())
-            .map(texts)
-            .unwrap_or_default(),
-    );
+    let material = material.filter(|_| shown(secret).is_some());
+    body.extend(material.into_iter().flat_map(texts));
     body
 }
 
