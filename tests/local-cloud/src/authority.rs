@@ -228,13 +228,9 @@ impl Authority {
         &self,
     ) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
         let key = KeyKind::P256.key()?;
-        let names = [
-            "127.0.0.1",
-            "localhost",
-            "iam.cloud.ibm.com",
-            "private.iam.cloud.ibm.com",
-        ];
-        let params = leaf_params(&names.map(str::to_owned), -1, 30)?;
+        let names = "127.0.0.1 localhost iam.cloud.ibm.com private.iam.cloud.ibm.com";
+        let names: Vec<_> = names.split(' ').map(str::to_owned).collect();
+        let params = leaf_params(&names, -1, 30)?;
         let leaf = params.signed_by(&key, &self.transport.issuer)?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         Ok((vec![leaf.der().clone()], key))
@@ -265,10 +261,7 @@ impl Authority {
         }
         let leaf = params.signed_by(&key, &ca.issuer);
         let leaf = leaf.with_context(|| format!("leaf for {}", spec.names.join(", ")))?;
-        let (leaf, key) = (
-            leaf.pem().replace('\r', ""),
-            key.serialize_pem().replace('\r', ""),
-        );
+        let [leaf, key] = [leaf.pem(), key.serialize_pem()].map(|pem| pem.replace('\r', ""));
         let trimmed = |pem: &str| Some(pem.trim_end().to_owned());
         Ok(match spec.secret_type {
             SecretType::PublicCert => Material {
@@ -298,9 +291,8 @@ impl Authority {
 fn leaf_params(names: &[String], from: i64, to: i64) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::new(names.to_vec())
         .with_context(|| format!("names of a leaf: {}", names.join(", ")))?;
-    let common_name = names
-        .first()
-        .map(|first| (DnType::CommonName, first.as_str()));
+    let common_name = names.first().map(String::as_str);
+    let common_name = common_name.map(|name| (DnType::CommonName, name));
     params.distinguished_name = name(common_name.as_slice());
     // CAs date a little back, so that clocks that are slow accept a new leaf.
     params.not_before = now() + Duration::days(from) - Duration::minutes(5);

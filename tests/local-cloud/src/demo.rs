@@ -22,23 +22,17 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let project = cloud.world().project_id;
     let variables = seed(&cloud);
     let secret = variables.get("SECRET_ID").context("SECRET_ID")?;
-    say(
-        "local cloud",
-        "IAM, Secrets Manager, Event Notifications, Code Engine on 127.0.0.1",
-    );
+    let services = "IAM, Secrets Manager, Event Notifications, Code Engine on 127.0.0.1";
+    say("local cloud", services);
     let names = "certificate shop-example-com for shop.example.com and www.shop.example.com";
     say("Secrets Manager", names);
-    say(
-        "Code Engine",
-        &format!("TLS secret {TLS_SECRET} holds it; {DOMAIN} serves it"),
-    );
+    let held = format!("TLS secret {TLS_SECRET} holds it; {DOMAIN} serves it");
+    say("Code Engine", &held);
     let before = look(&cloud)?;
 
     println!();
     cloud.rotate(&[secret]);
-    let new_serial = cloud
-        .serial(secret)
-        .context("the new version's serial number")?;
+    let new_serial = cloud.serial(secret).context("the new serial number")?;
     let what = format!("rotates; the new certificate is {}", short(&new_serial));
     say("Secrets Manager", &what);
     let name = follow(&cloud)?;
@@ -46,20 +40,13 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     println!();
     let run = cloud.wait_job_run(&project, &name, PATIENCE)?;
     let attempt = run.attempts.last().context("the job run has no attempt")?;
-    let report = attempt
-        .stdout
-        .lines()
-        .last()
-        .map(serde_json::from_str::<Value>);
-    let report = report.and_then(Result::ok).unwrap_or_default();
+    let last = attempt.stdout.lines().last().unwrap_or_default();
+    let report = serde_json::from_str::<Value>(last).unwrap_or_default();
     show_report(&report);
-    let status = attempt
-        .exit_code
-        .map_or_else(|| "none".into(), |code| code.to_string());
-    say(
-        "job run",
-        &format!("exit status {status} after {} ms", attempt.duration_ms),
-    );
+    let status = attempt.exit_code.map(|code| code.to_string());
+    let status = status.unwrap_or_else(|| "none".into());
+    let took = attempt.duration_ms;
+    say("job run", &format!("exit status {status} after {took} ms"));
 
     println!();
     let after = look(&cloud)?;
@@ -92,10 +79,8 @@ fn short(serial: &str) -> String {
 fn look(cloud: &LocalCloud) -> anyhow::Result<Served> {
     let served = cloud.served(DOMAIN)?;
     let (serial, end) = (short(&served.serial), served.not_after.date());
-    say(
-        "TLS client",
-        &format!("{DOMAIN} serves {serial}, valid until {end}"),
-    );
+    let what = format!("{DOMAIN} serves {serial}, valid until {end}");
+    say("TLS client", &what);
     Ok(served)
 }
 
@@ -105,10 +90,8 @@ fn follow(cloud: &LocalCloud) -> anyhow::Result<String> {
     let delivery = delivery.context("no event reached Event Notifications")?;
     say("event", &delivery.event_type);
     say("topic", delivery.topic.as_deref().unwrap_or("none"));
-    say(
-        "destination",
-        delivery.destination.as_deref().unwrap_or("none"),
-    );
+    let destination = delivery.destination.as_deref();
+    say("destination", destination.unwrap_or("none"));
     match delivery.outcome {
         DeliveryOutcome::Delivered {
             job_run: Some(name),
@@ -130,10 +113,8 @@ fn show_report(report: &Value) {
         let serial = |leaf: &Value| short(leaf["serial"].as_str().unwrap_or("nothing"));
         let (from, to) = (serial(&target["from"]), serial(&target["to"]));
         let (name, action) = (text(&target["tls_secret"]), text(&target["action"]));
-        say(
-            "report",
-            &format!("TLS secret {name}: {action}, from {from} to {to}"),
-        );
+        let what = format!("TLS secret {name}: {action}, from {from} to {to}");
+        say("report", &what);
         for served in target["served"].as_array().into_iter().flatten() {
             let (domain, state) = (text(&served["domain"]), text(&served["state"]));
             let after = served["after_ms"].as_u64();

@@ -192,10 +192,7 @@ impl Fault {
         let first = arrival.is_none_or(|arrival| arrival.nth == 1);
         self.route.as_deref().is_none_or(|only| Some(only) == route)
             && self.service.is_none_or(|only| only == service)
-            && self
-                .path_contains
-                .as_deref()
-                .is_none_or(|text| path.contains(text))
+            && path.contains(self.path_contains.as_deref().unwrap_or_default())
             && self.host.as_deref().is_none_or(|only| Some(only) == host)
             && !(first && matches!(self.kind, FaultKind::CloseSecond))
     }

@@ -104,10 +104,8 @@ impl Run {
     }
 
     fn of_status(&self, status: &str) -> Vec<u32> {
-        let all = self
-            .indices
-            .iter()
-            .filter(|(_, index)| index["status"] == status);
+        let all = self.indices.iter();
+        let all = all.filter(|(_, index)| index["status"] == status);
         all.map(|(number, _)| *number).collect()
     }
 
@@ -127,10 +125,8 @@ impl Run {
     pub(crate) fn document(&self, cloud: &Cloud) -> Value {
         let count = |status| self.of_status(status).len();
         let listed = |status| {
-            let all = self
-                .of_status(status)
-                .into_iter()
-                .map(|number| number.to_string());
+            let all = self.of_status(status).into_iter();
+            let all = all.map(|number| number.to_string());
             all.collect::<Vec<_>>().join(",")
         };
         let mut status = json!({
@@ -197,10 +193,8 @@ pub(crate) fn submit(
     fields.extend(request.body.clone());
     let arguments = &fields["run_arguments"];
     // Our guess at IBM's count: variables, arguments and a little for the frame.
-    let size = 256
-        + json!([variables, arguments, name, job_name])
-            .to_string()
-            .len();
+    let counted = json!([variables, arguments, name, job_name]);
+    let size = 256 + counted.to_string().len();
     if size > OBJECT_LIMIT {
         let why = format!("The job run has {size} bytes, {OBJECT_LIMIT} are allowed.");
         return Err(no(400, "resource_too_large", why));
@@ -211,24 +205,19 @@ pub(crate) fn submit(
     };
     let retry_limit = number("scale_retry_limit", 5)?;
     let time_limit = Duration::from_secs(number("scale_max_execution_time", 86_400)?);
-    let arguments = arguments
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
+    let arguments = arguments.as_array().into_iter().flatten();
+    let arguments = arguments.filter_map(Value::as_str);
     let arguments = arguments.map(str::to_owned).collect();
     let indices = indices(fields["scale_array_spec"].as_str().unwrap_or_default())?;
 
     let mut environment = platform(cloud, project);
-    environment.extend(
-        [
-            ("CE_JOB", job_name.clone()),
-            ("CE_JOBRUN", name.clone()),
-            ("JOB_ARRAY_SIZE", indices.len().to_string()),
-            ("JOB_RETRY_LIMIT", retry_limit.to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
+    let own = [
+        ("CE_JOB", job_name.clone()),
+        ("CE_JOBRUN", name.clone()),
+        ("JOB_ARRAY_SIZE", indices.len().to_string()),
+        ("JOB_RETRY_LIMIT", retry_limit.to_string()),
+    ];
+    environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
     environment.extend(resolved(project, &variables));
     environment.extend(request.event);
     let token_enabled = fields["run_compute_resource_token_enabled"] == true;

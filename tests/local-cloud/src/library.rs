@@ -70,7 +70,7 @@ impl CloudHandle {
         let world = &self.cloud.world;
         let token = world.cr_token_file.display().to_string();
         let ca = self.ca_file().display().to_string();
-        let mut variables: Environment = [
+        let variables = [
             ("CODE_ENGINE_URL", self.code_engine_url()),
             ("CR_TOKEN_FILENAME", token),
             ("IAM_PROFILE_ID", world.profile_id.clone()),
@@ -80,9 +80,10 @@ impl CloudHandle {
             ("SECRETS_MANAGER_INSTANCE_ID", world.instance_id.clone()),
             ("SECRETS_MANAGER_URL", self.secrets_manager_url()),
             ("SSL_CERT_FILE", ca),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
+        ];
+        let mut variables: Environment = variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .into();
         if !self.cloud.options.https {
             variables.remove("SSL_CERT_FILE");
         }
@@ -191,9 +192,8 @@ impl CloudHandle {
 impl CloudHandle {
     /// A new certificate secret; returns its id. The event `secret_created` is sent.
     pub fn issue(&self, spec: CertificateSpec) -> String {
-        let added = self
-            .cloud
-            .update(|store| secrets_manager::add(&self.cloud, store, &spec, None));
+        let add = |store: &mut _| secrets_manager::add(&self.cloud, store, &spec, None);
+        let added = self.cloud.update(add);
         let id = added.unwrap_or_else(|why| panic!("issue {:?}: {why:?}", spec.names));
         self.send(Happened::Created, &[&id]);
         id
@@ -278,8 +278,7 @@ impl CloudHandle {
 
     fn send(&self, happened: Happened, ids: &[&str]) {
         let ids: Vec<_> = ids.iter().map(|&id| id.to_owned()).collect();
-        self.cloud
-            .runtime
-            .block_on(events::send(&self.cloud, happened, &ids));
+        let sent = events::send(&self.cloud, happened, &ids);
+        self.cloud.runtime.block_on(sent);
     }
 }
