@@ -144,8 +144,7 @@ impl Bundle {
         let deployed_leaf = deployed.first().map(|leaf| &leaf.der);
         let is_deployed = deployed_leaf == Some(&self.leaf.der);
         let soon = now.as_secs() + chain::too_late(&self.leaf, self.leaf.has_stamps);
-        let first_end = |bundle: &Self| bundle.chain().map(|c| c.not_after).min();
-        let ends_soon = |bundle| first_end(bundle).is_some_and(|end| end.as_secs() < soon);
+        let ends_soon = |bundle: &Self| bundle.first_to_end().not_after.as_secs() < soon;
         let (is_misfit, is_ending) = (is_deployed && self.misfit, is_deployed && ends_soon(self));
         if self.gap.is_none() && !is_misfit && !is_ending {
             return None;
@@ -167,7 +166,7 @@ impl Bundle {
             "the deployed chain stays: that of Secrets Manager does not fit the authority key identifier"
                 .to_owned()
         } else if is_ending && !ends_soon(&completed) {
-            let end = rfc3339(first_end(self)?);
+            let end = rfc3339(self.first_to_end().not_after);
             format!("the deployed chain stays: that of Secrets Manager ends at {end}")
         } else {
             return None;
@@ -176,6 +175,12 @@ impl Bundle {
         completed.findings.push(finding);
         completed.updated_at = self.updated_at;
         Some(completed)
+    }
+
+    /// The one that ends first.
+    pub fn first_to_end(&self) -> &Certificate {
+        let first = self.chain().min_by_key(|certificate| certificate.not_after);
+        first.unwrap_or(&self.leaf)
     }
 
     /// The last certificate that is sent.

@@ -65,8 +65,9 @@ pub(crate) fn compare(case: &Comparison<'_>) -> Result<Decision, Error> {
         Serves::Yes(leaf) => leaf,
         Serves::No => return Ok(Decision::Write(Vec::new())),
         Serves::CannotTell => {
-            let message = "the TLS secret held no readable certificate, so the new one could not be compared with it";
-            let finding = Reason::DeployedUnreadable.error(message);
+            let finding = Reason::DeployedUnreadable.error(
+                "the TLS secret held no readable certificate, so the new one could not be compared with it",
+            );
             return Ok(Decision::Write(vec![finding]));
         }
     };
@@ -87,65 +88,62 @@ fn judge(case: &Comparison<'_>, baseline: &Certificate, broken: Error) -> Result
     let excuse = match reason {
         Reason::NamesLost | Reason::ChainShorter if in_its_last_days(baseline, case.now) => {
             let end = rfc3339(baseline.not_after);
-            let why = "replaced anyway: the deployed certificate expires at";
-            Ok(format!("{why} {end}"))
+            Ok(format!(
+                "replaced anyway: the deployed certificate expires at {end}"
+            ))
         }
-        Reason::NamesLost => nobody_needs(case, baseline),
-        Reason::Older => went_back(case, baseline),
-        _ => Err(None),
-    };
-    let way_out = match reason {
-        Reason::LessTrusted => "issue it by a public CA; a staging CA is for tests",
-        Reason::ChainShorter => "import it again together with its intermediate certificates",
-        Reason::NamesLost => {
-            "issue it with all names, or delete the domain mappings that need them"
+        Reason::NamesLost => nobody_needs(case, baseline).map_err(|why| {
+            format!("{why}; issue it with all names, or delete the domain mappings that need them")
+        }),
+        Reason::Older => went_back(case, baseline).map_err(|why| {
+            format!(
+                "{why}; rotate it in Secrets Manager, or import there what was deployed manually"
+            )
+        }),
+        Reason::ChainShorter => {
+            Err("import it again together with its intermediate certificates".to_owned())
         }
-        _ => "rotate it in Secrets Manager, or import there what was deployed manually",
-    };
-    let refused = |broken: Error| {
-        broken
-            .hint(way_out)
-            .hint("or override this check once, manually")
+        _ => Err("issue it by a public CA; a staging CA is for tests".to_owned()),
     };
     match excuse {
         Ok(excuse) => Ok(broken.hint(excuse)),
-        Err(Some(why)) => Err(refused(broken.hint(why))),
-        Err(None) => Err(refused(broken)),
+        Err(why) => Err(broken
+            .hint(why)
+            .hint("or override this check once, manually")),
     }
 }
 
 /// Whether domain mappings use the TLS secret, and none of them needs a name that is lost; or why not.
-fn nobody_needs(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, Option<String>> {
+fn nobody_needs(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, String> {
     let unknown = "whether a domain mapping needs one of them is unknown";
     let domains = (case.domains)().map_err(|error| format!("{unknown}: {error}"))?;
-    let new = &case.bundle.leaf.names;
-    let needed = needed(&domains, &lost(&baseline.names, new), new);
-    match (domains.as_slice(), needed.as_slice()) {
-        ([], _) => Err(Some(
+    if domains.is_empty() {
+        return Err(
             "no domain mapping uses this TLS secret, so whether anyone needs them is unknown"
                 .to_owned(),
-        )),
-        (_, []) => Ok("no domain mapping needs them".to_owned()),
-        (_, needed) => Err(Some(format!("domain mappings need {}", list(needed)))),
+        );
+    }
+    let new = &case.bundle.leaf.names;
+    match needed(&domains, &lost(&baseline.names, new), new).as_slice() {
+        [] => Ok("no domain mapping needs them".to_owned()),
+        needed => Err(format!("domain mappings need {}", list(needed))),
     }
 }
 
 /// Whether Secrets Manager went back on purpose, or why not: somebody may have deployed a newer certificate
 /// manually in an emergency.
-fn went_back(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, Option<String>> {
+fn went_back(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, String> {
     if case.undo {
         return Ok("the previous version was asked for".to_owned());
     }
-    let serial = (case.previous_serial)()
-        .map_err(|error| format!("the previous version is unknown: {error}"))?;
-    match serial.is_some_and(|serial| same_serial(&serial, &baseline.serial)) {
-        true => {
-            Ok("that was the previous version: Secrets Manager went back on purpose".to_owned())
-        }
-        false => Err(Some(
-            "that was not the previous version: somebody deployed it manually".to_owned(),
-        )),
+    let serial = (case.previous_serial)();
+    let serial = serial.map_err(|error| format!("the previous version is unknown: {error}"))?;
+    if serial.is_some_and(|serial| same_serial(&serial, &baseline.serial)) {
+        return Ok(
+            "that was the previous version: Secrets Manager went back on purpose".to_owned(),
+        );
     }
+    Err("that was not the previous version: somebody deployed it manually".to_owned())
 }
 
 /// Only an event says that this certificate goes here: then it must cover every name of the
@@ -255,14 +253,10 @@ pub(crate) fn faults(
     bundle: &Bundle,
     now: UnixTime,
 ) -> Result<Vec<Error>, Error> {
-    let known: Vec<Fault> = match deployed.serves(now) {
-        Serves::Yes(_) => deployed
-            .certificates
-            .iter()
-            .flat_map(Certificate::faults)
-            .collect(),
-        Serves::No | Serves::CannotTell => Vec::new(),
-    };
+    let mut known: Vec<Fault> = Vec::new();
+    if let Serves::Yes(_) = deployed.serves(now) {
+        known.extend(deployed.certificates.iter().flat_map(Certificate::faults));
+    }
     let way_out = "issue or import another certificate";
     let faults = bundle.faults.iter().map(|fault| {
         let subject = &bundle.leaf.subject;
@@ -277,26 +271,21 @@ pub(crate) fn faults(
 
 /// That the first end in the chain is near, whether or not the TLS secret is replaced.
 pub(crate) fn expires_soon(bundle: &Bundle, now: UnixTime) -> Option<Error> {
-    let first = bundle
-        .chain()
-        .min_by_key(|certificate| certificate.not_after)?;
+    let first = bundle.first_to_end();
     let left = first.not_after.as_secs().saturating_sub(now.as_secs());
     if left >= too_late(&bundle.leaf, is_public(&bundle.leaf, &bundle.intermediates)) {
         return None;
     }
     let (end, days) = (rfc3339(first.not_after), left / DAY);
     let ends = format!("expires at {end} ({days} days left)");
-    Some(match first.der == bundle.leaf.der {
-        true => Reason::ExpiresSoon
-            .error(format!("the certificate in Secrets Manager {ends}"))
-            .hint("it should have been renewed: check its state there"),
-        false => Reason::ExpiresSoon
-            .error(format!(
-                "the intermediate certificate {} {ends}",
-                first.subject
-            ))
-            .hint("import or renew the certificate with a current one"),
-    })
+    if first.der == bundle.leaf.der {
+        let told = format!("the certificate in Secrets Manager {ends}");
+        let next = "it should have been renewed: check its state there";
+        return Some(Reason::ExpiresSoon.error(told).hint(next));
+    }
+    let told = format!("the intermediate certificate {} {ends}", first.subject);
+    let next = "import or renew the certificate with a current one";
+    Some(Reason::ExpiresSoon.error(told).hint(next))
 }
 
 #[cfg(test)]
