@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 /// A longer label is none.
 const LONGEST_LABEL: usize = 40;
-/// Characters of base64 in a line (RFC 7468 section 2).
-const LINE: usize = 64;
+/// Bytes in a line, which are 64 characters of base64 (RFC 7468 section 2).
+const LINE: usize = 48;
 /// So many characters of base64 in a line are the body of a block, not a word.
 const BODY: usize = 16;
 
@@ -79,31 +79,23 @@ impl<'a> Block<'a> {
     }
 
     fn of(label: &'a str, body: &[&str]) -> Self {
-        let mut body = body;
-        let mut encrypted = false;
         // headers end with an empty line (RFC 1421 section 4.4)
-        if body.first().is_some_and(|line| line.contains(':')) {
-            let end = body.iter().position(|line| line.is_empty());
-            let (headers, rest) = body.split_at(end.unwrap_or(body.len()));
-            encrypted = headers.iter().any(|line| line.contains("ENCRYPTED"));
-            body = rest;
-        }
+        let has_headers = body.first().is_some_and(|line| line.contains(':'));
+        let is_header = |line: &&&str| has_headers && !line.is_empty();
+        let (headers, body) = body.split_at(body.iter().take_while(is_header).count());
         let size = body.iter().map(|line| line.len()).sum();
         let mut base64 = Zeroizing::new(Vec::with_capacity(size));
         for line in body {
             base64.extend(line.bytes().filter(|c| !c.is_ascii_whitespace()));
         }
-        let mut content = Zeroizing::new(vec![0; size]);
-        let length = LENIENT.decode_slice(base64.as_slice(), &mut content);
+        let mut content = Zeroizing::new(Vec::new());
+        let decoded = LENIENT.decode_vec(base64.as_slice(), &mut content);
         Self {
             label,
-            encrypted,
-            content: match length {
-                Ok(0) => Err("is empty"),
-                Ok(length) => {
-                    content.truncate(length);
-                    Ok(content)
-                }
+            encrypted: headers.iter().any(|line| line.contains("ENCRYPTED")),
+            content: match decoded {
+                Ok(()) if content.is_empty() => Err("is empty"),
+                Ok(()) => Ok(content),
                 Err(_) => Err(NO_BASE64),
             },
         }
@@ -115,11 +107,9 @@ fn lines(text: &str) -> impl Iterator<Item = &str> + Clone {
     // IBM's own samples join certificates without a line end between them
     text.split(['\n', '\r'])
         .flat_map(|line| {
-            let (first, second) = match line.find("----------BEGIN ") {
-                Some(at) => (&line[..at + 5], Some(&line[at + 5..])),
-                None => (line, None),
-            };
-            std::iter::once(first).chain(second)
+            let joint = line.find("----------BEGIN ").map(|at| at + 5);
+            let (first, second) = line.split_at(joint.unwrap_or(line.len()));
+            std::iter::once(first).chain(joint.map(|_| second))
         })
         .map(|line| line.trim_end_matches(|c: char| c.is_whitespace() || c.is_control()))
 }
@@ -146,12 +136,10 @@ fn hidden<'a>(line: &str, next: impl FnOnce() -> Option<&'a str>) -> Option<&'st
         return None;
     }
     if label.contains("\\n") {
-        Some(ESCAPED)
-    } else if line.starts_with("-----BEGIN ") || next().is_some_and(is_body) {
-        Some(NOT_ALONE)
-    } else {
-        None
+        return Some(ESCAPED);
     }
+    let is_begin = line.starts_with("-----BEGIN ") || next().is_some_and(is_body);
+    is_begin.then_some(NOT_ALONE)
 }
 
 fn is_body(line: &str) -> bool {
@@ -162,9 +150,8 @@ fn is_body(line: &str) -> bool {
 
 /// Labels of blocks that are not certificates. Everything else may be one, whatever it is called.
 pub(super) fn is_other(label: &str) -> bool {
-    ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"]
-        .iter()
-        .any(|end| label.ends_with(end))
+    let ends = ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"];
+    ends.iter().any(|end| label.ends_with(end))
 }
 
 /// Whether it is fit for a message: nothing of a body that was pasted into it.
@@ -177,17 +164,14 @@ pub(super) fn is_label(label: &str) -> bool {
 /// Writes one block, with one line end at its end.
 #[must_use]
 pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let body = Zeroizing::new(BASE64_STANDARD.encode(der));
-    let size = body.len() + body.len() / LINE + 2 * label.len() + 40;
+    // all of it from the beginning: a text that grows leaves unwiped copies behind
+    let size = (der.len() / LINE + 1) * 65 + 2 * label.len() + 40;
     let mut text = Zeroizing::new(String::with_capacity(size));
     text.extend(["-----BEGIN ", label, "-----\n"]);
-    // base64 is ASCII
-    let lines = body.as_bytes().chunks(LINE);
-    text.extend(
-        lines
-            .filter_map(|line| str::from_utf8(line).ok())
-            .flat_map(|line| [line, "\n"]),
-    );
+    for bytes in der.chunks(LINE) {
+        let line = Zeroizing::new(BASE64_STANDARD.encode(bytes));
+        text.extend([&line, "\n"]);
+    }
     text.extend(["-----END ", label, "-----\n"]);
     text
 }
@@ -348,7 +332,7 @@ mod tests {
         for length in [1, 47, 48, 49, 96, 1000] {
             let der = vec![9; length];
             let text = write("CERTIFICATE", &der);
-            assert!(text.lines().all(|line| line.len() <= LINE));
+            assert!(text.lines().all(|line| line.len() <= 64));
             assert_eq!(read(&text), [("CERTIFICATE".to_owned(), Some(der))]);
         }
     }
