@@ -30,12 +30,11 @@ impl ServerName {
         Self::Dns(name.to_ascii_lowercase())
     }
 
-    /// The first label of a DNS name, and what follows it.
-    fn split(&self) -> Option<(&str, &str)> {
-        match self {
-            Self::Dns(name) => name.split_once('.'),
-            Self::Ip(_) => None,
-        }
+    /// The wildcard that covers a DNS name: of a wildcard this is the wildcard itself.
+    fn wildcard(&self) -> Option<Self> {
+        let Self::Dns(name) = self else { return None };
+        let (_, parent) = name.split_once('.')?;
+        Some(Self::Dns(format!("*.{parent}")))
     }
 
     /// Whether a certificate that carries `self` is accepted for `other`. A wildcard covers exactly
@@ -75,10 +74,9 @@ impl fmt::Display for ServerName {
 
 /// The address of an `iPAddress` (RFC 5280 section 4.2.1.6): four or sixteen octets.
 pub(super) fn ip_address(octets: &[u8]) -> Option<IpAddr> {
-    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
-        return Some(v4.into());
-    }
-    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(octets).map(IpAddr::from);
+    v4.or(v6).ok()
 }
 
 /// A name to compare, level by level from the top: the type of a string, letter case and the number
@@ -106,11 +104,8 @@ pub(crate) type NameSet<'a> = HashSet<&'a ServerName>;
 /// Whether one of the names covers this one, as [`ServerName::covers`] says.
 #[must_use]
 pub(crate) fn covered(names: &NameSet<'_>, name: &ServerName) -> bool {
-    // of a wildcard this is the wildcard itself
-    let wildcard = name
-        .split()
-        .map(|(_, parent)| ServerName::Dns(format!("*.{parent}")));
-    names.contains(name) || wildcard.is_some_and(|wildcard| names.contains(&wildcard))
+    let is_in = |wildcard| names.contains(&wildcard);
+    names.contains(name) || name.wildcard().is_some_and(is_in)
 }
 
 /// The names of `old` that `new` does not cover. What no client can ask for is never lost.
@@ -129,13 +124,9 @@ pub(crate) fn needed<'a>(
     lost: &[&'a ServerName],
     new: &[ServerName],
 ) -> Vec<&'a ServerName> {
-    let split = domains.iter().filter_map(ServerName::split);
-    let wildcards = split.filter(|(label, _)| *label == "*");
-    let wildcards: HashSet<&str> = wildcards.map(|(_, parent)| parent).collect();
-    let is_below = |name: &&ServerName| {
-        name.split()
-            .is_some_and(|(_, parent)| wildcards.contains(parent))
-    };
+    let served: NameSet<'_> = domains.iter().collect();
+    let is_served = |wildcard| served.contains(&wildcard);
+    let is_below = |name: &&ServerName| name.wildcard().is_some_and(is_served);
     let below = lost.iter().copied().filter(is_below);
     let (lost, new): (NameSet<'_>, NameSet<'_>) =
         (lost.iter().copied().collect(), new.iter().collect());
