@@ -10,7 +10,7 @@ mod restart;
 use std::time::{Duration, Instant};
 
 use crate::cert::certificate::Certificate;
-use crate::cert::key::{Curve, KeyKind};
+use crate::cert::key::KeyKind;
 use crate::cert::names::ServerName;
 use crate::config::Probe;
 use crate::effect::probe::{Domain, probe};
@@ -163,9 +163,9 @@ fn unseen(level: Probe, finding: Error, outcome: &mut Outcome) {
 /// What ingress proxies or browsers refuse though it is valid: tried with Envoy 1.36 to 1.40, and
 /// envoyproxy/envoy#10855.
 fn ingress_limit(leaf: &Certificate) -> Option<Error> {
-    let kind = leaf.key_kind();
+    let kind = &leaf.public_key.kind;
     let who = match kind {
-        KeyKind::Ecdsa(Curve::P384 | Curve::P521) => "Envoy before 1.33 refuses",
+        KeyKind::Ecdsa(384 | 521) => "Envoy before 1.33 refuses",
         KeyKind::Ed25519 => "browsers refuse",
         _ => return None,
     };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, bail, ensure};
 use aws_lc_rs::digest::{Context as Digest, SHA256};
 use rustls::SignatureScheme;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -13,11 +13,12 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use x509_parser::asn1_rs::{Any, FromDer, GeneralizedTime, Tag};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::extensions::{GeneralName, KeyUsage, ParsedExtension, X509Extension};
 use x509_parser::objects::oid2abbrev;
 use x509_parser::oid_registry::OidRegistry;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 use x509_parser::time::ASN1Time;
+use x509_parser::utils::format_serial;
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::constraints::Constraints;
@@ -38,8 +39,12 @@ const STAMPS: &str = "1.3.6.1.4.1.11129.2.4.2";
 /// TLS features (RFC 7633), and `status_request` among them.
 const TLS_FEATURES: &str = "1.3.6.1.5.5.7.1.24";
 const STATUS_REQUEST: &[u8] = &[5];
+/// A signature algorithm that names its digest in its parameters; without a name it is SHA-1 (RFC 4055).
+const RSASSA_PSS: &str = "1.2.840.113549.1.1.10";
 /// ML-DSA and its kin (2.16.840.1.101.3.4.3): our library verifies them, today's servers do not.
 const ML_DSA: &[u8] = &[6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3];
+
+const NOT_X509: &str = "not an X.509 certificate";
 
 /// One certificate: its bytes and what they say.
 #[derive(Clone, Debug)]
@@ -85,17 +90,14 @@ pub struct Certificate {
 pub(super) struct Said {
     /// How many intermediate certificates may be below it, if it is a CA that says so.
     pub(super) path_len: Option<u32>,
-    /// What it allows below it, if it is a CA that says so.
-    pub(super) constraints: Option<Constraints>,
+    /// What it allows below it, if it is a CA.
+    pub(super) constraints: Constraints,
     /// Whether a critical extension is about policies, which the TLS library does not know.
     pub(super) critical_policies: bool,
     unknown_critical: bool,
     not_for_servers: bool,
-    /// What the key usage, if there is one, does not permit.
-    cannot_sign: bool,
-    cannot_decipher: bool,
-    cannot_certify: bool,
     must_staple: bool,
+    key_usage: Option<KeyUsage>,
     subject_key_id: Option<Vec<u8>>,
     /// Which certificate of its issuer it names (RFC 5280 section 4.2.1.1): the id of its key; its
     /// issuer and its serial number.
@@ -117,33 +119,17 @@ pub enum Signature {
     Foreign,
 }
 
-/// What keeps Envoy or strict clients from using a certificate that OpenSSL reads.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fault {
-    /// The TLS feature `status_request`.
-    MustStaple,
-    /// A common name without a character.
-    EmptyCommonName,
-    /// EC or Ed25519, and a key usage without digitalSignature.
-    NoDigitalSignature,
-    /// RSA below 2048 bits.
-    SmallKey,
-    /// The same of a CA that would be sent.
-    SmallCaKey,
-}
+/// What keeps Envoy or strict clients from using a certificate that OpenSSL reads: the end of a sentence
+/// about the leaf.
+pub type Fault = &'static str;
 
-impl fmt::Display for Fault {
-    /// The end of a sentence about the leaf.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MustStaple => "is must-staple (OCSP), so that Envoy does not load it",
-            Self::EmptyCommonName => "has an empty common name, so that Envoy does not load it",
-            Self::NoDigitalSignature => "lacks digitalSignature in its key usage: Envoy refuses it",
-            Self::SmallKey => "has an RSA key below 2048 bits, which Envoy refuses",
-            Self::SmallCaKey => "has a CA with an RSA key below 2048 bits, which clients refuse",
-        })
-    }
-}
+const MUST_STAPLE: Fault = "is must-staple (OCSP), so that Envoy does not load it";
+const EMPTY_COMMON_NAME: Fault = "has an empty common name, so that Envoy does not load it";
+/// Of EC and Ed25519.
+const NO_SIGNATURE: Fault = "lacks digitalSignature in its key usage: Envoy refuses it";
+const SMALL_KEY: Fault = "has an RSA key below 2048 bits, which Envoy refuses";
+/// The same of a CA that would be sent.
+const SMALL_CA_KEY: Fault = "has a CA with an RSA key below 2048 bits, which clients refuse";
 
 impl fmt::Display for Certificate {
     /// What tells it apart for people.
@@ -162,9 +148,9 @@ impl Certificate {
     /// # Errors
     /// If it is not exactly one certificate. The text never holds its bytes.
     pub fn from_der(der: &[u8]) -> anyhow::Result<Self> {
-        let (certificate, rest) = Self::first_of(der);
+        let (certificate, rest) = Self::read(der)?;
         ensure!(rest.is_empty(), "more follows the certificate");
-        certificate
+        Ok(certificate)
     }
 
     /// The certificates of a text in their order; for what may be one and cannot be read, why not. Keys,
@@ -180,39 +166,32 @@ impl Certificate {
             match block.content {
                 Err(why) => certificates.push(Err(format!("{name} {why}"))),
                 Ok(_) if pem::is_other(block.label) => {}
-                Ok(der) => {
-                    let (certificate, rest) = Self::first_of(&der);
-                    // trust settings follow the certificate in OpenSSL's own form
-                    let trailing = !rest.is_empty() && block.label != "TRUSTED CERTIFICATE";
-                    let trailing = trailing && certificate.is_ok();
-                    certificates.push(certificate.map_err(|why| format!("{name}: {why:#}")));
-                    if trailing {
-                        certificates.push(Err(format!("{name} holds more than a certificate")));
+                Ok(der) => match Self::read(&der) {
+                    Err(why) => certificates.push(Err(format!("{name}: {why:#}"))),
+                    Ok((certificate, rest)) => {
+                        certificates.push(Ok(certificate));
+                        // trust settings follow the certificate in OpenSSL's own form
+                        if !rest.is_empty() && block.label != "TRUSTED CERTIFICATE" {
+                            certificates.push(Err(format!("{name} holds more than a certificate")));
+                        }
                     }
-                }
+                },
             }
         }
         certificates
     }
 
     /// Reads the certificate that these bytes begin with, and what follows it.
-    fn first_of(der: &[u8]) -> (anyhow::Result<Self>, &[u8]) {
-        let Ok((rest, _)) = Any::from_der(der) else {
-            return (Err(anyhow!("not an X.509 certificate")), &[]);
-        };
-        let (certificate, _) = der.split_at(der.len() - rest.len());
-        (Self::read(certificate), rest)
-    }
-
-    fn read(der: &[u8]) -> anyhow::Result<Self> {
+    fn read(bytes: &[u8]) -> anyhow::Result<(Self, &[u8])> {
+        // the library's errors may quote the certificate
+        let (rest, _) = Any::from_der(bytes).ok().context(NOT_X509)?;
+        let (der, _) = bytes.split_at(bytes.len() - rest.len());
         let size = der.len() / 1024;
         ensure!(
             der.len() <= LARGEST,
             "it has {size} KiB, expected at most 64"
         );
-        // the library's errors may quote the certificate
-        let parsed = X509Certificate::from_der(der).ok();
-        let (_, x509) = parsed.context("not an X.509 certificate")?;
+        let (_, x509) = X509Certificate::from_der(der).ok().context(NOT_X509)?;
         let tbs = &x509.tbs_certificate;
         let serial = match tbs.raw_serial() {
             // what OpenSSL refuses to read, too
@@ -260,10 +239,10 @@ impl Certificate {
         for extension in tbs.extensions() {
             certificate.take(extension)?;
         }
-        if let ("", Some(name)) = (certificate.subject.as_str(), certificate.names.first()) {
+        if let ([], Some(name)) = (&*certificate.subject_name, certificate.names.first()) {
             certificate.subject = name.to_string();
         }
-        Ok(certificate)
+        Ok((certificate, rest))
     }
 
     /// Takes over what an extension says.
@@ -299,11 +278,7 @@ impl Certificate {
             ("2.5.29.32" | "2.5.29.33" | "2.5.29.36" | "2.5.29.54", _) => {
                 said.critical_policies |= extension.critical;
             }
-            (_, ParsedExtension::KeyUsage(usage)) => {
-                said.cannot_sign = !usage.digital_signature();
-                said.cannot_decipher = !usage.key_encipherment();
-                said.cannot_certify = !usage.key_cert_sign();
-            }
+            (_, ParsedExtension::KeyUsage(usage)) => said.key_usage = Some(*usage),
             (_, ParsedExtension::ExtendedKeyUsage(usage)) => {
                 // TLS clients do not take anyExtendedKeyUsage for it
                 said.not_for_servers = !usage.server_auth;
@@ -315,7 +290,7 @@ impl Certificate {
                 (self.is_ca, said.path_len) = (constraints.ca, constraints.path_len_constraint);
             }
             (_, ParsedExtension::NameConstraints(constraints)) => {
-                said.constraints = Some(Constraints::of(constraints));
+                said.constraints = Constraints::of(constraints);
             }
             (_, ParsedExtension::ParseError { .. }) => {
                 self.oddity = Some(format!("has an unreadable extension {oid}"));
@@ -338,12 +313,6 @@ impl Certificate {
         self.not_before <= now && now <= self.not_after
     }
 
-    /// The kind of its key.
-    #[must_use]
-    pub const fn key_kind(&self) -> &KeyKind {
-        &self.public_key.kind
-    }
-
     /// Whether this certificate carries a name that covers `name`.
     #[must_use]
     pub fn covers(&self, name: &ServerName) -> bool {
@@ -355,7 +324,7 @@ impl Certificate {
     pub fn issuer_flaw(&self) -> Option<&str> {
         if !self.is_ca {
             Some("is not a CA")
-        } else if self.said.cannot_certify {
+        } else if !self.permits(KeyUsage::key_cert_sign) {
             Some("may not sign certificates (key usage)")
         } else {
             self.flaw()
@@ -369,7 +338,7 @@ impl Certificate {
             Some("is that of a CA")
         } else if self.names.is_empty() {
             Some("names no server (no DNS name or IP address in subjectAltName)")
-        } else if self.only_deciphers() && self.said.cannot_decipher {
+        } else if self.only_deciphers() && !self.permits(KeyUsage::key_encipherment) {
             Some("has a key that may not serve (key usage)")
         } else {
             self.flaw()
@@ -391,26 +360,31 @@ impl Certificate {
     pub fn faults(&self) -> Vec<Fault> {
         let is_small = (1..*VERIFIED_RSA.start()).contains(&self.rsa_bits());
         if self.is_ca {
-            return is_small.then_some(Fault::SmallCaKey).into_iter().collect();
+            return is_small.then_some(SMALL_CA_KEY).into_iter().collect();
         }
-        let no_signature = self.said.cannot_sign && self.rsa_bits() == 0;
+        let no_signature = self.rsa_bits() == 0 && !self.permits(KeyUsage::digital_signature);
         let mut faults = Vec::new();
-        faults.extend(self.said.must_staple.then_some(Fault::MustStaple));
-        faults.extend(self.empty_common_name.then_some(Fault::EmptyCommonName));
-        faults.extend(no_signature.then_some(Fault::NoDigitalSignature));
-        faults.extend(is_small.then_some(Fault::SmallKey));
+        faults.extend(self.said.must_staple.then_some(MUST_STAPLE));
+        faults.extend(self.empty_common_name.then_some(EMPTY_COMMON_NAME));
+        faults.extend(no_signature.then_some(NO_SIGNATURE));
+        faults.extend(is_small.then_some(SMALL_KEY));
         faults
     }
 
     /// Whether it has RSA and a key usage without digitalSignature: TLS 1.2 can do without that.
-    pub(crate) const fn only_deciphers(&self) -> bool {
-        self.said.cannot_sign && self.rsa_bits() > 0
+    pub(crate) fn only_deciphers(&self) -> bool {
+        self.rsa_bits() > 0 && !self.permits(KeyUsage::digital_signature)
+    }
+
+    /// Whether the key usage, if there is one, permits this.
+    fn permits(&self, usage: fn(&KeyUsage) -> bool) -> bool {
+        self.said.key_usage.as_ref().is_none_or(usage)
     }
 
     /// The size of an RSA key, else 0.
     const fn rsa_bits(&self) -> usize {
-        match self.key_kind() {
-            KeyKind::Rsa { bits } => *bits,
+        match self.public_key.kind {
+            KeyKind::Rsa(bits) => bits,
             _ => 0,
         }
     }
@@ -509,19 +483,15 @@ const SHA_1: &str = "1.3.14.3.2.26 1.2.840.113549.1.1.5 1.2.840.10045.4.1 1.2.84
 /// The digest of this signature algorithm, if it is one that today's clients and servers refuse.
 fn weak_digest(algorithm: &AlgorithmIdentifier<'_>) -> Option<&'static str> {
     let mut oid = algorithm.algorithm.to_id_string();
-    if oid == "1.2.840.113549.1.1.10" {
-        // RSASSA-PSS names its digest in its parameters; without a name it is SHA-1 (RFC 4055)
-        let parameters = algorithm.parameters.as_ref().map(RsaSsaPssParams::try_from);
-        oid = match parameters {
-            Some(parameters) => parameters.ok()?.hash_algorithm_oid().to_id_string(),
-            None => return Some("SHA-1"),
-        };
+    if let (RSASSA_PSS, Some(parameters)) = (oid.as_str(), &algorithm.parameters) {
+        let parameters = RsaSsaPssParams::try_from(parameters).ok()?;
+        oid = parameters.hash_algorithm_oid().to_id_string();
     }
-    let digests = [("MD5", MD5), ("SHA-1", SHA_1)];
-    let mut weak = digests
-        .iter()
-        .filter(|(_, oids)| oids.split(' ').any(|weak| weak == oid));
-    weak.next().map(|(digest, _)| *digest)
+    let is_one_of = |oids: &str| oids.split(' ').any(|weak| weak == oid);
+    if is_one_of(MD5) {
+        return Some("MD5");
+    }
+    (oid == RSASSA_PSS || is_one_of(SHA_1)).then_some("SHA-1")
 }
 
 /// Servers take offsets and times without seconds, the standard does not (section 4.1.2.5).
@@ -539,14 +509,9 @@ fn time(time: ASN1Time) -> UnixTime {
 /// A serial number as people write it, without the sign of a positive number.
 fn serial_text(serial: &[u8]) -> String {
     match serial {
-        [0, rest @ ..] if !rest.is_empty() => hex(rest, ":"),
-        serial => hex(serial, ":"),
+        [0, number @ ..] if !number.is_empty() => format_serial(number),
+        number => format_serial(number),
     }
-}
-
-fn hex(bytes: &[u8], separator: &str) -> String {
-    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    bytes.join(separator)
 }
 
 /// The SHA-256 digest of a whole chain, DER after DER, lower-case hex.
@@ -554,7 +519,7 @@ fn hex(bytes: &[u8], separator: &str) -> String {
 pub fn chain_sha256<'a>(chain: impl Iterator<Item = &'a Certificate>) -> String {
     let mut digest = Digest::new(&SHA256);
     chain.for_each(|certificate| digest.update(&certificate.der));
-    hex(digest.finish().as_ref(), "")
+    format_serial(digest.finish().as_ref()).replace(':', "")
 }
 
 /// Whether two serial numbers in colon-separated hex are the same number: IBM's texts differ in
@@ -562,9 +527,8 @@ pub fn chain_sha256<'a>(chain: impl Iterator<Item = &'a Certificate>) -> String 
 #[must_use]
 pub fn same_serial(a: &str, b: &str) -> bool {
     let digits = |text: &str| {
-        let bytes = text
-            .split(':')
-            .map(|byte| format!("{:0>2}", byte.to_ascii_lowercase()));
+        let text = text.to_ascii_lowercase();
+        let bytes = text.split(':').map(|byte| format!("{byte:0>2}"));
         bytes.collect::<String>().trim_start_matches('0').to_owned()
     };
     digits(a) == digits(b)

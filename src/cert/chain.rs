@@ -8,7 +8,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use rustls_pki_types::UnixTime;
 
@@ -23,25 +22,14 @@ const DAY: u64 = 24 * 60 * 60;
 pub(crate) struct Chain<'a> {
     /// The issuers, from that of the leaf on, without a self-signed root.
     pub(crate) path: Vec<&'a Certificate>,
-    /// If an issuer is missing: where.
-    pub(crate) gap: Option<Gap>,
+    /// If an issuer is missing: what there is, drawn as a tree.
+    pub(crate) gap: Option<String>,
     /// The first certificate of the chain whose signature cannot be verified here.
     pub(crate) unverified: Option<&'a Certificate>,
     /// The first one whose authority key identifier does not fit the issuer above it.
     pub(crate) misfit: Option<&'a Certificate>,
     /// Certificates that no path from the leaf reaches, fit or not.
     pub(crate) strangers: Vec<&'a Certificate>,
-}
-
-/// An issuer is missing.
-#[derive(Clone, Debug)]
-pub struct Gap(String);
-
-impl fmt::Display for Gap {
-    /// What there is, drawn as a tree.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// How long before an end, in seconds, the leaf should have been renewed: a quarter of its lifetime.
@@ -80,23 +68,21 @@ pub(crate) fn build<'a>(
             "the certificates need more than {MOST_SIGNATURE_CHECKS} signature checks"
         )));
     }
-    let sent = || std::iter::once(leaf).chain(path.iter().copied());
+    let sent = [&[leaf], path.as_slice()].concat();
+    let mut links = sent.iter().zip(&path);
+    let misfit = links.find(|(signed, issuer)| !signed.fits_issuer(issuer));
     // the root in the material counts, too
-    let above = || {
-        path.iter()
-            .copied()
-            .chain(certificates.iter().filter(|root| search.is_root(root)))
-    };
-    let links = || sent().zip(path.iter().copied());
-    let misfit = links().find(|(signed, issuer)| !signed.fits_issuer(issuer));
+    let roots = certificates.iter().filter(|root| search.is_root(root));
+    let above: Vec<&Certificate> = path.iter().copied().chain(roots).collect();
     let unverifiable = |signed: &&Certificate| {
-        let is = |issuer| search.signature(signed, issuer) == Signature::Unverifiable;
-        signed.known_algorithms().is_empty() && !search.is_root(signed) || above().any(is)
+        let is =
+            |issuer: &&Certificate| search.signature(signed, issuer) == Signature::Unverifiable;
+        signed.known_algorithms().is_empty() && !search.is_root(signed) || above.iter().any(is)
     };
     Ok(Chain {
         gap: gap?,
-        unverified: sent().find(unverifiable),
-        misfit: misfit.map(|(signed, _)| signed),
+        misfit: misfit.map(|(signed, _)| *signed),
+        unverified: sent.into_iter().find(unverifiable),
         strangers: strangers(leaf, certificates),
         path,
     })
@@ -122,7 +108,7 @@ impl<'a> Search<'a> {
                 issuer.weak_digest.is_some(),
                 !signed.fits_issuer(issuer),
                 issuer.not_after.as_secs() < soon,
-                !self.goes_on(&[path, &[issuer]].concat()),
+                !self.goes_on(path, issuer),
             );
             Some((rank, issuer))
         });
@@ -138,27 +124,24 @@ impl<'a> Search<'a> {
         let same_ca = |below: &&Certificate| {
             (&below.subject_name, &below.public_key) == (&issuer.subject_name, &issuer.public_key)
         };
-        let most = issuer
-            .said
-            .path_len
-            .and_then(|most| usize::try_from(most).ok());
+        let cas_below = u32::try_from(path.len()).unwrap_or(u32::MAX);
         let fit = signed.names_as_issuer(issuer)
             && issuer.der != self.leaf.der
             && issuer.issuer_flaw().is_none()
             && issuer.valid_at(self.now)
-            && most.is_none_or(|most| path.len() <= most)
+            && issuer.said.path_len.is_none_or(|most| cas_below <= most)
             && !path.iter().any(same_ca)
             && !self.is_root(issuer);
         let signature = fit.then(|| self.signature(signed, issuer));
         signature.filter(|signature| *signature != Signature::Foreign)
     }
 
-    /// Whether there is more above this path: another issuer, or a root.
-    fn goes_on(&self, path: &[&Certificate]) -> bool {
-        let root =
-            |issuer| path.last().is_some_and(|top| self.links(top, issuer)) && self.is_root(issuer);
+    /// Whether there is more above this path with this top: another issuer, or a root.
+    fn goes_on(&self, path: &[&Certificate], top: &Certificate) -> bool {
+        let path = [path, &[top]].concat();
+        let root = |issuer| self.links(top, issuer) && self.is_root(issuer);
         let mut issuers = self.certificates.iter();
-        issuers.any(|issuer| self.fits_above(path, issuer).is_some() || root(issuer))
+        issuers.any(|issuer| self.fits_above(&path, issuer).is_some() || root(issuer))
     }
 
     fn is_root(&self, certificate: &Certificate) -> bool {
@@ -170,7 +153,7 @@ impl<'a> Search<'a> {
     /// Above the leaf it must be there, if only as a root. Further up the chain may end below a root
     /// that is not in the material; but where there is one of that name and it did not sign, the end
     /// of the chain is damaged or foreign.
-    fn gap_above(&self, top: &Certificate) -> Result<Option<Gap>, Error> {
+    fn gap_above(&self, top: &Certificate) -> Result<Option<String>, Error> {
         let is_leaf = top.der == self.leaf.der;
         let mut named: Vec<&Certificate> = self.certificates.iter().collect();
         named.retain(|c| top.names_as_issuer(c) && c.der != top.der);
@@ -213,19 +196,17 @@ impl<'a> Search<'a> {
     }
 
     /// The certificate, and each one that has the name of its issuer, with what is wrong with it.
-    fn tree(&self, signed: &Certificate) -> Gap {
+    fn tree(&self, signed: &Certificate) -> String {
         let mut tree = signed.to_string();
         let mut missing = true;
         let named = |c: &&Certificate| signed.names_as_issuer(c) && c.der != signed.der;
         for issuer in self.certificates.iter().filter(named) {
-            let why = if let Some(flaw) = issuer.issuer_flaw() {
-                flaw.to_owned()
-            } else if self.now > issuer.not_after {
-                format!("expired at {}", rfc3339(issuer.not_after))
-            } else if self.now < issuer.not_before {
-                format!("becomes valid at {}", rfc3339(issuer.not_before))
-            } else {
-                "has this name, but did not sign".to_owned()
+            let (begin, end) = (issuer.not_before, issuer.not_after);
+            let why = match issuer.issuer_flaw() {
+                Some(flaw) => flaw.to_owned(),
+                None if self.now > end => format!("expired at {}", rfc3339(end)),
+                None if self.now < begin => format!("becomes valid at {}", rfc3339(begin)),
+                None => "has this name, but did not sign".to_owned(),
             };
             tree.push_str(&format!("\n  <- {issuer} {why}"));
             missing &= issuer.issuer_flaw().is_none() && issuer.valid_at(self.now);
@@ -233,7 +214,7 @@ impl<'a> Search<'a> {
         if missing {
             tree.push_str(&format!("\n  <- {} is missing", signed.issuer));
         }
-        Gap(tree)
+        tree
     }
 }
 

@@ -81,12 +81,9 @@ impl Constraints {
 
     /// Whether one of the permitted bases of a kind holds it, if there are any, and no excluded one.
     fn allow(&self, of_kind: impl Fn(&Base) -> bool, holds: impl Fn(&Base, bool) -> bool) -> bool {
-        let mut permitted = self
-            .permitted
-            .iter()
-            .filter(|base| of_kind(base))
-            .peekable();
-        (permitted.peek().is_none() || permitted.any(|base| holds(base, false)))
+        let permitted = self.permitted.iter().filter(|base| of_kind(base));
+        let permitted: Vec<&Base> = permitted.collect();
+        (permitted.is_empty() || permitted.iter().any(|base| holds(base, false)))
             && !self.excluded.iter().any(|base| holds(base, true))
     }
 }
@@ -94,12 +91,9 @@ impl Constraints {
 /// Whether a DNS name belongs to the subtree; of a wildcard: whether all its names do, or `any`.
 fn is_within(name: &str, base: &str, any: bool) -> bool {
     // clients take a dot at the beginning for at least one more label
-    let below = name.strip_suffix(base).is_some_and(|rest| {
-        if base.starts_with('.') {
-            !rest.is_empty()
-        } else {
-            rest.is_empty() || rest.ends_with('.') || base.is_empty()
-        }
+    let below = name.strip_suffix(base).is_some_and(|rest| match rest {
+        "" => !base.starts_with('.'),
+        rest => rest.ends_with('.') || base.starts_with('.') || base.is_empty(),
     });
     let parent = |name: &str| name.split_once('.').map(|(_, parent)| parent.to_owned());
     below || any && name.starts_with("*.") && parent(name) == parent(base)

@@ -12,7 +12,6 @@ use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::certificate::{Certificate, algorithms};
-use super::constraints::Constraints;
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
 use crate::error::{Error, Reason};
@@ -21,8 +20,8 @@ use crate::error::{Error, Reason};
 /// CA takes more into a certificate.
 const MOST_ASKED: usize = 100;
 
-/// Judges these texts as a client would at `now`. `verified`: whether every signature of the chain
-/// could be verified.
+/// Judges these texts as a client would at `now`: a finding, if something could not be checked.
+/// `verified`: whether every signature of the chain could be verified.
 ///
 /// # Errors
 /// [`Reason::Unfit`], with what a client would say.
@@ -31,14 +30,13 @@ pub(crate) fn rehearse(
     key_pem: &str,
     verified: bool,
     now: UnixTime,
-) -> Result<Vec<Error>, Error> {
+) -> Result<Option<Error>, Error> {
     let limit = judge(certificate_pem, key_pem, verified, now).map_err(|why| {
         Reason::Unfit
             .error(format!("TLS clients would refuse the certificate: {why:#}"))
             .hint("issue or import another certificate")
     })?;
-    let finding = |limit| Reason::ChainUnverified.error(limit);
-    Ok(limit.map(finding).into_iter().collect())
+    Ok(limit.map(|limit| Reason::ChainUnverified.error(limit)))
 }
 
 /// What could not be checked, if anything.
@@ -55,12 +53,10 @@ fn judge(
     let leaf = chain.first().context("there is none")?;
     possession(leaf, key_pem)?;
     for (position, ca) in chain.iter().enumerate() {
-        let below = chain.get(..position).unwrap_or_default();
-        if let Some(constraints) = &ca.said.constraints
-            && let Some(refusal) = below
-                .iter()
-                .find_map(|c| constraints.refusal(&c.subject_name, &c.names))
-        {
+        let mut below = chain.iter().take(position);
+        let constraints = &ca.said.constraints;
+        let refusal = below.find_map(|c| constraints.refusal(&c.subject_name, &c.names));
+        if let Some(refusal) = refusal {
             bail!("the name constraints of {} {refusal}", ca.subject);
         }
     }
@@ -103,11 +99,8 @@ fn verify_path(
     now: UnixTime,
 ) -> anyhow::Result<bool> {
     let (top, below) = chain.split_last().context("there is none")?;
-    let said = || chain.iter().map(|certificate| &certificate.said);
-    let constraints = said().filter_map(|said| said.constraints.as_ref());
-    if said().any(|said| said.critical_policies)
-        || !constraints.into_iter().all(Constraints::is_plain)
-    {
+    let is_known = |c: &Certificate| !c.said.critical_policies && c.said.constraints.is_plain();
+    if !chain.iter().all(is_known) {
         return Ok(false);
     }
     let mut roots = RootCertStore::empty();

@@ -20,10 +20,11 @@ use super::pem;
 
 /// No key or certificate has more values side by side.
 const MOST_VALUES: usize = 16;
-const CURVES: [(Curve, &agreement::Algorithm); 3] = [
-    (Curve::P256, &ECDH_P256),
-    (Curve::P384, &ECDH_P384),
-    (Curve::P521, &ECDH_P521),
+/// The curves of NIST: their sizes, as their names have them, and their identifiers.
+const CURVES: [(u16, &str, &agreement::Algorithm); 3] = [
+    (256, "1.2.840.10045.3.1.7", &ECDH_P256),
+    (384, "1.3.132.0.34", &ECDH_P384),
+    (521, "1.3.132.0.35", &ECDH_P521),
 ];
 
 const RSA: &str = "1.2.840.113549.1.1.1";
@@ -34,36 +35,20 @@ const ED25519: &str = "1.3.101.112";
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum KeyKind {
     /// RSA with a modulus of so many bits.
-    Rsa {
-        /// Of the modulus.
-        bits: usize,
-    },
-    /// ECDSA on this curve.
-    Ecdsa(Curve),
+    Rsa(usize),
+    /// ECDSA on the curve P-256, P-384 or P-521, by its number.
+    Ecdsa(u16),
     /// Ed25519 (RFC 8410).
     Ed25519,
     /// An algorithm or a curve that TLS servers do not use: its object identifier.
     Other(String),
 }
 
-/// A curve of ECDSA.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Curve {
-    /// secp256r1
-    P256,
-    /// secp384r1
-    P384,
-    /// secp521r1
-    P521,
-}
-
 impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rsa { bits } => write!(f, "RSA {bits}"),
-            Self::Ecdsa(Curve::P256) => f.write_str("ECDSA P-256"),
-            Self::Ecdsa(Curve::P384) => f.write_str("ECDSA P-384"),
-            Self::Ecdsa(Curve::P521) => f.write_str("ECDSA P-521"),
+            Self::Rsa(bits) => write!(f, "RSA {bits}"),
+            Self::Ecdsa(bits) => write!(f, "ECDSA P-{bits}"),
             Self::Ed25519 => f.write_str("Ed25519"),
             Self::Other(oid) => write!(f, "a key of algorithm {oid}"),
         }
@@ -100,7 +85,7 @@ impl PublicKey {
         };
         let zeros = modulus.first().map_or(0, |byte| byte.leading_zeros());
         let bits = 8 * modulus.len() - usize::try_from(zeros).unwrap_or_default();
-        Self::new(KeyKind::Rsa { bits }, key)
+        Self::new(KeyKind::Rsa(bits), key)
     }
 
     /// Of a certificate.
@@ -109,13 +94,13 @@ impl PublicKey {
         let parameters = algorithm.parameters.as_ref();
         let curve = parameters.and_then(|curve| curve.as_oid().ok());
         let curve = curve.map(|curve| curve.to_id_string()).unwrap_or_default();
-        let kind = match (algorithm.algorithm.to_id_string().as_str(), curve.as_str()) {
+        let known = CURVES.iter().find(|(_, oid, _)| *oid == curve);
+        let kind = match (algorithm.algorithm.to_id_string().as_str(), known) {
             (RSA, _) => return Self::rsa(key),
-            (EC, "1.2.840.10045.3.1.7") => KeyKind::Ecdsa(Curve::P256),
-            (EC, "1.3.132.0.34") => KeyKind::Ecdsa(Curve::P384),
-            (EC, "1.3.132.0.35") => KeyKind::Ecdsa(Curve::P521),
+            (EC, Some((bits, ..))) => KeyKind::Ecdsa(*bits),
+            (EC, None) => KeyKind::Other(curve),
             (ED25519, _) => KeyKind::Ed25519,
-            (EC, other) | (other, _) => KeyKind::Other(other.to_owned()),
+            (other, _) => KeyKind::Other(other.to_owned()),
         };
         Self::new(kind, key)
     }
@@ -172,10 +157,10 @@ impl PrivateKey {
             }
         }
         let count = found.len();
-        let key = found.pop();
-        let key = key.context("there is no PEM block of a private key")?;
-        ensure!(count == 1, "there are {count} different keys, expected one");
-        Ok(key)
+        ensure!(count <= 1, "there are {count} different keys, expected one");
+        found
+            .pop()
+            .context("there is no PEM block of a private key")
     }
 
     /// Reads PKCS#8 (RFC 5958), PKCS#1 (RFC 8017 appendix A.1.2) or SEC1 (RFC 5915 section 3),
@@ -215,17 +200,17 @@ impl PrivateKey {
     /// them it is the smallest curve that fits; whose certificate it is shows whether that was right.
     fn ecdsa(whole: &[u8], sec1: &[u8]) -> Option<Self> {
         let read = |der| {
-            CURVES.iter().find_map(|(curve, algorithm)| {
+            CURVES.iter().find_map(|(bits, _, algorithm)| {
                 let key = agreement::PrivateKey::from_private_key_der(algorithm, der);
-                Some((*curve, key.ok()?))
+                Some((*bits, key.ok()?))
             })
         };
-        let (curve, key) = read(whole).or_else(|| read(sec1))?;
+        let (bits, key) = read(whole).or_else(|| read(sec1))?;
         // what is read without its public half is written without it
         let value: EcPrivateKeyBin<'_> = key.as_be_bytes().ok()?;
         let key = agreement::PrivateKey::from_private_key(key.algorithm(), value.as_ref()).ok()?;
         let public = key.compute_public_key().ok()?;
-        let public = PublicKey::new(KeyKind::Ecdsa(curve), public.as_ref());
+        let public = PublicKey::new(KeyKind::Ecdsa(bits), public.as_ref());
         let pkcs8 = key.as_der().ok()?;
         Some(Self { public, pkcs8 })
     }

@@ -123,7 +123,7 @@ fn what_an_ingress_or_a_browser_refuses_is_a_finding_if_a_domain_uses_it() {
         ("ed25519", Some(browsers)),
     ] {
         let leaf = maker().make(&format!("shop:{key}.pem < CA")).read();
-        let kind = leaf.key_kind().to_string();
+        let kind = leaf.public_key.kind.to_string();
         assert!(codes(&concluded(Probe::Require, leaf.clone(), &[])).is_empty());
         let domain = (&*leaf.names[0].to_string(), State::New);
         let outcome = concluded(Probe::Require, leaf, &[domain]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use crate::cert::certificate::{Certificate, Fault, chain_sha256, rfc3339};
-use crate::cert::chain::{self, Chain, Gap};
+use crate::cert::chain::{self, Chain};
 use crate::cert::handshake;
 use crate::cert::key::PrivateKey;
 use crate::cert::pem;
@@ -30,8 +30,8 @@ pub struct Bundle {
     pub leaf: Arc<Certificate>,
     /// Its chain, issuer by issuer, without the root.
     pub intermediates: Vec<Certificate>,
-    /// Where an issuer is missing, if one is.
-    pub gap: Option<Gap>,
+    /// If an issuer is missing: what there is, drawn as a tree.
+    pub gap: Option<String>,
     /// Whether an issuer is another one than the authority key identifier names.
     misfit: bool,
     /// Whether every signature of the chain could be verified.
@@ -192,7 +192,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Reason::Unfit`].
-    pub fn rehearse(&self, certificate_pem: &str, now: UnixTime) -> Result<Vec<Error>, Error> {
+    pub fn rehearse(&self, certificate_pem: &str, now: UnixTime) -> Result<Option<Error>, Error> {
         handshake::rehearse(certificate_pem, self.key_pem.expose(), self.verified, now)
     }
 }
@@ -248,7 +248,7 @@ fn pem_unreadable(unreadable: &[String], missing: &str) -> Error {
 /// The one private key.
 fn private_key(material: &Material, certificates: &[Certificate]) -> Result<PrivateKey, Error> {
     PrivateKey::from_pem(material.key.expose()).map_err(|error| {
-        let kind = |c: &Certificate| format!("{}: {}", c.subject, c.key_kind());
+        let kind = |c: &Certificate| format!("{}: {}", c.subject, c.public_key.kind);
         let kinds = list(certificates.iter().map(kind));
         let what = format!("private_key: {error} (the certificates are for {kinds})");
         Reason::KeyUnusable.error(what)

@@ -211,8 +211,8 @@ impl<'a> Attempt<'a, '_> {
             return Ok((Action::Unchanged, Vec::new()));
         };
         let certificate_pem = self.bundle.certificate_pem();
-        let limits = self.bundle.rehearse(&certificate_pem, self.run.now);
-        findings.extend(limits.map_err(Failure::Final)?);
+        let limit = self.bundle.rehearse(&certificate_pem, self.run.now);
+        findings.extend(limit.map_err(Failure::Final)?);
         if self.run.config.settings.dry_run || self.run.holds(self.task) {
             return Ok((Action::WouldReplace, findings));
         }

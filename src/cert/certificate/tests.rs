@@ -46,16 +46,16 @@ fn said(certificate: anyhow::Result<Certificate>) -> String {
         (said.critical_policies, "critical policies"),
         (certificate.has_stamps, "stamps"),
         (said.not_for_servers, "not for servers"),
-        (said.cannot_certify, "signs no certificates"),
+        (
+            !certificate.permits(KeyUsage::key_cert_sign),
+            "signs no certificates",
+        ),
     ];
     let flags = flags
         .iter()
         .filter(|(is, _)| *is)
         .map(|(_, text)| (*text).to_owned());
-    let faults = certificate
-        .faults()
-        .into_iter()
-        .map(|fault| format!("{fault:?}"));
+    let faults = certificate.faults().into_iter().map(str::to_owned);
     let told: Vec<String> = flags
         .chain(faults)
         .chain(certificate.oddity.clone())
@@ -92,22 +92,22 @@ fn what_an_extension_says() {
             "2.5.29.15",
             true,
             &usage(0x20),
-            "signs no certificates, NoDigitalSignature",
+            "signs no certificates, lacks digitalSignature in its key usage: Envoy refuses it",
         ),
-        ("2.5.29.15", true, &usage(0x04), "NoDigitalSignature"),
+        ("2.5.29.15", true, &usage(0x04), NO_SIGNATURE),
         ("2.5.29.37", false, &server_auth, ""),
         ("2.5.29.37", false, &any, "not for servers"),
         (
             "1.3.6.1.5.5.7.1.24",
             false,
             &tlv(0x30, &[2, 1, 5]),
-            "MustStaple",
+            MUST_STAPLE,
         ),
         (
             "1.3.6.1.5.5.7.1.24",
             false,
             &tlv(0x30, &[2, 1, 17, 2, 1, 5]),
-            "MustStaple",
+            MUST_STAPLE,
         ),
         ("1.3.6.1.5.5.7.1.24", false, &tlv(0x30, &[2, 1, 17]), ""),
         // what OpenSSL refuses to read
@@ -136,19 +136,13 @@ fn what_an_extension_says() {
 fn what_keeps_envoy_from_loading_it() {
     for (name, faults) in [
         ("cases/chain/leaf-p256", &[][..]),
-        (
-            "cases/chain/leaf-empty-common-name",
-            &[Fault::EmptyCommonName],
-        ),
-        ("leaf-rsa-1024", &[Fault::SmallKey]),
+        ("cases/chain/leaf-empty-common-name", &[EMPTY_COMMON_NAME]),
+        ("leaf-rsa-1024", &[SMALL_KEY]),
         ("cases/weak/intermediate", &[]),
-        ("cases/envoy/leaf-must-staple", &[Fault::MustStaple]),
-        (
-            "cases/envoy/leaf-ec-key-agreement",
-            &[Fault::NoDigitalSignature],
-        ),
+        ("cases/envoy/leaf-must-staple", &[MUST_STAPLE]),
+        ("cases/envoy/leaf-ec-key-agreement", &[NO_SIGNATURE]),
         ("cases/envoy/leaf-rsa-key-encipherment", &[]),
-        ("cases/small-ca/intermediate-rsa1024", &[Fault::SmallCaKey]),
+        ("cases/small-ca/intermediate-rsa1024", &[SMALL_CA_KEY]),
     ] {
         let certificate = file(name);
         assert_eq!(certificate.faults(), faults, "{name}");
@@ -329,6 +323,13 @@ fn names_are_equal_whatever_their_spelling() {
     // of what is unreadable only the same bytes are equal
     assert_ne!(name_of(0x14, &[0xe4]).0, name_of(0x14, &[0xe5]).0);
     assert_eq!(name_of(0x14, &[0xe4]), name_of(0x14, &[0xe4]));
+}
+
+#[test]
+fn a_certificate_without_a_subject_has_its_first_name() {
+    let nameless = issued(|params| params.distinguished_name = rcgen::DistinguishedName::new());
+    let nameless = nameless.unwrap();
+    assert_eq!(nameless.subject, nameless.names[0].to_string());
 }
 
 #[test]

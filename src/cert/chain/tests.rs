@@ -380,7 +380,7 @@ fn a_gap_is_drawn_as_a_tree() {
     ] {
         let (leaf, certificates) = certificates(texts);
         let drawn = match build(&leaf, &certificates, NOW) {
-            Ok(chain) => chain.gap.unwrap().to_string(),
+            Ok(chain) => chain.gap.unwrap(),
             Err(error) => {
                 let text = error.message.split("; ").next().unwrap().to_owned();
                 let (_, tree) = text.split_once(":\n").unwrap();

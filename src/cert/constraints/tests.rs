@@ -40,7 +40,7 @@ fn constraints(permitted: &[&str], excluded: &[&str]) -> Constraints {
             excluded_subtrees: subtrees(excluded),
         });
     });
-    ca.said.constraints.unwrap()
+    ca.said.constraints
 }
 
 /// What of a certificate with this subject and these names is not allowed.
