@@ -23,7 +23,7 @@ use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
 use super::constraints::Constraints;
 use super::key::{KeyKind, PublicKey, content, values};
-use super::names::{DistinguishedName, ServerName, distinguished_name, ip_address};
+use super::names::{DistinguishedName, ServerName, covered, distinguished_name, ip_address};
 use super::pem;
 use crate::text::sanitized;
 
@@ -316,7 +316,7 @@ impl Certificate {
     /// Whether this certificate carries a name that covers `name`.
     #[must_use]
     pub fn covers(&self, name: &ServerName) -> bool {
-        self.names.iter().any(|own| own.covers(name))
+        covered(&self.names.iter().collect(), name)
     }
 
     /// Why no chain may go through this certificate, whatever the time.
