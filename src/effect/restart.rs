@@ -108,7 +108,9 @@ fn names<'a>(
         let apps = all().map_err(Error::clone)?.iter();
         let copies = apps.filter(|app| app.copies(&target.tls_secret.name));
         // a name that does not fit into a URL is not one of Code Engine's
-        names.extend(copies.filter_map(|app| AppName::parse(&app.name).ok()));
+        let copies = copies.filter_map(|app| AppName::parse(&app.name).ok());
+        let named = &target.restart_apps.names;
+        names.extend(copies.filter(|name| !named.contains(name)));
     }
     Ok(names)
 }

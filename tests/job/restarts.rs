@@ -127,12 +127,12 @@ fn everything_else_of_the_app_stays_as_it_is() {
 }
 
 /// Environment and `sub_path` are copies from the start; other mounted files and domain mappings
-/// refresh by themselves. One list serves all targets of the project.
+/// refresh by themselves. One list serves all targets of the project; an app that is named as well is restarted once.
 #[test]
 fn auto_takes_the_apps_that_keep_a_copy() {
     let mut scene = Scene::with(|_| {});
     let secret = scene.secret.clone();
-    let targets = second_secret(&mut scene, &secret, "second-tls", ["auto", "auto"]);
+    let targets = second_secret(&mut scene, &secret, "second-tls", ["by-key,auto", "auto"]);
     let mount = json!({ "type": "secret", "mount_path": "/tls", "reference": TLS_SECRET });
     let mut by_sub_path = mount.clone();
     by_sub_path["sub_path"] = json!("tls_cert");
