@@ -36,29 +36,36 @@ pub(crate) fn each_of<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,
 ) -> Vec<Result<R, Error>> {
-    let threads = items.len().min(most_threads);
+    let count = items.len();
+    let mut results = Vec::new();
+    results.resize_with(count, || Err(Error::defect()));
+    let results = Mutex::new(results);
     let open = Mutex::new(items.into_iter().enumerate());
-    let results = Mutex::new(BTreeMap::new());
-    let go_on = || {
+    spread(count.min(most_threads), &|| {
         loop {
             let next = lock(&open).next();
             let Some((position, item)) = next else { break };
             let result = catch_unwind(AssertUnwindSafe(|| work(item)));
-            let result = result.unwrap_or_else(|_| Err(Error::defect()));
-            lock(&results).insert(position, result);
+            if let (Ok(result), Some(place)) = (result, lock(&results).get_mut(position)) {
+                *place = result;
+            }
         }
-    };
+    });
+    std::mem::take(&mut *lock(&results))
+}
+
+/// Calls `work` in so many threads. Not generic, to avoid one copy per caller in the binary.
+fn spread(threads: usize, work: &(dyn Fn() + Sync)) {
     thread::scope(|scope| {
         // this thread is one of them, and the only one if no other can be started
         for _ in 1..threads {
-            if let Err(e) = thread::Builder::new().spawn_scoped(scope, go_on) {
+            if let Err(e) = thread::Builder::new().spawn_scoped(scope, work) {
                 log::warn!("cannot start one more thread: {e}");
                 break;
             }
         }
-        go_on();
+        work();
     });
-    std::mem::take(&mut *lock(&results)).into_values().collect()
 }
 
 /// Waits. SIGTERM and the deadline end the process meanwhile.
