@@ -10,7 +10,7 @@ use crate::cert::certificate::Certificate;
 use crate::cert::names::ServerName;
 use crate::config::Target;
 use crate::error::{Error, ExitStatus, Reason};
-use crate::ibm::client::Fate;
+use crate::ibm::api_error::Fate;
 use crate::ibm::code_engine::{TlsData, TlsSecret, TlsSecretRef};
 use crate::ibm::ids::Uuid;
 use crate::report::{Check, CheckState, Report, Tried};

@@ -114,7 +114,7 @@ fn tls_secrets<'a>(run: &Run<'a>) -> (Vec<Seen<'a>>, Vec<Error>) {
                 continue;
             };
             let domains = mappings.as_ref().map(|mappings| {
-                let using = mappings.of(&name);
+                let using = mappings.iter().filter(|mapping| mapping.uses(&name));
                 using.map(|mapping| mapping.name.clone()).collect()
             });
             let project = project.clone();
@@ -171,7 +171,8 @@ impl Known {
             Ok(address) => ServerName::Ip(address),
             Err(_) => ServerName::dns(text),
         };
-        let names = listed.common_name.iter().chain(&listed.alt_names);
+        let further = listed.alt_names.iter().flatten();
+        let names = listed.common_name.iter().chain(further);
         let not_after = listed.expiration_date.as_deref().and_then(parse_rfc3339);
         Some(Self {
             id: Uuid::parse(&listed.id).ok()?,
@@ -270,7 +271,7 @@ mod tests {
             name: name.to_owned(),
             secret_type: "public_cert".to_owned(),
             common_name: names.next(),
-            alt_names: names.collect(),
+            alt_names: Some(names.collect()),
             serial_number: serial.map(str::to_owned),
             expiration_date: Some("2027-12-31T00:00:00Z".to_owned()),
             state: Some(1),

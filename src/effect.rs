@@ -61,7 +61,7 @@ fn probe_domains(run: &Run<'_>, targets: &[UpToDate<'_>]) {
         let domains = match lists.get(project) {
             Some(Ok(mappings)) => {
                 let instead = run.config.settings.probe_address.as_ref();
-                let used = mappings.of(name);
+                let used = mappings.iter().filter(|mapping| mapping.uses(name));
                 used.map(|mapping| Domain::new(mapping, instead, target))
                     .collect()
             }

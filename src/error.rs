@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// Declares [`ExitStatus`] as one table: meaning, name, number.
 macro_rules! statuses {
@@ -16,7 +16,7 @@ macro_rules! statuses {
 
         impl ExitStatus {
             /// The meaning of each number, as `--help` prints it.
-            pub const MEANINGS: &[&str] = &[SUCCESS, $($meaning.trim_ascii_start(),)*];
+            pub const MEANINGS: &[&str] = &[$($meaning.trim_ascii_start(),)*];
 
             /// The number that the process exits with.
             pub const fn status(self) -> u8 {
@@ -26,11 +26,9 @@ macro_rules! statuses {
     };
 }
 
-/// Exit status 0.
-const SUCCESS: &str =
-    "all targets are up to date (replaced or unchanged), or the event is not for this job";
-
 statuses! {
+    /// all targets are up to date (replaced or unchanged), or the event is not for this job
+    Success = 0;
     /// a bug in the program
     Defect = 1;
     /// configuration
@@ -60,9 +58,9 @@ macro_rules! reasons {
         /// Why something was refused or failed, or what a finding is about. The words are an
         /// interface: they are the `reason` and `findings[].code` of the report, and each is a
         /// heading of docs/reasons.md. There is one word per remedy.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
         pub enum Reason {
-            $(#[doc = $meaning] $name,)*
+            $(#[doc = $meaning] #[serde(rename = $word)] $name,)*
         }
 
         impl Reason {
@@ -152,18 +150,6 @@ reasons! {
 }
 
 impl Reason {
-    /// An error or a finding for this reason, without a next step and a command.
-    pub fn error(self, message: impl Into<String>) -> Error {
-        let (reason, message) = (self, message.into());
-        Error {
-            reason,
-            message,
-            command: None,
-        }
-    }
-}
-
-impl Reason {
     /// The reasons that `FORCE` overrides: those that compare, never those that reject a certificate.
     pub(crate) const FORCEABLE: [Self; 4] = [
         Self::NamesLost,
@@ -171,11 +157,14 @@ impl Reason {
         Self::ChainShorter,
         Self::Older,
     ];
-}
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word())
+    /// An error or a finding for this reason, without a next step and a command.
+    pub fn error(self, message: impl Into<String>) -> Error {
+        Error {
+            reason: self,
+            message: message.into(),
+            command: None,
+        }
     }
 }
 

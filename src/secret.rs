@@ -16,21 +16,14 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
+    /// Takes the text over, which is wiped from then on.
+    pub fn new(text: impl Into<Zeroizing<String>>) -> Self {
+        Self(text.into())
+    }
+
     /// The text itself: to be sent or parsed, never to be printed.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-impl From<Zeroizing<String>> for Secret {
-    fn from(text: Zeroizing<String>) -> Self {
-        Self(text)
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
     }
 }
 
@@ -93,10 +86,8 @@ pub(crate) fn read_wiped(
     loop {
         if length == held.len() {
             if length > limit {
-                return Err(io::Error::new(
-                    io::ErrorKind::FileTooLarge,
-                    format!("larger than {limit} bytes"),
-                ));
+                let why = format!("larger than {limit} bytes");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
             }
             let mut larger = Zeroizing::new(vec![0; (2 * length).min(limit + 1)]);
             for (to, from) in larger.iter_mut().zip(held.iter()) {
@@ -123,19 +114,12 @@ pub(crate) fn read_wiped(
 pub(crate) fn read_file(path: &Path, limit: usize) -> io::Result<Zeroizing<String>> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+        return Err(io::Error::other("not a regular file"));
     }
     let expected = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    let mut bytes = read_wiped(File::open(path)?, expected, limit)?;
-    String::from_utf8(std::mem::take(&mut *bytes))
-        .map(Zeroizing::new)
-        .map_err(|e| {
-            drop(Zeroizing::new(e.into_bytes()));
-            io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text")
-        })
+    let bytes = read_wiped(File::open(path)?, expected, limit)?;
+    let text = str::from_utf8(&bytes).map_err(|_| io::Error::other("not UTF-8 text"))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -177,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_printed_by_debug_either() {
-        let secret = Secret::from("not to be seen".to_owned());
+        let secret = Secret::new("not to be seen".to_owned());
         assert_eq!(format!("{:?}", Some(secret)), "Some(Secret(..))");
     }
 

@@ -62,7 +62,7 @@ impl Run<'_> {
     /// Those of the list of domain mappings.
     pub(crate) fn domains(&self, place: &TlsSecretRef) -> Result<Vec<ServerName>, Error> {
         let mappings = self.code_engine.domain_mappings(&place.project)?;
-        let used = mappings.of(&place.name);
+        let used = mappings.iter().filter(|mapping| mapping.uses(&place.name));
         Ok(used.map(|mapping| ServerName::dns(&mapping.name)).collect())
     }
 

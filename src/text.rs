@@ -20,11 +20,7 @@ pub fn sanitized(text: &str) -> String {
         return r#""""#.to_owned();
     }
     let mut shown = String::with_capacity(text.len().min(LONGEST));
-    for (position, c) in text.chars().enumerate() {
-        if position == LONGEST {
-            shown.push_str("...");
-            break;
-        }
+    for c in text.chars().take(LONGEST) {
         // also what reorders or hides text on a terminal (bidirectional marks, line separators)
         let risky = c.is_control()
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
@@ -33,6 +29,9 @@ pub fn sanitized(text: &str) -> String {
         } else {
             shown.push(c);
         }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
     }
     shown
 }
@@ -93,17 +92,14 @@ pub fn trace_id(text: &str) -> Option<&str> {
 fn is_word(text: &str) -> bool {
     let lower = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase());
     let upper = |word: &str| word.bytes().all(|b| b.is_ascii_uppercase());
-    let capitalised = |word: &str| {
-        let parts = word.split_at_checked(1);
-        parts.is_some_and(|(first, rest)| upper(first) && lower(rest))
-    };
+    let capital = |word: &str| word.get(..1).is_some_and(upper) && word.get(1..).is_some_and(lower);
     let words = || text.split(['-', '_', '.', '/', ':', '\'']);
     // two hexadecimal digits
     let byte = text.len() == 2 && text != "be" && text.bytes().all(|b| b.is_ascii_hexdigit());
     !byte
         && text.len() <= 60
         && words().all(|word| (1..=20).contains(&word.len()))
-        && (words().all(lower) || words().all(upper) || words().all(capitalised))
+        && (words().all(lower) || words().all(upper) || words().all(capital))
 }
 
 /// A number of at most five digits, or a service's code: `BXNIM0398E`, `secrets-manager.05047E`.
@@ -124,14 +120,9 @@ fn is_code(text: &str) -> bool {
 /// `2026-08-01`, with or without a time behind it.
 fn is_date(text: &str) -> bool {
     let (date, time) = text.split_at_checked(10).unwrap_or((text, ""));
-    let shape = date
-        .bytes()
-        .map(|b| if b.is_ascii_digit() { b'0' } else { b });
-    shape.eq(*b"0000-00-00")
-        && time.len() <= 20
-        && time
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b":.+-TZ".contains(&b))
+    let shape = |b: u8| if b.is_ascii_digit() { b'0' } else { b };
+    let plain = |b: u8| b.is_ascii_digit() || b":.+-TZ".contains(&b);
+    date.bytes().map(shape).eq(*b"0000-00-00") && time.len() <= 20 && time.bytes().all(plain)
 }
 
 /// A UUID, or one behind the kind of thing that it names: `iam-Profile-...`.

@@ -114,7 +114,7 @@ pub(super) fn api_key(text: &str) -> Result<Secret> {
     let form = "printable characters without spaces";
     let fits = text.bytes().all(|b| b.is_ascii_graphic());
     ensure!(fits, expected(form, text));
-    Ok(Secret::from(text.to_owned()))
+    Ok(Secret::new(text.to_owned()))
 }
 
 /// What is reached without the proxy, as the HTTP library matches it, and how many entries it cannot

@@ -10,11 +10,7 @@ use log::LevelFilter;
 use rustls_pki_types::CertificateDer;
 use strsim::osa_distance;
 
-use crate::config::values::{
-    Entries, Name, Parser, any, api_key, array, base_url, boolean, choice, deadline, direct_hosts,
-    file, instance, one_line, probe_address, proxy, restart_apps, service_url, single,
-    text_of_file, words,
-};
+use crate::config::values::{self, Entries, Name, Parser};
 use crate::config::{DEADLINE, Format, Probe, RestartApps};
 use crate::error::Reason;
 use crate::ibm::client::read_roots;
@@ -86,81 +82,81 @@ variables! {
         in_code_engine: bool = |_| Ok(true), "CE_JOBRUN";
         own_project: Option<Uuid> = Uuid::parse, "CE_PROJECT_ID";
         own_region: Option<Region> = Region::parse, "CE_REGION";
-        own_url: Option<String> = |text| service_url(text, &["/v2"]), "CE_API_BASE_URL";
-        job: Option<String> = any, "CE_JOB";
+        own_url: Option<String> = |text| values::service_url(text, &["/v2"]), "CE_API_BASE_URL";
+        job: Option<String> = values::any, "CE_JOB";
         array_size: usize = |text| Ok(text.parse::<usize>()?), "JOB_ARRAY_SIZE";
         array_index: Option<usize> = |text| Ok(text.parse::<usize>()?), "JOB_INDEX";
-        notification: Option<String> = any, "ibmendata";
-        event_type: Option<String> = any, "CE_TYPE";
-        event_id: Option<String> = any, "CE_ID";
-        event_data: Option<String> = any, "CE_DATA";
+        notification: Option<String> = values::any, "ibmendata";
+        event_type: Option<String> = values::any, "CE_TYPE";
+        event_id: Option<String> = values::any, "CE_ID";
+        event_data: Option<String> = values::any, "CE_DATA";
     }
 
     /// endpoint of the Secrets Manager instance; the private one is recommended
-    what secrets_manager: String = |text| service_url(text, &["/api/v2", "/api"]), "SECRETS_MANAGER_URL" or "SM_ENDPOINT", "required";
+    what secrets_manager: String = |text| values::service_url(text, &["/api/v2", "/api"]), "SECRETS_MANAGER_URL" or "SM_ENDPOINT", "required";
     /// the instance that events must come from
-    what instance: Option<Uuid> = instance, "SECRETS_MANAGER_INSTANCE_ID", "first label of that host, if it is a UUID";
+    what instance: Option<Uuid> = values::instance, "SECRETS_MANAGER_INSTANCE_ID", "first label of that host, if it is a UUID";
     /// trusted profile to assume, by ID or CRN
-    how profile_id: Option<String> = one_line, "IAM_PROFILE_ID" or "IAM_PROFILE_CRN", "required in Code Engine: set exactly one of IAM_PROFILE_ID, IAM_PROFILE_NAME";
+    how profile_id: Option<String> = values::one_line, "IAM_PROFILE_ID" or "IAM_PROFILE_CRN", "required in Code Engine: set exactly one of IAM_PROFILE_ID, IAM_PROFILE_NAME";
     /// trusted profile to assume, by name
-    how profile_name: Option<String> = one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME", "";
+    how profile_name: Option<String> = values::one_line, "IAM_PROFILE_NAME" or "TRUSTED_PROFILE_NAME", "";
     /// the Code Engine TLS secret to replace (one target)
-    what tls_secret: Option<Entries> = single, "TLS_SECRET_NAME" or "CE_SECRET", "required unless TARGETS or TARGETS_FILE is set";
+    what tls_secret: Option<Entries> = values::single, "TLS_SECRET_NAME" or "CE_SECRET", "required unless TARGETS or TARGETS_FILE is set";
     /// with TLS_SECRET_NAME: the Secrets Manager secret to copy from; with TARGETS: limits this run
     /// to that secret
     what secret: Option<SecretId> = SecretId::parse, "SECRET_ID", "the one certificate that the event names";
     /// many targets, as a JSON array of {"secret_id", "tls_secret", "project_id"?, "region"?,
     /// "restart_apps"?, "hold"?}; at most 128 KiB, the kernel's limit for one variable
-    what targets: Option<Entries> = array, "TARGETS", "";
+    what targets: Option<Entries> = values::array, "TARGETS", "";
     /// instead of TARGETS: a file with the same JSON, such as a mounted configmap; for more than
     /// about 600 targets
-    what targets_file: Option<Entries> = file, "TARGETS_FILE", "";
+    what targets_file: Option<Entries> = values::file, "TARGETS_FILE", "";
     /// API base URL for all targets; may contain {region}
-    what code_engine_url: Option<String> = base_url, "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com";
+    what code_engine_url: Option<String> = values::base_url, "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com";
     /// default project of the targets
     what project: Option<Uuid> = Uuid::parse, "PROJECT_ID", "CE_PROJECT_ID, which Code Engine injects";
     /// IAM endpoint; if set, no fallback is tried
-    how iam: Endpoint [Endpoint { base: PRIVATE_IAM.to_owned(), fallback: Some(PUBLIC_IAM.to_owned()) }] = |text| service_url(text, &["/identity/token"]).map(|base| Endpoint { base, fallback: None }), "IAM_URL", "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public";
+    how iam: Endpoint [Endpoint { base: PRIVATE_IAM.to_owned(), fallback: Some(PUBLIC_IAM.to_owned()) }] = |text| values::service_url(text, &["/identity/token"]).map(|base| Endpoint { base, fallback: None }), "IAM_URL", "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public";
     /// file with the compute resource token
     how token_files: Vec<PathBuf> [TOKEN_FILES.map(PathBuf::from).to_vec()] = |path| Ok(vec![PathBuf::from(path)]), "CR_TOKEN_FILENAME", "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token, then the other defaults of IBM's SDKs";
     /// instead of a profile, for runs outside Code Engine
-    how api_key: Option<Secret> = api_key, "IBMCLOUD_API_KEY" or "IAM_API_KEY", "";
+    how api_key: Option<Secret> = values::api_key, "IBMCLOUD_API_KEY" or "IAM_API_KEY", "";
     /// decide and report, write nothing; same exit status as the real run (as --dry-run)
-    what dry_run: bool = boolean, "DRY_RUN", "false";
+    what dry_run: bool = values::boolean, "DRY_RUN", "false";
     /// for every target, like "hold" of one: decide and report, write nothing until it is released
-    what hold: bool = boolean, "HOLD", "false";
+    what hold: bool = values::boolean, "HOLD", "false";
     /// previous undoes a rotation; manual runs only, with SECRET_ID; ignores HOLD
-    what version: Version = |text| choice(text, &[("current", Version::Current), ("previous", Version::Previous)]), "SECRET_VERSION", "current";
+    what version: Version = |text| values::choice(text, &[("current", Version::Current), ("previous", Version::Previous)]), "SECRET_VERSION", "current";
     /// refusal reasons to override, comma-separated: names-lost, less-trusted, chain-shorter,
     /// older; manual runs only, with SECRET_ID; otherwise ignored with a warning
-    what force: Vec<Reason> = |text| words(text).map(|word| choice(word, &Reason::FORCEABLE.map(|reason| (reason.word(), reason)))).collect::<Result<Vec<Reason>>>(), "FORCE", "none";
+    what force: Vec<Reason> = |text| values::words(text).map(|word| values::choice(word, &Reason::FORCEABLE.map(|reason| (reason.word(), reason)))).collect::<Result<Vec<Reason>>>(), "FORCE", "none";
     /// apps to restart, comma-separated; auto: those that read the secret as environment variables
     /// or by sub_path. With several targets only auto, for each target without "restart_apps"
-    what restart_apps: RestartApps = restart_apps, "RESTART_APPS", "none";
+    what restart_apps: RestartApps = values::restart_apps, "RESTART_APPS", "none";
     /// check afterwards what the domain mappings serve: warn, require (exit status 10 if one serves
     /// another certificate) or off
-    what probe: Probe [Probe::Warn] = |text| choice(text, &[("warn", Probe::Warn), ("require", Probe::Require), ("off", Probe::Off)]), "PROBE", "warn";
+    what probe: Probe [Probe::Warn] = |text| values::choice(text, &[("warn", Probe::Warn), ("require", Probe::Require), ("off", Probe::Off)]), "PROBE", "warn";
     /// probe this host[:port] instead of the cname_target
-    what probe_address: Option<(String, u16)> = probe_address, "PROBE_ADDRESS", "the cname_target of the mapping, port 443";
+    what probe_address: Option<(String, u16)> = values::probe_address, "PROBE_ADDRESS", "the cname_target of the mapping, port 443";
     /// check every permission separately, change nothing (as --check)
-    what check: bool = boolean, "CHECK", "false";
+    what check: bool = values::boolean, "CHECK", "false";
     /// list the TLS secrets and the certificates that match them, change nothing (as --discover)
-    what discover: bool = boolean, "DISCOVER", "false";
+    what discover: bool = values::boolean, "DISCOVER", "false";
     /// seconds for the whole run; caps every other time limit
-    what deadline: u64 [DEADLINE] = deadline, "DEADLINE", "120";
+    what deadline: u64 [DEADLINE] = values::deadline, "DEADLINE", "120";
     /// form of the report: json or text (as --output)
-    how output: Option<Format> = |text| choice(text, &[("json", Format::Json), ("text", Format::Text)]), "OUTPUT", "text on a terminal and for check and discover, else json";
+    how output: Option<Format> = |text| values::choice(text, &[("json", Format::Json), ("text", Format::Text)]), "OUTPUT", "text on a terminal and for check and discover, else json";
     /// error, warn, info or debug
-    how log_level: LevelFilter [LevelFilter::Info] = |text| choice(text, &[("error", LevelFilter::Error), ("warn", LevelFilter::Warn), ("info", LevelFilter::Info), ("debug", LevelFilter::Debug)]), "LOG_LEVEL", "info";
+    how log_level: LevelFilter [LevelFilter::Info] = |text| values::choice(text, &[("error", LevelFilter::Error), ("warn", LevelFilter::Warn), ("info", LevelFilter::Info), ("debug", LevelFilter::Debug)]), "LOG_LEVEL", "info";
     /// if set, the text report has no colors
     how no_color: bool = |_| Ok(true), "NO_COLOR", "colors only if standard output is a terminal";
     /// proxy for HTTPS: http://[user:password@]host[:port]
-    how proxy: Option<ureq::Proxy> = proxy, "HTTPS_PROXY" or "https_proxy", "none";
+    how proxy: Option<ureq::Proxy> = values::proxy, "HTTPS_PROXY" or "https_proxy", "none";
     /// hosts and domains to reach without the proxy, comma-separated; entries with a port and CIDR
     /// blocks are ignored with a warning
-    how no_proxy: (Vec<String>, usize) = direct_hosts, "NO_PROXY" or "no_proxy", "none";
+    how no_proxy: (Vec<String>, usize) = values::direct_hosts, "NO_PROXY" or "no_proxy", "none";
     /// additional trusted roots (PEM file)
-    how further_roots: Vec<CertificateDer<'static>> = |path| read_roots(&text_of_file(path)?), "SSL_CERT_FILE", "built-in public roots only";
+    how further_roots: Vec<CertificateDer<'static>> = |path| read_roots(&values::text_of_file(path)?), "SSL_CERT_FILE", "built-in public roots only";
 }
 
 /// Names near ours that mean something else, and that systems and tools set: the platforms of

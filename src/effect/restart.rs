@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::config::Target;
 use crate::effect::pause;
 use crate::error::{Error, Reason};
-use crate::ibm::client::Fate;
+use crate::ibm::api_error::Fate;
 use crate::ibm::code_engine::{App, Project};
 use crate::ibm::ids::{AppName, Id, TlsSecretName};
 use crate::report::Outcome;

@@ -18,8 +18,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use zeroize::Zeroizing;
 
-use crate::ibm::api_error::problem;
-pub use crate::ibm::api_error::{ApiError, Fate};
+use crate::ibm::api_error::{ApiError, problem};
 use crate::ibm::names::Names;
 use crate::secret::read_wiped;
 use crate::text::sanitized;
@@ -110,10 +109,9 @@ impl Http {
             .user_agent(concat!("sm-tls-sync/", env!("CARGO_PKG_VERSION")))
             .accept("application/json")
             .build();
-        let connector = DefaultConnector::default();
         let names = Names::default();
         Self {
-            agent: ureq::Agent::with_parts(config, connector, names.clone()),
+            agent: ureq::Agent::with_parts(config, DefaultConnector::default(), names.clone()),
             names,
             lost_a_write: AtomicBool::new(false),
             end,
@@ -295,8 +293,7 @@ pub(super) fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
 /// Scheme and host of a URL: what a message may show.
 fn origin(url: &str) -> &str {
     let path = url.match_indices('/').nth(2);
-    let end = path.map_or(url.len(), |(at, _)| at);
-    url.get(..end).unwrap_or(url)
+    path.map_or(url, |(at, _)| url.split_at(at).0)
 }
 
 /// Up to a quarter more or less, so that many jobs do not come back at the same moment.
@@ -309,6 +306,7 @@ fn jitter(milliseconds: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ibm::api_error::Fate;
 
     #[test]
     fn a_message_shows_no_more_than_scheme_and_host() {

@@ -148,16 +148,10 @@ pub struct DomainMapping {
     pub user_managed: Option<bool>,
 }
 
-/// The user-managed domain mappings of a project.
-#[derive(Debug)]
-pub struct DomainMappings(Vec<DomainMapping>);
-
-impl DomainMappings {
-    /// Those that use this TLS secret.
-    pub fn of(&self, tls_secret: &TlsSecretName) -> impl Iterator<Item = &DomainMapping> {
-        let name = tls_secret.to_string();
-        let mappings = self.0.iter();
-        mappings.filter(move |mapping| mapping.tls_secret.as_ref() == Some(&name))
+impl DomainMapping {
+    /// Whether it uses this TLS secret.
+    pub fn uses(&self, tls_secret: &TlsSecretName) -> bool {
+        self.tls_secret.as_ref() == Some(&tls_secret.to_string())
     }
 }
 
@@ -282,9 +276,8 @@ impl CodeEngine<'_> {
     /// # Errors
     /// As for [`Self::tls_secret`].
     pub fn tls_secrets(&self, project: &Project) -> Result<Vec<TlsSecret>, Error> {
-        let mut secrets: Vec<TlsSecret> =
-            self.list(project, "TLS secrets", "secrets", "&format=tls")?;
-        secrets.retain(|secret| secret.format == "tls");
+        let mut secrets = self.list(project, "TLS secrets", "secrets", "&format=tls")?;
+        secrets.retain(|secret: &TlsSecret| secret.format == "tls");
         Ok(secrets)
     }
 
@@ -292,11 +285,10 @@ impl CodeEngine<'_> {
     ///
     /// # Errors
     /// As for [`Self::tls_secret`].
-    pub fn domain_mappings(&self, project: &Project) -> Result<DomainMappings, Error> {
-        let mut mappings: Vec<DomainMapping> =
-            self.list(project, "domain mappings", "domain_mappings", "")?;
-        mappings.retain(|mapping| mapping.user_managed == Some(true));
-        Ok(DomainMappings(mappings))
+    pub fn domain_mappings(&self, project: &Project) -> Result<Vec<DomainMapping>, Error> {
+        let mut mappings = self.list(project, "domain mappings", "domain_mappings", "")?;
+        mappings.retain(|mapping: &DomainMapping| mapping.user_managed == Some(true));
+        Ok(mappings)
     }
 
     /// Lists the apps of the project.

@@ -6,7 +6,6 @@ use crate::ibm::ids::{Region, Uuid};
 use crate::text::sanitized;
 
 /// Whom to grant a missing permission, and where.
-#[derive(Clone, Debug)]
 pub struct Grantee {
     /// The trusted profile, by id, name or CRN; `None` with an API key.
     pub profile: Option<String>,

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use serde_json::Value;
 use ureq::http::Method;
 use zeroize::Zeroizing;
 
@@ -36,7 +37,6 @@ const PROFILE_NOT_ELIGIBLE: &str = "BXNIM0398E";
 const API_KEY_NOT_FOUND: &str = "BXNIM0415E";
 
 /// Where tokens come from.
-#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint {
     /// The base URL.
     pub base: String,
@@ -46,7 +46,6 @@ pub struct Endpoint {
 }
 
 /// What proves who we are.
-#[derive(Debug)]
 pub enum Credentials {
     /// A trusted profile, assumed with the compute resource token that Code Engine mounts.
     Profile {
@@ -245,11 +244,11 @@ impl<'a> Iam<'a> {
     fn explain(&self, mut failure: ApiError, resource_token: Option<&Secret>) -> Error {
         match (self.credentials, failure.code.as_deref()) {
             (Credentials::Profile { field, profile, .. }, Some(PROFILE_NOT_ELIGIBLE)) => {
-                let claims = resource_token.map(Claims::of).unwrap_or_default();
-                let (project, job) = (&claims.project_name, &claims.component_name);
-                let unknown =
-                    |claim: &Option<String>| sanitized(claim.as_deref().unwrap_or("unknown"));
-                let [in_project, kind, name] = [project, &claims.component_type, job].map(unknown);
+                let claims = resource_token.map(claims).unwrap_or_default();
+                let claim = |name: &str| claims.get(name)?.as_str();
+                let (project, job) = (claim("project_name"), claim("component_name"));
+                let unknown = |claim: Option<&str>| sanitized(claim.unwrap_or("unknown"));
+                let [in_project, kind, name] = [project, claim("component_type"), job].map(unknown);
                 let profile = sanitized(profile);
                 Reason::ProfileRefused.error(format!(
                     "this job may not assume the trusted profile ({field} {profile}), or there is no such profile: {failure}; \
@@ -259,7 +258,7 @@ impl<'a> Iam<'a> {
                     "link the profile to this job of this project; if it is linked, wait a few minutes, and check \
                      that the account does not limit external identity interactions",
                 )
-                .command(self.grantee.link(project.as_deref(), job.as_deref()))
+                .command(self.grantee.link(project, job))
             }
             (Credentials::ApiKey(_), Some(API_KEY_NOT_FOUND)) => {
                 failure.hint =
@@ -294,7 +293,7 @@ impl<'a> Iam<'a> {
         })?;
         match text.trim() {
             "" => Err(missing(format!("{what} is empty"))),
-            token => Ok(Some((file, Secret::from(token.to_owned())))),
+            token => Ok(Some((file, Secret::new(token.to_owned())))),
         }
     }
 }
@@ -324,28 +323,18 @@ impl Token {
         let life = Duration::from_secs(life).min(LONGEST_LIFE);
         Ok(Self {
             // made at once, since a text that grows leaves copies
-            header: Secret::from(["Bearer ", token.expose()].concat()),
+            header: Secret::new(["Bearer ", token.expose()].concat()),
             good_until: Instant::now() + life.saturating_sub(SAFETY_MARGIN),
         })
     }
 }
 
-/// What the compute resource token says about this job; none of it is secret. Only these claims are
-/// documented for Code Engine.
-#[derive(Default, Deserialize)]
-struct Claims {
-    project_name: Option<String>,
-    component_type: Option<String>,
-    component_name: Option<String>,
-}
-
-impl Claims {
-    /// Reads the second part of the JWT (RFC 7519 section 3) for messages; nothing is decided by it.
-    fn of(token: &Secret) -> Self {
-        let payload = token.expose().split('.').nth(1).unwrap_or_default();
-        let claims = BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
-        read(&claims).unwrap_or_default()
-    }
+/// What the compute resource token says about this job: the second part of the JWT (RFC 7519 section 3),
+/// which is not secret. It is for messages; nothing is decided by it.
+fn claims(token: &Secret) -> Value {
+    let payload = token.expose().split('.').nth(1).unwrap_or_default();
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+    serde_json::from_slice(&claims).unwrap_or_default()
 }
 
 /// Whether there is no token service at this address: not reachable, or a gateway that has no such

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::error::{Error, Reason};
-use crate::ibm::api_error::{ApiError, or_default};
+use crate::ibm::api_error::ApiError;
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::{SecretName, Uuid, Word, shown};
 use crate::secret::Secret;
@@ -43,8 +43,7 @@ pub struct CertificateSecret {
     /// Of `private_cert`: the certificate of the CA that signed the leaf, in PEM.
     pub issuing_ca: Option<String>,
     /// Of `private_cert`: certificates in PEM, in no documented order.
-    #[serde(deserialize_with = "or_default")]
-    pub ca_chain: Vec<String>,
+    pub ca_chain: Option<Vec<String>>,
     /// The unencrypted private key in PEM.
     pub private_key: Option<Secret>,
     /// Of an `imported_cert` whose CSR Secrets Manager made: a second place for the key.
@@ -87,8 +86,7 @@ pub struct CertificateMetadata {
     /// The common name.
     pub common_name: Option<String>,
     /// The further names.
-    #[serde(deserialize_with = "or_default")]
-    pub alt_names: Vec<String>,
+    pub alt_names: Option<Vec<String>>,
     /// Colon-separated hex.
     pub serial_number: Option<String>,
     /// RFC 3339.

@@ -71,7 +71,7 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     if !unreadable.is_empty() {
         log::warn!("left out, unreadable and not needed: {}", list(&unreadable));
     }
-    let key_pem = Arc::new(Secret::from(key.to_pem()));
+    let key_pem = Arc::new(Secret::new(key.to_pem()));
     let mut bundle = Bundle::of(&material.name, &leaf, &chain, &key_pem);
     bundle.updated_at = material.updated_at;
     Ok(bundle)

@@ -83,7 +83,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Materi
     let fields = fields
         .into_iter()
         .map(|(field, text)| Some((field.to_owned(), text?)));
-    let ca_chain = secret.ca_chain.into_iter().enumerate();
+    let ca_chain = secret.ca_chain.into_iter().flatten().enumerate();
     let ca_chain = ca_chain.map(|(position, text)| (format!("ca_chain[{position}]"), text));
     let key = secret
         .private_key
@@ -118,7 +118,7 @@ mod tests {
             secret_type: "imported_cert".to_owned(),
             state: Some(1),
             certificate: Some("c".to_owned()),
-            private_key: Some(Secret::from("k".to_owned())),
+            private_key: Some(Secret::new("k".to_owned())),
             ..CertificateSecret::default()
         }
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn the_key_of_a_managed_csr_stands_in_for_a_missing_one() {
         let managed_csr = Some(ManagedCsr {
-            private_key: Some(Secret::from("managed".to_owned())),
+            private_key: Some(Secret::new("managed".to_owned())),
         });
         let material = read(CertificateSecret {
             private_key: None,
@@ -148,7 +148,7 @@ mod tests {
         let material = read(CertificateSecret {
             intermediate: text("i"),
             issuing_ca: text("ca"),
-            ca_chain: vec!["1".to_owned(), "2".to_owned()],
+            ca_chain: Some(vec!["1".to_owned(), "2".to_owned()]),
             ..secret()
         });
         let material = material.unwrap();
@@ -205,7 +205,7 @@ mod tests {
                 "no key there",
             ),
             (
-                |s| s.private_key = Some(Secret::from(" \n".to_owned())),
+                |s| s.private_key = Some(Secret::new(" \n".to_owned())),
                 Reason::KeyMissing,
                 "has no private key",
             ),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::cert::certificate::{Certificate, rfc3339};
 use crate::error::{Error, Reason};
-use crate::ibm::client::{ApiError, Fate};
+use crate::ibm::api_error::{ApiError, Fate};
 use crate::ibm::code_engine::TlsSecret;
 use crate::ibm::secrets_manager::Version;
 use crate::progress::Stage;

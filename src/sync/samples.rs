@@ -72,7 +72,7 @@ pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
     let material = Material {
         name: "shop".to_owned(),
         certificates,
-        key: Secret::from(issued.key.clone()),
+        key: Secret::new(issued.key.clone()),
         updated_at: None,
     };
     assemble(&material, NOW).unwrap()
@@ -83,7 +83,7 @@ pub(crate) fn tls_secret(certificate: String, key: &str) -> TlsSecret {
         format: "tls".to_owned(),
         data: TlsData {
             tls_cert: certificate,
-            tls_key: Secret::from(key.to_owned()),
+            tls_key: Secret::new(key.to_owned()),
         },
         ..TlsSecret::default()
     }

@@ -21,7 +21,7 @@ fn material(certificates: &[(&'static str, &str)], key: &str) -> Material {
         certificates: certificates
             .map(|(field, text)| ((*field).to_owned(), (*text).to_owned()))
             .collect(),
-        key: Secret::from(key.to_owned()),
+        key: Secret::new(key.to_owned()),
         updated_at: None,
     }
 }

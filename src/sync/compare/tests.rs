@@ -599,7 +599,7 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
         let material = Material {
             name: "shop".to_owned(),
             certificates: vec![("certificate".to_owned(), new.clone())],
-            key: Secret::from(key.clone()),
+            key: Secret::new(key.clone()),
             updated_at: None,
         };
         let bundle = assemble(&material, NOW).unwrap();

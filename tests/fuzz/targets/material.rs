@@ -62,7 +62,7 @@ fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
             .into_iter()
             .zip(certificates.splitn(FIELDS.len(), SEPARATOR).map(str::to_owned))
             .collect(),
-        key: Secret::from(key.to_owned()),
+        key: Secret::new(key.to_owned()),
 updated_at: None,
     };
     let now = chains::now();

@@ -54,7 +54,7 @@ fn assembled(case: &Case, fields: Fields) -> Result<Bundle, Error> {
             .into_iter()
             .map(|(field, text)| (field.to_owned(), text))
             .collect(),
-        key: Secret::from(case.key.clone()),
+        key: Secret::new(case.key.clone()),
         updated_at: None,
     };
     let mut bundle = assemble(&fetched, UnixTime::now())?;

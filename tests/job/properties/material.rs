@@ -93,7 +93,7 @@ fn judged(certificates: Vec<String>, key: String, made: &Made) -> Result<Bundle,
             .into_iter()
             .zip(certificates)
             .collect(),
-        key: Secret::from(key),
+        key: Secret::new(key),
         updated_at: None,
     };
     let result = judge::accepted(&material, now());
