@@ -22,11 +22,9 @@ use crate::text::first_of_many;
 pub(crate) fn discover(run: &Run<'_>) -> Result<Report, Error> {
     run.iam.assume()?;
     let mut failures = Vec::new();
-    let known = certificates(run).map_err(|error| failures.push(error));
-    let mut known = known.ok();
-    let (secrets, unread) = tls_secrets(run);
-    let all_read = unread.is_empty();
-    failures.extend(unread);
+    let mut known = certificates(run).map_err(|error| failures.push(error)).ok();
+    let secrets = tls_secrets(run, &mut failures);
+    let all_read = failures.is_empty();
     if let Some(known) = &mut known {
         failures.extend(read_previous(run, &secrets, known));
     }
@@ -34,12 +32,13 @@ pub(crate) fn discover(run: &Run<'_>) -> Result<Report, Error> {
     let mut discovered = Vec::new();
     let mut proposed_targets = Vec::new();
     for secret in secrets {
-        let (matches, found) = match (&secret.leaf, &known) {
-            (None, _) => (Some(Match::Unreadable), Vec::new()),
-            (Some(_), None) => (None, Vec::new()),
-            (Some(leaf), Some(known)) => matching(&leaf.serial, &leaf.names, known, run.now),
-        };
         let leaf = secret.leaf.as_ref();
+        let matched = match leaf {
+            None => Some((Match::Unreadable, Vec::new())),
+            Some(leaf) => known.as_ref().map(|known| matching(leaf, known, run.now)),
+        };
+        let (matches, found) = matched.unzip();
+        let found = found.unwrap_or_default().into_iter();
         let found = Discovered {
             project_id: secret.place.project.id.to_string(),
             tls_secret: secret.place.name.to_string(),
@@ -47,7 +46,7 @@ pub(crate) fn discover(run: &Run<'_>) -> Result<Report, Error> {
             names: leaf.map_or_else(Vec::new, |leaf| first_of_many(&leaf.names, SHOWN_NAMES)),
             domains: secret.domains,
             matches,
-            candidates: found.into_iter().map(|known| known.shown.clone()).collect(),
+            candidates: found.map(|known| known.shown.clone()).collect(),
         };
         if let (Some(Match::Same | Match::Renewed), [only]) = (matches, &found.candidates[..]) {
             proposed_targets.push(json!({
@@ -89,27 +88,19 @@ struct Seen<'a> {
 }
 
 /// The TLS secrets of all projects. A list need not show what they hold: then each is read.
-fn tls_secrets<'a>(run: &Run<'a>) -> (Vec<Seen<'a>>, Vec<Error>) {
-    let projects = &run.config.projects;
-    let lists = run.each(
-        "listing projects",
-        projects.iter().collect(),
-        |(project, _)| {
-            let secrets = run.code_engine.tls_secrets(project)?;
-            Ok((secrets, run.code_engine.domain_mappings(project)))
-        },
-    );
-    let (mut seen, mut failures) = (Vec::new(), Vec::new());
-    for ((project, region), list) in projects.iter().zip(lists) {
-        let list = list.map_err(|error| failures.push(error));
-        let Ok((mut secrets, mappings)) = list else {
-            continue;
-        };
+fn tls_secrets<'a>(run: &Run<'a>, failures: &mut Vec<Error>) -> Vec<Seen<'a>> {
+    let projects: Vec<_> = run.config.projects.iter().collect();
+    let lists = run.each("listing projects", projects.clone(), |(project, _)| {
+        let secrets = run.code_engine.tls_secrets(project)?;
+        Ok((secrets, run.code_engine.domain_mappings(project)))
+    });
+    let mut seen = Vec::new();
+    for ((project, region), list) in projects.into_iter().zip(lists) {
+        let (mut secrets, mappings) = list.unwrap_or_else(|error| (Vec::new(), Err(error)));
         let mappings = mappings.map_err(|error| failures.push(error)).ok();
         secrets.retain(|secret| secret.generated_by.as_deref() != Some("system"));
         for secret in secrets {
-            let name = TlsSecretName::parse(secret.name.as_deref().unwrap_or_default());
-            let Ok(name) = name else {
+            let Ok(name) = TlsSecretName::parse(secret.name.as_deref().unwrap_or_default()) else {
                 log::warn!("a TLS secret is left out, its name is not valid");
                 continue;
             };
@@ -126,13 +117,13 @@ fn tls_secrets<'a>(run: &Run<'a>) -> (Vec<Seen<'a>>, Vec<Error>) {
             });
         }
     }
-    let unread: Vec<&mut Seen<'_>> = seen.iter_mut().filter(|seen| seen.leaf.is_none()).collect();
-    let read = run.each("reading TLS secrets", unread, |seen| {
+    let unread = seen.iter_mut().filter(|seen| seen.leaf.is_none()).collect();
+    let read = run.each("reading TLS secrets", unread, |seen: &mut Seen<'_>| {
         seen.leaf = leaf(&run.code_engine.tls_secret(&seen.place)?);
         Ok(())
     });
     failures.extend(read.into_iter().filter_map(Result::err));
-    (seen, failures)
+    seen
 }
 
 fn leaf(secret: &TlsSecret) -> Option<Certificate> {
@@ -204,8 +195,9 @@ impl Known {
 
     /// How it matches a certificate. A serial number alone does not: only one issuer's numbers are
     /// unique.
-    fn matches(&self, serial: &str, names: &[ServerName], now: UnixTime) -> Match {
-        let same = |number: &String| same_serial(number, serial) && self.shares_a_name(names);
+    fn matches(&self, leaf: &Certificate, now: UnixTime) -> Match {
+        let names = &leaf.names;
+        let same = |number: &String| same_serial(number, &leaf.serial) && self.shares_a_name(names);
         let is_current = self.serial.as_ref().is_some_and(same);
         let is_previous = self.previous.as_ref().is_some_and(same);
         match (is_current, is_previous) {
@@ -218,26 +210,18 @@ impl Known {
 }
 
 /// The certificates that match best.
-fn matching<'a>(
-    serial: &str,
-    names: &[ServerName],
-    known: &'a [Known],
-    now: UnixTime,
-) -> (Option<Match>, Vec<&'a Known>) {
-    let how = |known: &Known| known.matches(serial, names, now);
+fn matching<'a>(leaf: &Certificate, known: &'a [Known], now: UnixTime) -> (Match, Vec<&'a Known>) {
+    let how = |known: &Known| known.matches(leaf, now);
     let best = known.iter().map(how).min().unwrap_or(Match::None);
     let mut found: Vec<&Known> = known.iter().collect();
     found.retain(|known| best < Match::None && how(known) == best);
-    (Some(best), found)
+    (best, found)
 }
 
 /// Reads the serial numbers of previous versions, where they can decide anything.
 fn read_previous(run: &Run<'_>, secrets: &[Seen<'_>], known: &mut [Known]) -> Vec<Error> {
     let mut leaves: Vec<&Certificate> = secrets.iter().filter_map(|s| s.leaf.as_ref()).collect();
-    let is_same = |known: &Known, leaf: &Certificate| {
-        known.matches(&leaf.serial, &leaf.names, run.now) == Match::Same
-    };
-    leaves.retain(|leaf| !known.iter().any(|known| is_same(known, leaf)));
+    leaves.retain(|leaf| matching(leaf, known, run.now).0 != Match::Same);
     let mut asked: Vec<&mut Known> = known.iter_mut().collect();
     asked.retain(|one| leaves.iter().any(|leaf| one.shares_a_name(&leaf.names)));
     let read = run.each("reading previous versions", asked, |one| {
@@ -281,6 +265,7 @@ mod tests {
 
     #[test]
     fn the_most_certain_rule_decides() {
+        let mut leaf = leaf(&tls_secret(issue(&SHOP).leaf, "")).unwrap();
         let twin = "99:99:99:99:99:99:99:99";
         let mut list = [
             known("shop", Some(SERIAL), &["shop.example", "www.shop.example"]),
@@ -330,13 +315,10 @@ mod tests {
             ("05", &[], Match::None, &[]),
             ("05", &["https://blog.example"], Match::None, &[]),
         ] {
-            let (kind, known) = matching(serial, &names(asked), &list, NOW);
+            (leaf.serial, leaf.names) = (serial.to_owned(), names(asked));
+            let (kind, known) = matching(&leaf, &list, NOW);
             let shown: Vec<&str> = known.iter().map(|one| &*one.shown.secret_name).collect();
-            assert_eq!(
-                (kind, &*shown),
-                (Some(matches), found),
-                "{serial} {asked:?}"
-            );
+            assert_eq!((kind, &*shown), (matches, found), "{serial} {asked:?}");
         }
     }
 
