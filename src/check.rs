@@ -27,25 +27,17 @@ const OF_TARGET: &str = "tls-secret replace domain-mappings covered apps";
 
 /// Tries every permission.
 pub(crate) fn check(run: &Run<'_>) -> Report {
-    Report {
-        checks: checks(run),
-        ..Report::default()
-    }
-}
-
-fn checks(run: &Run<'_>) -> Vec<Check> {
     let targets: Vec<&Target> = selected(run.config).collect();
     let secrets: BTreeSet<_> = targets.iter().filter_map(|t| t.secret.as_ref()).collect();
-    let mut checks = token(run);
+    let mut report = Report::default();
+    let checks = &mut report.checks;
+    checks.extend(token(run));
     if checks.iter().any(|check| check.state == CheckState::Red) {
         let why = "there is no token";
-        for id in secrets {
-            checks.extend(untested(OF_SECRET, id, why));
-        }
-        for target in targets {
-            checks.extend(untested(OF_TARGET, &target.tls_secret.name, why));
-        }
-        return checks;
+        let names = targets.iter().map(|target| &target.tls_secret.name);
+        checks.extend(secrets.iter().flat_map(|id| untested(OF_SECRET, id, why)));
+        checks.extend(names.flat_map(|name| untested(OF_TARGET, name, why)));
+        return report;
     }
     if secrets.is_empty() {
         let why = "SECRET_ID is unset, so only an event says which secret it is";
@@ -55,16 +47,15 @@ fn checks(run: &Run<'_>) -> Vec<Check> {
     let read = workers::once(secrets.into_iter(), |id| run.fetch_and_assemble(id));
     checks.extend(read.iter().flat_map(|(id, read)| secret(id, read)));
     let lines = run.each("checking TLS secrets", targets.clone(), |target| {
-        let bundle = |id: &Uuid| read.get(id)?.as_ref().ok();
-        let bundle = target.secret.as_ref().and_then(bundle);
-        Ok(tls_secret(run, target, bundle))
+        let read = target.secret.as_ref().and_then(|id| read.get(id));
+        Ok(tls_secret(run, target, read))
     });
     for (target, lines) in targets.into_iter().zip(lines) {
         let name = &target.tls_secret.name;
         let defect = |error| vec![Check::line("tls-secret", name, Ok(Err(error)))];
         checks.extend(lines.unwrap_or_else(defect));
     }
-    checks
+    report
 }
 
 fn untested(checks: &'static str, subject: impl Display, why: &'static str) -> Vec<Check> {
@@ -72,68 +63,58 @@ fn untested(checks: &'static str, subject: impl Display, why: &'static str) -> V
     checks.split(' ').map(line).collect()
 }
 
-fn token(run: &Run<'_>) -> Vec<Check> {
-    let mut subject = String::new();
-    let file = match run.iam.token_file() {
-        Ok(None) => Err("an API key is used instead".into()),
-        Ok(Some(path)) => {
-            subject = sanitized(&path.display().to_string());
-            Ok(Ok("readable".to_owned()))
-        }
-        Err(error) => Ok(Err(error)),
-    };
+fn token(run: &Run<'_>) -> [Check; 2] {
+    let file = run.iam.token_file();
+    let issued = |()| format!("IAM issued a token ({})", run.iam.address());
     let profile = match file {
-        Ok(Err(_)) => Err("there is no token file".into()),
-        _ => {
-            let issued = |()| format!("IAM issued a token ({})", run.iam.address());
-            Ok(run.iam.assume().map(issued))
-        }
+        Ok(_) => Ok(run.iam.assume().map(issued)),
+        Err(_) => Err("there is no token file".into()),
+    };
+    let readable = Ok("readable".to_owned());
+    let (subject, file) = match file {
+        Ok(Some(path)) => (sanitized(&path.display().to_string()), Ok(readable)),
+        Ok(None) => (String::new(), Err("an API key is used instead".into())),
+        Err(error) => (String::new(), Ok(Err(error))),
     };
     let file = Check::line("token-file", subject, file);
-    vec![file, Check::line("profile", "", profile)]
+    [file, Check::line("profile", "", profile)]
 }
 
 fn secret(id: &Uuid, read: &Result<Bundle, Error>) -> [Check; 2] {
-    let mut secret = Ok("readable".to_owned());
-    let certificate = match read {
-        Ok(Bundle { name, leaf, .. }) => {
-            let fit = format!("{name} is fit to serve (serial {})", leaf.serial);
-            Ok(Ok(fit))
+    let fit = |new: &Bundle| format!("{} is fit to serve (serial {})", new.name, new.leaf.serial);
+    let (secret, certificate) = match read.as_ref().map(fit).map_err(Error::clone) {
+        Err(error) if error.exit_status() != ExitStatus::Certificate => {
+            (Err(error), Err("the secret could not be read".into()))
         }
-        Err(unfit) if unfit.exit_status() == ExitStatus::Certificate => Ok(Err(unfit.clone())),
-        Err(error) => {
-            secret = Err(error.clone());
-            Err("the secret could not be read".into())
-        }
+        judged => (Ok("readable".to_owned()), Ok(judged)),
     };
     let secret = Check::line("secret", id, Ok(secret));
     [secret, Check::line("certificate", id, certificate)]
 }
 
-fn tls_secret(run: &Run<'_>, target: &Target, bundle: Option<&Bundle>) -> Vec<Check> {
+fn tls_secret(run: &Run<'_>, target: &Target, read: Option<&Result<Bundle, Error>>) -> Vec<Check> {
     let place = &target.tls_secret;
     let line = |check, tried| Check::line(check, &place.name, tried);
     let unread = "the TLS secret could not be read";
-    let (read, replace) = match run.code_engine.tls_secret(place) {
-        Ok(secret) => {
-            let readable = format!("readable (format {})", secret.format);
-            (Ok(readable), replaceable(run, place, &secret))
-        }
-        Err(error) => (Err(error), Err(unread.into())),
+    let secret = run.code_engine.tls_secret(place);
+    let replace = match &secret {
+        Ok(secret) => replaceable(run, place, secret),
+        Err(_) => Err(unread.into()),
     };
-    let is_forbidden = |error: &Error| error.reason == Reason::CodeEngineForbidden;
-    let forbidden = read.as_ref().is_err_and(is_forbidden);
-    let mut checks = vec![line("tls-secret", Ok(read)), line("replace", replace)];
-    if forbidden {
+    let readable = secret.map(|secret| format!("readable (format {})", secret.format));
+    let secret = line("tls-secret", Ok(readable));
+    let is_forbidden = secret.reason == Some(Reason::CodeEngineForbidden);
+    let mut checks = vec![secret, line("replace", replace)];
+    if is_forbidden {
         let rest = untested("domain-mappings covered apps", &place.name, unread);
         checks.extend(rest);
         return checks;
     }
     let domains = run.domains(place);
-    let covered = match (&domains, bundle) {
+    let covered = match (&domains, read) {
         (Err(_), _) => Err("the domain mappings are not known".into()),
-        (Ok(_), None) => Err("the certificate is not known".into()),
-        (Ok(domains), Some(bundle)) => Ok(covered(domains, &bundle.leaf)),
+        (Ok(domains), Some(Ok(bundle))) => Ok(covered(domains, &bundle.leaf)),
+        (Ok(_), _) => Err("the certificate is not known".into()),
     };
     let used = domains.map(|domains| match listed(&domains).as_str() {
         "" => "no domain mapping uses this TLS secret".to_owned(),
@@ -162,7 +143,7 @@ fn replaceable(run: &Run<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Tried
         Err(failure) if failure.status == Some(403) => {
             Ok(Err(run.code_engine.refused("replace", failure, place)))
         }
-        Err(failure) => Err(format!("the answer proves nothing: {failure}").into()),
+        Err(failure) => Err(format!("the answer proves nothing: {failure}")),
         Ok(_) => Ok(Err(Reason::CodeEngineRefused.error(format!(
             "Code Engine accepted a write under an entity tag that cannot match: entity tags do not protect {}", place.name
         )))),

@@ -131,7 +131,7 @@ fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &
         let what = format!(
             "the certificate does not cover the domain mappings {list}: issue it with these names"
         );
-        outcome.find(Reason::DomainNotCovered, what);
+        outcome.findings.push(Reason::DomainNotCovered.error(what));
     }
     let (mut others, mut unreachable) = (Vec::new(), Vec::new());
     for domain in domains {

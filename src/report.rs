@@ -4,7 +4,6 @@
 mod json;
 pub(crate) mod text;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rustls_pki_types::UnixTime;
@@ -135,28 +134,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An outcome that only says what was done.
-    #[must_use]
-    pub fn new(action: Action, message: impl Into<String>) -> Self {
+    /// Something that does not concern this job, and why.
+    pub fn ignored(reason: Reason, message: impl Into<String>) -> Self {
         Self {
-            action,
+            action: Action::Ignored,
+            reason: Some(reason),
             message: message.into(),
             ..Self::default()
         }
-    }
-
-    /// Something that does not concern this job, and why.
-    #[must_use]
-    pub fn ignored(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason: Some(reason),
-            ..Self::new(Action::Ignored, message)
-        }
-    }
-
-    /// Adds a finding.
-    pub fn find(&mut self, code: Reason, message: impl Into<String>) {
-        self.findings.push(code.error(message));
     }
 
     /// The TLS secret is up to date, but the certificate is not served yet. The action stays what it
@@ -168,7 +153,6 @@ impl Outcome {
     }
 
     /// The exit status that this outcome asks for; `None` if all is well.
-    #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         let reason = self.reason?;
         match self.action {
@@ -180,7 +164,6 @@ impl Outcome {
     }
 
     /// Turns the outcome into that of a failure.
-    #[must_use]
     pub fn failed(self, error: &Error) -> Self {
         use ExitStatus::{Certificate, Event, Refused};
         Self {
@@ -226,25 +209,23 @@ pub enum CheckState {
 }
 
 /// How it went; `Err`: it could not be tried, and why.
-pub(crate) type Tried = Result<Result<String, Error>, Cow<'static, str>>;
+pub(crate) type Tried = Result<Result<String, Error>, String>;
 
 impl Check {
     pub(crate) fn line(check: &'static str, subject: impl ToString, tried: Tried) -> Self {
-        let (state, error) = match tried {
-            Ok(Ok(message)) => (CheckState::Green, Reason::Defect.error(message)),
-            Ok(Err(error)) => (CheckState::Red, error),
-            Err(why) => {
-                let message = format!("not tested: {why}");
-                (CheckState::NotTested, Reason::Defect.error(message))
-            }
+        use CheckState::{Green, NotTested, Red};
+        let (state, reason, message, command) = match tried {
+            Ok(Ok(message)) => (Green, None, message, None),
+            Ok(Err(error)) => (Red, Some(error.reason), error.message, error.command),
+            Err(why) => (NotTested, None, format!("not tested: {why}"), None),
         };
         Self {
             check,
             subject: subject.to_string(),
             state,
-            reason: (state == CheckState::Red).then_some(error.reason),
-            message: error.message,
-            command: error.command,
+            reason,
+            message,
+            command,
         }
     }
 }
@@ -356,7 +337,6 @@ pub struct Report {
 
 impl Report {
     /// Sums up a run: what it found out, or the failure that kept it from finding anything.
-    #[must_use]
     pub fn new(heading: Heading, result: Result<Self, Error>, duration_ms: u64) -> Self {
         let report = result.unwrap_or_else(|error| Self {
             error: Some(error),
@@ -402,7 +382,6 @@ impl Report {
     }
 
     /// What goes to standard output, without the last line end.
-    #[must_use]
     pub fn print(&self, format: Format, colors: bool, now: UnixTime) -> String {
         match format {
             Format::Json => json::line(self),
@@ -453,8 +432,7 @@ impl Report {
                 CheckState::Green => format!("{count} passed"),
             }
         });
-        let told: Vec<String> = told.collect();
-        format!("checks: {}", told.join("; "))
+        format!("checks: {}", Vec::from_iter(told).join("; "))
     }
 }
 
@@ -464,11 +442,8 @@ fn counts<T: Ord + Serialize>(items: impl Iterator<Item = T>) -> String {
     for item in items {
         *counts.entry(item).or_insert(0) += 1;
     }
-    let counts = counts.into_iter();
-    let counts: Vec<String> = counts
-        .map(|(item, n)| format!("{n} {}", word(item)))
-        .collect();
-    counts.join(", ")
+    let told = counts.iter().map(|(item, n)| format!("{n} {}", word(item)));
+    Vec::from_iter(told).join(", ")
 }
 
 /// The word of the report, for people.
@@ -481,6 +456,17 @@ fn word(word: impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Outcome {
+        /// An outcome that only says what was done.
+        pub(crate) fn new(action: Action, message: impl Into<String>) -> Self {
+            Self {
+                action,
+                message: message.into(),
+                ..Self::default()
+            }
+        }
+    }
 
     /// For the tests of both forms.
     impl From<Vec<Outcome>> for Report {
@@ -498,7 +484,7 @@ mod tests {
         let failed = |reason: Reason| fine().failed(&reason.error("y"));
         let noted = || {
             let mut outcome = fine();
-            outcome.find(Reason::ChainGap, "y");
+            outcome.findings.push(Reason::ChainGap.error("y"));
             outcome
         };
         let unserved = || {

@@ -23,9 +23,8 @@ const PER_ENTRY: usize = 32;
 const SHORT: usize = 300;
 /// A command is shown whole or not at all: the rest could do something else.
 const LONGEST_COMMAND: usize = 800;
-/// What identifies an item and says how it went. It is never cut.
-const IDENTITY: &str =
-    "secret_id project_id tls_secret region action reason check subject state match secret_type";
+/// What identifies an item, says how it went and fixes it. It is never cut.
+const IDENTITY: &str = "secret_id project_id tls_secret region action reason check subject state match secret_type command";
 /// That these lists are empty is an answer.
 const ANSWERS: &str = "targets proposed_targets unused_certificates discovered domains";
 /// The name of the program in the log.
@@ -49,14 +48,10 @@ pub(super) fn log(name: &str, message: &str, item: &impl Serialize, logged: &imp
     let message = cut(message, 1000);
     let item = fitted(item, LONGEST - RESERVED - length(&message));
     let fields = [(name, item.to_string())];
-    log::logger().log(
-        &Record::builder()
-            .args(format_args!("{message}"))
-            .level(level)
-            .target(OURS)
-            .key_values(&fields)
-            .build(),
-    );
+    let message = format_args!("{message}");
+    let mut record = Record::builder();
+    record.args(message).level(level).target(OURS);
+    log::logger().log(&record.key_values(&fields).build());
     logged();
 }
 
@@ -76,8 +71,7 @@ fn fitted(whole: Value, room: usize) -> Value {
     if length(&whole) <= room {
         return whole;
     }
-    let limits = successors(Some(MOST), |most| Some(most * 3 / 4));
-    let limits = limits.take_while(|most| *most > 0);
+    let limits = successors(Some(MOST), |most| (*most > 1).then_some(most * 3 / 4));
     let mut shorter = limits.map(|most| shortened(&whole, most));
     let fitting = shorter.find(|value| length(value) <= room);
     fitting.unwrap_or_default()
@@ -101,19 +95,18 @@ fn shortened(value: &Value, most: usize) -> Value {
             let mut shown = Map::new();
             for (name, value) in fields {
                 let is_in = |names: &str| names.split(' ').any(|one| one == name);
-                let length = value.as_array().map(Vec::len);
+                let length = value.as_array().map_or(1, Vec::len);
                 let value = match name.as_str() {
                     _ if value.is_null() || value == "" => continue,
-                    _ if length == Some(0) && !is_in(ANSWERS) => continue,
+                    _ if length == 0 && !is_in(ANSWERS) => continue,
+                    "command" if names_only || value.as_str().is_some_and(too_long) => continue,
                     _ if is_in(IDENTITY) => value.clone(),
                     _ if names_only => continue,
-                    "command" if value.as_str().is_some_and(too_long) => continue,
-                    "command" => value.clone(),
                     _ => shortened(value, most),
                 };
                 shown.insert(name.clone(), value);
-                if let Some(more @ 1..) = length.and_then(|length| length.checked_sub(most)) {
-                    shown.insert(format!("{name}_omitted"), more.into());
+                if length > most {
+                    shown.insert(format!("{name}_omitted"), (length - most).into());
                 }
             }
             shown.into()
@@ -133,7 +126,6 @@ fn rank(item: &Value) -> u8 {
     let things = ["action", "check", "match", "secret_type"];
     match word("state") {
         _ if item.is_null() => u8::MAX,
-        Some("red") => FAILED,
         _ if has("reason") && word("action") != Some("ignored") => FAILED,
         _ if has("findings") || word("match") == Some("covers") => 1,
         // what serves the certificate can be left out first
@@ -271,7 +263,7 @@ mod tests {
     #[test]
     fn of_a_thousand_targets_the_failed_ones_are_whole_and_the_others_have_names() {
         let noted = |mut outcome: Outcome| {
-            outcome.find(Reason::ExpiresSoon, "soon");
+            outcome.findings.push(Reason::ExpiresSoon.error("soon"));
             outcome
         };
         let outcome = |number| match number {
@@ -302,7 +294,7 @@ mod tests {
     fn of_a_thousand_checks_the_failed_ones_are_whole() {
         let long = "y".repeat(300);
         let red = |number| Check::line("replace", number, Ok(Err(failure(&long))));
-        let open = || Check::line("covered", 18, Err(long.clone().into()));
+        let open = || Check::line("covered", 18, Err(long.clone()));
         let checks = (0..1000).map(|number| match number {
             17 | 999 => red(number),
             18 => open(),
@@ -331,7 +323,7 @@ mod tests {
                 outcome.secret_name = Some(long.clone());
                 outcome.restarted = vec![long.clone(); 40];
                 for number in 0..40 {
-                    outcome.find(Reason::ChainGap, long.clone());
+                    outcome.findings.push(Reason::ChainGap.error(long.clone()));
                     let state = if number == 39 { State::Old } else { State::New };
                     let domain = long.clone();
                     outcome.served.push(Served {

@@ -139,8 +139,8 @@ impl Page {
     fn checks(&mut self, checks: &[Check]) {
         for group in checks.chunk_by(|a, b| a.subject == b.subject) {
             if let Some(Check { subject, .. }) = group.first().filter(|c| !c.subject.is_empty()) {
-                let gap = if self.text.is_empty() { "" } else { "\n" };
-                self.line(&format!("{gap}{subject}"));
+                self.gap();
+                self.line(subject);
             }
             for check in group {
                 let (color, state) = match check.state {
@@ -340,11 +340,9 @@ fn hanging(first: &str, indent: usize, text: &str) -> String {
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
+        let longer = word.chars().count() + 1;
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
+            Some(line) if line.chars().count() + longer <= width => *line += &format!(" {word}"),
             _ => lines.push(word.to_owned()),
         }
     }
@@ -387,7 +385,9 @@ mod tests {
     }
 
     fn noted(mut outcome: Outcome) -> Outcome {
-        outcome.find(Reason::Held, "the target is on hold");
+        outcome
+            .findings
+            .push(Reason::Held.error("the target is on hold"));
         outcome
     }
 
@@ -418,7 +418,9 @@ mod tests {
             restarted: vec!["web".to_owned(), "worker".to_owned()],
             ..target("shop-tls", Action::Replaced)
         };
-        replaced.find(Reason::NotServed, "www.shop.example.com serves another one");
+        replaced
+            .findings
+            .push(Reason::NotServed.error("www.shop.example.com serves another one"));
         let elsewhere = Reason::IamPublic.error("the token came from elsewhere");
         replaced
             .findings

@@ -108,7 +108,7 @@ fn failed(task: &Task, known: Outcome, error: &Error) -> Outcome {
             message: message.clone(),
             ..known
         };
-        outcome.find(error.reason, message);
+        outcome.findings.push(error.reason.error(message));
         return outcome;
     }
     let name = task.target.tls_secret.name.to_string();
@@ -126,7 +126,7 @@ fn settle(run: &Run<'_>, task: &Task, effects: usize, outcome: impl FnOnce(Outco
     run.progress.settle(task.position, effects, |known| {
         let mut outcome = outcome(known);
         if run.iam.used_public() {
-            outcome.find(Reason::IamPublic, PUBLIC);
+            outcome.findings.push(Reason::IamPublic.error(PUBLIC));
         }
         outcome
     });

@@ -100,7 +100,8 @@ impl Task {
             secret_id: Some(self.secret.to_string()),
             project_id: Some(place.project.id.to_string()),
             tls_secret: Some(place.name.to_string()),
-            ..Outcome::new(action, "")
+            action,
+            ..Outcome::default()
         }
     }
 }
