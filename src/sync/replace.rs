@@ -27,6 +27,8 @@ const MOST_ATTEMPTS: u32 = 5;
 const AFTER_DOUBT: Duration = Duration::from_secs(1);
 /// The longest wait that a service may ask for after such a write.
 const LONGEST_DOUBT: Duration = Duration::from_secs(30);
+/// What comes after an undo: the current version is still there.
+const AFTER_UNDO: &str = "the next event or daily run deploys the current version again, unless the target is on hold: set HOLD=true (in TARGETS: \"hold\") until Secrets Manager holds a good version";
 /// An event arrives within minutes: what a scheduled run finds older than this, in seconds, was missed.
 const MISSED: u64 = 10 * 60;
 
@@ -344,7 +346,7 @@ impl<'a> Attempt<'a, '_> {
             findings.push(Reason::Held.error(held));
         }
         if run.config.settings.version == Version::Previous && action != Action::Failed {
-            findings.push(after_undo(task.target.hold));
+            findings.push(Reason::Undone.error(AFTER_UNDO));
         }
         let verb = match action {
             Action::Replaced => "now holds",
@@ -368,19 +370,6 @@ impl<'a> Attempt<'a, '_> {
             ..task.outcome(action)
         }
     }
-}
-
-/// What comes after an undo: the current version is still there.
-fn after_undo(hold: bool) -> Error {
-    const NEXT: &str =
-        "the next event or daily run deploys the current version again, unless a rule refuses it";
-    let message = match hold {
-        true => format!("the target is on hold; once it is released, {NEXT}"),
-        false => format!(
-            "{NEXT}; set HOLD=true (in TARGETS: \"hold\") until Secrets Manager holds a good version"
-        ),
-    };
-    Reason::Undone.error(message)
 }
 
 #[cfg(test)]

@@ -436,7 +436,7 @@ fn a_hold_and_an_undo_are_findings() {
             true,
             Version::Previous,
             Action::Replaced,
-            Some((Reason::Undone, "once it is released")),
+            Some((Reason::Undone, "set HOLD=true")),
         ),
     ] {
         let mut case = Case {
