@@ -51,15 +51,10 @@ pub mod report;
 mod workers;
 
 // public for the fuzz targets and the property tests only
-#[doc(hidden)]
 pub mod cert;
-#[doc(hidden)]
 pub mod ibm;
-#[doc(hidden)]
 pub mod secret;
-#[doc(hidden)]
 pub mod sync;
-#[doc(hidden)]
 pub mod text;
 
 use std::time::Instant;
