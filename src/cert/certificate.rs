@@ -155,7 +155,6 @@ impl Certificate {
 
     /// The certificates of a text in their order; for what may be one and cannot be read, why not. Keys,
     /// parameters and requests are left out.
-    #[must_use]
     pub fn all_in(text: &str) -> Vec<Result<Self, String>> {
         let mut certificates = Vec::new();
         for (position, block) in pem::blocks(text).into_iter().enumerate() {
@@ -302,25 +301,21 @@ impl Certificate {
     }
 
     /// The SHA-256 digest of the DER, lower-case hex: what people call the fingerprint.
-    #[must_use]
     pub fn sha256(&self) -> String {
         chain_sha256(std::iter::once(self))
     }
 
     /// Whether `now` lies within the validity, both ends included (RFC 5280 section 4.1.2.5).
-    #[must_use]
     pub fn valid_at(&self, now: UnixTime) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 
     /// Whether this certificate carries a name that covers `name`.
-    #[must_use]
     pub fn covers(&self, name: &ServerName) -> bool {
         covered(&self.names.iter().collect(), name)
     }
 
     /// Why no chain may go through this certificate, whatever the time.
-    #[must_use]
     pub fn issuer_flaw(&self) -> Option<&str> {
         if !self.is_ca {
             Some("is not a CA")
@@ -332,7 +327,6 @@ impl Certificate {
     }
 
     /// Why no client takes it for that of a server, whatever the time.
-    #[must_use]
     pub fn leaf_flaw(&self) -> Option<&str> {
         if self.is_ca {
             Some("is that of a CA")
@@ -356,7 +350,6 @@ impl Certificate {
     }
 
     /// What keeps Envoy or strict clients from using it, though OpenSSL reads it.
-    #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         let is_small = (1..*VERIFIED_RSA.start()).contains(&self.rsa_bits());
         if self.is_ca {
@@ -391,7 +384,6 @@ impl Certificate {
 
     /// Whether its own key signed it; with equal names and a signature that cannot be verified here
     /// it counts as self-signed.
-    #[must_use]
     pub fn self_signed(&self) -> bool {
         self.signed_by(self) != Signature::Foreign
     }
@@ -402,7 +394,6 @@ impl Certificate {
     }
 
     /// Whether `self` was signed by `issuer`, by name and by signature.
-    #[must_use]
     pub fn signed_by(&self, issuer: &Self) -> Signature {
         let parsed = X509Certificate::from_der(&self.der);
         let (true, Ok((_, x509))) = (self.names_as_issuer(issuer), parsed) else {
@@ -515,7 +506,6 @@ fn serial_text(serial: &[u8]) -> String {
 }
 
 /// The SHA-256 digest of a whole chain, DER after DER, lower-case hex.
-#[must_use]
 pub fn chain_sha256<'a>(chain: impl Iterator<Item = &'a Certificate>) -> String {
     let mut digest = Digest::new(&SHA256);
     chain.for_each(|certificate| digest.update(&certificate.der));
@@ -524,7 +514,6 @@ pub fn chain_sha256<'a>(chain: impl Iterator<Item = &'a Certificate>) -> String 
 
 /// Whether two serial numbers in colon-separated hex are the same number: IBM's texts differ in
 /// case and in leading zeros.
-#[must_use]
 pub fn same_serial(a: &str, b: &str) -> bool {
     let digits = |text: &str| {
         let text = text.to_ascii_lowercase();
@@ -535,7 +524,6 @@ pub fn same_serial(a: &str, b: &str) -> bool {
 }
 
 /// The time of an RFC 3339 text in UTC, to the second.
-#[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
     let whole = text.strip_suffix('Z')?.split('.').next()?;
     let digits: String = whole.split(['-', ':', 'T']).collect();
@@ -544,7 +532,6 @@ pub fn parse_rfc3339(text: &str) -> Option<UnixTime> {
 }
 
 /// A point in time as RFC 3339 text in UTC.
-#[must_use]
 pub fn rfc3339(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let Ok(time) = ASN1Time::from_timestamp(seconds) else {

@@ -225,7 +225,6 @@ impl PrivateKey {
     }
 
     /// The key in the form that is written.
-    #[must_use]
     pub fn to_pem(&self) -> Zeroizing<String> {
         pem::write("PRIVATE KEY", self.pkcs8.as_ref())
     }

@@ -24,7 +24,6 @@ pub enum ServerName {
 
 impl ServerName {
     /// A DNS name as somebody wrote it: with or without the dot of the root.
-    #[must_use]
     pub fn dns(name: &str) -> Self {
         let name = name.strip_suffix('.').unwrap_or(name);
         Self::Dns(name.to_ascii_lowercase())
@@ -40,7 +39,6 @@ impl ServerName {
     /// Whether any TLS client can ask for it. URLs, ports, addresses of mail, IP addresses as DNS
     /// names and stars elsewhere than as the whole first label occur in certificates, and no client
     /// ever finds them there.
-    #[must_use]
     pub fn can_be_asked_for(&self) -> bool {
         let Self::Dns(name) = self else { return true };
         let host = name.strip_prefix("*.").unwrap_or(name);
@@ -96,14 +94,12 @@ pub(crate) type NameSet<'a> = HashSet<&'a ServerName>;
 
 /// Whether a certificate that carries these names is accepted for this one. A wildcard covers exactly
 /// one label (RFC 9525 section 6.3), and itself.
-#[must_use]
 pub(crate) fn covered(names: &NameSet<'_>, name: &ServerName) -> bool {
     let is_in = |wildcard| names.contains(&wildcard);
     names.contains(name) || name.wildcard().is_some_and(is_in)
 }
 
 /// The names of `old` that `new` does not cover. What no client can ask for is never lost.
-#[must_use]
 pub(crate) fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a ServerName> {
     let new: NameSet<'_> = new.iter().collect();
     let lost = |name: &&ServerName| !covered(&new, name) && name.can_be_asked_for();
@@ -112,7 +108,6 @@ pub(crate) fn lost<'a>(old: &'a [ServerName], new: &[ServerName]) -> Vec<&'a Ser
 
 /// The names that `domains`, which are served with the certificate, need and lose: a lost name covered
 /// them and no new one does. A wildcard needs every name below it: its clients may ask for any.
-#[must_use]
 pub(crate) fn needed<'a>(
     domains: &'a [ServerName],
     lost: &[&'a ServerName],

@@ -162,7 +162,6 @@ pub(super) fn is_label(label: &str) -> bool {
 }
 
 /// Writes one block, with one line end at its end.
-#[must_use]
 pub fn write(label: &str, der: &[u8]) -> Zeroizing<String> {
     // all of it from the beginning: a text that grows leaves unwiped copies behind
     let size = (der.len() / LINE + 1) * 65 + 2 * label.len() + 40;

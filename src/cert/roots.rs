@@ -5,7 +5,6 @@ use rustls_pki_types::CertificateDer;
 use super::certificate::{Certificate, Signature};
 
 /// Whether a built-in root, or one of the `further` ones, signed `certificate`, or is it.
-#[must_use]
 pub(crate) fn reaches_root(certificate: &Certificate, further: &[CertificateDer<'_>]) -> bool {
     let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
         .iter()
