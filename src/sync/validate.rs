@@ -222,13 +222,22 @@ fn data_of(event: &Value) -> Result<Value, Error> {
 pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
     let settings = &config.settings;
     let instance = instance(&trigger.sources, settings.instance.as_ref());
-    let mut plan = match trigger.asks? {
+    let asks = trigger.asks?;
+    let scheduled = matches!(asks, Asks::Everything) && trigger.word != "manual";
+    let just_created = matches!(
+        asks,
+        Asks::Secrets {
+            just_created: true,
+            ..
+        }
+    );
+    let mut plan = match asks {
         Asks::Nothing(why) => ignored(why),
         Asks::Everything => {
             instance?;
             reconcile(config, trigger.word)?
         }
-        Asks::Secrets { just_created, data } => {
+        Asks::Secrets { data, .. } => {
             let instance = instance?.ok_or_else(|| {
                 let what = "the event does not say which Secrets Manager instance it comes from";
                 Reason::EventForeign.error(what)
@@ -236,7 +245,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
             if settings.instance.is_none() {
                 log::warn!("cannot verify the event source: set SECRETS_MANAGER_INSTANCE_ID");
             }
-            sync(&data, just_created, &instance, config)?
+            sync(&data, &instance, config)?
         }
     };
     let mut positions = 0..;
@@ -247,7 +256,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
         plan.settled.clear();
     }
     for (position, task) in plan.tasks.iter_mut().enumerate() {
-        task.position = position;
+        (task.position, task.just_created, task.scheduled) = (position, just_created, scheduled);
     }
     Ok(plan)
 }
@@ -274,10 +283,7 @@ fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
             log::warn!("{why}");
             return Ok(ignored(why));
         };
-        plan.tasks.push(Task {
-            scheduled: word != "manual",
-            ..Task::new(secret, target)
-        });
+        plan.tasks.push(Task::new(secret, target));
     }
     Ok(plan)
 }
@@ -310,10 +316,9 @@ fn instance(sources: &[String], ours: Option<&Uuid>) -> Result<Option<String>, E
 }
 
 /// Finds the configured targets of the event's secrets.
-fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Result<Plan, Error> {
-    let secrets = data["secrets"]
-        .as_array()
-        .filter(|secrets| !secrets.is_empty());
+fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
+    let secrets = data["secrets"].as_array();
+    let secrets = secrets.filter(|secrets| !secrets.is_empty());
     let what = "data.secrets of the event is not a list of secrets";
     let secrets = secrets.ok_or_else(|| Reason::EventInvalid.error(what))?;
     // a hint as everything in an event: a configured target is processed whatever it says
@@ -329,11 +334,9 @@ fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Re
             Ok(secret) => entries.push((secret, secret_name, false)),
             Err(error) => {
                 let error = error.context(format_args!("data.secrets[{position}] of the event"));
-                let outcome = Outcome::ignored(error.reason, "").failed(&error);
-                plan.settled.push(Outcome {
-                    secret_name,
-                    ..outcome
-                });
+                let mut outcome = Outcome::ignored(error.reason, "").failed(&error);
+                outcome.secret_name = secret_name;
+                plan.settled.push(outcome);
             }
         }
     }
@@ -358,11 +361,7 @@ fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Re
             }
         };
         if let Some((secret, _, used)) = entry {
-            let task = Task::new(secret, target);
-            plan.tasks.push(Task {
-                just_created,
-                ..task
-            });
+            plan.tasks.push(Task::new(secret, target));
             *used = true;
         }
     }
@@ -371,11 +370,9 @@ fn sync(data: &Value, just_created: bool, instance: &str, config: &Config) -> Re
             Some(other) => format!("secrets of type {other} do not concern this job"),
             None => format!("no target of this job names the secret {secret}"),
         };
-        plan.settled.push(Outcome {
-            secret_id: Some(secret.to_string()),
-            secret_name,
-            ..Outcome::ignored(Reason::EventIgnored, why)
-        });
+        let mut outcome = Outcome::ignored(Reason::EventIgnored, why);
+        (outcome.secret_id, outcome.secret_name) = (Some(secret.to_string()), secret_name);
+        plan.settled.push(outcome);
     }
     Ok(plan)
 }
