@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::UnixTime;
 use sm_tls_sync::config::{Config, Format, Settings, help};
@@ -43,20 +43,18 @@ struct Edge {
 fn main() -> ExitCode {
     set_hook(Box::new(|panic| {
         // the place, not the payload: that could quote what it found
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string);
+        let place = place.unwrap_or_default();
         // standard error is closed: one more line would panic again, and that aborts
         if !place.contains("src/io/stdio.rs:") {
             log::error!("bug at {place}");
         }
     }));
-    let (now, mut environment) = surroundings();
+    let mut environment = environment();
     let terminal = io::stdout().is_terminal();
     let mut edge = Edge {
         start: Instant::now(),
-        now,
+        now: UnixTime::now(),
         output: if terminal { Format::Text } else { Format::Json },
         colors: terminal,
         log_targets: false,
@@ -74,15 +72,13 @@ fn main() -> ExitCode {
     ExitCode::from(edge.report(&progress, result))
 }
 
-/// The time and the whole environment. Bytes that are not UTF-8 become replacement characters, which no
-/// parser of ours accepts where it matters.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads both")]
-fn surroundings() -> (UnixTime, BTreeMap<String, String>) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+/// The whole environment. Bytes that are not UTF-8 become replacement characters, which no parser of ours
+/// accepts where it matters.
+#[expect(clippy::disallowed_methods, reason = "the one that reads it")]
+fn environment() -> BTreeMap<String, String> {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    let now = UnixTime::since_unix_epoch(now.unwrap_or(Duration::ZERO));
-    (now, variables.collect())
+    variables.collect()
 }
 
 /// Arguments are short for variables. Returns a text that is to be printed instead of a run.
