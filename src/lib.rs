@@ -99,7 +99,6 @@ pub fn run(
         code_engine: CodeEngine { iam: &iam },
         iam: &iam,
         progress,
-        end,
         now,
     };
     match (settings.check, settings.discover) {

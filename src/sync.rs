@@ -9,13 +9,11 @@ pub(crate) mod replace;
 pub(crate) mod samples;
 pub mod validate;
 
-use std::time::{Duration, Instant};
-
 use rustls_pki_types::UnixTime;
 
 use crate::cert::names::ServerName;
 use crate::config::{Config, Probe};
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::ibm::code_engine::{CodeEngine, TlsSecretRef};
 use crate::ibm::iam::Iam;
 use crate::ibm::ids::Uuid;
@@ -38,8 +36,6 @@ pub(crate) struct Run<'a> {
     pub(crate) code_engine: CodeEngine<'a>,
     /// What has been decided so far, and which writes are in flight.
     pub(crate) progress: &'a Progress,
-    /// When the run must end.
-    pub(crate) end: Instant,
     /// The time at which certificates are judged: the start of the run.
     pub(crate) now: UnixTime,
 }
@@ -101,24 +97,5 @@ impl Run<'_> {
             .iter()
             .filter(|wanted| **wanted && !self.config.settings.dry_run);
         wanted.count()
-    }
-
-    /// Waits for `duration`. Nobody waits for what the deadline would cut: what is known says more
-    /// than the interruption.
-    ///
-    /// # Errors
-    /// [`Reason::Interrupted`] if the run must end before that.
-    pub(crate) fn pause(&self, duration: Duration) -> Result<(), Error> {
-        if self.left() <= duration {
-            let told = format!("DEADLINE ({} s) exceeded", self.config.settings.deadline);
-            return Err(Reason::Interrupted.error(told));
-        }
-        workers::pause(duration);
-        Ok(())
-    }
-
-    /// The time that is left.
-    pub(crate) fn left(&self) -> Duration {
-        self.end.saturating_duration_since(Instant::now())
     }
 }

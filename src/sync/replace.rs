@@ -20,6 +20,7 @@ use crate::sync::assemble::Bundle;
 use crate::sync::compare::{Comparison, Decision, compare, expires_soon, faults};
 use crate::sync::deployed::{Deployed, read_deployed};
 use crate::sync::validate::Task;
+use crate::workers::pause;
 
 /// How often a target is read, decided and written.
 const MOST_ATTEMPTS: u32 = 5;
@@ -82,9 +83,9 @@ pub(crate) fn replace<'a>(
             Ok((action, findings)) => return attempt.settle(action, findings),
             Err(failure) => failure,
         };
-        read = failures.add(failure, run.left()).and_then(|wait| {
-            let read = run.pause(wait).and_then(|()| read_both(run, task));
-            read.map_err(|error| failures.in_doubt(error))
+        read = failures.add(failure).and_then(|wait| {
+            pause(wait);
+            read_both(run, task).map_err(|error| failures.in_doubt(error))
         });
     }
 }
@@ -159,7 +160,7 @@ impl Failures {
     ///
     /// # Errors
     /// There is no next one. What kept the last one from succeeding decides the reason.
-    fn add(&mut self, failure: Failure, left: Duration) -> Result<Duration, Error> {
+    fn add(&mut self, failure: Failure) -> Result<Duration, Error> {
         self.count += 1;
         let gave_up = format!("gave up after {MOST_ATTEMPTS} attempts, the last one: ");
         match failure {
@@ -172,8 +173,7 @@ impl Failures {
                 if self.count == MOST_ATTEMPTS {
                     return Err(self.in_doubt(reason.error(gave_up + &cause)));
                 }
-                // a wait beyond the end of the run would only keep it from finding out
-                let asked = asked.filter(|asked| *asked < left.min(LONGEST_DOUBT));
+                let asked = asked.filter(|asked| *asked < LONGEST_DOUBT);
                 Ok(asked.unwrap_or_default().max(AFTER_DOUBT * self.count))
             }
         }

@@ -166,7 +166,6 @@ pub(crate) fn without_calls<R>(
         secrets_manager: SecretsManager::new(&iam, &config.settings.secrets_manager),
         code_engine: CodeEngine { iam: &iam },
         progress: &Progress::default(),
-        end,
         now: NOW,
     })
 }

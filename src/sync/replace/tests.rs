@@ -78,7 +78,6 @@ fn how_long_to_wait_before_the_next_attempt() {
         let reason = Reason::CodeEngineUnavailable;
         Failure::Unclear(reason, "no answer".to_owned(), asked.map(seconds))
     };
-    let left = seconds(20);
     let mut failures = Failures::default();
     for (failure, count, in_doubt, wait) in [
         (conflict(), 1, false, 0),
@@ -86,23 +85,21 @@ fn how_long_to_wait_before_the_next_attempt() {
         (conflict(), 3, true, 0),
         (unclear(None), 4, true, 4),
     ] {
-        assert_eq!(failures.add(failure, left).unwrap(), seconds(wait));
+        assert_eq!(failures.add(failure).unwrap(), seconds(wait));
         let told = failures.in_doubt(Reason::Interrupted.error("no")).message;
         assert_eq!(failures.count, count);
         assert_eq!(told.contains("it is unknown whether"), in_doubt, "{count}");
     }
-    // what the service asks for, neither less than the shortest wait nor more than what is left
-    for (asked, left, expected) in [
-        (None, 20, 1),
-        (Some(0), 20, 1),
-        (Some(2), 20, 2),
-        (Some(19), 20, 19),
-        (Some(20), 20, 1),
-        (Some(29), 60, 29),
-        (Some(30), 60, 1),
+    // what the service asks for, neither less than the shortest wait nor half a minute
+    for (asked, expected) in [
+        (None, 1),
+        (Some(0), 1),
+        (Some(2), 2),
+        (Some(29), 29),
+        (Some(30), 1),
     ] {
-        let wait = Failures::default().add(unclear(asked), seconds(left));
-        assert_eq!(wait.unwrap(), seconds(expected), "{asked:?} {left}");
+        let wait = Failures::default().add(unclear(asked));
+        assert_eq!(wait.unwrap(), seconds(expected), "{asked:?}");
     }
 }
 
@@ -124,14 +121,14 @@ fn the_fifth_attempt_is_the_last_and_decides_the_reason() {
     ] {
         let mut failures = Failures::default();
         for _ in 0..4 {
-            assert!(failures.add(failure(first), seconds(60)).is_ok());
+            assert!(failures.add(failure(first)).is_ok());
         }
-        let error = failures.add(failure(last), seconds(60)).unwrap_err();
+        let error = failures.add(failure(last)).unwrap_err();
         assert_eq!(error.reason, reason);
         assert!(error.message.contains(told), "{error}");
     }
     let refused = Failure::Final(Reason::Older.error("no"));
-    let error = Failures::default().add(refused, seconds(60)).unwrap_err();
+    let error = Failures::default().add(refused).unwrap_err();
     assert_eq!(error.reason, Reason::Older);
 }
 
