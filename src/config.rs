@@ -13,7 +13,6 @@ pub use crate::config::variables::{Notes, Settings, VARIABLES, Variable};
 use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
 use crate::ibm::grantee::Grantee;
-use crate::ibm::iam::Credentials;
 use crate::ibm::ids::{AppName, Region, Uuid};
 pub use crate::report::Format;
 use crate::text::first_of_many;
@@ -29,9 +28,7 @@ const SHOWN_PROBLEMS: usize = 50;
 pub struct Config {
     /// What each variable says.
     pub settings: Settings,
-    /// What proves who we are.
-    pub credentials: Credentials,
-    /// Whom to grant a missing permission.
+    /// Who we are, and whom to grant a missing permission.
     pub grantee: Grantee,
     /// The targets, in their order.
     pub targets: Vec<Target>,
@@ -108,8 +105,7 @@ impl Config {
         settings.judge(&mut notes);
         settings.find_instance(&mut notes);
         settings.pass_by_proxy(&mut notes);
-        let grantee = settings.grantee();
-        let credentials = settings.credentials(&mut notes);
+        let grantee = settings.grantee(&mut notes);
         let targets = settings.targets(&mut notes);
         let projects = settings.projects(&targets);
         if !notes.problems.is_empty() {
@@ -119,7 +115,6 @@ impl Config {
         }
         Ok(Self {
             settings,
-            credentials,
             grantee,
             targets,
             projects,

@@ -91,7 +91,7 @@ pub fn run(
 ) -> Result<Report, Error> {
     let settings = &config.settings;
     let http = Http::new(&settings.further_roots, settings.proxy.clone(), end);
-    let iam = Iam::new(&http, &settings.iam, &config.credentials, &config.grantee);
+    let iam = Iam::new(&http, settings.iam.as_deref(), &config.grantee);
     // nothing is sent before the first call
     let run = Run {
         config,

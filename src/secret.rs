@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+/// Most answers and files have at most so many bytes.
+const USUAL: usize = 16 * 1024;
+
 /// A secret text (a token, an API key, a private key in PEM). It is wiped when dropped, cannot be
 /// cloned, and prints as `Secret(..)`.
 #[derive(Default)]
@@ -37,9 +40,8 @@ impl<'de> Deserialize<'de> for Secret {
     /// From JSON in memory: the parser itself would keep a copy in its buffer.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&RawValue>::deserialize(deserializer)?.get();
-        unescaped(json)
-            .map(Self)
-            .ok_or_else(|| de::Error::custom("expected a text"))
+        let text = unescaped(json).map(Self);
+        text.ok_or_else(|| de::Error::custom("expected a text"))
     }
 }
 
@@ -71,17 +73,13 @@ fn unescaped(json: &str) -> Option<Zeroizing<String>> {
 }
 
 /// Reads all of `source` into a buffer that is wiped, as are the smaller ones before it: a `Vec` that
-/// grows leaves copies behind. `expected` is the likely length.
+/// grows leaves copies behind.
 ///
 /// # Errors
 /// Those of `source`, and [`io::ErrorKind::FileTooLarge`] if there are more than `limit` bytes.
-pub(crate) fn read_wiped(
-    mut source: impl Read,
-    expected: usize,
-    limit: usize,
-) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read_wiped(mut source: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // one more byte, so that the end is seen without growing
-    let mut held = Zeroizing::new(vec![0; expected.min(limit) + 1]);
+    let mut held = Zeroizing::new(vec![0; USUAL.min(limit) + 1]);
     let mut length = 0;
     loop {
         if length == held.len() {
@@ -112,12 +110,10 @@ pub(crate) fn read_wiped(
 /// # Errors
 /// Why it cannot be read; the text names neither the path nor anything in the file.
 pub(crate) fn read_file(path: &Path, limit: usize) -> io::Result<Zeroizing<String>> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
+    if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let expected = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-    let bytes = read_wiped(File::open(path)?, expected, limit)?;
+    let bytes = read_wiped(File::open(path)?, limit)?;
     let text = str::from_utf8(&bytes).map_err(|_| io::Error::other("not UTF-8 text"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
@@ -127,12 +123,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reading_ends_at_the_limit_whatever_was_expected() {
-        let text = [7_u8; 1000];
-        for expected in [0, 1, 999, 1000, 5000] {
-            assert_eq!(*read_wiped(&text[..], expected, 1000).unwrap(), text);
-            let error = read_wiped(&text[..], expected, 999).unwrap_err();
-            assert_eq!(error.to_string(), "larger than 999 bytes");
+    fn reading_ends_at_the_limit_before_and_after_the_buffer_grew() {
+        for length in [1, USUAL, USUAL + 1, USUAL + 2, 5 * USUAL] {
+            let text = vec![7_u8; length];
+            for limit in [length, length + 1, 9 * USUAL] {
+                assert_eq!(*read_wiped(&text[..], limit).unwrap(), text);
+            }
+            let limit = length - 1;
+            let error = read_wiped(&text[..], limit).unwrap_err();
+            assert_eq!(error.to_string(), format!("larger than {limit} bytes"));
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::variables::meant;
 use crate::config::{Config, Settings, VARIABLES, Variable};
-use crate::ibm::iam::Credentials;
+use crate::ibm::grantee::Credentials;
 
 /// What every run needs: the least that is no problem.
 const LEAST: &str = "SECRETS_MANAGER_URL=https://sm.example.com IAM_PROFILE_ID=Profile-1
@@ -184,19 +184,13 @@ fn undo_and_force_are_for_manual_runs_with_a_secret() {
 #[test]
 fn one_thing_proves_who_we_are() {
     table(
-        |config| match &config.credentials {
+        |config| match &config.grantee.credentials {
             Credentials::Profile {
                 field,
                 profile,
                 token_files,
-            } => {
-                assert_eq!(config.grantee.profile.as_ref(), Some(profile));
-                format!("{field} {profile}, {} files", token_files.len())
-            }
-            Credentials::ApiKey(key) => {
-                assert_eq!(config.grantee.profile, None);
-                format!("key {}", key.expose())
-            }
+            } => format!("{field} {profile}, {} files", token_files.len()),
+            Credentials::ApiKey(key) => format!("key {}", key.expose()),
         },
         "=> profile_id Profile-1, 3 files
         CE_JOBRUN=run => profile_id Profile-1, 3 files

@@ -9,8 +9,7 @@ use crate::config::Target;
 use crate::config::values::{Entry, field, restart_apps};
 use crate::config::variables::{Notes, Settings};
 use crate::ibm::code_engine::{Project, TlsSecretRef};
-use crate::ibm::grantee::Grantee;
-use crate::ibm::iam::Credentials;
+use crate::ibm::grantee::{Credentials, Grantee};
 use crate::ibm::ids::{Region, SecretId, TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::Version;
 
@@ -62,11 +61,10 @@ impl Settings {
         }
     }
 
-    /// Whom to grant a missing permission.
-    pub(super) fn grantee(&self) -> Grantee {
-        let profile = self.profile_id.as_ref().or(self.profile_name.as_ref());
+    /// Who we are, and whom to grant a missing permission.
+    pub(super) fn grantee(&mut self, notes: &mut Notes<'_>) -> Grantee {
         Grantee {
-            profile: profile.cloned(),
+            credentials: self.credentials(notes),
             instance: self.instance.clone(),
             // people are not in IBM's network
             secrets_manager: self.secrets_manager.replace(".private.", "."),
@@ -75,7 +73,7 @@ impl Settings {
         }
     }
 
-    pub(super) fn credentials(&mut self, notes: &mut Notes<'_>) -> Credentials {
+    fn credentials(&mut self, notes: &mut Notes<'_>) -> Credentials {
         let names = ["IAM_PROFILE_ID", "IAM_PROFILE_NAME", "IBMCLOUD_API_KEY"];
         let required = Error::msg(
             "IAM_PROFILE_ID: set one of IAM_PROFILE_ID, IAM_PROFILE_NAME (outside Code Engine: IBMCLOUD_API_KEY)",

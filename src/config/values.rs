@@ -9,8 +9,7 @@ use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use ureq::http::Uri;
-use ureq::http::uri::Authority;
+use ureq::http::uri::{Authority, Uri};
 use ureq::{Proxy, ProxyProtocol};
 use zeroize::Zeroizing;
 

@@ -14,16 +14,11 @@ use crate::config::values::{self, Entries, Name, Parser};
 use crate::config::{DEADLINE, Format, Probe, RestartApps};
 use crate::error::Reason;
 use crate::ibm::client::read_roots;
-use crate::ibm::iam::Endpoint;
 use crate::ibm::ids::{Region, SecretId, Uuid};
 use crate::ibm::secrets_manager::Version;
 use crate::secret::Secret;
 use crate::text::sanitized;
 
-/// IAM inside IBM's network.
-const PRIVATE_IAM: &str = "https://private.iam.cloud.ibm.com";
-/// IAM on the internet.
-const PUBLIC_IAM: &str = "https://iam.cloud.ibm.com";
 /// Where the compute resource token is: Code Engine's path first, then the defaults of IBM's SDKs.
 const TOKEN_FILES: [&str; 3] = [
     "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token",
@@ -116,7 +111,7 @@ variables! {
     /// default project of the targets
     what project: Option<Uuid> = Uuid::parse, "PROJECT_ID", "CE_PROJECT_ID, which Code Engine injects";
     /// IAM endpoint; if set, no fallback is tried
-    how iam: Endpoint [Endpoint { base: PRIVATE_IAM.to_owned(), fallback: Some(PUBLIC_IAM.to_owned()) }] = |text| values::service_url(text, &["/identity/token"]).map(|base| Endpoint { base, fallback: None }), "IAM_URL", "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public";
+    how iam: Option<String> = |text| values::service_url(text, &["/identity/token"]), "IAM_URL", "https://private.iam.cloud.ibm.com; if that cannot be reached, https://iam.cloud.ibm.com with the finding iam-public";
     /// file with the compute resource token
     how token_files: Vec<PathBuf> [TOKEN_FILES.map(PathBuf::from).to_vec()] = |path| Ok(vec![PathBuf::from(path)]), "CR_TOKEN_FILENAME", "/var/run/secrets/codeengine.cloud.ibm.com/compute-resource-token/token, then the other defaults of IBM's SDKs";
     /// instead of a profile, for runs outside Code Engine

@@ -13,7 +13,7 @@ use crate::effect::pause;
 use crate::error::{Error, Reason};
 use crate::ibm::api_error::Fate;
 use crate::ibm::code_engine::{App, Project};
-use crate::ibm::ids::{AppName, Id, TlsSecretName};
+use crate::ibm::ids::{AppName, TlsSecretName};
 use crate::report::Outcome;
 use crate::sync::Run;
 use crate::sync::replace::UpToDate;

@@ -64,6 +64,9 @@ pub struct Answer {
     pub body: Zeroizing<Vec<u8>>,
 }
 
+/// Status, headers and body of any answer.
+type Received = (Parts, Zeroizing<Vec<u8>>);
+
 /// The HTTP client.
 pub struct Http {
     agent: ureq::Agent,
@@ -76,16 +79,12 @@ pub struct Http {
 }
 
 impl Http {
-    /// Makes the client, which trusts `further_roots` in addition to the built-in ones, and goes
+    /// Makes the client, which trusts `further` roots in addition to the built-in ones, and goes
     /// through `proxy` where it speaks HTTPS. `end` is when the run must end.
-    pub fn new(
-        further_roots: &[CertificateDer<'static>],
-        proxy: Option<ureq::Proxy>,
-        end: Instant,
-    ) -> Self {
+    pub fn new(further: &[CertificateDer<'_>], proxy: Option<ureq::Proxy>, end: Instant) -> Self {
         let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
         let mut roots: Vec<_> = built_in.map(|der| Certificate::from_der(der)).collect();
-        let further = further_roots.iter();
+        let further = further.iter();
         roots.extend(further.map(|der| Certificate::from_der(der).to_owned()));
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let tls = TlsConfig::builder()
@@ -118,20 +117,16 @@ impl Http {
         }
     }
 
-    /// Sends a read until it is answered for good, or fails otherwise than `again` takes: with growing
-    /// waits, over about 35 s.
+    /// Sends a read until it is answered for good: with growing waits, over about 35 s. Where nobody is
+    /// there, not again if the same can be asked `elsewhere`.
     ///
     /// # Errors
     /// The last [`ApiError`].
-    pub fn read(
-        &self,
-        request: &Request<'_>,
-        again: impl Fn(&ApiError) -> bool,
-    ) -> Result<Answer, ApiError> {
+    pub fn read(&self, request: &Request<'_>, elsewhere: bool) -> Result<Answer, ApiError> {
         let begin = Instant::now();
         for wait in WAITS {
             let failure = match self.once(request) {
-                Err(failure) if again(&failure) => failure,
+                Err(failure) if failure.temporary && !(elsewhere && failure.unreachable) => failure,
                 answer => return answer,
             };
             // a service in trouble that says "at once" would use up our patience in no time
@@ -180,11 +175,7 @@ impl Http {
     }
 
     /// `fresh`: on a connection of its own.
-    fn exchange(
-        &self,
-        request: &Request<'_>,
-        fresh: bool,
-    ) -> Result<(Parts, Zeroizing<Vec<u8>>), ureq::Error> {
+    fn exchange(&self, request: &Request<'_>, fresh: bool) -> Result<Received, ureq::Error> {
         let mut sent = ureq::http::Request::builder();
         sent = sent.method(&request.method).uri(request.url);
         for (name, value) in request.headers {
@@ -208,9 +199,8 @@ impl Http {
             _ => self.agent.run(sent)?,
         };
         let (head, body) = answer.into_parts();
-        let expected = body.content_length().and_then(|n| usize::try_from(n).ok());
         let body = body.into_with_config().limit(u64::MAX).reader();
-        match read_wiped(body, expected.unwrap_or_default(), LARGEST_ANSWER) {
+        match read_wiped(body, LARGEST_ANSWER) {
             // of an error the status says enough
             Err(error) if head.status.is_success() => Err(error.into()),
             body => Ok((head, body.unwrap_or_default())),

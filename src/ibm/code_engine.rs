@@ -13,7 +13,7 @@ use crate::error::{Error, Reason};
 use crate::ibm::api_error::{ApiError, or_default, read};
 use crate::ibm::client::Answer;
 use crate::ibm::iam::Iam;
-use crate::ibm::ids::{AppName, Host, TlsSecretName, Uuid, Word, shown};
+use crate::ibm::ids::{AppName, Host, TlsSecretName, Uuid, Word};
 use crate::secret::Secret;
 
 /// The version of the API, a date.
@@ -31,8 +31,7 @@ pub struct Project {
 impl Project {
     /// The URL of something in it; more parameters may follow.
     fn url(&self, path: &str) -> String {
-        let Self { base, id } = self;
-        format!("{base}/v2/projects/{id}/{path}?{VERSION}")
+        format!("{}/v2/projects/{}/{path}?{VERSION}", self.base, self.id)
     }
 }
 
@@ -76,13 +75,13 @@ impl EntityTag {
 #[serde(default)]
 pub struct TlsSecret {
     /// The name, to be compared with the one that was asked for.
-    #[serde(deserialize_with = "shown::<_, TlsSecretName, _>")]
+    #[serde(deserialize_with = "TlsSecretName::show")]
     pub name: Option<String>,
     /// The project, to be compared with the one that was asked for.
-    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
+    #[serde(deserialize_with = "Uuid::show")]
     pub project_id: Option<String>,
     /// `tls`, or something that we do not touch.
-    #[serde(deserialize_with = "shown::<_, Word, _>")]
+    #[serde(deserialize_with = "Word::show")]
     pub format: String,
     /// `user` or `system`.
     pub generated_by: Option<String>,
@@ -108,7 +107,7 @@ pub struct TlsData {
 impl TlsSecret {
     fn of(answer: Answer) -> Result<Self, ApiError> {
         let mut secret: Self = read(&answer.body)?;
-        fall_back(&mut secret.entity_tag, answer.etag);
+        secret.entity_tag = either(secret.entity_tag, answer.etag);
         Ok(secret)
     }
 
@@ -120,10 +119,8 @@ impl TlsSecret {
 
 /// The field `entity_tag` is what the API documents. Only if there is none, the header `ETag` counts,
 /// as it is: a gateway may have made that one weak.
-fn fall_back(field: &mut Option<String>, header: Option<String>) {
-    if field.as_deref().unwrap_or_default().is_empty() {
-        *field = header;
-    }
+fn either(field: Option<String>, header: Option<String>) -> Option<String> {
+    field.filter(|tag| !tag.is_empty()).or(header)
 }
 
 #[derive(Serialize)]
@@ -137,10 +134,10 @@ struct Replacement<'a> {
 #[serde(default)]
 pub struct DomainMapping {
     /// The domain; may begin with `*.`.
-    #[serde(deserialize_with = "shown::<_, Host, _>")]
+    #[serde(deserialize_with = "Host::show")]
     pub name: String,
     /// The host name of the ingress that serves it.
-    #[serde(deserialize_with = "shown::<_, Host, _>")]
+    #[serde(deserialize_with = "Host::show")]
     pub cname_target: Option<String>,
     /// The TLS secret that it is served with.
     pub tls_secret: Option<String>,
@@ -159,7 +156,7 @@ impl DomainMapping {
 #[derive(Deserialize)]
 pub struct App {
     /// Its name.
-    #[serde(deserialize_with = "shown::<_, AppName, _>")]
+    #[serde(deserialize_with = "AppName::show")]
     pub name: String,
     entity_tag: Option<String>,
     /// `ready`, `deploying`, `failed` or `warning`.
@@ -184,7 +181,7 @@ struct Revisions {
 impl App {
     fn of(answer: Answer) -> Result<Self, ApiError> {
         let mut app: Self = read(&answer.body)?;
-        fall_back(&mut app.entity_tag, answer.etag);
+        app.entity_tag = either(app.entity_tag, answer.etag);
         Ok(app)
     }
 
@@ -222,13 +219,11 @@ impl App {
         let secret = secret.to_string();
         let refers = |entry: &&Value| text(entry, "reference") == Some(&secret);
         let kind = |entry| text(entry, "type").unwrap_or_default();
+        let by_path = |entry| !text(entry, "sub_path").unwrap_or_default().is_empty();
         let mut variables = self.run_env_variables.iter().flatten().filter(refers);
         let mut mounts = self.run_volume_mounts.iter().flatten().filter(refers);
         variables.any(|it| matches!(kind(it), "secret_full_reference" | "secret_key_reference"))
-            || mounts.any(|it| {
-                let path = text(it, "sub_path").unwrap_or_default();
-                kind(it) == "secret" && !path.is_empty()
-            })
+            || mounts.any(|it| kind(it) == "secret" && by_path(it))
     }
 }
 

@@ -1,14 +1,32 @@
-//! Whom to grant what is missing, and the commands that do it. What the job cannot know, a command
-//! looks up itself, or shows as a word in capitals.
+//! Who we are: whom to grant what is missing, and the commands that do it. What the job cannot know, a
+//! command looks up itself, or shows as a word in capitals.
+
+use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::ibm::ids::{Region, Uuid};
+use crate::secret::Secret;
 use crate::text::sanitized;
 
-/// Whom to grant a missing permission, and where.
+/// What proves who we are.
+pub enum Credentials {
+    /// A trusted profile, assumed with the compute resource token that Code Engine mounts.
+    Profile {
+        /// How the profile is named: `profile_id`, `profile_name` or `profile_crn`.
+        field: &'static str,
+        /// The profile.
+        profile: String,
+        /// Where the compute resource token may be; the first file that exists is used.
+        token_files: Vec<PathBuf>,
+    },
+    /// An API key.
+    ApiKey(Secret),
+}
+
+/// Who we are, and whom to grant a missing permission.
 pub struct Grantee {
-    /// The trusted profile, by id, name or CRN; `None` with an API key.
-    pub profile: Option<String>,
+    /// What proves who we are.
+    pub credentials: Credentials,
     /// The Secrets Manager instance, if it is known.
     pub instance: Option<Uuid>,
     /// Where people reach Secrets Manager: its public address, if it has one.
@@ -28,8 +46,8 @@ impl Grantee {
 
     /// The command that lets this job of this project assume the profile. Other instances may have
     /// the project's name.
-    pub fn link(&self, project: Option<&str>, job: Option<&str>) -> String {
-        let profile = word(self.profile.as_ref(), "PROFILE");
+    pub fn link(&self, profile: &str, project: Option<&str>, job: Option<&str>) -> String {
+        let profile = word(Some(profile), "PROFILE");
         let region = word(self.region.as_ref(), "REGION");
         let project = word(project, "PROJECT");
         let job = word(job.or(self.job.as_deref()), "JOB");
@@ -84,10 +102,10 @@ impl Grantee {
 
     /// `right`: in words; `role` and `on`: as the command takes them.
     fn grant(&self, error: Error, right: &str, role: &str, on: &str) -> Error {
-        if self.profile.is_none() {
+        let Credentials::Profile { profile, .. } = &self.credentials else {
             return error.hint(format_args!("the owner of the API key needs {right}"));
-        }
-        let profile = word(self.profile.as_ref(), "PROFILE");
+        };
+        let profile = word(Some(profile), "PROFILE");
         let error = error.hint(format_args!("grant the profile {right}"));
         error.command(format!(
             "ibmcloud iam trusted-profile-policy-create {profile} --roles {role} --service-name {on}"

@@ -18,11 +18,15 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Reason};
 use crate::ibm::api_error::{ApiError, read};
 use crate::ibm::client::{Answer, Http, Request};
-use crate::ibm::grantee::Grantee;
+use crate::ibm::grantee::{Credentials, Grantee};
 use crate::secret::{Secret, read_file};
 use crate::text::sanitized;
 use crate::workers::pause;
 
+/// IAM inside IBM's network.
+const PRIVATE: &str = "https://private.iam.cloud.ibm.com";
+/// IAM on the internet.
+const PUBLIC: &str = "https://iam.cloud.ibm.com";
 /// A token that has less than this left is replaced before it is used (IBM's SDKs: 10 s are too few).
 const SAFETY_MARGIN: Duration = Duration::from_secs(60);
 /// IBM's tokens live for an hour at most; no run lives for a day.
@@ -36,35 +40,13 @@ const PROFILE_NOT_ELIGIBLE: &str = "BXNIM0398E";
 /// IAM's code for an unknown API key.
 const API_KEY_NOT_FOUND: &str = "BXNIM0415E";
 
-/// Where tokens come from.
-pub struct Endpoint {
-    /// The base URL.
-    pub base: String,
-    /// The public address, asked if the first one, which is private, cannot be reached at all: whether
-    /// it can be from every Code Engine project is not documented.
-    pub fallback: Option<String>,
-}
-
-/// What proves who we are.
-pub enum Credentials {
-    /// A trusted profile, assumed with the compute resource token that Code Engine mounts.
-    Profile {
-        /// How the profile is named: `profile_id`, `profile_name` or `profile_crn`.
-        field: &'static str,
-        /// The profile.
-        profile: String,
-        /// Where the compute resource token may be; the first file that exists is used.
-        token_files: Vec<PathBuf>,
-    },
-    /// An API key.
-    ApiKey(Secret),
-}
-
 /// Requests with an access token.
 pub struct Iam<'a> {
     http: &'a Http,
-    endpoint: &'a Endpoint,
-    credentials: &'a Credentials,
+    base: &'a str,
+    /// Asked if the first one, which is private, cannot be reached at all: whether it can be from every
+    /// Code Engine project is not documented.
+    fallback: Option<&'a str>,
     pub(super) grantee: &'a Grantee,
     token: Mutex<Option<Arc<Token>>>,
     public: AtomicBool,
@@ -77,17 +59,13 @@ struct Token {
 }
 
 impl<'a> Iam<'a> {
-    /// Asks for no token yet.
-    pub const fn new(
-        http: &'a Http,
-        endpoint: &'a Endpoint,
-        credentials: &'a Credentials,
-        grantee: &'a Grantee,
-    ) -> Self {
+    /// Asks for no token yet. Without a base `url` the usual addresses count.
+    pub fn new(http: &'a Http, url: Option<&'a str>, grantee: &'a Grantee) -> Self {
+        let (base, fallback) = url.map_or((PRIVATE, Some(PUBLIC)), |url| (url, None));
         Self {
             http,
-            endpoint,
-            credentials,
+            base,
+            fallback,
             grantee,
             token: Mutex::new(None),
             public: AtomicBool::new(false),
@@ -112,9 +90,9 @@ impl<'a> Iam<'a> {
 
     /// The address that tokens come from.
     pub fn address(&self) -> &str {
-        match &self.endpoint.fallback {
+        match self.fallback {
             Some(public) if self.used_public() => public,
-            _ => &self.endpoint.base,
+            _ => self.base,
         }
     }
 
@@ -145,8 +123,7 @@ impl<'a> Iam<'a> {
         body: &[u8],
     ) -> Result<Answer, ApiError> {
         let send = |token: &Token| {
-            let mut all = vec![("Authorization", token.header.expose())];
-            all.extend_from_slice(headers);
+            let all = [&[("Authorization", token.header.expose())], headers].concat();
             let request = Request {
                 method: method.clone(),
                 url,
@@ -154,7 +131,7 @@ impl<'a> Iam<'a> {
                 body,
             };
             match method {
-                Method::GET => self.http.read(&request, |failure| failure.temporary),
+                Method::GET => self.http.read(&request, false),
                 _ => self.http.once(&request),
             }
         };
@@ -190,9 +167,8 @@ impl<'a> Iam<'a> {
         // read anew each time, since the platform rotates the file
         let resource_token = self.resource_token()?.map(|(_, token)| token);
         let form = self.form(resource_token.as_ref());
-        let Endpoint { base, fallback } = self.endpoint;
-        let mut answer = self.ask(base, &form, fallback.is_some());
-        if let (Err(failure), Some(public)) = (&answer, fallback)
+        let mut answer = self.ask(self.base, &form, self.fallback.is_some());
+        if let (Err(failure), Some(public)) = (&answer, self.fallback)
             && absent(failure)
         {
             log::warn!("{failure}; trying {public}");
@@ -204,21 +180,20 @@ impl<'a> Iam<'a> {
             .map_err(|e| Reason::IamRefused.error(format!("IAM returned no usable token: {e:#}")))
     }
 
-    /// Asks this address; not again, where there is `another` and nobody is there.
-    fn ask(&self, base: &str, form: &str, another: bool) -> Result<Answer, ApiError> {
+    /// Asks this address; where nobody is there, not again if there is one `elsewhere`.
+    fn ask(&self, base: &str, form: &str, elsewhere: bool) -> Result<Answer, ApiError> {
         let request = Request {
             method: Method::POST,
             url: &format!("{base}/identity/token"),
             headers: &[("Content-Type", "application/x-www-form-urlencoded")],
             body: form.as_bytes(),
         };
-        let again = |failure: &ApiError| failure.temporary && !(another && failure.unreachable);
-        self.http.read(&request, again)
+        self.http.read(&request, elsewhere)
     }
 
     /// The form fields of the grant.
     fn form(&self, resource_token: Option<&Secret>) -> Zeroizing<String> {
-        let fields = match self.credentials {
+        let fields = match &self.grantee.credentials {
             Credentials::Profile { field, profile, .. } => [
                 ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
                 ("cr_token", resource_token.map_or("", Secret::expose)),
@@ -242,23 +217,23 @@ impl<'a> Iam<'a> {
     }
 
     fn explain(&self, mut failure: ApiError, resource_token: Option<&Secret>) -> Error {
-        match (self.credentials, failure.code.as_deref()) {
+        match (&self.grantee.credentials, failure.code.as_deref()) {
             (Credentials::Profile { field, profile, .. }, Some(PROFILE_NOT_ELIGIBLE)) => {
                 let claims = resource_token.map(claims).unwrap_or_default();
                 let claim = |name: &str| claims.get(name)?.as_str();
                 let (project, job) = (claim("project_name"), claim("component_name"));
                 let unknown = |claim: Option<&str>| sanitized(claim.unwrap_or("unknown"));
                 let [in_project, kind, name] = [project, claim("component_type"), job].map(unknown);
-                let profile = sanitized(profile);
+                let named = sanitized(profile);
                 Reason::ProfileRefused.error(format!(
-                    "this job may not assume the trusted profile ({field} {profile}), or there is no such profile: {failure}; \
+                    "this job may not assume the trusted profile ({field} {named}), or there is no such profile: {failure}; \
                      the compute resource token was issued to project {in_project}, component type {kind}, component {name}"
                 ))
                 .hint(
                     "link the profile to this job of this project; if it is linked, wait a few minutes, and check \
                      that the account does not limit external identity interactions",
                 )
-                .command(self.grantee.link(project, job))
+                .command(self.grantee.link(profile, project, job))
             }
             (Credentials::ApiKey(_), Some(API_KEY_NOT_FOUND)) => {
                 failure.hint =
@@ -272,7 +247,7 @@ impl<'a> Iam<'a> {
     /// The compute resource token from the first file that exists, if one is used. A JWT holds no
     /// white space, so the end of the line is no part of it.
     fn resource_token(&self) -> Result<Option<(&Path, Secret)>, Error> {
-        let Credentials::Profile { token_files, .. } = self.credentials else {
+        let Credentials::Profile { token_files, .. } = &self.grantee.credentials else {
             return Ok(None);
         };
         let shown = |path: &PathBuf| sanitized(&path.display().to_string());
@@ -280,8 +255,7 @@ impl<'a> Iam<'a> {
         let mut files = token_files.iter();
         // a file that may not be looked at counts as one that exists
         let Some(file) = files.find(|file| file.try_exists().unwrap_or(true)) else {
-            let files: Vec<String> = token_files.iter().map(shown).collect();
-            let files = files.join(", ");
+            let files = token_files.iter().map(shown).collect::<Vec<_>>().join(", ");
             let text = format!("there is no compute resource token (looked for {files})");
             let error = missing(text).hint("enable trusted profiles for the job");
             return Err(error.command(self.grantee.enable_token()));

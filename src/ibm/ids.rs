@@ -9,17 +9,6 @@ use serde::{Deserialize, Deserializer};
 
 use crate::text::{HIDDEN, is_uuid};
 
-/// A kind of names or ids.
-pub(crate) trait Id {
-    /// Whether a text is one.
-    const FITS: fn(&str) -> bool;
-
-    /// What a message may show of a text that should be one.
-    fn shown(text: &str) -> &str {
-        if (Self::FITS)(text) { text } else { HIDDEN }
-    }
-}
-
 /// Declares types of texts: name, what it is in a message, and which texts are such.
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident, $what:literal, $fits:expr;)*) => {$(
@@ -27,11 +16,9 @@ macro_rules! ids {
         #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
         pub struct $name(String);
 
-        impl Id for $name {
-            const FITS: fn(&str) -> bool = $fits;
-        }
-
         impl $name {
+            const FITS: fn(&str) -> bool = $fits;
+
             /// Checks the form.
             ///
             /// # Errors
@@ -41,6 +28,22 @@ macro_rules! ids {
                 let expected = concat!("expected ", $what, ", found a text of");
                 ensure!((Self::FITS)(text), "{expected} {length} characters");
                 Ok(Self(text.to_owned()))
+            }
+
+            /// What a message may show of a text that should be one.
+            pub fn shown(text: &str) -> &str {
+                if (Self::FITS)(text) { text } else { HIDDEN }
+            }
+
+            /// Reads what may be shown of a field; `null` and an empty text count as absent.
+            ///
+            /// # Errors
+            /// If it is no text.
+            pub fn show<'de, D, R>(field: D) -> Result<R, D::Error>
+            where D: Deserializer<'de>, R: Default + From<String> {
+                let text = Option::<Cow<'_, str>>::deserialize(field)?;
+                let text = text.filter(|text| !text.is_empty());
+                Ok(text.map_or_else(R::default, |text| Self::shown(&text).to_owned().into()))
             }
         }
 
@@ -78,15 +81,6 @@ ids! {
         let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
         (1..=40).contains(&text.len()) && text.bytes().all(plain)
     };
-}
-
-/// Reads what may be shown of a field; `null` and an empty text count as absent.
-pub(super) fn shown<'de, D: Deserializer<'de>, T: Id, R: Default + From<String>>(
-    deserializer: D,
-) -> Result<R, D::Error> {
-    let text = Option::<Cow<'_, str>>::deserialize(deserializer)?;
-    let text = text.filter(|text| !text.is_empty());
-    Ok(text.map_or_else(R::default, |text| T::shown(&text).to_owned().into()))
 }
 
 /// Lower-case letters, digits and inner hyphens.

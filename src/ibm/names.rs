@@ -65,9 +65,6 @@ fn place(uri: &Uri) -> Option<String> {
 /// Asks the name service, in a thread of its own: the system's call cannot be bounded.
 fn look_up(place: &str, timeout: NextTimeout) -> Option<Vec<SocketAddr>> {
     let ask = |place: &str| Some(place.to_socket_addrs().ok()?.collect());
-    if place.parse::<SocketAddr>().is_ok() {
-        return ask(place);
-    }
     let (sender, answer) = mpsc::channel();
     let asked = place.to_owned();
     match thread::Builder::new().spawn(move || sender.send(ask(&asked))) {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::error::{Error, Reason};
 use crate::ibm::api_error::ApiError;
 use crate::ibm::iam::Iam;
-use crate::ibm::ids::{SecretName, Uuid, Word, shown};
+use crate::ibm::ids::{SecretName, Uuid, Word};
 use crate::secret::Secret;
 
 /// A secret as the API shows it, or a version of one: what the three certificate types have, as far
@@ -16,21 +16,21 @@ use crate::secret::Secret;
 #[serde(default)]
 pub struct CertificateSecret {
     /// The id, to be compared with the one that was asked for.
-    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
+    #[serde(deserialize_with = "Uuid::show")]
     pub id: String,
     /// The name, for messages.
-    #[serde(deserialize_with = "shown::<_, SecretName, _>")]
+    #[serde(deserialize_with = "SecretName::show")]
     pub name: String,
     /// Of a version, whose `id` is its own: the id of the secret.
-    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
+    #[serde(deserialize_with = "Uuid::show")]
     pub secret_id: String,
     /// Of a version: the name of the secret.
-    #[serde(deserialize_with = "shown::<_, SecretName, _>")]
+    #[serde(deserialize_with = "SecretName::show")]
     pub secret_name: String,
     /// Of a version: the one change there was, RFC 3339.
     pub created_at: Option<String>,
     /// `public_cert`, `imported_cert`, `private_cert`, or a type that is not a certificate.
-    #[serde(deserialize_with = "shown::<_, Word, _>")]
+    #[serde(deserialize_with = "Word::show")]
     pub secret_type: String,
     /// 0 pre-activation, 1 active, 2 suspended, 3 deactivated, 5 destroyed.
     pub state: Option<i64>,
@@ -75,13 +75,13 @@ pub enum Version {
 #[serde(default)]
 pub struct CertificateMetadata {
     /// The id.
-    #[serde(deserialize_with = "shown::<_, Uuid, _>")]
+    #[serde(deserialize_with = "Uuid::show")]
     pub id: String,
     /// The name.
-    #[serde(deserialize_with = "shown::<_, SecretName, _>")]
+    #[serde(deserialize_with = "SecretName::show")]
     pub name: String,
     /// `public_cert`, `imported_cert` or `private_cert`.
-    #[serde(deserialize_with = "shown::<_, Word, _>")]
+    #[serde(deserialize_with = "Word::show")]
     pub secret_type: String,
     /// The common name.
     pub common_name: Option<String>,
@@ -179,18 +179,15 @@ impl<'a> SecretsManager<'a> {
     pub(super) fn refused(&self, failure: ApiError, id: &Uuid, version: Version) -> Error {
         let status = failure.status;
         let mut error = failure.explained(&format!("cannot read secret {id}"), REASONS);
+        let grantee = self.iam.grantee;
         match status {
-            Some(403) => self.iam.grantee.read_secret(error, id),
-            Some(404) => {
-                error.reason = Reason::SecretMissing;
-                match version {
-                    Version::Previous => error.hint(NO_PREVIOUS),
-                    Version::Current => error
-                        .hint(NO_SECRET)
-                        .command(self.iam.grantee.list_certificates()),
-                }
-            }
-            _ => error,
+            Some(403) => return grantee.read_secret(error, id),
+            Some(404) => error.reason = Reason::SecretMissing,
+            _ => return error,
+        }
+        match version {
+            Version::Previous => error.hint(NO_PREVIOUS),
+            Version::Current => error.hint(NO_SECRET).command(grantee.list_certificates()),
         }
     }
 

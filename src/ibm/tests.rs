@@ -3,9 +3,10 @@
 use crate::error::{Error, Reason};
 use crate::ibm::api_error::ApiError;
 use crate::ibm::client::unanswered;
-use crate::ibm::grantee::Grantee;
+use crate::ibm::grantee::{Credentials, Grantee};
 use crate::ibm::ids::{Region, Uuid};
 use crate::ibm::secrets_manager::Version;
+use crate::secret::Secret;
 use crate::sync::Run;
 use crate::sync::samples::{task, without_calls};
 
@@ -14,7 +15,11 @@ const INSTANCE: &str = "7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31";
 /// With a trusted profile, and with everything that can be known.
 fn grantee() -> Grantee {
     Grantee {
-        profile: Some("Profile 1".to_owned()),
+        credentials: Credentials::Profile {
+            field: "profile_id",
+            profile: "Profile 1".to_owned(),
+            token_files: Vec::new(),
+        },
         instance: Some(Uuid::parse(INSTANCE).unwrap()),
         secrets_manager: "https://sm.example".to_owned(),
         region: Some(Region::parse("eu-de").unwrap()),
@@ -25,7 +30,7 @@ fn grantee() -> Grantee {
 /// With an API key, and nothing else.
 fn unknown() -> Grantee {
     Grantee {
-        profile: None,
+        credentials: Credentials::ApiKey(Secret::new("key".to_owned())),
         instance: None,
         region: None,
         job: None,
@@ -318,15 +323,15 @@ fn what_is_not_known_is_a_word_in_capitals() {
             "ibmcloud ce job update --name sync --trusted-profiles-enabled=true",
         ),
         (
-            unknown().link(None, None),
-            link("PROFILE", "PROJECT", "REGION", "JOB").as_str(),
+            unknown().link("Profile-2", None, None),
+            link("Profile-2", "PROJECT", "REGION", "JOB").as_str(),
         ),
         (
-            grantee().link(None, None),
+            grantee().link("Profile 1", None, None),
             link("'Profile 1'", "PROJECT", "eu-de", "sync").as_str(),
         ),
         (
-            grantee().link(Some("my project"), Some("sync-2")),
+            grantee().link("Profile 1", Some("my project"), Some("sync-2")),
             link("'Profile 1'", "'my project'", "eu-de", "sync-2").as_str(),
         ),
         (

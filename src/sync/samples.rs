@@ -7,7 +7,7 @@ use crate::cert::samples::{NOW, maker};
 use crate::config::{Config, RestartApps, Settings, Target};
 use crate::ibm::client::Http;
 use crate::ibm::code_engine::{CodeEngine, Project, TlsData, TlsSecret, TlsSecretRef};
-use crate::ibm::iam::{Endpoint, Iam};
+use crate::ibm::iam::Iam;
 use crate::ibm::ids::{TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
@@ -148,18 +148,10 @@ pub(crate) fn without_calls<R>(
     let mut config = config([("TLS_SECRET_NAME", "shop-tls"), ("CE_JOB", "sync")]);
     change(&mut config);
     // nobody listens there, and no time is left to try again
-    config.settings.iam = Endpoint {
-        base: "http://127.0.0.1:1".to_owned(),
-        fallback: None,
-    };
+    let url = Some("http://127.0.0.1:1");
     let end = Instant::now();
     let http = Http::new(&[], None, end);
-    let iam = Iam::new(
-        &http,
-        &config.settings.iam,
-        &config.credentials,
-        &config.grantee,
-    );
+    let iam = Iam::new(&http, url, &config.grantee);
     work(&Run {
         config: &config,
         iam: &iam,
