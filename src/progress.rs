@@ -361,6 +361,45 @@ mod tests {
     }
 
     #[test]
+    fn the_end_waits_for_a_change_in_flight() {
+        let progress = planned();
+        let (sender, begun) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                progress.change(|| {
+                    sender.send(()).unwrap();
+                    while !progress.is_over() {
+                        thread::yield_now();
+                    }
+                });
+            });
+            begun.recv().unwrap();
+            assert_eq!(progress.lock().changes, 1);
+            progress.stop(SIGTERM, NEXT).unwrap();
+            assert_eq!(progress.lock().changes, 0);
+        });
+    }
+
+    #[test]
+    fn the_line_says_how_much_is_done_and_what_was_begun_last() {
+        let progress = planned();
+        assert_eq!(progress.line(), "0 of 2 done; waiting");
+        progress.step(1, "reading it");
+        progress.settle(0, 1, |known| known);
+        assert_eq!(progress.line(), "0 of 2 done; b: reading it");
+        progress.seen(0);
+        assert_eq!(progress.line(), "1 of 2 done; b: reading it");
+        progress.step(1, &"x".repeat(100));
+        assert_eq!(progress.line().len(), LONGEST_LINE);
+
+        let progress = Progress::default();
+        progress.begin("reading certificates", 3);
+        progress.advance();
+        progress.advance();
+        assert_eq!(progress.line(), "2 of 3 done; reading certificates");
+    }
+
+    #[test]
     fn nothing_is_sent_once_the_run_is_over() {
         let progress: &'static Progress = Box::leak(Box::new(planned()));
         progress.stop(SIGTERM, NEXT).unwrap();
