@@ -24,6 +24,11 @@ const MOST_ATTEMPTS: u32 = 5;
 /// keeps 120 revisions (Code Engine limits).
 const MOST_REVISIONS: u32 = 9;
 
+/// The variables that an app should have, with the digests of certificates.
+type Digests<'a> = BTreeMap<String, &'a str>;
+/// A target and the apps to restart for it.
+type Wanted<'a> = (&'a UpToDate<'a>, Vec<AppName>);
+
 /// Brings the apps of all targets up to date, project by project.
 pub(crate) fn restart_apps(run: &Run<'_>, targets: &[UpToDate<'_>]) {
     let project = |target: &UpToDate<'_>| target.task.target.tls_secret.project.clone();
@@ -41,7 +46,7 @@ pub(crate) fn restart_apps(run: &Run<'_>, targets: &[UpToDate<'_>]) {
 fn restart_in(run: &Run<'_>, project: &Project, targets: Vec<&UpToDate<'_>>) {
     // only if a target asks for it
     let all = LazyCell::new(|| run.code_engine.apps(project).map_err(explained));
-    let mut wanted: Vec<(&UpToDate<'_>, Vec<AppName>)> = Vec::new();
+    let mut wanted: Vec<Wanted<'_>> = Vec::new();
     for target in targets {
         match names(&target.task.target, || all.as_ref()) {
             Ok(names) => wanted.push((target, names)),
@@ -117,10 +122,7 @@ fn names<'a>(
 
 /// The variables that this app should have: of each TLS secret for which it is restarted, since two
 /// secrets are one change.
-fn digests<'a>(
-    name: &AppName,
-    wanted: &[(&'a UpToDate<'_>, Vec<AppName>)],
-) -> BTreeMap<String, &'a str> {
+fn digests<'a>(name: &AppName, wanted: &[Wanted<'a>]) -> Digests<'a> {
     let targets = wanted.iter().filter(|(_, names)| names.contains(name));
     let digests = targets.map(|(target, _)| {
         let secret = &target.task.target.tls_secret.name;
@@ -134,7 +136,7 @@ fn bring_up_to_date(
     run: &Run<'_>,
     project: &Project,
     name: &AppName,
-    digests: &BTreeMap<String, &str>,
+    digests: &Digests<'_>,
 ) -> Result<bool, Error> {
     let read = || run.code_engine.app(project, name).map_err(explained);
     let mut app = read()?;
@@ -201,7 +203,7 @@ fn explained(error: Error) -> Error {
 /// The variables that are not as they should be.
 fn outdated<'a>(
     app: &App,
-    digests: &'a BTreeMap<String, &str>,
+    digests: &'a Digests<'_>,
     after_failure: bool,
 ) -> Vec<(&'a str, String)> {
     let failed = after_failure && app.failed();
