@@ -75,10 +75,8 @@ impl Settings {
 
     fn credentials(&mut self, notes: &mut Notes<'_>) -> Credentials {
         let names = ["IAM_PROFILE_ID", "IAM_PROFILE_NAME", "IBMCLOUD_API_KEY"];
-        let required = Error::msg(
-            "IAM_PROFILE_ID: set one of IAM_PROFILE_ID, IAM_PROFILE_NAME (outside Code Engine: IBMCLOUD_API_KEY)",
-        );
-        let used = notes.one_of(names, Some(required));
+        let required = "IAM_PROFILE_ID: set one of IAM_PROFILE_ID, IAM_PROFILE_NAME (outside Code Engine: IBMCLOUD_API_KEY)";
+        let used = notes.one_of(names, Some(Error::msg(required)));
         if self.in_code_engine && used == Some("IBMCLOUD_API_KEY") {
             notes.problem("IBMCLOUD_API_KEY: is only valid outside Code Engine: set IAM_PROFILE_ID to the trusted profile of the job");
         }

@@ -157,17 +157,12 @@ pub(super) fn problem(body: &[u8], trace: Option<&str>) -> (Option<String>, Stri
     let code = first(&["/errors/0/code", "/code", "/errorCode"]).map(allowed);
     let message = first(&["/errors/0/message", "/error", "/message", "/errorMessage"]);
     let trace = first(&["/trace", "/context/requestId"]).or(trace);
-    let mut shown = String::new();
-    if let Some(code) = &code {
-        shown += &format!(" {code}");
-    }
-    if let Some(message) = message.map(allowed) {
-        shown += &format!(": {message}");
-    }
-    if let Some(trace) = trace.and_then(trace_id) {
-        shown += &format!(" (trace {trace})");
-    }
-    (code, shown)
+    let shown = [
+        code.as_ref().map(|code| format!(" {code}")),
+        message.map(|message| format!(": {}", allowed(message))),
+        trace.and_then(trace_id).map(|id| format!(" (trace {id})")),
+    ];
+    (code, shown.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
