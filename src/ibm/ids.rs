@@ -39,8 +39,9 @@ macro_rules! ids {
             ///
             /// # Errors
             /// If it is no text.
-            pub fn show<'de, D, R>(field: D) -> Result<R, D::Error>
-            where D: Deserializer<'de>, R: Default + From<String> {
+            pub fn show<'de, D: Deserializer<'de>, R: Default + From<String>>(
+                field: D,
+            ) -> Result<R, D::Error> {
                 let text = Option::<Cow<'_, str>>::deserialize(field)?;
                 let text = text.filter(|text| !text.is_empty());
                 Ok(text.map_or_else(R::default, |text| Self::shown(&text).to_owned().into()))
