@@ -11,9 +11,11 @@ use crate::error::{Error, Reason};
 use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::CertificateMetadata;
-use crate::report::{CertificateRef, Date, Discovered, Discovery, Match, Report, SHOWN_NAMES};
+use crate::report::{CertificateRef, Date, Discovered, Discovery, Leaf, Match, Report};
 use crate::sync::Run;
-use crate::text::first_of_many;
+
+/// Secrets Manager hides what the profile may not read.
+const NONE_LISTED: &str = "Secrets Manager lists no certificate: if there are any, the job needs the role Reader or SecretsReader on their secret group";
 
 /// Reads both sides and matches them.
 ///
@@ -22,33 +24,30 @@ use crate::text::first_of_many;
 pub(crate) fn discover(run: &Run<'_>) -> Result<Report, Error> {
     run.iam.assume()?;
     let mut failures = Vec::new();
-    let mut known = certificates(run).map_err(|error| failures.push(error)).ok();
+    let known = certificates(run).map_err(|error| failures.push(error));
+    let listed = known.is_ok();
+    let mut known = known.unwrap_or_default();
     let secrets = tls_secrets(run, &mut failures);
     let all_read = failures.is_empty();
-    if let Some(known) = &mut known {
-        failures.extend(read_previous(run, &secrets, known));
-    }
+    failures.extend(read_previous(run, &secrets, &mut known));
 
-    let mut discovered = Vec::new();
-    let mut proposed_targets = Vec::new();
+    let (mut discovered, mut proposed_targets) = (Vec::new(), Vec::new());
     for secret in secrets {
         let leaf = secret.leaf.as_ref();
-        let matched = match leaf {
-            None => Some((Match::Unreadable, Vec::new())),
-            Some(leaf) => known.as_ref().map(|known| matching(leaf, known, run.now)),
+        let (best, found) = match leaf {
+            None => (Match::Unreadable, Vec::new()),
+            Some(leaf) => matching(leaf, &known, run.now),
         };
-        let (matches, found) = matched.unzip();
-        let found = found.unwrap_or_default().into_iter();
         let found = Discovered {
             project_id: secret.place.project.id.to_string(),
             tls_secret: secret.place.name.to_string(),
             not_after: leaf.map(|leaf| Date(leaf.not_after)),
-            names: leaf.map_or_else(Vec::new, |leaf| first_of_many(&leaf.names, SHOWN_NAMES)),
+            names: leaf.map_or_else(Vec::new, |leaf| Leaf::from(leaf).names),
             domains: secret.domains,
-            matches,
-            candidates: found.map(|known| known.shown.clone()).collect(),
+            matches: (listed || best == Match::Unreadable).then_some(best),
+            candidates: found.into_iter().map(|known| known.shown.clone()).collect(),
         };
-        if let (Some(Match::Same | Match::Renewed), [only]) = (matches, &found.candidates[..]) {
+        if let (Match::Same | Match::Renewed, [only]) = (best, &found.candidates[..]) {
             proposed_targets.push(json!({
                 "secret_id": only.secret_id,
                 "tls_secret": found.tls_secret,
@@ -60,17 +59,15 @@ pub(crate) fn discover(run: &Run<'_>) -> Result<Report, Error> {
     }
     let candidates = discovered.iter().flat_map(|secret| &secret.candidates);
     let used: BTreeSet<&String> = candidates.map(|one| &one.secret_id).collect();
-    let unused = known.filter(|_| all_read).map(|mut known| {
-        known.retain(|one| one.active && !used.contains(&one.shown.secret_id));
-        known.into_iter().map(|one| one.shown).collect()
-    });
+    known.retain(|one| one.active && !used.contains(&one.shown.secret_id));
+    let unused = known.into_iter().map(|one| one.shown);
     let mut failures = failures.into_iter();
     let error = failures.next();
     failures.for_each(|failure| log::error!("{failure}"));
     Ok(Report {
         discovery: Some(Discovery {
             proposed_targets,
-            unused_certificates: unused,
+            unused_certificates: all_read.then(|| unused.collect()),
             discovered,
         }),
         error,
@@ -147,9 +144,7 @@ struct Known {
 fn certificates(run: &Run<'_>) -> Result<Vec<Known>, Error> {
     let mut listed = run.secrets_manager.certificates()?;
     if listed.is_empty() {
-        log::warn!(
-            "Secrets Manager lists no certificate: if there are any, the job needs the role Reader or SecretsReader on their secret group"
-        );
+        log::warn!("{NONE_LISTED}");
     }
     listed.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(listed.into_iter().filter_map(Known::new).collect())
@@ -198,11 +193,9 @@ impl Known {
     fn matches(&self, leaf: &Certificate, now: UnixTime) -> Match {
         let names = &leaf.names;
         let same = |number: &String| same_serial(number, &leaf.serial) && self.shares_a_name(names);
-        let is_current = self.serial.as_ref().is_some_and(same);
-        let is_previous = self.previous.as_ref().is_some_and(same);
-        match (is_current, is_previous) {
-            (true, _) => Match::Same,
-            (_, true) => Match::Renewed,
+        match (&self.serial, &self.previous) {
+            (Some(current), _) if same(current) => Match::Same,
+            (_, Some(previous)) if same(previous) => Match::Renewed,
             _ if self.covers(names, now) => Match::Covers,
             _ => Match::None,
         }

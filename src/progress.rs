@@ -280,7 +280,7 @@ mod tests {
 
     fn planned() -> Progress {
         let progress = Progress::default();
-        let other = Outcome::ignored(Reason::EventIgnored, "not ours");
+        let other = Outcome::default().failed(&Reason::EventIgnored.error("not ours"));
         progress.plan(vec![outcome("a"), outcome("b")], vec![other]);
         progress
     }
@@ -328,7 +328,7 @@ mod tests {
             };
             let outcome = known.when_over(Reason::Interrupted, SIGTERM, NEXT);
             assert!(outcome.message.starts_with(told), "{}", outcome.message);
-            let found = outcome.exit_status().map(|status| status.status());
+            let found = outcome.failure().map(|(_, status)| status.status());
             assert_eq!((outcome.action, found), (action, status), "{told}");
             assert_eq!(outcome.secret_name.as_deref(), Some("shop"));
         }

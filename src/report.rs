@@ -4,7 +4,7 @@
 mod json;
 pub(crate) mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustls_pki_types::UnixTime;
 use serde::{Serialize, Serializer};
@@ -15,7 +15,7 @@ use crate::error::{Error, ExitStatus, Reason};
 use crate::text::first_of_many;
 
 /// More names than this are only counted.
-pub(crate) const SHOWN_NAMES: usize = 20;
+const SHOWN_NAMES: usize = 20;
 
 /// A form of output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,7 +61,7 @@ pub struct Leaf {
     serial: String,
     not_after: Date,
     sha256: String,
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 impl From<&Certificate> for Leaf {
@@ -134,41 +134,31 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Something that does not concern this job, and why.
-    pub fn ignored(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            action: Action::Ignored,
-            reason: Some(reason),
-            message: message.into(),
-            ..Self::default()
-        }
-    }
-
     /// The TLS secret is up to date, but the certificate is not served yet. The action stays what it
     /// is; the first reason counts.
     pub fn not_in_effect(&mut self, reason: Reason, message: &str) {
-        self.message.push_str("; ");
-        self.message.push_str(message);
+        self.message += &format!("; {message}");
         self.reason.get_or_insert(reason);
     }
 
-    /// The exit status that this outcome asks for; `None` if all is well.
-    pub fn exit_status(&self) -> Option<ExitStatus> {
+    /// What failed, and the exit status that it asks for; `None` if all is well.
+    pub(crate) fn failure(&self) -> Option<(Reason, ExitStatus)> {
         let reason = self.reason?;
         match self.action {
             Action::Ignored => None,
             // what failed after the write is that it is served, not the write
-            Action::Replaced | Action::Unchanged => Some(ExitStatus::NotServed),
-            _ => reason.exit_status(),
+            Action::Replaced | Action::Unchanged => Some((reason, ExitStatus::NotServed)),
+            _ => Some((reason, reason.exit_status()?)),
         }
     }
 
-    /// Turns the outcome into that of a failure.
+    /// Turns the outcome into that of a failure, or of what does not concern this job.
     pub fn failed(self, error: &Error) -> Self {
         use ExitStatus::{Certificate, Event, Refused};
         Self {
-            action: match error.exit_status() {
-                Certificate | Refused | Event => Action::Refused,
+            action: match error.reason.exit_status() {
+                None => Action::Ignored,
+                Some(Certificate | Refused | Event) => Action::Refused,
                 _ => Action::Failed,
             },
             reason: Some(error.reason),
@@ -236,7 +226,6 @@ pub struct Discovery {
     /// The exact matches, as `TARGETS` takes them.
     pub proposed_targets: Vec<Value>,
     /// The certificates that no TLS secret matches; `None`: not every TLS secret is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unused_certificates: Option<Vec<CertificateRef>>,
     /// TLS secret by TLS secret.
     pub discovered: Vec<Discovered>,
@@ -391,16 +380,16 @@ impl Report {
 
     /// What failed, and the status to exit with. The first one counts.
     fn failures(&self) -> impl Iterator<Item = (Reason, ExitStatus)> {
-        let of_target = |target: &Outcome| Some((target.reason?, target.exit_status()?));
         let of_check = |check: &Check| Some((check.reason?, check.reason?.exit_status()?));
         let error = self.error.iter().map(|e| (e.reason, e.exit_status()));
-        let targets = self.targets.iter().filter_map(of_target);
+        let targets = self.targets.iter().filter_map(Outcome::failure);
         let checks = self.checks.iter().filter_map(of_check);
         error.chain(targets).chain(checks)
     }
 
     fn summary(&self) -> String {
         match &self.discovery {
+            _ if self.error.is_some() => "failed".to_owned(),
             Some(Discovery { discovered, .. }) => {
                 let plural = if discovered.len() == 1 { "" } else { "s" };
                 let matches = counts(discovered.iter().filter_map(|found| found.matches));
@@ -422,13 +411,12 @@ impl Report {
         if states.keys().eq([&CheckState::Green]) {
             return "all checks passed".to_owned();
         }
-        let told = states.into_iter().map(|(state, mut checks)| {
+        let told = states.into_iter().map(|(state, checks)| {
             let count = checks.len();
-            checks.sort_unstable();
-            checks.dedup();
+            let names = Vec::from_iter(BTreeSet::from_iter(checks)).join(", ");
             match state {
-                CheckState::Red => format!("{count} failed: {}", checks.join(", ")),
-                CheckState::NotTested => format!("{count} not tested: {}", checks.join(", ")),
+                CheckState::Red => format!("{count} failed: {names}"),
+                CheckState::NotTested => format!("{count} not tested: {names}"),
                 CheckState::Green => format!("{count} passed"),
             }
         });
@@ -493,7 +481,7 @@ mod tests {
             outcome.not_in_effect(Reason::CodeEngineUnavailable, "z");
             outcome
         };
-        let ignored = || Outcome::ignored(Reason::EventIgnored, "x");
+        let ignored = || Outcome::default().failed(&Reason::EventIgnored.error("x"));
         let (missing, no_answer) = (Reason::SecretMissing, Reason::CodeEngineUnavailable);
         for (targets, status, level, retryable, message) in [
             (vec![fine()], 0, "info", false, "x"),

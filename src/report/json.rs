@@ -46,12 +46,12 @@ pub(super) fn log(name: &str, message: &str, item: &impl Serialize, logged: &imp
         return;
     }
     let message = cut(message, 1000);
-    let item = fitted(item, LONGEST - RESERVED - length(&message));
+    let length = Value::from(&*message).to_string().len();
+    let item = fitted(item, LONGEST - RESERVED - length);
     let fields = [(name, item.to_string())];
-    let message = format_args!("{message}");
     let mut record = Record::builder();
-    record.args(message).level(level).target(OURS);
-    log::logger().log(&record.key_values(&fields).build());
+    record.level(level).target(OURS).key_values(&fields);
+    log::logger().log(&record.args(format_args!("{message}")).build());
     logged();
 }
 
@@ -68,12 +68,12 @@ pub(super) fn list<T: Serialize, S: Serializer>(items: &[T], to: S) -> Result<S:
 
 /// The value in so many bytes, with the longest lists and texts with which it fits.
 fn fitted(whole: Value, room: usize) -> Value {
-    if length(&whole) <= room {
+    if whole.to_string().len() <= room {
         return whole;
     }
     let limits = successors(Some(MOST), |most| (*most > 1).then_some(most * 3 / 4));
     let mut shorter = limits.map(|most| shortened(&whole, most));
-    let fitting = shorter.find(|value| length(value) <= room);
+    let fitting = shorter.find(|value| value.to_string().len() <= room);
     fitting.unwrap_or_default()
 }
 
@@ -142,10 +142,6 @@ fn cut(text: &str, most: usize) -> String {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
-}
-
-fn length(value: &impl Serialize) -> usize {
-    serde_json::to_string(value).map_or(0, |text| text.len())
 }
 
 /// Our types always serialize.

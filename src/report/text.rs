@@ -61,7 +61,7 @@ impl Page {
             let project = of_project.first().and_then(|t| t.project_id.as_ref());
             self.table(project, &rows.collect::<Vec<_>>());
         }
-        blocks.sort_by_key(|t| (t.exit_status().is_some(), noteworthy(t)));
+        blocks.sort_by_key(|t| (t.failure().is_some(), noteworthy(t)));
         for target in blocks {
             let project = target.project_id.as_deref().filter(|_| projects.len() > 1);
             self.target(target, project.unwrap_or_default());
@@ -99,18 +99,15 @@ impl Page {
                 State::Other => "another certificate",
                 State::Unreachable => "unreachable",
             };
-            let after = match (served.state, served.after_ms) {
-                (State::New, Some(ms)) => format!(", {} after the write", seconds(ms)),
-                _ => String::new(),
-            };
+            let ms = served.after_ms.filter(|_| served.state == State::New);
+            let after = ms.map(|ms| format!(", {} after the write", seconds(ms)));
+            let after = after.unwrap_or_default();
             self.value("", "served", &format!("{}: {state}{after}", served.domain));
         }
         self.value("", "restarted", &target.restarted.join(", "));
         if let Some(reason) = target.reason {
-            let (color, label) = match target.exit_status() {
-                Some(_) => (RED, "error"),
-                None => ("", "note"),
-            };
+            let failed = target.failure().is_some();
+            let (color, label) = if failed { (RED, "error") } else { ("", "note") };
             self.value(color, label, &format!("{reason}: {}", target.message));
             self.command(target.command.as_ref());
         }
@@ -150,7 +147,7 @@ impl Page {
                 };
                 let state = self.painted(color, state, 6);
                 let first = format!("  {:15}  {state}  ", check.check);
-                self.hanging(&first, 27, &check.message);
+                self.line(&hanging(&first, 27, &check.message));
                 self.command(check.command.as_ref());
             }
         }
@@ -210,48 +207,44 @@ impl Page {
 
     fn certificates(&mut self, title: &str, certificates: &[CertificateRef]) {
         if !certificates.is_empty() {
-            self.hanging("", 2, title);
+            self.line(&hanging("", 2, title));
         }
         for one in certificates {
             let until = date(one.not_after);
             let text = format!("{} ({}, until {until})", one.secret_name, one.secret_type);
-            self.hanging("    ", 4, &text);
+            self.line(&hanging("    ", 4, &text));
             self.line(&format!("      {}", one.secret_id));
         }
         self.gap();
     }
 
     fn summary(&mut self, report: &Report) {
-        let mut what = report.summary();
         if let Some(error) = &report.error {
             self.value(RED, "error", error.reason.word());
             for part in error.message.split("; ") {
-                self.hanging("    ", 4, part);
+                self.line(&hanging("    ", 4, part));
             }
             self.command(error.command.as_ref());
             self.text.push('\n');
-            what = "failed".to_owned();
         }
         let color = match report.level {
             "error" => RED,
             "warn" => YELLOW,
             _ => GREEN,
         };
-        let what = self.painted(color, &what, 0);
+        let what = self.painted(color, &report.summary(), 0);
         let dry_run = report.heading.dry_run.then_some("dry run: ");
         let dry_run = dry_run.unwrap_or_default();
         let (time, status) = (seconds(report.duration_ms), report.status);
         let text = format!("{dry_run}{what}, in {time}, exit status {status}");
-        self.hanging("", 0, &text);
+        self.line(&hanging("", 0, &text));
     }
 
     /// The rows of a project. Names are whole, so that they can be copied.
     fn table(&mut self, project: Option<&String>, rows: &[(&str, String)]) {
-        let project = project.map(String::as_str).unwrap_or_default();
-        self.line(&format!("Project {project}\n"));
-        let lengths = rows.iter().map(|(name, _)| name.chars().count());
-        let width = lengths.filter(|length| *length <= WIDEST).max();
-        let width = width.unwrap_or_default();
+        self.line(&format!("Project {}\n", project.map_or("", String::as_str)));
+        let widths = rows.iter().map(|(name, _)| name.chars().count());
+        let width = widths.filter(|width| *width <= WIDEST).fold(0, usize::max);
         for (name, cells) in rows {
             match name.chars().count() > width {
                 true => self.line(&format!("{name}\n{:width$}  {cells}", "")),
@@ -265,12 +258,8 @@ impl Page {
     fn value(&mut self, color: &str, label: &str, text: &str) {
         if !text.is_empty() {
             let label = self.painted(color, label, INDENT - 2);
-            self.hanging(&format!("  {label}"), INDENT, text);
+            self.line(&hanging(&format!("  {label}"), INDENT, text));
         }
-    }
-
-    fn hanging(&mut self, first: &str, indent: usize, text: &str) {
-        self.line(&hanging(first, indent, text));
     }
 
     fn command(&mut self, command: Option<&String>) {
@@ -287,8 +276,7 @@ impl Page {
     }
 
     fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
+        self.text.extend([line, "\n"]);
     }
 
     /// The text in a column of this width.
@@ -312,7 +300,7 @@ fn newest(target: &Outcome) -> Option<&Leaf> {
 
 fn color(target: &Outcome) -> &'static str {
     match target.action {
-        _ if target.exit_status().is_some() => RED,
+        _ if target.failure().is_some() => RED,
         Action::Replaced | Action::Unchanged => GREEN,
         _ => YELLOW,
     }
@@ -462,7 +450,7 @@ shop-tls: replaced
             to: Some(leaf("02:bb", 1)),
             ..target("held-tls", Action::WouldReplace)
         });
-        let ignored = Outcome::ignored(Reason::EventIgnored, "it has no name");
+        let ignored = Outcome::default().failed(&Reason::EventIgnored.error("it has no name"));
         let targets = vec![
             refused,
             held,
@@ -512,7 +500,9 @@ status 8"
             project_id: Some(ELSEWHERE.to_owned()),
             ..target("a-name-that-is-longer-than-any-column", Action::Replaced)
         });
-        targets.extend((0..10).map(|_| Outcome::ignored(Reason::EventIgnored, "no name")));
+        targets.extend(
+            (0..10).map(|_| Outcome::default().failed(&Reason::EventIgnored.error("no name"))),
+        );
         let page = printed(Ok(targets.into()), false);
         let (lines, blocks) = page.split_once("\n\nheld-tls: unchanged\n").unwrap();
         assert_eq!(

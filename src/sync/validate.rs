@@ -264,7 +264,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
 fn ignored(why: String) -> Plan {
     Plan {
         tasks: Vec::new(),
-        settled: vec![Outcome::ignored(Reason::EventIgnored, why)],
+        settled: vec![Outcome::default().failed(&Reason::EventIgnored.error(why))],
     }
 }
 
@@ -334,7 +334,7 @@ fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
             Ok(secret) => entries.push((secret, secret_name, false)),
             Err(error) => {
                 let error = error.context(format_args!("data.secrets[{position}] of the event"));
-                let mut outcome = Outcome::ignored(error.reason, "").failed(&error);
+                let mut outcome = Outcome::default().failed(&error);
                 outcome.secret_name = secret_name;
                 plan.settled.push(outcome);
             }
@@ -370,7 +370,7 @@ fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
             Some(other) => format!("secrets of type {other} do not concern this job"),
             None => format!("no target of this job names the secret {secret}"),
         };
-        let mut outcome = Outcome::ignored(Reason::EventIgnored, why);
+        let mut outcome = Outcome::default().failed(&Reason::EventIgnored.error(why));
         (outcome.secret_id, outcome.secret_name) = (Some(secret.to_string()), secret_name);
         plan.settled.push(outcome);
     }
