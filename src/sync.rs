@@ -44,7 +44,7 @@ impl Run<'_> {
     /// Steps 2 and 3: the certificate as it is now (or was before, for an undo), fit to serve.
     ///
     /// # Errors
-    /// Those of [`fetch`] and [`assemble`].
+    /// Those of [`fetch()`] and [`assemble()`].
     pub(crate) fn fetch_and_assemble(&self, secret: &Uuid) -> Result<Bundle, Error> {
         let material = fetch(&self.secrets_manager, secret, self.config.settings.version)?;
         let name = &material.name;
