@@ -11,6 +11,5 @@ pub mod handshake;
 pub mod key;
 pub(crate) mod names;
 pub mod pem;
-pub(crate) mod roots;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -185,27 +185,23 @@ pub struct Error {
     /// What happened, and what to do next.
     pub message: String,
     /// The complete command that does it, ready to paste.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
 }
 
 impl Error {
     /// The same, with where it happened before the message.
-    #[must_use]
     pub fn context(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
     }
 
     /// The same, with the next step.
-    #[must_use]
     pub fn hint(mut self, next: impl fmt::Display) -> Self {
         self.message = format!("{}; {next}", self.message);
         self
     }
 
     /// The same, with the command that fixes it.
-    #[must_use]
     pub fn command(mut self, command: impl Into<String>) -> Self {
         self.command = Some(command.into());
         self

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::kv::{Error, Key, Value, VisitSource};
-use log::{Level, LevelFilter, Log, Metadata, Record, set_boxed_logger, set_logger, set_max_level};
+use log::{LevelFilter, Log, Metadata, Record, set_boxed_logger, set_logger, set_max_level};
 
 /// The log lines that are ours; those of libraries are not shown.
 const OURS: &str = "sm_tls_sync";
@@ -73,12 +73,7 @@ impl Log for JsonLines {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let level = match record.level() {
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Info => "info",
-            Level::Debug | Level::Trace => "debug",
-        };
+        let level = record.level().as_str().to_ascii_lowercase();
         let message = serde_json::Value::from(record.args().to_string());
         let mut line = format!(r#"{{"level":"{level}","message":{message}"#);
         // only into a string: it cannot fail

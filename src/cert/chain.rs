@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use rustls_pki_types::UnixTime;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::certificate::{Certificate, Signature, rfc3339};
 use crate::error::{Error, Reason};
@@ -228,6 +228,15 @@ fn strangers<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<
     }
     strangers.retain(|certificate| certificate.der != leaf.der);
     strangers
+}
+
+/// Whether a built-in root, or one of the `further` ones, signed `certificate`, or is it.
+pub(crate) fn reaches_root(certificate: &Certificate, further: &[CertificateDer<'_>]) -> bool {
+    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .chain(further);
+    let mut roots = roots.filter_map(|root| Certificate::from_der(root).ok());
+    roots.any(|root| certificate.signed_by(&root) != Signature::Foreign)
 }
 
 #[cfg(test)]

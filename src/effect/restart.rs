@@ -31,14 +31,13 @@ type Wanted<'a> = (&'a UpToDate<'a>, Vec<AppName>);
 
 /// Brings the apps of all targets up to date, project by project.
 pub(crate) fn restart_apps(run: &Run<'_>, targets: &[UpToDate<'_>]) {
-    let project = |target: &UpToDate<'_>| target.task.target.tls_secret.project.clone();
-    let restarts = targets.iter().filter(|target| run.restarts(target.task));
-    let mut open: Vec<&UpToDate<'_>> = restarts.collect();
-    while let Some(first) = open.first() {
-        let next = project(first);
-        let here;
-        (here, open) = open.into_iter().partition(|target| project(target) == next);
-        restart_in(run, &next, here);
+    let mut projects: BTreeMap<&Project, Vec<&UpToDate<'_>>> = BTreeMap::new();
+    for target in targets.iter().filter(|target| run.restarts(target.task)) {
+        let project = &target.task.target.tls_secret.project;
+        projects.entry(project).or_default().push(target);
+    }
+    for (project, targets) in projects {
+        restart_in(run, project, targets);
     }
 }
 

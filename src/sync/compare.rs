@@ -4,9 +4,8 @@
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::cert::certificate::{Certificate, Fault, rfc3339, same_serial};
-use crate::cert::chain::too_late;
+use crate::cert::chain::{reaches_root, too_late};
 use crate::cert::names::{ServerName, lost, needed};
-use crate::cert::roots::reaches_root;
 use crate::error::{Error, Reason};
 use crate::sync::assemble::Bundle;
 use crate::sync::deployed::{Deployed, Serves};

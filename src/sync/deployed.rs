@@ -76,8 +76,8 @@ pub(crate) fn suitable(secret: &TlsSecret, reference: &TlsSecretRef) -> Result<(
     } else {
         return Ok(());
     };
-    let reason = Reason::TlsSecretUnsuitable;
-    Err(reason.error(format!("secret {name} of project {project} {what}")))
+    let what = format!("secret {name} of project {project} {what}");
+    Err(Reason::TlsSecretUnsuitable.error(what))
 }
 
 impl Deployed {

@@ -104,22 +104,17 @@ pub(crate) fn fail(run: &Run<'_>, task: &Task, error: &Error) {
 
 fn failed(task: &Task, known: Outcome, error: &Error) -> Outcome {
     if error.reason == Reason::NotIssued && task.just_created {
-        let message = format!("{error}; another event follows when it is");
-        let mut outcome = Outcome {
-            action: Action::Ignored,
-            reason: Some(error.reason),
-            message: message.clone(),
-            ..known
-        };
-        outcome.findings.push(error.reason.error(message));
+        let finding = error.clone().hint("another event follows when it is");
+        let mut outcome = known.failed(&finding);
+        outcome.action = Action::Ignored;
+        outcome.findings.push(finding);
         return outcome;
     }
     let name = task.target.tls_secret.name.to_string();
-    let place = format!("TLS secret {name}");
-    match error.message.contains(&name) {
-        true => known.failed(error),
-        false => known.failed(&error.clone().context(place)),
+    if error.message.contains(&name) {
+        return known.failed(error);
     }
+    known.failed(&error.clone().context(format_args!("TLS secret {name}")))
 }
 
 /// Whatever happens to the run from now on, this is what became of the target, apart from so many effects

@@ -390,3 +390,12 @@ fn a_gap_is_drawn_as_a_tree() {
         assert_eq!(drawn, expected, "{texts:?}");
     }
 }
+
+#[test]
+fn a_root_reaches_itself_and_a_stranger_none() {
+    let root = &webpki_root_certs::TLS_SERVER_ROOT_CERTS[0];
+    assert!(reaches_root(&Certificate::from_der(root).unwrap(), &[]));
+    let own = maker().make("Own < Own").read();
+    assert!(!reaches_root(&own, &[]));
+    assert!(reaches_root(&own, std::slice::from_ref(&own.der)));
+}
