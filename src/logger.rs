@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::kv::{Error, Key, Value, VisitSource};
-use log::{LevelFilter, Log, Metadata, Record, set_boxed_logger, set_logger, set_max_level};
+use log::{LevelFilter, Log, Metadata, Record, set_boxed_logger, set_max_level};
+use simple_logger::SimpleLogger;
 
 /// The log lines that are ours; those of libraries are not shown.
 const OURS: &str = "sm_tls_sync";
@@ -31,46 +32,29 @@ pub(crate) fn draw(line: Option<&str>) {
 
 pub(crate) fn start(level: LevelFilter, json: bool) {
     set_max_level(level);
-    let text = || {
-        let logger = simple_logger::SimpleLogger::new().with_level(LevelFilter::Off);
-        let logger = logger.with_module_level(OURS, level);
-        Text(logger.with_utc_timestamps())
-    };
-    let started = match json {
-        true => set_logger(&JsonLines),
-        false => set_boxed_logger(Box::new(text())),
-    };
+    let text = || SimpleLogger::new().with_level(level).with_utc_timestamps();
+    let started = set_boxed_logger(Box::new(Lines((!json).then(text))));
     // nothing else in this process sets a logger
     drop(started);
 }
 
-/// Log lines for people. The library panics if standard error is closed: then there is nobody to tell.
-struct Text(simple_logger::SimpleLogger);
+/// Log lines for people, or else as Code Engine reads them: JSON with `level` and `message`, no time (it
+/// adds its own). Other text would get its level from any word like "error" in it.
+struct Lines(Option<SimpleLogger>);
 
-impl Log for Text {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        let _line = cleared();
-        let _closed = catch_unwind(AssertUnwindSafe(|| self.0.log(record)));
-    }
-
-    fn flush(&self) {}
-}
-
-/// Log lines as Code Engine reads them: JSON with `level` and `message`, no time (it adds its own).
-/// Other text would get its level from any word like "error" in it.
-struct JsonLines;
-
-impl Log for JsonLines {
+impl Log for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with(OURS)
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
+            return;
+        }
+        let _line = cleared();
+        if let Some(text) = &self.0 {
+            // the library panics if standard error is closed: then there is nobody to tell
+            let _closed = catch_unwind(AssertUnwindSafe(|| text.log(record)));
             return;
         }
         let level = record.level().as_str().to_ascii_lowercase();
