@@ -120,9 +120,8 @@ fn pause(wait: &mut Duration) {
 
 /// What was seen, as findings.
 fn conclude(level: Probe, leaf: &Certificate, domains: &[Domain<'_>], outcome: &mut Outcome) {
-    outcome
-        .findings
-        .extend(ingress_limit(leaf).filter(|_| !domains.is_empty()));
+    let limit = ingress_limit(leaf).filter(|_| !domains.is_empty());
+    outcome.findings.extend(limit);
     let name = |domain: &Domain<'_>| sanitized(domain.name);
     let is_covered = |domain: &&Domain<'_>| leaf.covers(&ServerName::dns(domain.name));
     let uncovered = domains.iter().filter(|domain| !is_covered(domain));

@@ -158,10 +158,8 @@ impl Certificate {
     pub fn all_in(text: &str) -> Vec<Result<Self, String>> {
         let mut certificates = Vec::new();
         for (position, block) in pem::blocks(text).into_iter().enumerate() {
-            let name = match block.label {
-                label if pem::is_label(label) => format!("PEM block {} ({label})", position + 1),
-                _ => format!("PEM block {}", position + 1),
-            };
+            // not its label: a body may have been pasted into it
+            let name = format!("PEM block {}", position + 1);
             match block.content {
                 Err(why) => certificates.push(Err(format!("{name} {why}"))),
                 Ok(_) if pem::is_other(block.label) => {}
@@ -185,11 +183,8 @@ impl Certificate {
         // the library's errors may quote the certificate
         let (rest, _) = Any::from_der(bytes).ok().context(NOT_X509)?;
         let (der, _) = bytes.split_at(bytes.len() - rest.len());
-        let size = der.len() / 1024;
-        ensure!(
-            der.len() <= LARGEST,
-            "it has {size} KiB, expected at most 64"
-        );
+        let (fits, size) = (der.len() <= LARGEST, der.len() / 1024);
+        ensure!(fits, "it has {size} KiB, expected at most 64");
         let (_, x509) = X509Certificate::from_der(der).ok().context(NOT_X509)?;
         let tbs = &x509.tbs_certificate;
         let serial = match tbs.raw_serial() {

@@ -113,9 +113,8 @@ impl<'a> Search<'a> {
             Some((rank, issuer))
         });
         // sorted: among equals the first one is the newest
-        fitting
-            .min_by_key(|(rank, _)| *rank)
-            .map(|(_, issuer)| issuer)
+        let best = fitting.min_by_key(|(rank, _)| *rank);
+        best.map(|(_, issuer)| issuer)
     }
 
     /// Whether an issuer can stand above this path, and how far its signature is known.
@@ -165,17 +164,17 @@ impl<'a> Search<'a> {
         let root = |issuer: &&Certificate| {
             self.is_root(issuer) && issuer.is_ca && issuer.valid_at(self.now)
         };
-        match named.is_empty() {
-            true => Ok(Some(self.tree(top))),
-            false if !is_leaf || named.iter().any(root) => Ok(None),
-            // any fit issuer would begin the path
-            false => Err(Reason::Unfit
-                .error(format!(
-                    "the issuer of the certificate is there, but unfit:\n{}",
-                    self.tree(top)
-                ))
-                .hint("import the certificate again with the current certificate of its issuer")),
+        if named.is_empty() {
+            return Ok(Some(self.tree(top)));
         }
+        if !is_leaf || named.iter().any(root) {
+            return Ok(None);
+        }
+        // any fit issuer would begin the path
+        let tree = self.tree(top);
+        let what = format!("the issuer of the certificate is there, but unfit:\n{tree}");
+        let hint = "import the certificate again with the current certificate of its issuer";
+        Err(Reason::Unfit.error(what).hint(hint))
     }
 
     /// Whether `issuer` signed `signed`, as far as that is known.
@@ -232,10 +231,10 @@ fn strangers<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<
 
 /// Whether a built-in root, or one of the `further` ones, signed `certificate`, or is it.
 pub(crate) fn reaches_root(certificate: &Certificate, further: &[CertificateDer<'_>]) -> bool {
-    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
-        .chain(further);
-    let mut roots = roots.filter_map(|root| Certificate::from_der(root).ok());
+    let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    let mut roots = built_in
+        .chain(further)
+        .filter_map(|root| Certificate::from_der(root).ok());
     roots.any(|root| certificate.signed_by(&root) != Signature::Foreign)
 }
 

@@ -14,33 +14,17 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::certificate::{Certificate, algorithms};
 use super::key::PrivateKey;
 use super::names::ServerName as Name;
-use crate::error::{Error, Reason};
 
 /// Names that the TLS library is asked for one by one, each of which it compares with all: no public
 /// CA takes more into a certificate.
 const MOST_ASKED: usize = 100;
 
-/// Judges these texts as a client would at `now`: a finding, if something could not be checked.
+/// Judges these texts as a client would at `now`; returns what could not be checked, if anything.
 /// `verified`: whether every signature of the chain could be verified.
 ///
 /// # Errors
-/// [`Reason::Unfit`], with what a client would say.
+/// What a client would say.
 pub(crate) fn rehearse(
-    certificate_pem: &str,
-    key_pem: &str,
-    verified: bool,
-    now: UnixTime,
-) -> Result<Option<Error>, Error> {
-    let limit = judge(certificate_pem, key_pem, verified, now).map_err(|why| {
-        Reason::Unfit
-            .error(format!("TLS clients would refuse the certificate: {why:#}"))
-            .hint("issue or import another certificate")
-    })?;
-    Ok(limit.map(|limit| Reason::ChainUnverified.error(limit)))
-}
-
-/// What could not be checked, if anything.
-fn judge(
     certificate_pem: &str,
     key_pem: &str,
     verified: bool,
@@ -63,10 +47,8 @@ fn judge(
     // policies are the one thing that clients know and the library does not
     let parsed = ParsedCertificate::try_from(&leaf.der).ok();
     let is_known = leaf.said.critical_policies && leaf.leaf_flaw().is_none();
-    ensure!(
-        parsed.is_some() || is_known,
-        "it is not in the form that clients read"
-    );
+    let is_read = parsed.is_some() || is_known;
+    ensure!(is_read, "it is not in the form that clients read");
     let mut refused: Vec<(&Name, ServerName<'_>)> =
         leaf.names.iter().filter_map(client_name).collect();
     let count = refused.len();

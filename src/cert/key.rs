@@ -158,9 +158,8 @@ impl PrivateKey {
         }
         let count = found.len();
         ensure!(count <= 1, "there are {count} different keys, expected one");
-        found
-            .pop()
-            .context("there is no PEM block of a private key")
+        let key = found.pop();
+        key.context("there is no PEM block of a private key")
     }
 
     /// Reads PKCS#8 (RFC 5958), PKCS#1 (RFC 8017 appendix A.1.2) or SEC1 (RFC 5915 section 3),

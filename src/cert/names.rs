@@ -42,12 +42,9 @@ impl ServerName {
     pub fn can_be_asked_for(&self) -> bool {
         let Self::Dns(name) = self else { return true };
         let host = name.strip_prefix("*.").unwrap_or(name);
-        let is_label = |label: &str| {
-            (1..=LONGEST_LABEL).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
-        };
+        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+        let is_label =
+            |label: &str| (1..=LONGEST_LABEL).contains(&label.len()) && label.bytes().all(plain);
         name.len() <= LONGEST_NAME
             && host.split('.').all(is_label)
             && host.parse::<IpAddr>().is_err()
@@ -119,9 +116,8 @@ pub(crate) fn needed<'a>(
     let below = lost.iter().copied().filter(is_below);
     let (lost, new): (NameSet<'_>, NameSet<'_>) =
         (lost.iter().copied().collect(), new.iter().collect());
-    let own = domains
-        .iter()
-        .filter(|name| covered(&lost, name) && !covered(&new, name));
+    let is_lost = |name: &&ServerName| covered(&lost, name) && !covered(&new, name);
+    let own = domains.iter().filter(is_lost);
     let mut known = NameSet::new();
     below.chain(own).filter(|name| known.insert(name)).collect()
 }

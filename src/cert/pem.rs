@@ -10,8 +10,6 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-/// A longer label is none.
-const LONGEST_LABEL: usize = 40;
 /// Bytes in a line, which are 64 characters of base64 (RFC 7468 section 2).
 const LINE: usize = 48;
 /// So many characters of base64 in a line are the body of a block, not a word.
@@ -152,13 +150,6 @@ fn is_body(line: &str) -> bool {
 pub(super) fn is_other(label: &str) -> bool {
     let ends = ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS", "REQUEST", "CRL"];
     ends.iter().any(|end| label.ends_with(end))
-}
-
-/// Whether it is fit for a message: nothing of a body that was pasted into it.
-pub(super) fn is_label(label: &str) -> bool {
-    let is_plain = |c| matches!(c, b'A'..=b'Z' | b'0'..=b'9');
-    let mut words = label.split(' ');
-    label.len() <= LONGEST_LABEL && words.all(|w| w.len() < BODY && w.bytes().all(is_plain))
 }
 
 /// Writes one block, with one line end at its end.

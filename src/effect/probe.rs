@@ -138,9 +138,8 @@ impl<'a> Domain<'a> {
 
     /// One TCP connection and TLS handshake; the leaf that the server proves to hold the key of.
     fn handshake(&self) -> anyhow::Result<CertificateDer<'static>> {
-        let address = self
-            .address
-            .context("the domain mapping has no cname_target")?;
+        let address = self.address;
+        let address = address.context("the domain mapping has no cname_target")?;
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()?
             .dangerous()

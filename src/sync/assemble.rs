@@ -125,10 +125,8 @@ impl Bundle {
 
     /// Leaf and chain in PEM, as a TLS secret holds them.
     pub fn certificate_pem(&self) -> String {
-        let blocks = self
-            .chain()
-            .map(|c| pem::write("CERTIFICATE", &c.der).to_string());
-        blocks.collect()
+        let block = |c: &Certificate| pem::write("CERTIFICATE", &c.der).to_string();
+        self.chain().map(block).collect()
     }
 
     /// The SHA-256 digest of the whole chain, DER after DER, lower-case hex.
@@ -188,12 +186,21 @@ impl Bundle {
         self.intermediates.last().unwrap_or(&self.leaf)
     }
 
-    /// What a client would say to `certificate_pem`, this bundle's own, with its key.
+    /// What a client would say to `certificate_pem`, this bundle's own, with its key; a finding, if
+    /// something could not be checked.
     ///
     /// # Errors
     /// [`Reason::Unfit`].
     pub fn rehearse(&self, certificate_pem: &str, now: UnixTime) -> Result<Option<Error>, Error> {
-        handshake::rehearse(certificate_pem, self.key_pem.expose(), self.verified, now)
+        let key_pem = self.key_pem.expose();
+        let limit = handshake::rehearse(certificate_pem, key_pem, self.verified, now);
+        let limit = limit.map_err(|why| {
+            let why = format!("TLS clients would refuse the certificate: {why:#}");
+            Reason::Unfit
+                .error(why)
+                .hint("issue or import another certificate")
+        })?;
+        Ok(limit.map(|limit| Reason::ChainUnverified.error(limit)))
     }
 }
 
@@ -237,10 +244,8 @@ fn certificates(material: &Material) -> Result<(Vec<Certificate>, Vec<String>), 
 
 /// What cannot be read may be what is missing.
 fn pem_unreadable(unreadable: &[String], missing: &str) -> Error {
-    let what = format!(
-        "a certificate cannot be read ({}), {missing}",
-        list(unreadable)
-    );
+    let unreadable = list(unreadable);
+    let what = format!("a certificate cannot be read ({unreadable}), {missing}");
     let hint = "import the certificate again as plain PEM: each block with its BEGIN and END line";
     Reason::PemUnreadable.error(what).hint(hint)
 }
@@ -323,9 +328,6 @@ fn weak<'a>(chain: &Chain<'a>) -> Option<&'a Certificate> {
 /// A list for a message, fit for a log line.
 fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-    if items.is_empty() {
-        return "nothing".to_owned();
-    }
     sanitized(&items.join(" | "))
 }
 

@@ -178,10 +178,8 @@ fn less_trusted(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> 
 /// SCTs (Certificate Transparency) are what only a publicly trusted CA has a reason to embed, and
 /// unlike a built-in root store they do not age. Let's Encrypt's staging CAs say what they are.
 fn is_public(leaf: &Certificate, chain: &[Certificate]) -> bool {
-    leaf.has_stamps
-        && !std::iter::once(leaf)
-            .chain(chain)
-            .any(|c| c.issuer.contains("(STAGING)"))
+    let mut all = std::iter::once(leaf).chain(chain);
+    leaf.has_stamps && !all.any(|c| c.issuer.contains("(STAGING)"))
 }
 
 /// The deployed leaf has intermediates, and the new chain has a gap below every known root. The deployed
@@ -202,16 +200,12 @@ fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Error> {
 /// A name is no longer covered.
 fn names_lost(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
     let new = &case.bundle.leaf.names;
-    let (lost_names, gained) = (lost(&baseline.names, new), lost(new, &baseline.names));
-    let gained = match gained.as_slice() {
-        [] => String::new(),
-        gained => format!(", and newly covers {}", list(gained)),
-    };
-    let told = format!(
-        "the new certificate no longer covers {}{gained}",
-        list(&lost_names)
-    );
-    (!lost_names.is_empty()).then(|| Reason::NamesLost.error(told))
+    let (lost, gained) = (lost(&baseline.names, new), lost(new, &baseline.names));
+    let mut told = format!("the new certificate no longer covers {}", list(&lost));
+    if !gained.is_empty() {
+        told.push_str(&format!(", and newly covers {}", list(&gained)));
+    }
+    (!lost.is_empty()).then(|| Reason::NamesLost.error(told))
 }
 
 /// Both dates are earlier.
@@ -234,9 +228,8 @@ fn older(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
 fn in_its_last_days(baseline: &Certificate, now: UnixTime) -> bool {
     let (begin, end) = (baseline.not_before.as_secs(), baseline.not_after.as_secs());
     let lifetime = end.saturating_sub(begin);
-    let last_days = (lifetime / 10)
-        .max((25 * HOUR).min(lifetime / 4))
-        .min(3 * DAY);
+    let least = (25 * HOUR).min(lifetime / 4);
+    let last_days = (lifetime / 10).max(least).min(3 * DAY);
     end.saturating_sub(now.as_secs()) < last_days
 }
 

@@ -42,17 +42,14 @@ pub(crate) fn fetch(
 
 fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Result<(), Error> {
     if secret.id != id.to_string() {
-        return Err(Reason::SecretsManagerRefused.error(format!(
-            "Secrets Manager returned secret {} for {id}",
-            secret.id
-        )));
+        let what = format!("Secrets Manager returned secret {} for {id}", secret.id);
+        return Err(Reason::SecretsManagerRefused.error(what));
     }
     if !CERTIFICATE_TYPES.contains(&secret.secret_type.as_str()) {
-        return Err(Reason::WrongType.error(format!(
-            "the secret {name} ({id}) is of type {}, expected one of {}",
-            secret.secret_type,
-            CERTIFICATE_TYPES.join(", ")
-        )));
+        let (found, expected) = (&secret.secret_type, CERTIFICATE_TYPES.join(", "));
+        let what =
+            format!("the secret {name} ({id}) is of type {found}, expected one of {expected}");
+        return Err(Reason::WrongType.error(what));
     }
     let revoked = secret.revocation_time_seconds.is_some_and(|time| time > 0);
     let what = match secret.state {
@@ -69,9 +66,8 @@ fn active_certificate(secret: &CertificateSecret, id: &Uuid, name: &str) -> Resu
         Some(0) => (Reason::NotIssued, "check its state in Secrets Manager"),
         Some(_) => (Reason::NotActive, "check its state in Secrets Manager"),
     };
-    Err(reason
-        .error(format!("the certificate {name} ({id}) is {what}"))
-        .hint(hint))
+    let what = format!("the certificate {name} ({id}) is {what}");
+    Err(reason.error(what).hint(hint))
 }
 
 fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Material, Error> {
@@ -80,14 +76,12 @@ fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Materi
         ("intermediate", secret.intermediate),
         ("issuing_ca", secret.issuing_ca),
     ];
-    let fields = fields
-        .into_iter()
-        .map(|(field, text)| Some((field.to_owned(), text?)));
+    let named = |(field, text): (&str, Option<String>)| Some((field.to_owned(), text?));
+    let fields = fields.into_iter().filter_map(named);
     let ca_chain = secret.ca_chain.into_iter().flatten().enumerate();
     let ca_chain = ca_chain.map(|(position, text)| (format!("ca_chain[{position}]"), text));
-    let key = secret
-        .private_key
-        .filter(|key| !key.expose().trim().is_empty());
+    let key = secret.private_key;
+    let key = key.filter(|key| !key.expose().trim().is_empty());
     let key = key.or_else(|| secret.managed_csr?.private_key);
     let key = key.ok_or_else(|| {
         let hint = match secret.secret_type.as_str() {
@@ -99,7 +93,7 @@ fn material(secret: CertificateSecret, id: &Uuid, name: String) -> Result<Materi
     })?;
     Ok(Material {
         name,
-        certificates: fields.flatten().chain(ca_chain).collect(),
+        certificates: fields.chain(ca_chain).collect(),
         key,
         updated_at: secret.updated_at.as_deref().and_then(parse_rfc3339),
     })

@@ -201,9 +201,8 @@ impl<'a> Attempt<'a, '_> {
         if self.failures.doubt && self.deployed.shows(self.bundle) {
             return Ok((Action::Replaced, self.missed_event().into_iter().collect()));
         }
-        let decision = self
-            .decide()
-            .map_err(|error| Failure::Final(self.with_force(error)))?;
+        let refused = |error| Failure::Final(self.with_force(error));
+        let decision = self.decide().map_err(refused)?;
         let Decision::Write(mut findings) = decision else {
             return Ok((Action::Unchanged, Vec::new()));
         };
@@ -349,6 +348,8 @@ impl<'a> Attempt<'a, '_> {
             _ => "would be updated to",
         };
         let (place, leaf) = (&task.target.tls_secret.name, &*bundle.leaf);
+        let (name, serial, end) = (&bundle.name, &leaf.serial, rfc3339(leaf.not_after));
+        let count = 1 + bundle.intermediates.len();
         Outcome {
             secret_name: Some(bundle.name.clone()),
             from: deployed.leaf().map(Leaf::from),
@@ -356,11 +357,7 @@ impl<'a> Attempt<'a, '_> {
             findings,
             attempts: Some(self.failures.count + 1),
             message: format!(
-                "TLS secret {place} {verb} certificate {} (serial {}, valid until {}, {} certificates)",
-                bundle.name,
-                leaf.serial,
-                rfc3339(leaf.not_after),
-                1 + bundle.intermediates.len()
+                "TLS secret {place} {verb} certificate {name} (serial {serial}, valid until {end}, {count} certificates)"
             ),
             ..task.outcome(action)
         }

@@ -190,9 +190,8 @@ fn object(text: &str, wrapping: usize) -> Result<Value, Error> {
         }
     };
     let hint = "make sure that the subscription in Event Notifications has no template";
-    Err(Reason::EventInvalid
-        .error(format!("the event {what}"))
-        .hint(hint))
+    let error = Reason::EventInvalid.error(format!("the event {what}"));
+    Err(error.hint(hint))
 }
 
 /// The event's `data`, in whichever form; without an envelope the event is `data` itself.

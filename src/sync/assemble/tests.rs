@@ -98,7 +98,7 @@ fn what_is_left_out_or_missing_is_found() {
          CN=shop (serial 01)\n  <- CN=CA is missing"
     );
     let error = assemble(&material(&[], &key), NOW).unwrap_err();
-    assert!(error.to_string().contains("(fields: nothing)"), "{error}");
+    assert!(error.to_string().contains("(fields: \"\")"), "{error}");
 }
 
 #[test]
