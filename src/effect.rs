@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Restarts apps and probes domains, side by side.
 pub(crate) fn verify(run: &Run<'_>, targets: &[UpToDate<'_>]) {
     for target in targets {
-        let step = "waiting for apps and domains";
-        run.progress.step(target.task.position, step);
+        run.progress
+            .step(target.task.position, "waiting for apps and domains");
     }
     let restart = || restart_apps(run, targets);
     let probe = || probe_domains(run, targets);

@@ -68,7 +68,7 @@ use crate::ibm::code_engine::CodeEngine;
 use crate::ibm::iam::Iam;
 use crate::ibm::secrets_manager::SecretsManager;
 use crate::progress::Progress;
-use crate::report::{Action, Leaf, Report};
+use crate::report::{Action, Leaf, Outcome, Report};
 use crate::sync::Run;
 use crate::sync::deployed::read_deployed;
 use crate::sync::replace::{UpToDate, fail, replace};
@@ -144,8 +144,8 @@ fn bring_up_to_date<'a>(run: &Run<'_>, tasks: &[&'a Task]) -> Vec<UpToDate<'a>> 
             .inspect_err(|error| fail(run, task, error))?;
         run.progress.step(task.position, "reading its certificate");
         let from = deployed.leaf().map(Leaf::from);
-        run.progress
-            .know(task.position, |outcome| outcome.from = from);
+        let know = |outcome: &mut Outcome| outcome.from = from;
+        run.progress.know(task.position, know);
         Ok((task, deployed))
     });
     let deployed: Vec<_> = deployed.into_iter().filter_map(Result::ok).collect();
@@ -155,9 +155,6 @@ fn bring_up_to_date<'a>(run: &Run<'_>, tasks: &[&'a Task]) -> Vec<UpToDate<'a>> 
         let current = fetched.get(&task.secret).ok_or_else(Error::defect)?;
         Ok(replace(run, task, deployed, current))
     });
-    replaced
-        .into_iter()
-        .filter_map(Result::ok)
-        .flatten()
-        .collect()
+    let done = replaced.into_iter().filter_map(Result::ok);
+    done.flatten().collect()
 }

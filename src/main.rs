@@ -131,11 +131,8 @@ fn run(
     let config = Config::new(settings, notes)?;
     let trigger = Trigger::read(&config.settings);
     let (word, id) = (trigger.word, trigger.id.as_deref().unwrap_or("none"));
-    let dry_run = if config.settings.dry_run {
-        ", dry run"
-    } else {
-        ""
-    };
+    let dry_run = config.settings.dry_run.then_some(", dry run");
+    let dry_run = dry_run.unwrap_or_default();
     log::info!("sm-tls-sync {VERSION}, trigger {word}, event {id}{dry_run}");
     progress.describe(Heading {
         trigger: Some(trigger.word),
