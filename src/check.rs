@@ -153,9 +153,8 @@ fn replaceable(run: &Run<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Tried
 fn covered(domains: &[ServerName], leaf: &Certificate) -> Result<String, Error> {
     match listed(domains.iter().filter(|domain| !leaf.covers(domain))).as_str() {
         "" => Ok("the certificate covers all mapped domains".to_owned()),
-        some => Err(Reason::DomainNotCovered.error(format!(
-            "the certificate does not cover {some}; issue it with these names"
-        ))),
+        some => Err(Reason::DomainNotCovered
+            .error(format!("the certificate does not cover {some}; issue it with these names"))),
     }
 }
 

@@ -113,12 +113,6 @@ impl Config {
             let error = Reason::Configuration.error(format!("invalid configuration: {problems}"));
             return Err(error.hint("sm-tls-sync --help explains each variable"));
         }
-        Ok(Self {
-            settings,
-            grantee,
-            targets,
-            projects,
-            warnings: notes.warnings,
-        })
+        Ok(Self { settings, grantee, targets, projects, warnings: notes.warnings })
     }
 }

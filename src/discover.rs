@@ -272,19 +272,9 @@ mod tests {
         for (serial, asked, matches, found) in [
             (SERIAL, &["shop.example"][..], Match::Same, &["shop"][..]),
             // another form of the same number
-            (
-                "4:1A:2B:3C:4D:5E:6F:70",
-                &["shop.example"],
-                Match::Same,
-                &["shop"],
-            ),
+            ("4:1A:2B:3C:4D:5E:6F:70", &["shop.example"], Match::Same, &["shop"]),
             // one name is enough, but without any it is another issuer's number
-            (
-                SERIAL,
-                &["shop.example", "other.example"],
-                Match::Same,
-                &["shop"],
-            ),
+            (SERIAL, &["shop.example", "other.example"], Match::Same, &["shop"]),
             (SERIAL, &["other.example"], Match::None, &[]),
             (
                 "04:1a:2b:3c:4d:5e:6f:71",
@@ -295,12 +285,7 @@ mod tests {
             (twin, &["twin.example"], Match::Same, &["twin-1", "twin-2"]),
             (OLD, &["blog.example"], Match::Renewed, &["blog"]),
             // a name was dropped at the renewal
-            (
-                OLD,
-                &["blog.example", "old.example"],
-                Match::Renewed,
-                &["blog"],
-            ),
+            (OLD, &["blog.example", "old.example"], Match::Renewed, &["blog"]),
             (OLD, &["old.example"], Match::None, &[]),
             ("05", &["blog.example"], Match::Covers, &["blog"]),
             ("05", &["shop.example", "blog.example"], Match::None, &[]),

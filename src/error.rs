@@ -151,20 +151,12 @@ reasons! {
 
 impl Reason {
     /// The reasons that `FORCE` overrides: those that compare, never those that reject a certificate.
-    pub(crate) const FORCEABLE: [Self; 4] = [
-        Self::NamesLost,
-        Self::LessTrusted,
-        Self::ChainShorter,
-        Self::Older,
-    ];
+    pub(crate) const FORCEABLE: [Self; 4] =
+        [Self::NamesLost, Self::LessTrusted, Self::ChainShorter, Self::Older];
 
     /// An error or a finding for this reason, without a next step and a command.
     pub fn error(self, message: impl Into<String>) -> Error {
-        Error {
-            reason: self,
-            message: message.into(),
-            command: None,
-        }
+        Error { reason: self, message: message.into(), command: None }
     }
 }
 

@@ -93,10 +93,7 @@ fn arguments(
             "--dry-run" => ("DRY_RUN", "true".into()),
             "--check" => ("CHECK", "true".into()),
             "--discover" => ("DISCOVER", "true".into()),
-            "--output" => (
-                "OUTPUT",
-                arguments.next().unwrap_or_else(|| "nothing".into()),
-            ),
+            "--output" => ("OUTPUT", arguments.next().unwrap_or_else(|| "nothing".into())),
             unknown => {
                 let unknown = format!("unknown argument '{}'", sanitized(unknown));
                 let hint = "expected --help, --version, --dry-run, --check, --discover or --output";

@@ -177,8 +177,7 @@ impl Progress {
     /// run is over this never returns: somebody else reports.
     pub(crate) fn outcomes(&self) -> Report {
         let next = "please report it with the log of this run";
-        self.while_time_is_left()
-            .results(Reason::Defect, "a bug in sm-tls-sync", next)
+        self.while_time_is_left().results(Reason::Defect, "a bug in sm-tls-sync", next)
     }
 
     /// Ends the run: nothing is written from now on. Waits for the answers to what is in flight, and
@@ -226,10 +225,7 @@ impl State {
         let targets = self.targets.iter().cloned();
         let targets = targets.map(|known| known.when_over(reason, why, next));
         let outcomes = targets.chain(self.others.iter().cloned());
-        Report {
-            targets: outcomes.collect(),
-            ..Report::default()
-        }
+        Report { targets: outcomes.collect(), ..Report::default() }
     }
 }
 
@@ -272,10 +268,7 @@ mod tests {
     const NEXT: &str = "the next run continues";
 
     fn outcome(name: &str) -> Outcome {
-        Outcome {
-            tls_secret: Some(name.to_owned()),
-            ..Outcome::new(Action::Failed, "")
-        }
+        Outcome { tls_secret: Some(name.to_owned()), ..Outcome::new(Action::Failed, "") }
     }
 
     fn planned() -> Progress {
@@ -337,10 +330,7 @@ mod tests {
     #[test]
     fn without_targets_there_is_only_the_reason() {
         let error = Progress::default().stop(SIGTERM, NEXT).unwrap_err();
-        assert_eq!(
-            error.message,
-            "interrupted by SIGTERM; the next run continues"
-        );
+        assert_eq!(error.message, "interrupted by SIGTERM; the next run continues");
     }
 
     #[test]

@@ -209,14 +209,7 @@ impl Check {
             Ok(Err(error)) => (Red, Some(error.reason), error.message, error.command),
             Err(why) => (NotTested, None, format!("not tested: {why}"), None),
         };
-        Self {
-            check,
-            subject: subject.to_string(),
-            state,
-            reason,
-            message,
-            command,
-        }
+        Self { check, subject: subject.to_string(), state, reason, message, command }
     }
 }
 
@@ -327,10 +320,7 @@ pub struct Report {
 impl Report {
     /// Sums up a run: what it found out, or the failure that kept it from finding anything.
     pub fn new(heading: Heading, result: Result<Self, Error>, duration_ms: u64) -> Self {
-        let report = result.unwrap_or_else(|error| Self {
-            error: Some(error),
-            ..Self::default()
-        });
+        let report = result.unwrap_or_else(|error| Self { error: Some(error), ..Self::default() });
         let failed = report.failures().next();
         let retryable = report.failures().any(|(reason, _)| reason.retryable());
         let noted = report.targets.iter().any(|t| !t.findings.is_empty());
@@ -448,21 +438,14 @@ mod tests {
     impl Outcome {
         /// An outcome that only says what was done.
         pub(crate) fn new(action: Action, message: impl Into<String>) -> Self {
-            Self {
-                action,
-                message: message.into(),
-                ..Self::default()
-            }
+            Self { action, message: message.into(), ..Self::default() }
         }
     }
 
     /// For the tests of both forms.
     impl From<Vec<Outcome>> for Report {
         fn from(targets: Vec<Outcome>) -> Self {
-            Self {
-                targets,
-                ..Self::default()
-            }
+            Self { targets, ..Self::default() }
         }
     }
 
@@ -485,13 +468,7 @@ mod tests {
         let (missing, no_answer) = (Reason::SecretMissing, Reason::CodeEngineUnavailable);
         for (targets, status, level, retryable, message) in [
             (vec![fine()], 0, "info", false, "x"),
-            (
-                vec![noted(), ignored()],
-                0,
-                "warn",
-                false,
-                "1 replaced, 1 ignored",
-            ),
+            (vec![noted(), ignored()], 0, "warn", false, "1 replaced, 1 ignored"),
             // of several failures the first one counts
             (
                 vec![fine(), failed(missing), failed(no_answer)],
@@ -500,32 +477,15 @@ mod tests {
                 true,
                 "1 replaced, 2 failed",
             ),
-            (
-                vec![failed(no_answer), failed(missing)],
-                7,
-                "error",
-                true,
-                "2 failed",
-            ),
+            (vec![failed(no_answer), failed(missing)], 7, "error", true, "2 failed"),
             (vec![failed(missing)], 5, "error", false, "y"),
             // after a write the reason is why it is not served
             (vec![unserved()], 10, "error", true, "x; y; z"),
-            (
-                vec![],
-                0,
-                "info",
-                false,
-                "no targets assigned to this array index",
-            ),
+            (vec![], 0, "info", false, "no targets assigned to this array index"),
         ] {
             let report = Report::new(Heading::default(), Ok(targets.into()), 7);
             assert_eq!(
-                (
-                    report.status,
-                    report.level,
-                    report.retryable,
-                    report.message.as_str()
-                ),
+                (report.status, report.level, report.retryable, report.message.as_str()),
                 (status, level, retryable, message)
             );
         }
@@ -540,19 +500,13 @@ mod tests {
         let open = |check| Check::line(check, "x", Err("".into()));
         for (checks, summary) in [
             (vec![ok("a"), ok("b")], "all checks passed"),
-            (
-                vec![ok("a"), open("b")],
-                "checks: 1 not tested: b; 1 passed",
-            ),
+            (vec![ok("a"), open("b")], "checks: 1 not tested: b; 1 passed"),
             (
                 vec![red("a"), red("a"), open("b"), red("c")],
                 "checks: 3 failed: a, c; 1 not tested: b",
             ),
         ] {
-            let report = Report {
-                checks,
-                ..Report::default()
-            };
+            let report = Report { checks, ..Report::default() };
             assert_eq!(report.summary(), summary);
         }
     }

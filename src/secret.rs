@@ -150,10 +150,7 @@ mod tests {
         assert_eq!(&*read_file(&file, 10).unwrap(), "0123456789");
         assert!(read_file(&file, 9).is_err());
         std::fs::write(&file, [0xff]).unwrap();
-        assert_eq!(
-            read_file(&file, 10).unwrap_err().to_string(),
-            "not UTF-8 text"
-        );
+        assert_eq!(read_file(&file, 10).unwrap_err().to_string(), "not UTF-8 text");
         let missing = read_file(&folder.path().join("none"), 10).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }

@@ -89,13 +89,8 @@ impl Run<'_> {
 
     /// How many kinds of effects are to be seen once the target is up to date: restarts, domains.
     pub(crate) fn effects(&self, task: &Task) -> usize {
-        let effects = [
-            self.restarts(task),
-            self.config.settings.probe != Probe::Off,
-        ];
-        let wanted = effects
-            .iter()
-            .filter(|wanted| **wanted && !self.config.settings.dry_run);
+        let effects = [self.restarts(task), self.config.settings.probe != Probe::Off];
+        let wanted = effects.iter().filter(|wanted| **wanted && !self.config.settings.dry_run);
         wanted.count()
     }
 }

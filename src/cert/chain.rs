@@ -51,12 +51,7 @@ pub(crate) fn build<'a>(
     now: UnixTime,
 ) -> Result<Chain<'a>, Error> {
     let checked = RefCell::default();
-    let search = Search {
-        leaf,
-        certificates,
-        now,
-        checked,
-    };
+    let search = Search { leaf, certificates, now, checked };
     let mut path = Vec::new();
     while let Some(issuer) = search.best_issuer(&path) {
         path.push(issuer);
@@ -232,9 +227,7 @@ fn strangers<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<
 /// Whether a built-in root, or one of the `further` ones, signed `certificate`, or is it.
 pub(crate) fn reaches_root(certificate: &Certificate, further: &[CertificateDer<'_>]) -> bool {
     let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let mut roots = built_in
-        .chain(further)
-        .filter_map(|root| Certificate::from_der(root).ok());
+    let mut roots = built_in.chain(further).filter_map(|root| Certificate::from_der(root).ok());
     roots.any(|root| certificate.signed_by(&root) != Signature::Foreign)
 }
 

@@ -127,10 +127,8 @@ mod tests {
     use super::*;
 
     fn names(names: &[&str]) -> Vec<ServerName> {
-        let name = |name: &&str| {
-            name.parse()
-                .map_or_else(|_| ServerName::dns(name), ServerName::Ip)
-        };
+        let name =
+            |name: &&str| name.parse().map_or_else(|_| ServerName::dns(name), ServerName::Ip);
         names.iter().map(name).collect()
     }
 
@@ -188,10 +186,7 @@ mod tests {
             &too_many,
             &(most.clone() + "b"),
         ] {
-            assert!(
-                !ServerName::dns(unusable).can_be_asked_for(),
-                "{unusable:?}"
-            );
+            assert!(!ServerName::dns(unusable).can_be_asked_for(), "{unusable:?}");
         }
         for address in ["192.0.2.7", "2001:db8::7"] {
             assert!(!ServerName::dns(address).can_be_asked_for(), "{address}");
@@ -217,10 +212,7 @@ mod tests {
     fn an_address_has_four_or_sixteen_octets() {
         for (octets, address) in [
             (&[192, 0, 2, 7][..], Some("192.0.2.7")),
-            (
-                &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7],
-                Some("2001:db8::7"),
-            ),
+            (&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7], Some("2001:db8::7")),
             (&[], None),
             (&[192, 0, 2], None),
             // a network, as name constraints have it
@@ -263,37 +255,23 @@ mod tests {
             let needed = needed(&domains, &lost, &new);
             needed.iter().map(ToString::to_string).collect()
         };
+        assert_eq!(needed_of(&["*.example.com"], &["shop.example.com"]), ["*.example.com"]);
+        assert_eq!(needed_of(&["www.example.com"], &["shop.example.com"]), ["www.example.com"]);
         assert_eq!(
-            needed_of(&["*.example.com"], &["shop.example.com"]),
-            ["*.example.com"]
-        );
-        assert_eq!(
-            needed_of(&["www.example.com"], &["shop.example.com"]),
-            ["www.example.com"]
-        );
-        assert_eq!(
-            needed_of(
-                &["shop.example.com", "*.b.example.com"],
-                &["other.example.org"]
-            ),
+            needed_of(&["shop.example.com", "*.b.example.com"], &["other.example.org"]),
             ["shop.example.com", "a.b.example.com"]
         );
         assert!(needed_of(&["other.example.org"], &["*.example.com"]).is_empty());
         // neither certificate covers one of the domains
         assert!(needed_of(&["other.example.org"], &["b.example.org"]).is_empty());
         // the new one covers the domain by a name of its own
-        assert_eq!(
-            needed_of(&["*.b.example.com"], &["a.b.example.com"]),
-            [""; 0]
-        );
+        assert_eq!(needed_of(&["*.b.example.com"], &["a.b.example.com"]), [""; 0]);
     }
 
     #[test]
     fn thousands_of_names_on_both_sides_take_no_time_to_speak_of() {
         let many = |prefix: &str| -> Vec<ServerName> {
-            (0..30_000)
-                .map(|n| ServerName::dns(&format!("{prefix}{n}.example.com")))
-                .collect()
+            (0..30_000).map(|n| ServerName::dns(&format!("{prefix}{n}.example.com"))).collect()
         };
         let (old, new) = (many("a"), many("b"));
         let lost = lost(&old, &new);

@@ -69,11 +69,7 @@ pub(super) fn blocks(text: &str) -> Vec<Block<'_>> {
 
 impl<'a> Block<'a> {
     const fn damaged(label: &'a str, why: &'static str) -> Self {
-        Self {
-            label,
-            encrypted: false,
-            content: Err(why),
-        }
+        Self { label, encrypted: false, content: Err(why) }
     }
 
     fn of(label: &'a str, body: &[&str]) -> Self {
@@ -179,12 +175,7 @@ mod tests {
     fn read(text: &str) -> Vec<(String, Option<Vec<u8>>)> {
         let blocks = blocks(text).into_iter();
         blocks
-            .map(|block| {
-                (
-                    block.label.to_owned(),
-                    block.content.ok().map(|c| c.to_vec()),
-                )
-            })
+            .map(|block| (block.label.to_owned(), block.content.ok().map(|c| c.to_vec())))
             .collect()
     }
 
@@ -214,11 +205,7 @@ mod tests {
 
     #[test]
     fn two_blocks_may_share_a_line() {
-        let text = format!(
-            "{}{}",
-            block("CERTIFICATE", &[1]).trim_end(),
-            block("X", &[2])
-        );
+        let text = format!("{}{}", block("CERTIFICATE", &[1]).trim_end(), block("X", &[2]));
         let expected = [("CERTIFICATE", vec![1]), ("X", vec![2])];
         assert_eq!(read(&text), expected.map(|(l, c)| (l.to_owned(), Some(c))));
     }
@@ -226,35 +213,20 @@ mod tests {
     #[test]
     fn a_damaged_block_is_never_passed_over() {
         let whole = block("CERTIFICATE", &[7; 90]);
-        let (begin, end) = (
-            "-----BEGIN CERTIFICATE-----\n",
-            "-----END CERTIFICATE-----\n",
-        );
+        let (begin, end) = ("-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n");
         let utf_16 = |text: &str| text.chars().flat_map(|c| [c, '\0']).collect::<String>();
         for (damage, text, blocks) in [
             ("no END", whole.replace(end, ""), 1),
             ("no BEGIN", whole.replace(begin, ""), 1),
             ("no base64", whole.replace("BwcH", "B*cH"), 1),
-            (
-                "no END before another",
-                format!("{}{whole}", whole.replace(end, "")),
-                2,
-            ),
+            ("no END before another", format!("{}{whole}", whole.replace(end, "")), 2),
             ("another END", whole.replace(end, "-----END KEY-----\n"), 1),
             ("escaped", whole.replace('\n', "\\n"), 1),
             ("indented", format!(" {}", whole.replace('\n', "\n ")), 1),
-            (
-                "BEGIN with a body",
-                whole.replace(begin, begin.trim_end()),
-                2,
-            ),
+            ("BEGIN with a body", whole.replace(begin, begin.trim_end()), 2),
             ("empty", format!("{begin}{end}"), 1),
             ("UTF-16", utf_16(&whole), 1),
-            (
-                "UTF-16 with its mark",
-                format!("\u{fffd}\u{fffd}{}", utf_16(&whole)),
-                1,
-            ),
+            ("UTF-16 with its mark", format!("\u{fffd}\u{fffd}{}", utf_16(&whole)), 1),
             ("UTF-8 with a mark", format!("\u{feff}{whole}"), 2),
             ("en dashes", whole.replace("-----", "–––––"), 1),
             ("em dashes and hyphens", whole.replace("-----", "——-"), 1),
@@ -288,21 +260,10 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_left_out_and_what_may_be_one_is_not() {
         let of = |label: &str| Certificate::all_in(&block(label, &[5, 0])).len();
-        for other in [
-            "PRIVATE KEY",
-            "EC PARAMETERS",
-            "CERTIFICATE REQUEST",
-            "X509 CRL",
-        ] {
+        for other in ["PRIVATE KEY", "EC PARAMETERS", "CERTIFICATE REQUEST", "X509 CRL"] {
             assert_eq!(of(other), 0, "{other}");
         }
-        for maybe in [
-            "CERTIFICATE",
-            "X509 CERTIFICATE",
-            "TRUSTED CERTIFICATE",
-            "PKCS7",
-            "CERT",
-        ] {
+        for maybe in ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "PKCS7", "CERT"] {
             assert_eq!(of(maybe), 1, "{maybe}");
         }
     }

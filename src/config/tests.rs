@@ -35,12 +35,8 @@ const SHORT: &str = r#"
     $PROJECT = 379e3b07-dbfb-4c9f-bf4e-bf059aba40a4"#;
 
 fn long(text: &str) -> String {
-    let short = SHORT
-        .lines()
-        .filter_map(|line| line.trim().split_once(" = "));
-    short.fold(text.to_owned(), |text, (short, long)| {
-        text.replace(short, long)
-    })
+    let short = SHORT.lines().filter_map(|line| line.trim().split_once(" = "));
+    short.fold(text.to_owned(), |text, (short, long)| text.replace(short, long))
 }
 
 /// Variables as a shell would take them, `NAME=value NAME=value`, after the least. A variable may be set
@@ -49,9 +45,7 @@ fn environment(settings: &str) -> BTreeMap<String, String> {
     let settings = long(&format!("{LEAST} {settings}"));
     let settings = settings.split_whitespace();
     let settings = settings.map(|setting| setting.split_once('=').unwrap());
-    settings
-        .map(|(n, v)| (n.to_owned(), v.to_owned()))
-        .collect()
+    settings.map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
 /// One side of what the environment comes to, or all that is wrong with it.
@@ -85,16 +79,10 @@ fn shown<T: ToString>(value: Option<&T>) -> String {
 fn each(config: &Config) -> String {
     let targets = config.targets.iter().map(|target| {
         let apps = &target.restart_apps;
-        let mut text = format!(
-            "{} {}",
-            target.tls_secret.name,
-            shown(target.secret.as_ref())
-        );
+        let mut text = format!("{} {}", target.tls_secret.name, shown(target.secret.as_ref()));
         text += if target.hold { " held" } else { "" };
         text += if apps.auto { " auto" } else { "" };
-        apps.names
-            .iter()
-            .fold(text, |text, name| format!("{text} {name}"))
+        apps.names.iter().fold(text, |text, name| format!("{text} {name}"))
     });
     let only = config.settings.secret.iter();
     let only = only.filter(|_| config.targets.len() > 1);
@@ -106,9 +94,7 @@ fn each(config: &Config) -> String {
 fn the_mode() {
     table(
         |config| {
-            let Settings {
-                check, discover, ..
-            } = config.settings;
+            let Settings { check, discover, .. } = config.settings;
             format!("{check} {discover}")
         },
         "=> false false
@@ -268,10 +254,7 @@ fn an_entry_is_refused_by_position_and_field() {
         r#"{"secret_id":"$SECRET","tls_secret":"b","restart_apps":null,"hold":null,"region":null}"#;
     for row in rows.lines() {
         let (json, expected) = row.trim().split_once(" => ").unwrap();
-        let found = come_to(
-            &format!("$SM_INSTANCE_ID=$OTHER $MANY=[{good},{json}]"),
-            each,
-        );
+        let found = come_to(&format!("$SM_INSTANCE_ID=$OTHER $MANY=[{good},{json}]"), each);
         let expected = long(&format!("TARGETS[1]: {expected}"));
         assert!(found.starts_with(&expected), "{json}: {found}");
     }
@@ -413,9 +396,7 @@ fn forms() {
 fn everything_that_is_wrong_is_said_at_once() {
     let wrong = "$SM_URL= IAM_PROFILE_ID= TLS_SECRET_NAME= JOB_ARRAY_SIZE=2 DEADLINE=? DRYRUN=1";
     let all = come_to(wrong, each);
-    let problems = all
-        .split("; ")
-        .filter_map(|problem| problem.split_once(": "));
+    let problems = all.split("; ").filter_map(|problem| problem.split_once(": "));
     let names: Vec<&str> = problems.map(|(name, _)| name).collect();
     let expected = "DEADLINE DRYRUN $SM_URL JOB_INDEX IAM_PROFILE_ID TLS_SECRET_NAME";
     assert_eq!(names.join(" "), long(expected), "{all}");
@@ -460,12 +441,9 @@ fn no_name_of_others_is_taken_for_ours() {
         assert_eq!(taken, None, "{system}");
     }
     for Variable { name, .. } in VARIABLES {
-        for (before, after) in [
-            ("CE_", ""),
-            ("JOB_", ""),
-            ("KUBERNETES_", ""),
-            ("", "_SERVICE_HOST"),
-        ] {
+        for (before, after) in
+            [("CE_", ""), ("JOB_", ""), ("KUBERNETES_", ""), ("", "_SERVICE_HOST")]
+        {
             assert!(meant(&format!("{before}{name}{after}")).is_none(), "{name}");
         }
     }

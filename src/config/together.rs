@@ -88,11 +88,7 @@ impl Settings {
             (Some(id), _) => ("profile_id", id),
             (None, name) => ("profile_name", name.unwrap_or_default()),
         };
-        Credentials::Profile {
-            field,
-            profile,
-            token_files: std::mem::take(&mut self.token_files),
-        }
+        Credentials::Profile { field, profile, token_files: std::mem::take(&mut self.token_files) }
     }
 
     /// Tells the proxy what is reached without it.
@@ -175,8 +171,7 @@ impl Settings {
         let named = |target: &Target| (target.tls_secret.project.clone(), target.region.clone());
         let all = default.into_iter().chain(targets.iter().map(named));
         let mut seen = HashSet::new();
-        all.filter(|(project, _)| seen.insert(project.clone()))
-            .collect()
+        all.filter(|(project, _)| seen.insert(project.clone())).collect()
     }
 
     fn project(&self, id: Option<&Uuid>, region: Option<&Region>) -> Result<Project> {

@@ -262,12 +262,7 @@ mod tests {
     #[test]
     fn a_certificate_is_new_or_old_or_another_one() {
         let task = task();
-        let lines = [
-            "shop < CA older",
-            "shop < CA",
-            "shop < CA since:-1d",
-            "blog < CA older",
-        ];
+        let lines = ["shop < CA older", "shop < CA", "shop < CA since:-1d", "blog < CA older"];
         let [older, new, newer, foreign] = lines.map(issued);
         let replaced = |leaf: Option<&Arc<Certificate>>| {
             let leaf = leaf.map(|leaf| leaf.sha256());
@@ -300,10 +295,7 @@ mod tests {
             let told = format!("serial {}, valid until ", seen.serial);
             assert!(text.starts_with(&told), "{text}");
             let damaged = domain.judge(CertificateDer::from(new.der[1..].to_vec()));
-            assert_eq!(
-                damaged,
-                (State::Other, "an unreadable certificate".to_owned())
-            );
+            assert_eq!(damaged, (State::Other, "an unreadable certificate".to_owned()));
 
             // a second look: never after the new one, after another one only if something was written
             let written = synced.replaced.is_some();
@@ -335,16 +327,8 @@ mod tests {
         };
         let elsewhere = ("127.0.0.1".to_owned(), 8443);
         for (cname_target, instead, expected) in [
-            (
-                Some("ingress.example"),
-                None,
-                Some(("ingress.example", 443)),
-            ),
-            (
-                Some("ingress.example"),
-                Some(&elsewhere),
-                Some(("127.0.0.1", 8443)),
-            ),
+            (Some("ingress.example"), None, Some(("ingress.example", 443))),
+            (Some("ingress.example"), Some(&elsewhere), Some(("127.0.0.1", 8443))),
             (None, Some(&elsewhere), Some(("127.0.0.1", 8443))),
             (Some(""), None, None),
             (None, None, None),

@@ -59,8 +59,7 @@ fn restart_in(run: &Run<'_>, project: &Project, targets: Vec<&UpToDate<'_>>) {
         let position = target.task.position;
         for name in names {
             if failed.is_none() && !done.contains_key(name) {
-                run.progress
-                    .step(position, &format!("restarting app {name}"));
+                run.progress.step(position, &format!("restarting app {name}"));
                 match bring_up_to_date(run, project, name, &digests(name, &wanted)) {
                     Ok(restarted) => _ = done.insert(name, restarted),
                     Err(error) => failed = Some((name, error)),
@@ -80,9 +79,7 @@ fn restart_in(run: &Run<'_>, project: &Project, targets: Vec<&UpToDate<'_>>) {
             let others: Vec<String> = open.iter().map(ToString::to_string).collect();
             match others.join(", ") {
                 none if none.is_empty() => error.clone(),
-                others => error
-                    .clone()
-                    .hint(format!("not restarted either: {others}")),
+                others => error.clone().hint(format!("not restarted either: {others}")),
             }
         });
         finish(run, target, error);
@@ -193,10 +190,7 @@ fn bring_up_to_date(
 
 /// Whatever the cause: the app is not restarted.
 fn explained(error: Error) -> Error {
-    Error {
-        reason: Reason::AppNotRestarted,
-        ..error
-    }
+    Error { reason: Reason::AppNotRestarted, ..error }
 }
 
 /// The variables that are not as they should be.

@@ -11,18 +11,11 @@ use crate::sync::samples::task;
 /// What is written about these domains.
 fn concluded(level: Probe, leaf: Certificate, seen: &[(&str, State)]) -> Outcome {
     let task = task();
-    let target = UpToDate {
-        task: &task,
-        leaf: Arc::new(leaf),
-        chain_sha256: String::new(),
-        replaced: None,
-    };
+    let target =
+        UpToDate { task: &task, leaf: Arc::new(leaf), chain_sha256: String::new(), replaced: None };
     let mappings: Vec<DomainMapping> = seen
         .iter()
-        .map(|(name, _)| DomainMapping {
-            name: (*name).to_owned(),
-            ..DomainMapping::default()
-        })
+        .map(|(name, _)| DomainMapping { name: (*name).to_owned(), ..DomainMapping::default() })
         .collect();
     let domains: Vec<Domain<'_>> = mappings
         .iter()
@@ -39,9 +32,7 @@ fn concluded(level: Probe, leaf: Certificate, seen: &[(&str, State)]) -> Outcome
 }
 
 fn shop() -> Certificate {
-    maker()
-        .make("shop < CA names:shop.example.com,www.shop.example.com")
-        .read()
+    maker().make("shop < CA names:shop.example.com,www.shop.example.com").read()
 }
 
 fn codes(outcome: &Outcome) -> Vec<Reason> {
@@ -82,11 +73,7 @@ fn a_finding_names_the_domains_and_what_they_serve() {
         ("e.example", State::Unreachable),
     ];
     let outcome = concluded(Probe::Warn, shop(), &seen);
-    let texts: Vec<&str> = outcome
-        .findings
-        .iter()
-        .map(|f| f.message.as_str())
-        .collect();
+    let texts: Vec<&str> = outcome.findings.iter().map(|f| f.message.as_str()).collect();
     assert_eq!(
         texts,
         [
@@ -140,12 +127,9 @@ fn what_an_ingress_or_a_browser_refuses_is_a_finding_if_a_domain_uses_it() {
 
 #[test]
 fn a_minute_is_waited_and_no_longer() {
-    for (elapsed, wait, last) in [
-        (0, 500, false),
-        (56_000, 4_000, false),
-        (56_001, 4_000, true),
-        (59_999, 4_000, true),
-    ] {
+    for (elapsed, wait, last) in
+        [(0, 500, false), (56_000, 4_000, false), (56_001, 4_000, true), (59_999, 4_000, true)]
+    {
         let (elapsed, wait) = (Duration::from_millis(elapsed), Duration::from_millis(wait));
         assert_eq!(is_last(elapsed, wait), last, "{elapsed:?} {wait:?}");
     }

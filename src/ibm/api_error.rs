@@ -61,10 +61,7 @@ impl ApiError {
 
     /// The service answered well, but with something else than its API describes.
     pub(crate) fn unexpected(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            ..Self::default()
-        }
+        Self { text: text.into(), ..Self::default() }
     }
 
     /// What became of the write that failed like this. Which of 409 and 412 Code Engine answers for a
@@ -197,10 +194,7 @@ mod tests {
     }
 
     fn unanswered(temporary: bool) -> ApiError {
-        ApiError {
-            temporary,
-            ..ApiError::unexpected("connection reset")
-        }
+        ApiError { temporary, ..ApiError::unexpected("connection reset") }
     }
 
     #[test]
@@ -239,30 +233,15 @@ mod tests {
         let no_token =
             || ApiError::from(Reason::IamUnavailable.error("no access token: status 503"));
         for (error, temporary, fate, shown) in [
-            (
-                unanswered(true),
-                true,
-                Fate::Unknown(None),
-                "connection reset",
-            ),
-            (
-                unanswered(false),
-                false,
-                Fate::Unknown(None),
-                "connection reset",
-            ),
+            (unanswered(true), true, Fate::Unknown(None), "connection reset"),
+            (unanswered(false), false, Fate::Unknown(None), "connection reset"),
             (
                 ApiError::unexpected("unexpected response body: syntax error"),
                 false,
                 Fate::Unknown(None),
                 "unexpected response body: syntax error",
             ),
-            (
-                no_token(),
-                false,
-                Fate::Rejected,
-                "no access token: status 503",
-            ),
+            (no_token(), false, Fate::Rejected, "no access token: status 503"),
         ] {
             assert_eq!(error.temporary, temporary, "{error:?}");
             assert_eq!(error.fate(), fate, "{error:?}");
@@ -292,17 +271,11 @@ mod tests {
     #[test]
     fn an_error_names_the_field_and_never_its_value() {
         for (body, told) in [
-            (
-                r#"{"state":"SECRET"}"#,
-                "the field state has another type than in the API",
-            ),
+            (r#"{"state":"SECRET"}"#, "the field state has another type than in the API"),
             (r#"{"state":1.0}"#, "the field state has"),
             (r#"{"ca_chain":"SECRET"}"#, "the field ca_chain has"),
             (r#"{"ca_chain":["a",null]}"#, "the field ca_chain[1] has"),
-            (
-                r#"{"data":{"tls_key":["SECRET"]}}"#,
-                "the field data.tls_key has",
-            ),
+            (r#"{"data":{"tls_key":["SECRET"]}}"#, "the field data.tls_key has"),
             (r#"{"apps":[{},"SECRET"]}"#, "the field apps[1] has"),
             (r#""SECRET""#, "not an object with the fields of the API"),
             (r#"{"state":1"#, "the JSON is cut off"),
@@ -311,10 +284,7 @@ mod tests {
             (r#"{"state":1} SECRET"#, "not JSON (line 1, column 13)"),
         ] {
             let error = read::<Example>(body.as_bytes()).unwrap_err().to_string();
-            assert!(
-                error.starts_with(&format!("unexpected response: {told}")),
-                "{body}: {error}"
-            );
+            assert!(error.starts_with(&format!("unexpected response: {told}")), "{body}: {error}");
             assert!(!error.contains("SECRET"), "{error}");
         }
     }

@@ -237,14 +237,8 @@ pub(super) fn unanswered(url: &str, error: &ureq::Error) -> ApiError {
     let origin = origin(url);
     // what a peer's certificate says comes from outside, too
     let shown = |error: &dyn ToString| sanitized(&error.to_string());
-    let passing = |text: String| ApiError {
-        temporary: true,
-        ..ApiError::unexpected(text)
-    };
-    let unreachable = |text| ApiError {
-        unreachable: true,
-        ..passing(text)
-    };
+    let passing = |text: String| ApiError { temporary: true, ..ApiError::unexpected(text) };
+    let unreachable = |text| ApiError { unreachable: true, ..passing(text) };
     let no_tls = |tls: &rustls::Error| ApiError {
         hint: (*tls == CertificateError::UnknownIssuer.into()).then_some(UNKNOWN_CA),
         ..ApiError::unexpected(format!("no TLS connection to {origin}: {}", shown(tls)))
@@ -300,10 +294,7 @@ mod tests {
 
     #[test]
     fn a_message_shows_no_more_than_scheme_and_host() {
-        assert_eq!(
-            origin("https://a.example:8443/v2/x?y=z"),
-            "https://a.example:8443"
-        );
+        assert_eq!(origin("https://a.example:8443/v2/x?y=z"), "https://a.example:8443");
         assert_eq!(origin("https://a.example"), "https://a.example");
     }
 
@@ -342,12 +333,7 @@ mod tests {
                 true,
                 true,
             ),
-            (
-                ureq::Error::ConnectionFailed,
-                "https://iam.example cannot be reached",
-                true,
-                true,
-            ),
+            (ureq::Error::ConnectionFailed, "https://iam.example cannot be reached", true, true),
             (
                 refused(io::ErrorKind::ConnectionRefused),
                 "the connection to https://iam.example failed: it\\u{a}failed",

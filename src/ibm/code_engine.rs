@@ -419,11 +419,8 @@ impl CodeEngine<'_> {
 }
 
 /// Not allowed, refused, unavailable.
-const REASONS: [Reason; 3] = [
-    Reason::CodeEngineForbidden,
-    Reason::CodeEngineRefused,
-    Reason::CodeEngineUnavailable,
-];
+const REASONS: [Reason; 3] =
+    [Reason::CodeEngineForbidden, Reason::CodeEngineRefused, Reason::CodeEngineUnavailable];
 
 #[cfg(test)]
 mod tests {
@@ -450,18 +447,7 @@ mod tests {
     #[test]
     fn a_tag_that_would_match_anything_or_cannot_be_sent_is_none() {
         let long = "7".repeat(257);
-        for bad in [
-            "",
-            "*",
-            " *",
-            "* ",
-            "7,*",
-            "\"7\", *",
-            "7\r\nHost: x",
-            "é",
-            "a b",
-            &long,
-        ] {
+        for bad in ["", "*", " *", "* ", "7,*", "\"7\", *", "7\r\nHost: x", "é", "a b", &long] {
             assert_eq!(tag(Some(bad), None), None, "{bad}");
             assert_eq!(tag(None, Some(bad)), None, "{bad}");
         }
@@ -487,14 +473,7 @@ mod tests {
             (Some("r2"), Some("r2"), "deploying", "", true, false),
             (Some("r2"), Some("r1"), "ready", "", false, false),
             (Some("r2"), Some("r1"), "failed", "", false, true),
-            (
-                Some("r2"),
-                Some("r1"),
-                "warning",
-                "ready_but_latest_revision_failed",
-                false,
-                true,
-            ),
+            (Some("r2"), Some("r1"), "warning", "ready_but_latest_revision_failed", false, true),
             (Some("r2"), Some("r1"), "warning", "waiting", false, false),
             // never ready yet
             (Some("r1"), None, "ready", "", false, false),

@@ -124,12 +124,7 @@ impl<'a> Iam<'a> {
     ) -> Result<Answer, ApiError> {
         let send = |token: &Token| {
             let all = [&[("Authorization", token.header.expose())], headers].concat();
-            let request = Request {
-                method: method.clone(),
-                url,
-                headers: &all,
-                body,
-            };
+            let request = Request { method: method.clone(), url, headers: &all, body };
             match method {
                 Method::GET => self.http.read(&request, false),
                 _ => self.http.once(&request),
@@ -273,11 +268,7 @@ impl<'a> Iam<'a> {
 }
 
 /// Refused, refused, unavailable: a 401 or 403 of IAM is no missing permission.
-const REASONS: [Reason; 3] = [
-    Reason::IamRefused,
-    Reason::IamRefused,
-    Reason::IamUnavailable,
-];
+const REASONS: [Reason; 3] = [Reason::IamRefused, Reason::IamRefused, Reason::IamUnavailable];
 
 #[derive(Deserialize)]
 struct TokenAnswer {
@@ -324,11 +315,8 @@ mod tests {
     /// Only then the public address is asked; any other failure is the answer.
     #[test]
     fn a_token_service_is_absent_if_nobody_or_only_a_gateway_is_there() {
-        let unanswered = |unreachable| ApiError {
-            unreachable,
-            temporary: true,
-            ..ApiError::default()
-        };
+        let unanswered =
+            |unreachable| ApiError { unreachable, temporary: true, ..ApiError::default() };
         let answered = |status, code: Option<&str>| ApiError {
             code: code.map(str::to_owned),
             ..ApiError::answered(status, String::new())

@@ -153,10 +153,7 @@ mod tests {
         assert_eq!(SecretId::parse(ID).unwrap().id.to_string(), ID);
         let named = SecretId::parse(&format!("{INSTANCE}:secret:{ID}")).unwrap();
         assert_eq!(named.id.to_string(), ID);
-        assert_eq!(
-            named.instance.unwrap(),
-            "7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31"
-        );
+        assert_eq!(named.instance.unwrap(), "7c4e1d52-90ab-4f37-8e16-2b5d0c9a6f31");
         for bad in [
             "",
             " 2f6c8e90-4b1d-4d7a-9e35-c0a71b64d852",
@@ -180,17 +177,7 @@ mod tests {
         for good in ["shop-tls", "a", "a.b-c.d", &"a".repeat(253)] {
             assert!(TlsSecretName::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "Shop",
-            "a/b",
-            "a..b",
-            "-a",
-            "a-",
-            "a_b",
-            "ä",
-            &"a".repeat(254),
-        ] {
+        for bad in ["", "Shop", "a/b", "a..b", "-a", "a-", "a_b", "ä", &"a".repeat(254)] {
             assert!(TlsSecretName::parse(bad).is_err(), "{bad}");
         }
     }
@@ -203,25 +190,14 @@ mod tests {
             (
                 Host::shown,
                 &["shop.example.com", "*.example.com", "localhost"],
-                &[
-                    "",
-                    "Shop",
-                    "a..b",
-                    "*.*.x",
-                    "a_b",
-                    "-----BEGIN PRIVATE KEY-----",
-                ],
+                &["", "Shop", "a..b", "*.*.x", "a_b", "-----BEGIN PRIVATE KEY-----"],
             ),
             (
                 SecretName::shown,
                 &["shop", "My_Cert-1.x"],
                 &["", "a b", "-----BEGIN\n", &long, "a+b="],
             ),
-            (
-                Word::shown,
-                &["tls", "ready_but_latest_revision_failed"],
-                &["", "eyJ", "a1", "a b"],
-            ),
+            (Word::shown, &["tls", "ready_but_latest_revision_failed"], &["", "eyJ", "a1", "a b"]),
             (AppName::shown, &["shop-00002"], &["a.b", "A"]),
         ];
         for (shown, fits, others) in rows {

@@ -83,10 +83,8 @@ mod tests {
     fn a_name_is_asked_for_until_it_is_found_and_again_after_a_failed_connection() {
         let names = Names::default();
         let resolve = |url: &str| {
-            let timeout = NextTimeout {
-                after: Duration::from_secs(30).into(),
-                ..NextTimeout::default()
-            };
+            let timeout =
+                NextTimeout { after: Duration::from_secs(30).into(), ..NextTimeout::default() };
             names.resolve(&url.parse().unwrap(), &Config::default(), timeout)
         };
         let found = resolve("https://127.0.0.1:8443/identity/token").unwrap();

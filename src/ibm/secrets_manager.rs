@@ -208,8 +208,5 @@ const NO_LIST: &str = "check that SECRETS_MANAGER_URL is an instance of the plan
 const NO_PREVIOUS: &str = "there is no previous version: only the one before the last rotation can be deployed; import an older certificate again";
 
 /// Not allowed, refused, unavailable.
-const REASONS: [Reason; 3] = [
-    Reason::SecretForbidden,
-    Reason::SecretsManagerRefused,
-    Reason::SecretsManagerUnavailable,
-];
+const REASONS: [Reason; 3] =
+    [Reason::SecretForbidden, Reason::SecretsManagerRefused, Reason::SecretsManagerUnavailable];

@@ -43,23 +43,17 @@ fn status(status: u16) -> ApiError {
 }
 
 fn not_answered(temporary: bool) -> ApiError {
-    ApiError {
-        temporary,
-        unreachable: true,
-        ..ApiError::unexpected("no answer")
-    }
+    ApiError { temporary, unreachable: true, ..ApiError::unexpected("no answer") }
 }
 
 type Call = fn(&Run<'_>, ApiError) -> Error;
 
 fn current(run: &Run<'_>, failure: ApiError) -> Error {
-    run.secrets_manager
-        .refused(failure, &task().secret, Version::Current)
+    run.secrets_manager.refused(failure, &task().secret, Version::Current)
 }
 
 fn previous(run: &Run<'_>, failure: ApiError) -> Error {
-    run.secrets_manager
-        .refused(failure, &task().secret, Version::Previous)
+    run.secrets_manager.refused(failure, &task().secret, Version::Previous)
 }
 
 fn certificates(run: &Run<'_>, failure: ApiError) -> Error {
@@ -67,16 +61,11 @@ fn certificates(run: &Run<'_>, failure: ApiError) -> Error {
 }
 
 fn write(run: &Run<'_>, failure: ApiError) -> Error {
-    run.code_engine
-        .refused("replace", failure, &task().target.tls_secret)
+    run.code_engine.refused("replace", failure, &task().target.tls_secret)
 }
 
 fn mappings(run: &Run<'_>, failure: ApiError) -> Error {
-    run.code_engine.failed(
-        "cannot list the mappings",
-        failure,
-        &task().target.tls_secret.project,
-    )
+    run.code_engine.failed("cannot list the mappings", failure, &task().target.tls_secret.project)
 }
 
 fn explained(grantee: Grantee, call: Call, failure: ApiError) -> Error {
@@ -135,10 +124,7 @@ fn without_a_token_the_reason_is_iams() {
     for call in calls {
         let no_token = ApiError::from(Reason::IamRefused.error("no"));
         let error = explained(grantee(), call, no_token);
-        assert_eq!(
-            (error.reason, error.message.as_str()),
-            (Reason::IamRefused, "no")
-        );
+        assert_eq!((error.reason, error.message.as_str()), (Reason::IamRefused, "no"));
     }
 }
 
@@ -168,38 +154,14 @@ fn what_is_said_and_the_command_that_fixes_it() {
     let restricted = "; a context-based restriction";
     let calls: [(Call, u16, &str, &str, Option<&str>); 15] = [
         (current, 404, no_secret, "; check the ID", Some(list)),
-        (
-            previous,
-            404,
-            no_secret,
-            "; there is no previous version",
-            None,
-        ),
+        (previous, 404, no_secret, "; there is no previous version", None),
         (current, 401, no_secret, restricted, None),
-        (
-            current,
-            403,
-            no_secret,
-            "; grant the profile the role SecretsReader",
-            Some(&of_secret),
-        ),
+        (current, 403, no_secret, "; grant the profile the role SecretsReader", Some(&of_secret)),
         (current, 503, no_secret, "", None),
         (current, 400, no_secret, "", None),
         (certificates, 401, no_list, restricted, None),
-        (
-            certificates,
-            403,
-            no_list,
-            "; grant the profile the role SecretsReader",
-            Some(&of_group),
-        ),
-        (
-            certificates,
-            404,
-            no_list,
-            "; check that SECRETS_MANAGER_URL",
-            None,
-        ),
+        (certificates, 403, no_list, "; grant the profile the role SecretsReader", Some(&of_group)),
+        (certificates, 404, no_list, "; check that SECRETS_MANAGER_URL", None),
         (
             write,
             404,
@@ -229,20 +191,14 @@ fn what_is_said_and_the_command_that_fixes_it() {
         let error = explained(grantee(), call, status(code));
         let text = error.to_string();
         assert!(text.starts_with(begin), "{text}");
-        assert!(
-            text.contains(&format!("{code} as answered{hint}")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("{code} as answered{hint}")), "{text}");
         assert_eq!(error.command.as_deref(), command, "{text}");
     }
     // an API key has an owner, whom no command of ours can know
     let calls: [(Call, &str); 3] = [
         (current, "the role SecretsReader on the secret group"),
         (certificates, "the role SecretsReader on the secret group"),
-        (
-            write,
-            "the role SmTlsSecretUpdater (setup makes it) or Writer on the project",
-        ),
+        (write, "the role SmTlsSecretUpdater (setup makes it) or Writer on the project"),
     ];
     for (call, role) in calls {
         let error = explained(unknown(), call, status(403));

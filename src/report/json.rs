@@ -175,9 +175,7 @@ mod tests {
     }
 
     fn failure(message: &str) -> Error {
-        Reason::SecretForbidden
-            .error(message)
-            .command(format!("ibmcloud {}", "z".repeat(300)))
+        Reason::SecretForbidden.error(message).command(format!("ibmcloud {}", "z".repeat(300)))
     }
 
     fn failed(number: usize) -> Outcome {
@@ -189,67 +187,38 @@ mod tests {
         let found = results.discovery.as_ref();
         let counts = [
             ("targets", Some(results.targets.len())),
-            (
-                "checks",
-                Some(results.checks.len()).filter(|count| *count > 0),
-            ),
+            ("checks", Some(results.checks.len()).filter(|count| *count > 0)),
             ("discovered", found.map(|found| found.discovered.len())),
-            (
-                "proposed_targets",
-                found.map(|found| found.proposed_targets.len()),
-            ),
+            ("proposed_targets", found.map(|found| found.proposed_targets.len())),
             (
                 "unused_certificates",
                 found.and_then(|f| Some(f.unused_certificates.as_ref()?.len())),
             ),
         ];
         let line = line(&Report::new(Heading::default(), Ok(results), 7));
-        assert!(
-            line.len() <= LONGEST && !line.contains('\n'),
-            "{} bytes",
-            line.len()
-        );
+        assert!(line.len() <= LONGEST && !line.contains('\n'), "{} bytes", line.len());
         assert!(line.starts_with(r#"{"level":""#), "{line}");
         let report: Value = serde_json::from_str(&line).unwrap();
         for (list, count) in counts {
             let shown = report.get(list).and_then(Value::as_array).map(Vec::len);
-            let omitted = report[format!("{list}_omitted")]
-                .as_u64()
-                .unwrap_or_default();
+            let omitted = report[format!("{list}_omitted")].as_u64().unwrap_or_default();
             let omitted = usize::try_from(omitted).unwrap();
             assert_eq!(shown.map(|shown| shown + omitted), count, "{list}");
-            assert!(
-                shown > Some(0) || count.is_none_or(|count| count == 0),
-                "{list}"
-            );
+            assert!(shown > Some(0) || count.is_none_or(|count| count == 0), "{list}");
         }
         report
     }
 
     fn keys(value: &Value) -> Vec<&str> {
-        value
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect()
+        value.as_object().unwrap().keys().map(String::as_str).collect()
     }
 
     #[test]
     fn the_fields_are_in_their_documented_order() {
         let report = printed(vec![failed(1), target(2), failed(3)].into());
         let fields = ["level", "message", "version", "status", "retryable"];
-        assert_eq!(
-            keys(&report),
-            [&fields[..], &["dry_run", "duration_ms", "targets"]].concat()
-        );
-        let target = [
-            "secret_id",
-            "secret_name",
-            "project_id",
-            "tls_secret",
-            "action",
-        ];
+        assert_eq!(keys(&report), [&fields[..], &["dry_run", "duration_ms", "targets"]].concat());
+        let target = ["secret_id", "secret_name", "project_id", "tls_secret", "action"];
         let rest = ["reason", "message", "command", "attempts"];
         assert_eq!(keys(&report["targets"][0]), [&target[..], &rest].concat());
         // if all fit, they keep their order too
@@ -278,10 +247,7 @@ mod tests {
             .all(|(shown, number)| *shown == json(&noted(target(number))));
         assert!(noted, "{targets:#?}");
         for other in &targets[6..] {
-            assert_eq!(
-                keys(other),
-                ["secret_id", "project_id", "tls_secret", "action"]
-            );
+            assert_eq!(keys(other), ["secret_id", "project_id", "tls_secret", "action"]);
         }
         assert!(targets.len() > 40, "{}", targets.len());
     }
@@ -297,15 +263,9 @@ mod tests {
             _ => Check::line("apps", number, Ok(Ok(long.clone()))),
         });
         let checks = checks.collect();
-        let report = printed(Report {
-            checks,
-            ..Report::default()
-        });
+        let report = printed(Report { checks, ..Report::default() });
         let checks = report["checks"].as_array().unwrap();
-        assert_eq!(
-            checks[..3],
-            [json(&red(17)), json(&red(999)), json(&open())]
-        );
+        assert_eq!(checks[..3], [json(&red(17)), json(&red(999)), json(&open())]);
         assert_eq!(keys(&checks[3]), ["check", "subject", "state"]);
         assert!(checks.len() > 40, "{}", checks.len());
     }
@@ -322,11 +282,7 @@ mod tests {
                     outcome.findings.push(Reason::ChainGap.error(long.clone()));
                     let state = if number == 39 { State::Old } else { State::New };
                     let domain = long.clone();
-                    outcome.served.push(Served {
-                        domain,
-                        state,
-                        after_ms: None,
-                    });
+                    outcome.served.push(Served { domain, state, after_ms: None });
                 }
                 outcome
             };
@@ -343,14 +299,8 @@ mod tests {
                 }
             }
             let error = Some(failure(&long.repeat(40)));
-            let report = printed(Report {
-                error,
-                ..Report::default()
-            });
-            assert_eq!(
-                report["error"]["command"].as_str(),
-                failed(0).command.as_deref()
-            );
+            let report = printed(Report { error, ..Report::default() });
+            assert_eq!(report["error"]["command"].as_str(), failed(0).command.as_deref());
         }
     }
 

@@ -290,8 +290,7 @@ impl Page {
 
 fn name(target: &Outcome) -> &str {
     let name = target.tls_secret.as_ref().or(target.secret_name.as_ref());
-    name.or(target.secret_id.as_ref())
-        .map_or("event", String::as_str)
+    name.or(target.secret_id.as_ref()).map_or("event", String::as_str)
 }
 
 fn newest(target: &Outcome) -> Option<&Leaf> {
@@ -373,27 +372,19 @@ mod tests {
     }
 
     fn noted(mut outcome: Outcome) -> Outcome {
-        outcome
-            .findings
-            .push(Reason::Held.error("the target is on hold"));
+        outcome.findings.push(Reason::Held.error("the target is on hold"));
         outcome
     }
 
     fn printed(result: Result<Report, Error>, dry_run: bool) -> String {
-        let heading = Heading {
-            dry_run,
-            ..Heading::default()
-        };
+        let heading = Heading { dry_run, ..Heading::default() };
         text(&Report::new(heading, result, 1234), false, NOW)
     }
 
     #[test]
     fn a_target_shows_all_that_is_known_of_it() {
-        let served = |domain: &str, state, after_ms| Served {
-            domain: domain.to_owned(),
-            state,
-            after_ms,
-        };
+        let served =
+            |domain: &str, state, after_ms| Served { domain: domain.to_owned(), state, after_ms };
         let mut replaced = Outcome {
             from: Some(leaf("01:aa", -1)),
             to: Some(leaf("02:bb", 90 * 24)),
@@ -406,13 +397,9 @@ mod tests {
             restarted: vec!["web".to_owned(), "worker".to_owned()],
             ..target("shop-tls", Action::Replaced)
         };
-        replaced
-            .findings
-            .push(Reason::NotServed.error("www.shop.example.com serves another one"));
+        replaced.findings.push(Reason::NotServed.error("www.shop.example.com serves another one"));
         let elsewhere = Reason::IamPublic.error("the token came from elsewhere");
-        replaced
-            .findings
-            .push(elsewhere.command("ibmcloud login --sso"));
+        replaced.findings.push(elsewhere.command("ibmcloud login --sso"));
         assert_eq!(
             printed(Ok(vec![replaced].into()), false),
             format!(
@@ -451,12 +438,7 @@ shop-tls: replaced
             ..target("held-tls", Action::WouldReplace)
         });
         let ignored = Outcome::default().failed(&Reason::EventIgnored.error("it has no name"));
-        let targets = vec![
-            refused,
-            held,
-            target("shop-tls", Action::Unchanged),
-            ignored,
-        ];
+        let targets = vec![refused, held, target("shop-tls", Action::Unchanged), ignored];
         assert_eq!(
             printed(Ok(targets.into()), true),
             format!(
@@ -520,11 +502,7 @@ a-name-that-is-longer-than-any-column
   replaced   until 2026-03-02 (1 day)"
             )
         );
-        assert_eq!(
-            blocks.matches("event: ignored\n  note ").count(),
-            10,
-            "{blocks}"
-        );
+        assert_eq!(blocks.matches("event: ignored\n  note ").count(), 10, "{blocks}");
     }
 
     #[test]

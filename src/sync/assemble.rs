@@ -196,9 +196,7 @@ impl Bundle {
         let limit = handshake::rehearse(certificate_pem, key_pem, self.verified, now);
         let limit = limit.map_err(|why| {
             let why = format!("TLS clients would refuse the certificate: {why:#}");
-            Reason::Unfit
-                .error(why)
-                .hint("issue or import another certificate")
+            Reason::Unfit.error(why).hint("issue or import another certificate")
         })?;
         Ok(limit.map(|limit| Reason::ChainUnverified.error(limit)))
     }
@@ -267,10 +265,7 @@ fn leaf(
     unreadable: &[String],
     now: UnixTime,
 ) -> Result<usize, Error> {
-    let own = certificates
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.public_key == key.public);
+    let own = certificates.iter().enumerate().filter(|(_, c)| c.public_key == key.public);
     let judged = own.map(|(position, c)| fit_to_serve(c, now).map(|()| position));
     // certificates are sorted: the first fit one is the newest, and so is the first reason
     if let Some(best) = judged.reduce(|best, next| best.or_else(|first| next.map_err(|_| first))) {

@@ -87,9 +87,7 @@ fn judge(case: &Comparison<'_>, baseline: &Certificate, broken: Error) -> Result
     let excuse = match reason {
         Reason::NamesLost | Reason::ChainShorter if in_its_last_days(baseline, case.now) => {
             let end = rfc3339(baseline.not_after);
-            Ok(format!(
-                "replaced anyway: the deployed certificate expires at {end}"
-            ))
+            Ok(format!("replaced anyway: the deployed certificate expires at {end}"))
         }
         Reason::NamesLost => nobody_needs(case, baseline).map_err(|why| {
             format!("{why}; issue it with all names, or delete the domain mappings that need them")
@@ -106,9 +104,7 @@ fn judge(case: &Comparison<'_>, baseline: &Certificate, broken: Error) -> Result
     };
     match excuse {
         Ok(excuse) => Ok(broken.hint(excuse)),
-        Err(why) => Err(broken
-            .hint(why)
-            .hint("or override this check once, manually")),
+        Err(why) => Err(broken.hint(why).hint("or override this check once, manually")),
     }
 }
 
@@ -138,9 +134,7 @@ fn went_back(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, St
     let serial = (case.previous_serial)();
     let serial = serial.map_err(|error| format!("the previous version is unknown: {error}"))?;
     if serial.is_some_and(|serial| same_serial(&serial, &baseline.serial)) {
-        return Ok(
-            "that was the previous version: Secrets Manager went back on purpose".to_owned(),
-        );
+        return Ok("that was the previous version: Secrets Manager went back on purpose".to_owned());
     }
     Err("that was not the previous version: somebody deployed it manually".to_owned())
 }
@@ -217,9 +211,8 @@ fn older(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
     };
     (new.not_before < baseline.not_before && new.not_after < baseline.not_after).then(|| {
         let (new, deployed) = (shown(new), shown(baseline));
-        Reason::Older.error(format!(
-            "the new certificate {new} is older than the deployed one {deployed}"
-        ))
+        Reason::Older
+            .error(format!("the new certificate {new} is older than the deployed one {deployed}"))
     })
 }
 

@@ -160,55 +160,13 @@ mod tests {
         for (format, name, project, generated_by, tag, expected) in [
             ("tls", SHOP, Some(PROJECT), Some("user"), TAG, None),
             ("tls", None, None, None, TAG, None),
-            (
-                "generic",
-                SHOP,
-                None,
-                None,
-                TAG,
-                Some("has the format generic"),
-            ),
+            ("generic", SHOP, None, None, TAG, Some("has the format generic")),
             ("", None, None, None, TAG, Some("has the format \"\"")),
-            (
-                "tls",
-                Some("blog"),
-                None,
-                None,
-                TAG,
-                Some("returned blog of project 5f2a8c61"),
-            ),
-            (
-                "tls",
-                SHOP,
-                Some(OTHER),
-                None,
-                TAG,
-                Some("returned shop-tls of project 9b3a57d1"),
-            ),
-            (
-                "tls",
-                SHOP,
-                None,
-                Some("system"),
-                TAG,
-                Some("by the system"),
-            ),
-            (
-                "tls",
-                SHOP,
-                None,
-                None,
-                None,
-                Some("has no usable entity tag"),
-            ),
-            (
-                "tls",
-                SHOP,
-                None,
-                None,
-                Some("*"),
-                Some("has no usable entity tag"),
-            ),
+            ("tls", Some("blog"), None, None, TAG, Some("returned blog of project 5f2a8c61")),
+            ("tls", SHOP, Some(OTHER), None, TAG, Some("returned shop-tls of project 9b3a57d1")),
+            ("tls", SHOP, None, Some("system"), TAG, Some("by the system")),
+            ("tls", SHOP, None, None, None, Some("has no usable entity tag")),
+            ("tls", SHOP, None, None, Some("*"), Some("has no usable entity tag")),
         ] {
             let text = |text: Option<&str>| text.map(str::to_owned);
             let secret = TlsSecret {
@@ -257,27 +215,15 @@ mod tests {
             // another chain
             (leaf.clone(), key.to_owned(), (false, false, false)),
             (leaf.clone(), String::new(), (false, false, false)),
-            (
-                format!("{chain}{leaf}"),
-                key.to_owned(),
-                (false, false, false),
-            ),
+            (format!("{chain}{leaf}"), key.to_owned(), (false, false, false)),
             (String::new(), key.to_owned(), (false, false, false)),
             (renewed.leaf, renewed.key.clone(), (false, false, false)),
             // a block that cannot be read is not in our form
-            (
-                format!("{UNREADABLE}{chain}"),
-                key.to_owned(),
-                (true, true, false),
-            ),
+            (format!("{UNREADABLE}{chain}"), key.to_owned(), (true, true, false)),
         ] {
             let found = deployed(certificate.clone(), &key);
             assert_eq!(
-                (
-                    found.is_same(&new),
-                    found.shows(&new),
-                    found.is_canonical(&new)
-                ),
+                (found.is_same(&new), found.shows(&new), found.is_canonical(&new)),
                 expected,
                 "{certificate}{key}"
             );
@@ -299,20 +245,13 @@ mod tests {
             (expired.leaf, expired.key.as_str(), "no"),
             (early.leaf, early.key.as_str(), "no"),
             (placeholder.pem, &placeholder.key, "no"),
-            (
-                format!("{broken}{}", issued.leaf),
-                &issued.key,
-                "cannot tell",
-            ),
+            (format!("{broken}{}", issued.leaf), &issued.key, "cannot tell"),
             (String::new(), &issued.key, "cannot tell"),
         ] {
             let deployed = deployed(certificate.clone(), key);
             let found = match deployed.serves(NOW) {
                 Serves::Yes(leaf) => {
-                    assert_eq!(
-                        deployed.leaf().map(Certificate::sha256),
-                        Some(leaf.sha256())
-                    );
+                    assert_eq!(deployed.leaf().map(Certificate::sha256), Some(leaf.sha256()));
                     "yes"
                 }
                 Serves::No => "no",

@@ -125,14 +125,8 @@ mod tests {
 
     #[test]
     fn the_key_of_a_managed_csr_stands_in_for_a_missing_one() {
-        let managed_csr = Some(ManagedCsr {
-            private_key: Some(Secret::new("managed".to_owned())),
-        });
-        let material = read(CertificateSecret {
-            private_key: None,
-            managed_csr,
-            ..secret()
-        });
+        let managed_csr = Some(ManagedCsr { private_key: Some(Secret::new("managed".to_owned())) });
+        let material = read(CertificateSecret { private_key: None, managed_csr, ..secret() });
         assert_eq!(material.unwrap().key.expose(), "managed");
     }
 
@@ -185,11 +179,7 @@ mod tests {
     fn what_is_no_usable_certificate_is_refused_by_name() {
         type Change = fn(&mut CertificateSecret);
         let rows: [(Change, Reason, &str); 12] = [
-            (
-                |s| s.private_key = None,
-                Reason::KeyMissing,
-                "import it again together with its key",
-            ),
+            (|s| s.private_key = None, Reason::KeyMissing, "import it again together with its key"),
             (
                 |s| {
                     s.private_key = None;
@@ -204,42 +194,22 @@ mod tests {
                 "has no private key",
             ),
             (|s| s.state = Some(0), Reason::NotIssued, "not issued yet"),
-            (
-                |s| s.state = Some(2),
-                Reason::NotActive,
-                "state 2, suspended",
-            ),
-            (
-                |s| s.state = Some(3),
-                Reason::NotActive,
-                "state 3, deactivated",
-            ),
+            (|s| s.state = Some(2), Reason::NotActive, "state 2, suspended"),
+            (|s| s.state = Some(3), Reason::NotActive, "state 3, deactivated"),
             (|s| s.state = Some(4), Reason::NotActive, "state 4, unknown"),
-            (
-                |s| s.state = Some(5),
-                Reason::NotActive,
-                "state 5, destroyed",
-            ),
+            (|s| s.state = Some(5), Reason::NotActive, "state 5, destroyed"),
             (
                 |s| s.secret_type = "kv".to_owned(),
                 Reason::WrongType,
                 "is of type kv, expected one of",
             ),
-            (
-                |s| s.revocation_time_seconds = Some(1),
-                Reason::NotActive,
-                "is revoked",
-            ),
+            (|s| s.revocation_time_seconds = Some(1), Reason::NotActive, "is revoked"),
             (
                 |s| s.id = "x".to_owned(),
                 Reason::SecretsManagerRefused,
                 "returned secret x for 2f6c8e90",
             ),
-            (
-                |s| s.id = String::new(),
-                Reason::SecretsManagerRefused,
-                "returned secret",
-            ),
+            (|s| s.id = String::new(), Reason::SecretsManagerRefused, "returned secret"),
         ];
         for (change, reason, text) in rows {
             let mut secret = secret();

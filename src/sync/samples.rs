@@ -57,11 +57,7 @@ pub(crate) fn issue(spec: &Spec) -> Issued {
     let mut maker = maker();
     let words = format!("names:{names} since:{begin}h until:{end}h serial:{serial}{stamps}");
     let leaf = maker.make(&format!("shop < {issuer} {words}"));
-    Issued {
-        leaf: leaf.pem,
-        issuer: maker.make(&format!("{issuer} < Root")).pem,
-        key: leaf.key,
-    }
+    Issued { leaf: leaf.pem, issuer: maker.make(&format!("{issuer} < Root")).pem, key: leaf.key }
 }
 
 pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
@@ -81,10 +77,7 @@ pub(crate) fn bundle(issued: &Issued, with_issuer: bool) -> Bundle {
 pub(crate) fn tls_secret(certificate: String, key: &str) -> TlsSecret {
     TlsSecret {
         format: "tls".to_owned(),
-        data: TlsData {
-            tls_cert: certificate,
-            tls_key: Secret::new(key.to_owned()),
-        },
+        data: TlsData { tls_cert: certificate, tls_key: Secret::new(key.to_owned()) },
         ..TlsSecret::default()
     }
 }
@@ -94,11 +87,7 @@ pub(crate) fn deployed(certificate: String, key: &str) -> Deployed {
 }
 
 /// The certificate after [`SHOP`].
-pub(crate) const RENEWED: Spec = Spec {
-    valid: (-1, 89),
-    serial: 2,
-    ..SHOP
-};
+pub(crate) const RENEWED: Spec = Spec { valid: (-1, 89), serial: 2, ..SHOP };
 
 /// The target `shop-tls`.
 pub(crate) fn task() -> Task {

@@ -144,10 +144,7 @@ impl Trigger {
         let sources = [event["source"].as_str(), event["ibmensourceid"].as_str()];
         let sources = sources.into_iter().chain([inner("source_instance_crn")]);
         self.sources = sources.flatten().map(str::to_owned).collect();
-        self.id = self
-            .id
-            .take()
-            .or_else(|| event["id"].as_str().map(sanitized));
+        self.id = self.id.take().or_else(|| event["id"].as_str().map(sanitized));
         let event_type = event["type"].as_str();
         let name = match event_type {
             Some(text) => text.strip_prefix(SECRETS_MANAGER),
@@ -157,10 +154,9 @@ impl Trigger {
         let nothing = |why: &str| Ok(Asks::Nothing(why.to_owned()));
         // some types have a subtype
         match name.and_then(|name| name.split(':').next()) {
-            Some(name @ ("secret_rotated" | "secret_created")) => Ok(Asks::Secrets {
-                just_created: name == "secret_created",
-                data: data?,
-            }),
+            Some(name @ ("secret_rotated" | "secret_created")) => {
+                Ok(Asks::Secrets { just_created: name == "secret_created", data: data? })
+            }
             Some("test_event") => nothing("test event of Secrets Manager acknowledged"),
             Some(name) => {
                 let name = sanitized(name);
@@ -223,13 +219,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
     let instance = instance(&trigger.sources, settings.instance.as_ref());
     let asks = trigger.asks?;
     let scheduled = matches!(asks, Asks::Everything) && trigger.word != "manual";
-    let just_created = matches!(
-        asks,
-        Asks::Secrets {
-            just_created: true,
-            ..
-        }
-    );
+    let just_created = matches!(asks, Asks::Secrets { just_created: true, .. });
     let mut plan = match asks {
         Asks::Nothing(why) => ignored(why),
         Asks::Everything => {

@@ -6,10 +6,7 @@ use super::*;
 
 #[test]
 fn text_from_outside_cannot_forge_a_line() {
-    assert_eq!(
-        sanitized("a\nb\u{1b}[31m\u{202e}"),
-        "a\\u{a}b\\u{1b}[31m\\u{202e}"
-    );
+    assert_eq!(sanitized("a\nb\u{1b}[31m\u{202e}"), "a\\u{a}b\\u{1b}[31m\\u{202e}");
     assert_eq!(sanitized(""), "\"\"");
     assert_eq!(sanitized(&"x".repeat(200)), "x".repeat(200));
     assert_eq!(sanitized(&"x".repeat(201)), "x".repeat(200) + "...");
@@ -60,41 +57,25 @@ fn the_messages_of_the_services_stay_useful() {
         assert_eq!(allowed(message), message);
     }
     for (message, shown) in [
-        (
-            "The name \"shop-tls-2\" is not valid.",
-            "The name … is not valid.",
-        ),
-        (
-            "The job has 123456 bytes, 65536 are allowed.",
-            "The job has … bytes, 65536 are allowed.",
-        ),
+        ("The name \"shop-tls-2\" is not valid.", "The name … is not valid."),
+        ("The job has 123456 bytes, 65536 are allowed.", "The job has … bytes, 65536 are allowed."),
         ("a\n b\t c", "a b c"),
         ("a x1Y2 z1Y2 b", "a … b"),
         ("1 2 3 4 5 6 7 8 end", "1 2 3 4 5 6 … end"),
-        (
-            "x1Y a x1Y b x1Y c x1Y d x1Y e x1Y f x1Y g h",
-            "… a … b … c … d … e … f …",
-        ),
+        ("x1Y a x1Y b x1Y c x1Y d x1Y e x1Y f x1Y g h", "… a … b … c … d … e … f …"),
         ("", ""),
     ] {
         assert_eq!(allowed(message), shown);
     }
     let long = allowed(&"word ".repeat(60));
-    assert!(
-        long.chars().count() <= LONGEST + 2 && long.ends_with("word …"),
-        "{long}"
-    );
+    assert!(long.chars().count() <= LONGEST + 2 && long.ends_with("word …"), "{long}");
 }
 
 #[test]
 fn a_trace_id_has_one_of_the_known_forms() {
     let digits = "0123456789abcdef0123456789abcdef";
     let uuid = "33333333-4444-5555-6666-777777777777";
-    for id in [
-        format!("codeengine-api-{digits}"),
-        format!("aW1hZ2lu-{digits}"),
-        uuid.to_owned(),
-    ] {
+    for id in [format!("codeengine-api-{digits}"), format!("aW1hZ2lu-{digits}"), uuid.to_owned()] {
         assert_eq!(trace_id(&id), Some(id.as_str()));
     }
     for other in [

@@ -42,11 +42,7 @@ pub(crate) struct Maker {
 
 impl Maker {
     pub(crate) fn new(now: UnixTime) -> Self {
-        Self {
-            now,
-            keys: HashMap::new(),
-            serial: 0,
-        }
+        Self { now, keys: HashMap::new(), serial: 0 }
     }
 
     /// The key of this name.
@@ -106,11 +102,7 @@ impl Maker {
         if let Some(algorithm) = algorithm {
             rename_algorithm(&mut der, algorithm);
         }
-        Cert {
-            pem: pem(&der),
-            der,
-            key: key.serialize_pem(),
-        }
+        Cert { pem: pem(&der), der, key: key.serialize_pem() }
     }
 
     /// What `name` or `name:key` stands for.

@@ -18,11 +18,7 @@ const BOUND: Duration = Duration::from_secs(20);
 const NOW_AND_THEN: Duration = Duration::from_millis(50);
 
 fn stuck() -> [FaultKind; 3] {
-    [
-        FaultKind::Silent,
-        FaultKind::DripHead(NOW_AND_THEN),
-        FaultKind::DripBody(NOW_AND_THEN),
-    ]
+    [FaultKind::Silent, FaultKind::DripHead(NOW_AND_THEN), FaultKind::DripBody(NOW_AND_THEN)]
 }
 
 /// The run gets SIGTERM once `ready` says so.
@@ -55,10 +51,9 @@ fn a_run_whose_service_is_stuck_ends_and_says_where_it_was() {
             let struck = || fault.wait_struck(1, PATIENCE).unwrap();
             let by_signal = terminated(scene.start(), struck);
             let by_time = bounded(scene.start().env("DEADLINE", "2").run());
-            for (run, why) in [
-                (by_signal, "interrupted by SIGTERM"),
-                (by_time, "DEADLINE (2 s) exceeded"),
-            ] {
+            for (run, why) in
+                [(by_signal, "interrupted by SIGTERM"), (by_time, "DEADLINE (2 s) exceeded")]
+            {
                 let target = run.refused(9, "interrupted");
                 let told = format!("{why} while {step}; nothing was written");
                 assert!(target.message.contains(&told), "{route} {kind:?}: {run:#?}");
@@ -265,11 +260,7 @@ fn sigterm_ends_a_run_whose_log_is_stuck() {
     let scene = Scene::new();
     let (reader, writer) = full_pipe();
     let mut command = scene.start().command(PROGRAM);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
     // it waits in the kernel once it has begun to write
     let wchan = format!("/proc/{}/wchan", child.id());
     let waits = || std::fs::read_to_string(&wchan).is_ok_and(|place| place.contains("pipe"));
@@ -304,11 +295,7 @@ fn a_slow_reader_gets_the_whole_report() {
     let (mut reader, writer) = full_pipe();
     let start = scene.start().targets(targets).env("OUTPUT", "text");
     let mut command = start.command(PROGRAM);
-    let mut child = command
-        .stdout(writer)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
     drop(command);
     let (_never, pause) = mpsc::channel::<()>();
     let mut text = Vec::new();

@@ -85,16 +85,9 @@ static ROOTS: LazyLock<String> = LazyLock::new(|| {
 fn texts(maker: &mut Maker, entry: &str) -> Vec<Text> {
     const END: &str = "-----END CERTIFICATE-----\n";
     if let Some(name) = entry.strip_prefix('@') {
-        let key = key(if name.contains('/') {
-            "keys/p256"
-        } else {
-            "p256"
-        });
-        let text = |pem: &str| Text {
-            pem: pem.to_owned(),
-            key: key.clone(),
-            anchors: ROOTS.clone(),
-        };
+        let key = key(if name.contains('/') { "keys/p256" } else { "p256" });
+        let text =
+            |pem: &str| Text { pem: pem.to_owned(), key: key.clone(), anchors: ROOTS.clone() };
         return file(name).split_inclusive(END).map(text).collect();
     }
     let made = maker.make(entry);
@@ -111,14 +104,9 @@ fn texts(maker: &mut Maker, entry: &str) -> Vec<Text> {
 /// A row of a table.
 fn case(row: &str) -> Case {
     let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-    let [name, entries, key_file, verdict] = cells[..] else {
-        panic!("{row}")
-    };
+    let [name, entries, key_file, verdict] = cells[..] else { panic!("{row}") };
     let mut maker = Maker::new(UnixTime::now());
-    let given: Vec<Text> = entries
-        .split("; ")
-        .flat_map(|entry| texts(&mut maker, entry))
-        .collect();
+    let given: Vec<Text> = entries.split("; ").flat_map(|entry| texts(&mut maker, entry)).collect();
     let (mut chain, mut codes) = (Vec::new(), Vec::new());
     for word in verdict.split(' ') {
         match word.parse::<usize>() {
@@ -156,12 +144,7 @@ impl Case {
 /// Fails with all that went wrong, so that one run shows the whole.
 #[track_caller]
 fn none(wrong: &[String]) {
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -29,10 +29,7 @@ fn each_certificate_type_is_deployed_with_its_chain() {
 /// Renewed with the same key, which is the default of many CAs' clients: still a new certificate.
 #[test]
 fn the_same_key_is_no_reason_to_keep_the_old_certificate() {
-    let scene = Scene::of(CertificateSpec {
-        rotate_keys: false,
-        ..CertificateSpec::default()
-    });
+    let scene = Scene::of(CertificateSpec { rotate_keys: false, ..CertificateSpec::default() });
     let before = scene.tls_secret();
     scene.run().expect(0, "replaced");
     let after = scene.tls_secret();

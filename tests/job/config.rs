@@ -54,10 +54,9 @@ fn deprecated_and_misspelt_names_have_one_warning_each() {
         let warning = format!("{old} is deprecated: use {new}");
         assert_eq!(run.log.matches(&warning).count(), 1, "{}", run.log);
     }
-    for (old, value) in [
-        ("TRUSTED_PROFILE_NAME", &scene.world.profile_name),
-        ("IAM_API_KEY", &scene.world.api_key),
-    ] {
+    for (old, value) in
+        [("TRUSTED_PROFILE_NAME", &scene.world.profile_name), ("IAM_API_KEY", &scene.world.api_key)]
+    {
         let start = scene.start().without("IAM_PROFILE_ID");
         let run = start.env(old, value).run();
         run.expect(0, "unchanged");

@@ -31,19 +31,14 @@ fn issue(scene: &Scene, name: &str) -> String {
 
 /// The right to look, and no more.
 fn reader(project: &str) -> Policy {
-    Policy::CodeEngine {
-        role: Role::Reader,
-        project_id: project.to_owned(),
-    }
+    Policy::CodeEngine { role: Role::Reader, project_id: project.to_owned() }
 }
 
 /// The lines of the log that hold a TLS secret each.
 fn logged(run: &Run) -> Vec<Discovered> {
     let lines = run.log.lines();
     let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines
-        .filter_map(|mut line| serde_json::from_value(line["discovered"].take()).ok())
-        .collect()
+    lines.filter_map(|mut line| serde_json::from_value(line["discovered"].take()).ok()).collect()
 }
 
 /// Each kind in one of two projects, with the certificates that were made for it. Nothing is asked for
@@ -226,11 +221,7 @@ fn all_pages_of_all_lists_are_read() {
     scene.cloud.clear_journal();
     let run = bare(&scene).env("CE_JOBRUN", "discover-x7k2p").run();
     assert_eq!(run.report.message, "92 TLS secrets: 90 same, 2 renewed");
-    for list in [
-        route::LIST_SECRETS,
-        route::LIST_TLS_SECRETS,
-        route::LIST_DOMAIN_MAPPINGS,
-    ] {
+    for list in [route::LIST_SECRETS, route::LIST_TLS_SECRETS, route::LIST_DOMAIN_MAPPINGS] {
         assert_eq!(scene.times_asked(list), 2, "{list}");
     }
     let found = logged(&run);
@@ -295,12 +286,7 @@ fn a_list_that_fails_alone() {
     let (covers, renewed, unreadable) = (Some("covers"), Some("renewed"), Some("unreadable"));
     for (failing, answer, (status, code), matches) in [
         (route::LIST_SECRETS, 403, (5, sm), None),
-        (
-            route::LIST_SECRETS,
-            501,
-            (5, "secrets-manager-refused"),
-            None,
-        ),
+        (route::LIST_SECRETS, 501, (5, "secrets-manager-refused"), None),
         (route::READ_VERSION_METADATA, 403, (5, sm), covers),
         (route::LIST_DOMAIN_MAPPINGS, 403, (7, ce), renewed),
         (route::READ_TLS_SECRET, 403, (7, ce), unreadable),
@@ -309,9 +295,7 @@ fn a_list_that_fails_alone() {
         let run = bare(&scene).run();
         let command = &run.rejected(status, code).command;
         assert_eq!(command.is_some(), answer == 403, "{failing}: {run:#?}");
-        let [found] = run.report.discovered.as_deref().unwrap() else {
-            panic!("{run:#?}")
-        };
+        let [found] = run.report.discovered.as_deref().unwrap() else { panic!("{run:#?}") };
         assert_eq!(found.matches.as_deref(), matches, "{failing}: {run:#?}");
         let domains_known = failing != route::LIST_DOMAIN_MAPPINGS;
         assert_eq!(found.domains.is_some(), domains_known, "{failing}");
@@ -345,12 +329,7 @@ fn what_cannot_be_a_target_is_left_out() {
         let project = &scene.world.project_id;
         scene.cloud.put_secret(project, name, format, by, data);
     };
-    put(
-        "platform",
-        "tls",
-        "system",
-        named(&scene, "platform")["data"].clone(),
-    );
+    put("platform", "tls", "system", named(&scene, "platform")["data"].clone());
     put("other", "generic", "user", json!({ "a": "b" }));
     let hostile = named(&scene, "x-tls'; reboot #");
     let _page = short_page(&scene, route::LIST_TLS_SECRETS, "secrets", &hostile);

@@ -8,10 +8,7 @@ use crate::many;
 fn the_time_limit_of_the_job_run_leaves_nothing_half_done() {
     let scene = Scene::new();
     let before = scene.tls_secret();
-    scene.create_job(&JobSettings {
-        max_execution_time: 1,
-        ..JobSettings::default()
-    });
+    scene.create_job(&JobSettings { max_execution_time: 1, ..JobSettings::default() });
     let _parked = scene.fault(route::READ_TLS_SECRET, FaultKind::Status(503));
     let (run, processes) = scene.finished(&scene.submit(&[]));
     assert_eq!(run.status, "failed");
@@ -25,10 +22,8 @@ fn the_largest_answer_passes_and_the_first_larger_one_does_not() {
     let scene = Scene::new();
     let frame = json!({ "id": "other", "padding": "" }).to_string().len();
     let limit = 2 * 1024 * 1024;
-    for (length, told) in [
-        (limit, "returned secret …"),
-        (limit + 1, "larger than 2097152 bytes"),
-    ] {
+    for (length, told) in [(limit, "returned secret …"), (limit + 1, "larger than 2097152 bytes")]
+    {
         // the id is wrong on purpose: it shows that the whole document was read
         let body = json!({ "id": "other", "padding": "x".repeat(length - frame) });
         let _fault = scene.fault(route::READ_SECRET, answer(200, body));

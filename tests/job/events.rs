@@ -117,10 +117,9 @@ fn without_secret_id_the_event_names_the_secret_if_it_is_the_only_one() {
     event("rotated-many.json").rejected(3, "event-ambiguous");
     // nothing names a secret: a schedule has nothing to do, a person made a mistake
     scene.cloud.clear_journal();
-    for (variable, value) in [
-        ("ibmendata", r#"{"type":"com.example.other"}"#),
-        ("CE_TYPE", "dev.knative.sources.ping"),
-    ] {
+    for (variable, value) in
+        [("ibmendata", r#"{"type":"com.example.other"}"#), ("CE_TYPE", "dev.knative.sources.ping")]
+    {
         let run = start().env(variable, value).run();
         run.expect(0, "ignored");
         assert!(run.log.contains("SECRET_ID is unset"), "{}", run.log);
@@ -134,9 +133,7 @@ fn without_secret_id_the_event_names_the_secret_if_it_is_the_only_one() {
 fn without_secret_id_a_certificate_that_nothing_vouches_for_is_refused() {
     let scene = Scene::new();
     let project = &scene.world.project_id;
-    scene
-        .cloud
-        .put_tls_secret(project, TLS_SECRET, "placeholder", "none");
+    scene.cloud.put_tls_secret(project, TLS_SECRET, "placeholder", "none");
     let start = scene.start().without("SECRET_ID");
     let event = scene.payload("rotated-public.json");
     let run = start.env("ibmendata", event).run();

@@ -6,9 +6,7 @@ use crate::harness::{PATIENCE, Scene, TLS_SECRET, answer, fields};
 /// Somebody edits the TLS secret.
 fn edit(scene: &Scene) {
     let project = &scene.world.project_id;
-    scene
-        .cloud
-        .put_tls_secret(project, TLS_SECRET, "edited", "by hand");
+    scene.cloud.put_tls_secret(project, TLS_SECRET, "edited", "by hand");
 }
 
 /// Our write may have taken effect, but what we find afterwards is neither the old nor the new.
@@ -96,10 +94,7 @@ fn a_certificate_of_an_unknown_ca_is_not_trusted() {
 #[test]
 fn numbers_that_no_service_would_send_do_no_harm() {
     let scene = Scene::new();
-    for (life, reason) in [
-        (json!(u64::MAX), "code-engine-forbidden"),
-        (json!(-1), "iam-refused"),
-    ] {
+    for (life, reason) in [(json!(u64::MAX), "code-engine-forbidden"), (json!(-1), "iam-refused")] {
         let token = json!({ "access_token": "x", "expires_in": life });
         let _odd = scene.fault(route::TOKEN, answer(200, token));
         let run = scene.run();
@@ -188,18 +183,9 @@ fn an_answer_of_iam_without_a_usable_token_is_refused() {
     let header = "it does not fit into a header";
     let soon = "the field expires_in has another type than in the API";
     for (token, told) in [
-        (
-            json!({ "access_token": "a\r\nX-Injected: 1", "expires_in": 3600 }),
-            header,
-        ),
-        (
-            json!({ "access_token": "café", "expires_in": 3600 }),
-            header,
-        ),
-        (
-            json!({ "access_token": null, "expires_in": 3600 }),
-            "no field access_token",
-        ),
+        (json!({ "access_token": "a\r\nX-Injected: 1", "expires_in": 3600 }), header),
+        (json!({ "access_token": "café", "expires_in": 3600 }), header),
+        (json!({ "access_token": null, "expires_in": 3600 }), "no field access_token"),
         (json!({ "access_token": "abc" }), "no field expires_in"),
         (json!({ "access_token": "abc", "expires_in": "soon" }), soon),
     ] {

@@ -38,12 +38,8 @@ fn four_calls_in_this_order_over_one_connection_per_host() {
     let scene = Scene::with(|_| {});
     let tag = scene.tls_secret().entity_tag;
     scene.run().expect(0, "replaced");
-    let four = [
-        route::TOKEN,
-        route::READ_TLS_SECRET,
-        route::READ_SECRET,
-        route::REPLACE_TLS_SECRET,
-    ];
+    let four =
+        [route::TOKEN, route::READ_TLS_SECRET, route::READ_SECRET, route::REPLACE_TLS_SECRET];
     assert_eq!(scene.asked(), four);
     let journal = scene.cloud.journal();
     for service in [Service::Iam, Service::SecretsManager, Service::CodeEngine] {
@@ -145,10 +141,7 @@ fn a_lost_event_is_repaired_by_the_next_reconcile() {
         scene.cloud.rotate(rotated);
         assert_ne!(scene.served(), scene.serial());
         let runs = scene.cloud.job_runs(&scene.world.project_id);
-        assert!(
-            runs.iter().all(|run| run.trigger == Trigger::Cron),
-            "{runs:#?}"
-        );
+        assert!(runs.iter().all(|run| run.trigger == Trigger::Cron), "{runs:#?}");
         scene.finished(&scene.cron(RECONCILE)).1[0].expect(0, "replaced");
         assert_eq!(scene.served(), scene.serial());
     }
@@ -158,10 +151,7 @@ fn a_lost_event_is_repaired_by_the_next_reconcile() {
 fn a_dry_run_tells_what_it_would_do_and_writes_nothing() {
     let scene = Scene::new();
     let before = scene.tls_secret();
-    for start in [
-        scene.start().arg("--dry-run"),
-        scene.start().env("DRY_RUN", "true"),
-    ] {
+    for start in [scene.start().arg("--dry-run"), scene.start().env("DRY_RUN", "true")] {
         let run = start.run();
         let target = run.expect(0, "would_replace");
         assert!(run.report.dry_run);
@@ -194,10 +184,8 @@ fn the_configuration_may_come_from_a_config_map() {
     let scene = Scene::new();
     let (cloud, project) = (&scene.cloud, &scene.world.project_id);
     cloud.put_config_map(project, "sm-tls-sync", &scene.job_environment());
-    let settings = JobSettings {
-        config_map: Some("sm-tls-sync".to_owned()),
-        ..JobSettings::default()
-    };
+    let settings =
+        JobSettings { config_map: Some("sm-tls-sync".to_owned()), ..JobSettings::default() };
     cloud.create_job(project, JOB, &Default::default(), &settings);
     scene.finished(&scene.submit(&[])).1[0].expect(0, "replaced");
 }
@@ -206,10 +194,7 @@ fn the_configuration_may_come_from_a_config_map() {
 #[test]
 fn code_engine_sees_the_exit_status_and_tries_again() {
     let scene = Scene::new();
-    scene.create_job(&JobSettings {
-        retry_limit: 2,
-        ..JobSettings::default()
-    });
+    scene.create_job(&JobSettings { retry_limit: 2, ..JobSettings::default() });
     let (run, processes) = scene.finished(&scene.submit(&[("DEADLINE", "never")]));
     assert_eq!(run.status, "failed");
     let reason = run.last_failure_reason.as_deref();
@@ -221,10 +206,7 @@ fn code_engine_sees_the_exit_status_and_tries_again() {
 #[test]
 fn without_trusted_profiles_on_the_job_there_is_no_token() {
     let scene = Scene::new();
-    scene.create_job(&JobSettings {
-        token_enabled: false,
-        ..JobSettings::default()
-    });
+    scene.create_job(&JobSettings { token_enabled: false, ..JobSettings::default() });
     let (_, processes) = scene.finished(&scene.submit(&[]));
     let target = processes[0].refused(4, "token-missing");
     let command = target.command.as_deref().unwrap_or_default();
@@ -239,11 +221,7 @@ fn only_a_tls_secret_of_a_user_that_is_there_is_replaced() {
     cloud.put_secret(project, "generic", "generic", "user", data.clone());
     cloud.put_secret(project, "system", "tls", "system", data);
     for (name, reason, command) in [
-        (
-            "not-there",
-            "tls-secret-missing",
-            "ibmcloud ce secret create",
-        ),
+        ("not-there", "tls-secret-missing", "ibmcloud ce secret create"),
         ("generic", "tls-secret-unsuitable", ""),
         ("system", "tls-secret-unsuitable", ""),
     ] {
@@ -263,9 +241,6 @@ fn only_a_tls_secret_of_a_user_that_is_there_is_replaced() {
 #[test]
 fn without_any_configuration_there_is_a_version_and_a_refusal() {
     let version = format!("sm-tls-sync {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(
-        Scene::new().start().arg("--version").printed(),
-        (0, version)
-    );
+    assert_eq!(Scene::new().start().arg("--version").printed(), (0, version));
     run_alone(&[]).rejected(2, "configuration");
 }

@@ -156,13 +156,8 @@ fn without_counts(value: Value, is_long: bool) -> Value {
     let all = |(name, value)| (name, without_counts(value, is_long));
     match value {
         Value::Object(mut fields) => {
-            let command = fields
-                .get("command")
-                .map_or_else(String::new, Value::to_string);
-            assert!(
-                !command.contains(r"\n") && !command.contains(r"\r"),
-                "{command}"
-            );
+            let command = fields.get("command").map_or_else(String::new, Value::to_string);
+            assert!(!command.contains(r"\n") && !command.contains(r"\r"), "{command}");
             let count = fields.len();
             fields.retain(|name, _| !name.ends_with("_omitted"));
             assert!(is_long || fields.len() == count, "{fields:?}");
@@ -213,11 +208,7 @@ impl Run {
             _ => "error",
         };
         assert_eq!(report.level, level, "{shown}");
-        Self {
-            status,
-            report,
-            log: stderr.to_owned(),
-        }
+        Self { status, report, log: stderr.to_owned() }
     }
 
     /// The only target.
@@ -333,11 +324,7 @@ impl<'a> Start<'a> {
 
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .envs(&self.environment)
-            .args(&self.arguments)
-            .stdin(Stdio::null());
+        command.env_clear().envs(&self.environment).args(&self.arguments).stdin(Stdio::null());
         command
     }
 
@@ -355,10 +342,7 @@ impl<'a> Start<'a> {
     pub(crate) fn spawn(self) -> Running<'a> {
         let mut command = self.command(PROGRAM);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running {
-            scene: self.scene,
-            child: command.spawn().unwrap(),
-        }
+        Running { scene: self.scene, child: command.spawn().unwrap() }
     }
 }
 
@@ -408,10 +392,7 @@ impl Scene {
     /// With `SM_TLS_SYNC_HOSTILE` the cloud uses the freedom that IBM's documents leave it; the
     /// number says how. Tests that choose a behaviour themselves use [`Scene::with`].
     pub(crate) fn of(spec: CertificateSpec) -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "scripts/test chooses for the whole suite"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "scripts/test chooses for the whole suite")]
         let seed = std::env::var("SM_TLS_SYNC_HOSTILE");
         let options = match seed {
             Ok(seed) => Options::hostile(seed.parse().expect("SM_TLS_SYNC_HOSTILE: a number")),
@@ -428,10 +409,7 @@ impl Scene {
     }
 
     fn made(options: Options, spec: CertificateSpec) -> Self {
-        let options = Options {
-            job_program: Some(PROGRAM.into()),
-            ..options
-        };
+        let options = Options { job_program: Some(PROGRAM.into()), ..options };
         let cloud = LocalCloud::start(options).unwrap();
         let world = cloud.world();
         let secret = cloud.issue(spec);
@@ -440,12 +418,7 @@ impl Scene {
         cloud.rotate_quietly(&[&secret]);
         cloud.clear_journal();
         let watched = vec![(world.project_id.clone(), TLS_SECRET.to_owned())];
-        Self {
-            cloud,
-            world,
-            secret,
-            watched,
-        }
+        Self { cloud, world, secret, watched }
     }
 
     /// Watches one more TLS secret.
@@ -470,11 +443,7 @@ impl Scene {
         environment.insert("OUTPUT".to_owned(), "json".to_owned());
         // only for what never ends: a busy machine takes long
         environment.insert("DEADLINE".to_owned(), "100".to_owned());
-        Start {
-            scene: self,
-            environment: self.with_target(environment),
-            arguments: Vec::new(),
-        }
+        Start { scene: self, environment: self.with_target(environment), arguments: Vec::new() }
     }
 
     pub(crate) fn run(&self) -> Run {
@@ -542,9 +511,7 @@ impl Scene {
     }
 
     pub(crate) fn tls_secret(&self) -> TlsSecret {
-        self.cloud
-            .tls_secret(&self.world.project_id, TLS_SECRET)
-            .unwrap()
+        self.cloud.tls_secret(&self.world.project_id, TLS_SECRET).unwrap()
     }
 
     /// The serial number of the leaf that Secrets Manager holds now.
@@ -618,18 +585,12 @@ impl Scene {
 
 /// The right to write in a project.
 pub(crate) fn writer(project_id: &str) -> Policy {
-    Policy::CodeEngine {
-        role: Role::Writer,
-        project_id: project_id.to_owned(),
-    }
+    Policy::CodeEngine { role: Role::Writer, project_id: project_id.to_owned() }
 }
 
 /// The right to read the secrets of a group.
 pub(crate) fn secrets_reader(group_id: &str) -> Policy {
-    Policy::SecretsManager {
-        role: Role::SecretsReader,
-        secret_group_id: Some(group_id.to_owned()),
-    }
+    Policy::SecretsManager { role: Role::SecretsReader, secret_group_id: Some(group_id.to_owned()) }
 }
 
 /// A certificate for these names.

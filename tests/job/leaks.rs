@@ -60,10 +60,7 @@ pub(crate) fn encodings(bytes: &[u8]) -> Vec<(&'static str, String)> {
         ("hex", each(|b| format!("{b:02x}"), "")),
         ("HEX", each(|b| format!("{b:02X}"), "")),
         ("hex numbers", each(|b| format!("0x{b:02x}"), ",")),
-        (
-            "hex with colons, as numbers",
-            each(|b| format!("{b:02X}"), ":"),
-        ),
+        ("hex with colons, as numbers", each(|b| format!("{b:02X}"), ":")),
         ("numbers", each(u8::to_string, ",")),
         ("numbers with spaces", each(u8::to_string, " ")),
         ("percent, numbers", each(|b| format!("%{b:02X}"), "")),
@@ -71,13 +68,9 @@ pub(crate) fn encodings(bytes: &[u8]) -> Vec<(&'static str, String)> {
     if let Ok(text) = str::from_utf8(bytes) {
         encodings.push(("text", text.to_owned()));
         encodings.push(("json", serde_json::to_string(text).unwrap()));
-        let url = bytes.iter().map(|b| {
-            if plain(b) {
-                char::from(*b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        });
+        let url = bytes
+            .iter()
+            .map(|b| if plain(b) { char::from(*b).to_string() } else { format!("%{b:02X}") });
         encodings.push(("url", url.collect()));
     }
     encodings
@@ -112,16 +105,9 @@ fn a_planted_leak_is_found_in_every_encoding() {
         }
     }
     let der = forms(key).remove(0);
-    let rows = encodings(&der)
-        .into_iter()
-        .find(|(name, _)| *name == "hex")
-        .unwrap()
-        .1;
-    let rows: Vec<&str> = rows
-        .as_bytes()
-        .chunks(32)
-        .map(|row| str::from_utf8(row).unwrap())
-        .collect();
+    let rows = encodings(&der).into_iter().find(|(name, _)| *name == "hex").unwrap().1;
+    let rows: Vec<&str> =
+        rows.as_bytes().chunks(32).map(|row| str::from_utf8(row).unwrap()).collect();
     for leak in [
         format!("Bearer {}", &token[10..60]),
         BASE64_STANDARD.encode(format!("x{token}")),

@@ -81,10 +81,7 @@ fn a_job_array_shares_the_targets_of_a_reconcile() {
         environment.remove(name);
     }
     environment.insert("TARGETS".to_owned(), targets(&pairs));
-    let settings = JobSettings {
-        array_spec: "0-2".to_owned(),
-        ..JobSettings::default()
-    };
+    let settings = JobSettings { array_spec: "0-2".to_owned(), ..JobSettings::default() };
     let cloud = &scene.cloud;
     cloud.create_job(project, JOB, &environment, &settings);
     let (run, processes) = scene.finished(&scene.submit(&[]));
@@ -133,9 +130,7 @@ fn runs_that_the_deadline_cuts_are_done_within_eight() {
     while scene.writes().len() < COUNT {
         let before = scene.writes().len();
         let start = scene.start().targets(&targets);
-        let run = start
-            .env("DEADLINE", seconds.to_string())
-            .run_beside_others();
+        let run = start.env("DEADLINE", seconds.to_string()).run_beside_others();
         assert!([0, 9].contains(&run.status), "{run:#?}");
         let counted = run.report.message.split_once(" replaced");
         let told: usize = counted.map_or(0, |(count, _)| count.parse().unwrap());

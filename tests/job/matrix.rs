@@ -24,18 +24,10 @@ use Expect::{Failed, Replaced};
 fn expected(route: &str, kind: &FaultKind, for_good: bool) -> Expect {
     let (exit, unavailable, refused, forbidden) = match route {
         route::TOKEN => (4, "iam-unavailable", "iam-refused", "iam-refused"),
-        route::READ_SECRET => (
-            5,
-            "secrets-manager-unavailable",
-            "secrets-manager-refused",
-            "secret-forbidden",
-        ),
-        _ => (
-            7,
-            "code-engine-unavailable",
-            "code-engine-refused",
-            "code-engine-forbidden",
-        ),
+        route::READ_SECRET => {
+            (5, "secrets-manager-unavailable", "secrets-manager-refused", "secret-forbidden")
+        }
+        _ => (7, "code-engine-unavailable", "code-engine-refused", "code-engine-forbidden"),
     };
     let missing = match route {
         route::TOKEN => "iam-refused",
@@ -81,20 +73,16 @@ fn expected(route: &str, kind: &FaultKind, for_good: bool) -> Expect {
 }
 
 fn faults() -> Vec<FaultKind> {
-    let mut faults: Vec<FaultKind> = [
-        400, 401, 403, 404, 408, 409, 412, 429, 500, 501, 502, 503, 504,
-    ]
-    .map(FaultKind::Status)
-    .into();
+    let mut faults: Vec<FaultKind> =
+        [400, 401, 403, 404, 408, 409, 412, 429, 500, 501, 502, 503, 504]
+            .map(FaultKind::Status)
+            .into();
     faults.extend([429, 500, 503].map(FaultKind::StatusAfter));
     faults.extend([
         FaultKind::StatusRetryAfter(429, "1".to_owned()),
         FaultKind::StatusRetryAfter(503, "Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
         FaultKind::Delay(Duration::from_millis(50)),
-        FaultKind::Drip {
-            bytes: 200,
-            every: Duration::from_millis(5),
-        },
+        FaultKind::Drip { bytes: 200, every: Duration::from_millis(5) },
         FaultKind::Huge(3 * 1024 * 1024),
         FaultKind::NotJson,
         FaultKind::Redirect("https://attacker.example/".to_owned()),
@@ -107,12 +95,8 @@ fn faults() -> Vec<FaultKind> {
 
 #[test]
 fn every_route_under_every_fault() {
-    let routes = [
-        route::TOKEN,
-        route::READ_TLS_SECRET,
-        route::READ_SECRET,
-        route::REPLACE_TLS_SECRET,
-    ];
+    let routes =
+        [route::TOKEN, route::READ_TLS_SECRET, route::READ_SECRET, route::REPLACE_TLS_SECRET];
     // done, but the answer shows something else, or nothing
     let other = json!({ "data": { "tls_cert": "other", "tls_key": "other" } });
     let shows = [fields(other), FaultKind::Without(vec!["data".to_owned()])];
@@ -123,9 +107,7 @@ fn every_route_under_every_fault() {
         .flat_map(|(route, kind)| [(route, kind.clone(), false), (route, kind, true)])
         .collect();
     assert_eq!(cases.len(), 4 * 26 * 2 + 2 * 2);
-    side_by_side(cases, |(route, kind, for_good)| {
-        check(route, &kind, for_good)
-    });
+    side_by_side(cases, |(route, kind, for_good)| check(route, &kind, for_good));
 }
 
 fn check(route: &str, kind: &FaultKind, for_good: bool) {
@@ -133,25 +115,15 @@ fn check(route: &str, kind: &FaultKind, for_good: bool) {
     let scene = Scene::new();
     let before = scene.served();
     let fault = Fault::on(route, kind.clone());
-    let guard = scene
-        .cloud
-        .fault(if for_good { fault } else { fault.times(1) });
+    let guard = scene.cloud.fault(if for_good { fault } else { fault.times(1) });
     // a short life for what never ends; enough for five attempts to write
-    let deadline = if route == route::REPLACE_TLS_SECRET {
-        "20"
-    } else {
-        "7"
-    };
+    let deadline = if route == route::REPLACE_TLS_SECRET { "20" } else { "7" };
     let run = scene.start().env("DEADLINE", deadline).run_beside_others();
     assert!(guard.struck() > 0, "{case}: the fault never struck");
     let target = run.target();
     match expected(route, kind, for_good) {
         Replaced(writes) => {
-            assert_eq!(
-                (run.status, target.action.as_str()),
-                (0, "replaced"),
-                "{case}: {run:#?}"
-            );
+            assert_eq!((run.status, target.action.as_str()), (0, "replaced"), "{case}: {run:#?}");
             assert_eq!(scene.writes().len(), writes, "{case}");
             assert_eq!(scene.served(), scene.serial(), "{case}");
         }
@@ -162,9 +134,8 @@ fn check(route: &str, kind: &FaultKind, for_good: bool) {
                 "{case}: {run:#?}"
             );
             assert_eq!(scene.served(), before, "{case}");
-            let temporary = ["-unavailable", "write-conflict"]
-                .iter()
-                .any(|end| reason.ends_with(end));
+            let temporary =
+                ["-unavailable", "write-conflict"].iter().any(|end| reason.ends_with(end));
             assert_eq!(run.report.retryable, temporary, "{case}");
             if reason == "write-conflict" {
                 assert_eq!((target.attempts, guard.struck()), (Some(5), 5), "{case}");

@@ -24,17 +24,13 @@ fn given(scene: &Scene, certificates: &[&str], key_name: &str) {
         private_key: Some(key(key_name)),
         ..Material::default()
     };
-    scene
-        .cloud
-        .change_material(&scene.secret, |current| *current = material);
+    scene.cloud.change_material(&scene.secret, |current| *current = material);
 }
 
 /// The TLS secret holds these certificates and this key now.
 fn deployed(scene: &Scene, certificates: &[&str], key_name: &str) {
     let (project, chain) = (&scene.world.project_id, files(certificates));
-    scene
-        .cloud
-        .put_tls_secret(project, TLS_SECRET, &chain, &key(key_name));
+    scene.cloud.put_tls_secret(project, TLS_SECRET, &chain, &key(key_name));
 }
 
 /// Comparing public keys is not enough: while the deployed form does not load, nothing is up to date.
@@ -63,9 +59,7 @@ fn a_deployed_key_that_servers_do_not_load_is_replaced_by_itself_in_a_good_form(
 fn what_servers_serve_sets_the_bar() {
     let scene = Scene::new();
     let project = &scene.world.project_id;
-    scene
-        .cloud
-        .map_domain(project, "www.shop.example.com", TLS_SECRET);
+    scene.cloud.map_domain(project, "www.shop.example.com", TLS_SECRET);
     for (certificates, key) in [
         (&["deployed/plain"][..], "p256"),
         (&["deployed/stranger-at-the-end"], "p256"),
@@ -80,10 +74,9 @@ fn what_servers_serve_sets_the_bar() {
         (&["same-name/leaf"], "p256"),
     ] {
         deployed(&scene, certificates, key);
-        for (leaf, reason) in [
-            ("chain/leaf-p256-one-name", "names-lost"),
-            ("chain/leaf-p256-older", "older"),
-        ] {
+        for (leaf, reason) in
+            [("chain/leaf-p256-one-name", "names-lost"), ("chain/leaf-p256-older", "older")]
+        {
             given(&scene, &[leaf, ISSUER], "p256");
             scene.run().refused(8, reason);
         }
@@ -138,9 +131,7 @@ fn a_deployed_chain_that_fits_is_not_replaced_by_one_that_does_not() {
 fn names_that_no_client_can_ask_for_are_never_lost() {
     let scene = Scene::with(|_| {});
     let project = &scene.world.project_id;
-    scene
-        .cloud
-        .map_domain(project, "shop.example.com", "another-tls");
+    scene.cloud.map_domain(project, "shop.example.com", "another-tls");
     for (before, leaf, lost) in [
         ("with-them", "p256", None),
         ("with-them", "p256-one-name", Some("www.shop.example.com")),

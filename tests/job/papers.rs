@@ -14,10 +14,7 @@ fn file(name: &str) -> String {
 
 /// `UPDATE_DOCS=1 cargo test --test job papers` rewrites the table.
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a person asks for the new text this way"
-)]
+#[expect(clippy::disallowed_methods, reason = "a person asks for the new text this way")]
 fn the_table_of_variables_in_the_docs_is_the_programs() {
     const BEGIN: &str = "<!-- begin variables: UPDATE_DOCS=1 cargo test --test job papers -->\n";
     const END: &str = "<!-- end variables -->";
@@ -40,10 +37,7 @@ fn the_table_of_variables_in_the_docs_is_the_programs() {
         std::fs::write(path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
         return;
     }
-    assert!(
-        table == wanted,
-        "docs/configuration.md should contain:\n{wanted}"
-    );
+    assert!(table == wanted, "docs/configuration.md should contain:\n{wanted}");
 }
 
 #[test]
@@ -63,10 +57,7 @@ fn names_of_variables_are_unique_and_the_help_explains_each() {
         }
     }
     for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
-        assert!(
-            all.contains(&words(&format!("{status} {meaning}"))),
-            "{status}"
-        );
+        assert!(all.contains(&words(&format!("{status} {meaning}"))), "{status}");
     }
     // what cannot be broken, such as a URL, may be longer
     let long = |line: &&str| line.chars().count() > 80 && line.trim().contains(' ');
@@ -78,24 +69,16 @@ fn the_exit_statuses_in_the_runbook_are_the_programs() {
     let runbook = file("docs/runbook.md");
     for (status, meaning) in ExitStatus::MEANINGS.iter().enumerate() {
         let row = format!("| {status} | {meaning} |");
-        assert!(
-            runbook.contains(&row),
-            "docs/runbook.md should contain:\n{row}"
-        );
+        assert!(runbook.contains(&row), "docs/runbook.md should contain:\n{row}");
     }
 }
 
 #[test]
 fn every_reason_has_a_heading_in_the_docs_and_every_heading_a_reason() {
     let reasons = file("docs/reasons.md");
-    let headings: BTreeSet<&str> = reasons
-        .lines()
-        .filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`'))
-        .collect();
-    let words: BTreeSet<&str> = Reason::ALL
-        .iter()
-        .map(|(reason, _)| reason.word())
-        .collect();
+    let headings: BTreeSet<&str> =
+        reasons.lines().filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`')).collect();
+    let words: BTreeSet<&str> = Reason::ALL.iter().map(|(reason, _)| reason.word()).collect();
     assert_eq!(headings, words);
 }
 
@@ -135,9 +118,7 @@ fn anchors(page: &Path) -> BTreeSet<String> {
     headings
         .map(|heading| {
             let kept = heading.to_lowercase().replace(' ', "-");
-            kept.chars()
-                .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
-                .collect()
+            kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
         })
         .collect()
 }
@@ -205,10 +186,7 @@ fn the_job_links_no_async_runtime_and_one_tls_provider() {
 fn job_yaml_gives_each_attempt_its_deadline() {
     let yaml = file("job.yaml");
     let number = |key: &str| -> u64 {
-        let line = yaml
-            .lines()
-            .find_map(|line| line.trim().strip_prefix(key))
-            .unwrap();
+        let line = yaml.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap();
         line.trim().parse().unwrap()
     };
     let (retries, seconds) = (number("retryLimit:"), number("maxExecutionTime:"));

@@ -31,10 +31,7 @@ impl Proxy {
                 std::thread::spawn(move || tunnel(client, &*way, &heard));
             }
         });
-        Self {
-            url: format!("http://user:proxy-password@{address}"),
-            asked,
-        }
+        Self { url: format!("http://user:proxy-password@{address}"), asked }
     }
 
     /// Everything is led to where it wants to go.

@@ -68,14 +68,7 @@ fn schedules(first_calls: usize, second_calls: usize) -> Vec<Vec<Step>> {
         }
     }
     let mut all = Vec::new();
-    grow(
-        first_calls,
-        second_calls,
-        false,
-        false,
-        &mut Vec::new(),
-        &mut all,
-    );
+    grow(first_calls, second_calls, false, false, &mut Vec::new(), &mut all);
     all
 }
 
@@ -96,11 +89,8 @@ trait Client {
 struct Ours;
 
 impl Client for Ours {
-    const CALLS: &'static [&'static str] = &[
-        route::READ_TLS_SECRET,
-        route::READ_SECRET,
-        route::REPLACE_TLS_SECRET,
-    ];
+    const CALLS: &'static [&'static str] =
+        &[route::READ_TLS_SECRET, route::READ_SECRET, route::REPLACE_TLS_SECRET];
     type Running<'a> = Running<'a>;
 
     fn begin<'a>(scene: &'a Scene, host: &str) -> Running<'a> {
@@ -133,11 +123,8 @@ impl Client for Naive {
     fn begin<'a>(scene: &'a Scene, host: &str) -> Self::Running<'a> {
         let local = |url: String| url.replace("127.0.0.1", host);
         let iam = local(scene.cloud.iam_url());
-        let secret = format!(
-            "{}/api/v2/secrets/{}",
-            local(scene.cloud.secrets_manager_url()),
-            scene.secret
-        );
+        let secret =
+            format!("{}/api/v2/secrets/{}", local(scene.cloud.secrets_manager_url()), scene.secret);
         let tls = format!(
             "{}/v2/projects/{}/secrets/{TLS_SECRET}",
             local(scene.cloud.code_engine_url()),
@@ -149,24 +136,10 @@ impl Client for Naive {
             let json = |mut answer: ureq::http::Response<ureq::Body>| -> serde_json::Value {
                 serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
             };
-            let form = [
-                ("grant_type", "urn:ibm:params:oauth:grant-type:apikey"),
-                ("apikey", &key),
-            ];
-            let token = json(
-                agent
-                    .post(format!("{iam}/identity/token"))
-                    .send_form(form)
-                    .unwrap(),
-            );
+            let form = [("grant_type", "urn:ibm:params:oauth:grant-type:apikey"), ("apikey", &key)];
+            let token = json(agent.post(format!("{iam}/identity/token")).send_form(form).unwrap());
             let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
-            let secret = json(
-                agent
-                    .get(secret)
-                    .header("Authorization", &bearer)
-                    .call()
-                    .unwrap(),
-            );
+            let secret = json(agent.get(secret).header("Authorization", &bearer).call().unwrap());
             let body = serde_json::json!({ "format": "tls", "data": {
                 "tls_cert": secret["certificate"], "tls_key": secret["private_key"],
             }});
@@ -199,18 +172,11 @@ struct Stepper<'a, C: Client> {
 impl<'a, C: Client> Stepper<'a, C> {
     /// Begins, and waits for the first call.
     fn new(scene: &'a Scene, host: &str) -> Self {
-        let park = |route: &&str| {
-            scene
-                .cloud
-                .fault(Fault::on(route, FaultKind::Hold).host(host).times(1))
-        };
+        let park =
+            |route: &&str| scene.cloud.fault(Fault::on(route, FaultKind::Hold).host(host).times(1));
         let guards = C::CALLS.iter().map(park).collect();
         let running = Some(C::begin(scene, host));
-        let mut stepper = Self {
-            guards,
-            running,
-            done: 0,
-        };
+        let mut stepper = Self { guards, running, done: 0 };
         stepper.settle();
         stepper
     }
@@ -249,19 +215,14 @@ fn stale<C: Client>(schedule: &[Step], pasted: Pasted) -> bool {
     let scene = &Scene::with(|options| options.https = false);
     let project = &scene.world.project_id;
     let issue = |not_before_days, not_after_days| {
-        let spec = CertificateSpec {
-            not_before_days,
-            not_after_days,
-            ..CertificateSpec::default()
-        };
+        let spec =
+            CertificateSpec { not_before_days, not_after_days, ..CertificateSpec::default() };
         scene.cloud.authority().issue(&spec, None).unwrap()
     };
     let paste = |material: &Material| {
         let certificate = material.certificate.as_ref().unwrap();
         let key = material.private_key.as_ref().unwrap();
-        scene
-            .cloud
-            .put_tls_secret(project, TLS_SECRET, certificate, key);
+        scene.cloud.put_tls_secret(project, TLS_SECRET, certificate, key);
     };
     // Secrets Manager holds a certificate that is not deployed yet
     paste(&issue(-30, 60));
@@ -273,9 +234,7 @@ fn stale<C: Client>(schedule: &[Step], pasted: Pasted) -> bool {
 
     let calls = || {
         let journal = scene.cloud.journal();
-        let of_code_engine = journal
-            .iter()
-            .filter(|entry| entry.service == Service::CodeEngine);
+        let of_code_engine = journal.iter().filter(|entry| entry.service == Service::CodeEngine);
         of_code_engine.count()
     };
     let mut at_edit = 0;
@@ -330,10 +289,7 @@ fn run_all<C: Client>() -> (usize, Vec<(Vec<Step>, Pasted)>) {
                 })
             })
             .collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap())
-            .collect()
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     (work.len(), stale)
 }
@@ -375,10 +331,7 @@ fn many_runs_of_one_event_at_once_write_once() {
     let running: Vec<_> = (0..8).map(|_| start()).collect();
     let runs: Vec<Run> = running.into_iter().map(Running::finished).collect();
     assert!(runs.iter().all(|run| run.status == 0), "{runs:#?}");
-    let replaced = runs
-        .iter()
-        .filter(|run| run.target().action == "replaced")
-        .count();
+    let replaced = runs.iter().filter(|run| run.target().action == "replaced").count();
     assert_eq!((replaced, scene.tls_secret().writes - before), (1, 1));
     assert_eq!(scene.served(), scene.serial());
 }

@@ -43,19 +43,13 @@ fn in_code_engine_every_log_line_is_json_with_level_and_message() {
     let output = start.command(PROGRAM).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for line in &lines {
         let mut fields = line.as_object().unwrap().keys();
         assert!(fields.all(|field| ["level", "message", "target"].contains(&field.as_str())));
         assert!(["error", "warn", "info", "debug"].contains(&line["level"].as_str().unwrap()));
     }
-    let targets: Vec<_> = lines
-        .iter()
-        .filter(|line| line.get("target").is_some())
-        .collect();
+    let targets: Vec<_> = lines.iter().filter(|line| line.get("target").is_some()).collect();
     assert_eq!(targets.len(), 1, "{log}");
     assert_eq!(targets[0]["target"], report["targets"][0]);
     assert_eq!(targets[0]["message"], report["targets"][0]["message"]);
@@ -93,10 +87,7 @@ fn as_text_the_report_is_for_people() {
     assert!(line("served").starts_with("shop.example.com: this certificate, "));
     let last = text.lines().last().unwrap();
     assert!(last.starts_with("1 replaced, in ") && last.ends_with(", exit status 0"));
-    assert!(
-        text.lines().all(|line| line.chars().count() <= 80),
-        "{text}"
-    );
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(!text.contains('\u{1b}'));
 
     let (_, text) = run().printed();
@@ -116,9 +107,7 @@ const ABSENT: &str = "00000000-1111-4222-8333-444444444444";
 #[test]
 fn as_text_the_checks_are_a_table_with_commands() {
     let scene = Scene::new();
-    scene
-        .cloud
-        .set_policies(vec![writer(&scene.world.project_id)]);
+    scene.cloud.set_policies(vec![writer(&scene.world.project_id)]);
     let run = || scene.start().arg("--check");
     let report = run().run().report;
     let failed = report.checks.iter().find(|check| check.state == "red");
@@ -154,16 +143,10 @@ fn a_terminal_shows_what_a_long_run_waits_for() {
     let _slow = scene.fault(route::READ_SECRET, slow);
     for (start, line, report) in [
         (scene.start(), "shop-tls: reading its certificate", "holds "),
-        (
-            scene.start().arg("--check"),
-            "reading certificates",
-            "is fit to serve",
-        ),
+        (scene.start().arg("--check"), "reading certificates", "is fit to serve"),
     ] {
         let text = start.on_a_terminal();
-        let (_, after) = text
-            .rsplit_once(&format!("0 of 1 done; {line}"))
-            .expect(&text);
+        let (_, after) = text.rsplit_once(&format!("0 of 1 done; {line}")).expect(&text);
         assert!(after.starts_with("\r\u{1b}[K"), "{text:?}");
         assert!(after.contains(report), "{text:?}");
     }

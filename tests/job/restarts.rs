@@ -114,12 +114,7 @@ fn everything_else_of_the_app_stays_as_it_is() {
     variables.remove(1);
     variables.push(json!({ "type": "literal", "name": VARIABLE, "value": note }));
     // what a new revision changes by itself
-    for field in [
-        "entity_tag",
-        "status",
-        "status_details",
-        "x_not_in_the_documents",
-    ] {
+    for field in ["entity_tag", "status", "status_details", "x_not_in_the_documents"] {
         expected[field] = Value::Null;
         after[field] = Value::Null;
     }
@@ -224,9 +219,7 @@ fn an_app_that_never_becomes_ready_ends_with_the_time() {
     let run = start().env("DEADLINE", "6").run();
     assert_eq!(run.status, 10, "{run:#?}");
     assert!(run.report.retryable);
-    let [blog, shop] = run.report.targets.as_slice() else {
-        panic!("{run:#?}")
-    };
+    let [blog, shop] = run.report.targets.as_slice() else { panic!("{run:#?}") };
     assert_eq!((&*blog.action, &*shop.action), ("replaced", "replaced"));
     assert_eq!(blog.reason, None, "{run:#?}");
     assert_eq!(blog.restarted, ["blog"]);
@@ -302,10 +295,7 @@ fn a_change_whose_answer_is_lost_is_not_repeated_blindly() {
 #[test]
 fn an_app_that_somebody_else_changes_meanwhile_is_read_again() {
     for conflict_status in [412, 409] {
-        let scene = with_apps_and(
-            |options| options.conflict_status = conflict_status,
-            &["shop"],
-        );
+        let scene = with_apps_and(|options| options.conflict_status = conflict_status, &["shop"]);
         let guard = scene.fault_once(route::PATCH_APP, FaultKind::Hold);
         let running = restarting(&scene, "shop").spawn();
         guard.wait_parked(1, PATIENCE).unwrap();

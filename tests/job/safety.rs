@@ -25,25 +25,16 @@ fn renamed(old: &[&str], new: &[&str]) -> Scene {
 }
 
 pub(crate) fn lasting(not_before_days: i64, not_after_days: i64) -> CertificateSpec {
-    CertificateSpec {
-        not_before_days,
-        not_after_days,
-        ..CertificateSpec::default()
-    }
+    CertificateSpec { not_before_days, not_after_days, ..CertificateSpec::default() }
 }
 
 /// Secrets Manager holds a leaf of a CA that nobody here has heard of, and nothing of its chain.
 fn lose_the_chain(scene: &Scene) {
     let elsewhere = LocalCloud::start(Options::default()).unwrap();
-    let leaf = CertificateSpec {
-        bundle_certs: false,
-        ..CertificateSpec::default()
-    };
+    let leaf = CertificateSpec { bundle_certs: false, ..CertificateSpec::default() };
     let mut material = elsewhere.authority().issue(&leaf, None).unwrap();
     material.intermediate = None;
-    scene
-        .cloud
-        .change_material(&scene.secret, |current| *current = material);
+    scene.cloud.change_material(&scene.secret, |current| *current = material);
 }
 
 /// Somebody deploys another certificate manually.
@@ -51,9 +42,7 @@ fn deploy_by_hand(scene: &Scene, spec: &CertificateSpec) {
     let issued = scene.cloud.authority().issue(spec, None).unwrap();
     let (certificate, key) = (issued.certificate.unwrap(), issued.private_key.unwrap());
     let project = &scene.world.project_id;
-    scene
-        .cloud
-        .put_tls_secret(project, TLS_SECRET, &certificate, &key);
+    scene.cloud.put_tls_secret(project, TLS_SECRET, &certificate, &key);
 }
 
 #[track_caller]
@@ -77,10 +66,8 @@ fn a_publicly_trusted_certificate_is_not_replaced_by_another_kind() {
 
 #[test]
 fn a_lost_intermediate_is_taken_over_from_the_deployed_chain() {
-    let imported = CertificateSpec {
-        secret_type: SecretType::ImportedCert,
-        ..CertificateSpec::default()
-    };
+    let imported =
+        CertificateSpec { secret_type: SecretType::ImportedCert, ..CertificateSpec::default() };
     let scene = changed(imported, |spec| spec.with_intermediate = false);
     // and what was completed once is up to date the next time
     for action in ["replaced", "unchanged"] {
@@ -106,16 +93,11 @@ fn a_chain_that_is_lost_for_good_is_refused() {
 /// replaced.
 #[test]
 fn a_newer_certificate_that_was_deployed_by_hand_stays() {
-    let scene = changed(CertificateSpec::default(), |spec| {
-        spec.not_before_days = -10
-    });
+    let scene = changed(CertificateSpec::default(), |spec| spec.not_before_days = -10);
     deploy_by_hand(&scene, &lasting(0, 120));
     let run = scene.run();
     let message = &run.refused(8, "older").message;
-    assert!(
-        message.contains("somebody deployed it manually"),
-        "{message}"
-    );
+    assert!(message.contains("somebody deployed it manually"), "{message}");
     assert_eq!(scene.times_asked(route::READ_VERSION_METADATA), 1);
     for status in [403, 404] {
         let _fault = scene.fault(route::READ_VERSION_METADATA, FaultKind::Status(status));
@@ -172,9 +154,7 @@ fn a_cron_run_that_has_to_write_what_is_old_says_that_an_event_was_missed() {
 fn unmapped(scene: &Scene) -> Start<'_> {
     let old = scene.tls_secret();
     let project = &scene.world.project_id;
-    scene
-        .cloud
-        .put_tls_secret(project, "unmapped", &old.tls_cert, &old.tls_key);
+    scene.cloud.put_tls_secret(project, "unmapped", &old.tls_cert, &old.tls_key);
     scene.start().env("TLS_SECRET_NAME", "unmapped")
 }
 

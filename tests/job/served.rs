@@ -5,12 +5,8 @@ use crate::harness::{PATIENCE, Run, Scene, Start, TLS_SECRET, fields, spec_for};
 use crate::safety::lasting;
 
 const DOMAIN: &str = "shop.example.com";
-const FOUR_CALLS: [&str; 4] = [
-    route::TOKEN,
-    route::READ_TLS_SECRET,
-    route::READ_SECRET,
-    route::REPLACE_TLS_SECRET,
-];
+const FOUR_CALLS: [&str; 4] =
+    [route::TOKEN, route::READ_TLS_SECRET, route::READ_SECRET, route::REPLACE_TLS_SECRET];
 
 /// A scene whose domain takes the new certificate like this.
 fn scene(serving: Serving) -> Scene {
@@ -174,9 +170,7 @@ fn all_user_managed_domains_of_the_tls_secret_and_no_others() {
     scene.cloud.deploy(&scene.secret, project, "blog-tls");
     map("blog.example.com", "blog-tls");
     let platform = json!({ "tls_secret": TLS_SECRET, "user_managed": false });
-    scene
-        .cloud
-        .map_domain_with(project, "shop.platform.example.com", platform);
+    scene.cloud.map_domain_with(project, "shop.platform.example.com", platform);
     for action in ["replaced", "unchanged"] {
         let run = probing(&scene).run();
         run.expect(0, action);

@@ -64,9 +64,7 @@ fn an_undo_may_go_back_and_must_not_lose_names_unless_forced() {
     run.expect(0, "replaced");
     found(&run, "older");
 
-    rotated(&scene, |spec| {
-        spec.names.push("more.example.com".to_owned())
-    });
+    rotated(&scene, |spec| spec.names.push("more.example.com".to_owned()));
     scene.run().expect(0, "replaced");
     let (cloud, project) = (&scene.cloud, &scene.world.project_id);
     cloud.map_domain(project, "more.example.com", TLS_SECRET);
@@ -78,10 +76,9 @@ fn an_undo_may_go_back_and_must_not_lose_names_unless_forced() {
 #[test]
 fn without_a_previous_version_there_is_nothing_to_undo() {
     let scene = Scene::with(|_| {});
-    let fresh = scene.cloud.issue(CertificateSpec {
-        name: "fresh".to_owned(),
-        ..CertificateSpec::default()
-    });
+    let fresh = scene
+        .cloud
+        .issue(CertificateSpec { name: "fresh".to_owned(), ..CertificateSpec::default() });
     let run = undo(&scene).env("SECRET_ID", &fresh).run();
     let message = &run.refused(5, "secret-missing").message;
     assert!(message.contains("previous version"), "{message}");

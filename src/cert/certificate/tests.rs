@@ -46,20 +46,11 @@ fn said(certificate: anyhow::Result<Certificate>) -> String {
         (said.critical_policies, "critical policies"),
         (certificate.has_stamps, "stamps"),
         (said.not_for_servers, "not for servers"),
-        (
-            !certificate.permits(KeyUsage::key_cert_sign),
-            "signs no certificates",
-        ),
+        (!certificate.permits(KeyUsage::key_cert_sign), "signs no certificates"),
     ];
-    let flags = flags
-        .iter()
-        .filter(|(is, _)| *is)
-        .map(|(_, text)| (*text).to_owned());
+    let flags = flags.iter().filter(|(is, _)| *is).map(|(_, text)| (*text).to_owned());
     let faults = certificate.faults().into_iter().map(str::to_owned);
-    let told: Vec<String> = flags
-        .chain(faults)
-        .chain(certificate.oddity.clone())
-        .collect();
+    let told: Vec<String> = flags.chain(faults).chain(certificate.oddity.clone()).collect();
     told.join(", ")
 }
 
@@ -97,34 +88,14 @@ fn what_an_extension_says() {
         ("2.5.29.15", true, &usage(0x04), NO_SIGNATURE),
         ("2.5.29.37", false, &server_auth, ""),
         ("2.5.29.37", false, &any, "not for servers"),
-        (
-            "1.3.6.1.5.5.7.1.24",
-            false,
-            &tlv(0x30, &[2, 1, 5]),
-            MUST_STAPLE,
-        ),
-        (
-            "1.3.6.1.5.5.7.1.24",
-            false,
-            &tlv(0x30, &[2, 1, 17, 2, 1, 5]),
-            MUST_STAPLE,
-        ),
+        ("1.3.6.1.5.5.7.1.24", false, &tlv(0x30, &[2, 1, 5]), MUST_STAPLE),
+        ("1.3.6.1.5.5.7.1.24", false, &tlv(0x30, &[2, 1, 17, 2, 1, 5]), MUST_STAPLE),
         ("1.3.6.1.5.5.7.1.24", false, &tlv(0x30, &[2, 1, 17]), ""),
         // what OpenSSL refuses to read
         ("2.5.29.14", false, NULL, "its key identifier is unreadable"),
-        (
-            "2.5.29.14",
-            false,
-            &[0x0c, 1, 7],
-            "its key identifier is unreadable",
-        ),
+        ("2.5.29.14", false, &[0x0c, 1, 7], "its key identifier is unreadable"),
         ("2.5.29.35", false, NULL, "its key identifier is unreadable"),
-        (
-            "2.5.29.19",
-            true,
-            NULL,
-            "has an unreadable extension 2.5.29.19",
-        ),
+        ("2.5.29.19", true, NULL, "has an unreadable extension 2.5.29.19"),
     ] {
         let extension = extension(id, critical, content);
         let found = said(issued(|params| params.custom_extensions.push(extension)));
@@ -158,32 +129,20 @@ fn what_is_odd_or_no_certificate() {
         said(issued(|params| params.serial_number = Some(serial.into())))
     };
     assert_eq!(with_serial(&[1; 20]), "");
-    assert_eq!(
-        with_serial(&[1; 21]),
-        "has a serial number of more than 20 bytes"
-    );
+    assert_eq!(with_serial(&[1; 21]), "has a serial number of more than 20 bytes");
     // the same serial number with superfluous zeros, or ones
     let sound =
         issued(|params| params.serial_number = Some(vec![0x12, 0x34, 0x56].into())).unwrap();
     let patched = |from: &[u8], to: &[u8]| {
         let mut der = sound.der.to_vec();
-        let at = der
-            .windows(from.len())
-            .rposition(|bytes| bytes == from)
-            .unwrap();
+        let at = der.windows(from.len()).rposition(|bytes| bytes == from).unwrap();
         der[at..at + to.len()].copy_from_slice(to);
         said(Certificate::from_der(&der))
     };
     let serial = [2, 3, 0x12, 0x34, 0x56];
     assert_eq!(patched(&serial, &[2, 3, 0, 0, 1]), "its serial is damaged");
-    assert_eq!(
-        patched(&serial, &[2, 3, 0, 0x7f, 1]),
-        "its serial is damaged"
-    );
-    assert_eq!(
-        patched(&serial, &[2, 3, 0xff, 0x80, 1]),
-        "its serial is damaged"
-    );
+    assert_eq!(patched(&serial, &[2, 3, 0, 0x7f, 1]), "its serial is damaged");
+    assert_eq!(patched(&serial, &[2, 3, 0xff, 0x80, 1]), "its serial is damaged");
     assert_eq!(patched(&serial, &[2, 3, 0, 0x80, 1]), "");
     // ecdsa-with-SHA256, of which the last one is beside the signature
     let id = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
@@ -201,10 +160,7 @@ fn what_is_odd_or_no_certificate() {
     }
     for odd in ["utctime-offset", "utctime-without-seconds"] {
         let odd = file(&format!("cases/strangers/{odd}"));
-        assert_eq!(
-            odd.oddity.as_deref(),
-            Some("has a date that is not in the form YYMMDDHHMMSSZ")
-        );
+        assert_eq!(odd.oddity.as_deref(), Some("has a date that is not in the form YYMMDDHHMMSSZ"));
         assert!(odd.not_after.as_secs() - odd.not_before.as_secs() > 19 * 365 * 86_400);
     }
 }
@@ -256,10 +212,7 @@ fn a_signature_proves_that_its_key_is_that_of_the_leaf() {
 fn weak_digests() {
     let oid = |text: &str| {
         let parsed = x509_parser::asn1_rs::Oid::from(
-            &text
-                .split('.')
-                .map(|arc| arc.parse().unwrap())
-                .collect::<Vec<u64>>(),
+            &text.split('.').map(|arc| arc.parse().unwrap()).collect::<Vec<u64>>(),
         )
         .unwrap();
         tlv(6, parsed.as_bytes())
@@ -277,10 +230,7 @@ fn weak_digests() {
         (Some("SHA-1"), algorithm("1.2.840.10045.4.1", &[])),
         (Some("SHA-1"), algorithm("1.2.840.10040.4.3", &[])),
         (Some("SHA-1"), algorithm("1.2.840.113549.1.1.10", &[])),
-        (
-            Some("SHA-1"),
-            algorithm("1.2.840.113549.1.1.10", &[0x30, 0]),
-        ),
+        (Some("SHA-1"), algorithm("1.2.840.113549.1.1.10", &[0x30, 0])),
         (Some("SHA-1"), pss("1.3.14.3.2.26")),
         (Some("MD5"), pss("1.2.840.113549.2.5")),
         (None, pss("2.16.840.1.101.3.4.2.1")),
@@ -313,11 +263,7 @@ fn names_are_equal_whatever_their_spelling() {
     ] {
         assert_eq!(name_of(tag, text).0, same, "{tag:#x} {text:?}");
     }
-    for (tag, text) in [
-        (0x13, &b"ExampleCA"[..]),
-        (0x0c, b"Example CB"),
-        (4, b"Example CA"),
-    ] {
+    for (tag, text) in [(0x13, &b"ExampleCA"[..]), (0x0c, b"Example CB"), (4, b"Example CA")] {
         assert_ne!(name_of(tag, text).0, same, "{tag:#x} {text:?}");
     }
     // of what is unreadable only the same bytes are equal
@@ -346,13 +292,7 @@ fn a_time_prints_as_rfc_3339() {
     assert_eq!(rfc3339(time), "2026-07-27T12:00:00Z");
     assert_eq!(parse_rfc3339("2026-07-27T12:00:00Z"), Some(time));
     assert_eq!(parse_rfc3339("2026-07-27T12:00:00.123Z"), Some(time));
-    for nonsense in [
-        "2026-07-27T12:00:00+02:00",
-        "2026-07-27T25:00:00Z",
-        "soon",
-        "soonZ",
-        "",
-    ] {
+    for nonsense in ["2026-07-27T12:00:00+02:00", "2026-07-27T25:00:00Z", "soon", "soonZ", ""] {
         assert_eq!(parse_rfc3339(nonsense), None, "{nonsense}");
     }
     let far = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));

@@ -16,11 +16,8 @@ fn built(files: &[&str]) -> Result<(Vec<String>, bool), Reason> {
 #[test]
 fn the_one_rule() {
     let path = |subject: &str| Ok((vec![format!("CN={subject}")], false));
-    let (leaf, issuer, root) = (
-        "cases/chain/leaf-p256",
-        "cases/chain/intermediate",
-        "cases/chain/root",
-    );
+    let (leaf, issuer, root) =
+        ("cases/chain/leaf-p256", "cases/chain/intermediate", "cases/chain/root");
     for (files, expected) in [
         (&[leaf, issuer][..], path("Cases CA")),
         (&[leaf, root, issuer], path("Cases CA")),
@@ -36,27 +33,15 @@ fn the_one_rule() {
             ],
             path("Cases CA"),
         ),
-        (
-            &[leaf, "cases/namesakes/intermediate-ed25519"],
-            Ok((vec![], true)),
-        ),
+        (&[leaf, "cases/namesakes/intermediate-ed25519"], Ok((vec![], true))),
         // another string type
         (
-            &[
-                "cases/names/leaf-issuer-printable",
-                "cases/names/intermediate-utf8",
-            ],
+            &["cases/names/leaf-issuer-printable", "cases/names/intermediate-utf8"],
             path("Encoding CA"),
         ),
         // an algorithm that is not verified here, beside a namesake
-        (
-            &["chain-ecdsa-sha224", "foreign-ecdsa-sha224"],
-            path("SHA-224 CA"),
-        ),
-        (
-            &["cases/weak/leaf-of-root-sha1", "cases/weak/root-sha1"],
-            Ok((vec![], false)),
-        ),
+        (&["chain-ecdsa-sha224", "foreign-ecdsa-sha224"], path("SHA-224 CA")),
+        (&["cases/weak/leaf-of-root-sha1", "cases/weak/root-sha1"], Ok((vec![], false))),
         (
             &[
                 "cases/critical/leaf-unknown-extension",
@@ -124,24 +109,15 @@ fn the_path_is_the_longest_one() {
         (&["leaf < A", "A < Root", "Root < Root"], "02"),
         (&["leaf < Root", "Root < Root"], ""),
         // cross-signed: one way is longer
-        (
-            &["leaf < A", "A < Root", "A < B older", "B < Other"],
-            "03, 04",
-        ),
-        (
-            &["leaf < A", "A < Root older", "A < B", "B < Other"],
-            "03, 04",
-        ),
+        (&["leaf < A", "A < Root", "A < B older", "B < Other"], "03, 04"),
+        (&["leaf < A", "A < Root older", "A < B", "B < Other"], "03, 04"),
         // both ways are equally long: the newer certificate wins
         (&["leaf < A", "A < Root older", "A < Other"], "03"),
         (&["leaf < A", "A < Root", "A < Other older"], "02"),
         // two that signed each other
         (&["leaf < A", "A < B", "B < A"], "02, 03"),
         // a CA that changed its key
-        (
-            &["leaf < CA:new", "CA:new < CA:old", "CA:old < Root"],
-            "02, 03",
-        ),
+        (&["leaf < CA:new", "CA:new < CA:old", "CA:old < Root"], "02, 03"),
         // a CA that changed its name
         (&["leaf < A:key", "A:key < B:key", "B:key < Root"], "02, 03"),
         // how many may be below it
@@ -162,11 +138,7 @@ fn of_twins_the_newest_counts() {
         (&["leaf < A", "A < Root", "A < Root no-ca"], "02"),
         // the leaf names the key identifier of the older one, and no more is known
         (
-            &[
-                "leaf < A unverifiable names-id",
-                "A < Root own-id",
-                "A < Root older",
-            ],
+            &["leaf < A unverifiable names-id", "A < Root own-id", "A < Root older"],
             "03, unverified 01",
         ),
     ]);
@@ -197,41 +169,19 @@ fn of_issuers_that_verify_the_best_counts() {
         // the identifier comes before all that
         ("names-id", "own-id", "older", "03"),
         ("names-id", "own-id", "older ends-soon", "03"),
-        (
-            "names-id",
-            "own-id ends-soon",
-            "own-id older",
-            "03, misfit 01",
-        ),
+        ("names-id", "own-id ends-soon", "own-id older", "03, misfit 01"),
         ("names-id", "own-id", "own-id older", "02, misfit 01"),
         // what verifies comes before what cannot be verified
         ("", "unverifiable", "older", "02, unverified 02"),
     ] {
-        assert_eq!(
-            row(leaf, first, second),
-            expected,
-            "{leaf}; {first}; {second}"
-        );
+        assert_eq!(row(leaf, first, second), expected, "{leaf}; {first}; {second}");
     }
     // it goes on, but not if it ends soon or is signed with SHA-1
     expect(&[
-        (
-            &[
-                "leaf < A",
-                "A < B:rsa-2048.pem sha1",
-                "A < B:rsa-2048.pem older",
-            ],
-            "03",
-        ),
+        (&["leaf < A", "A < B:rsa-2048.pem sha1", "A < B:rsa-2048.pem older"], "03"),
         (&["leaf < A", "A < B", "A < C older", "C < Root"], "03, 04"),
-        (
-            &["leaf < A", "A < B", "A < Root older", "Root < Root"],
-            "03",
-        ),
-        (
-            &["leaf < A", "A < B", "A < C older ends-soon", "C < Root"],
-            "02",
-        ),
+        (&["leaf < A", "A < B", "A < Root older", "Root < Root"], "03"),
+        (&["leaf < A", "A < B", "A < C older ends-soon", "C < Root"], "02"),
     ]);
 }
 
@@ -240,27 +190,13 @@ fn a_missing_issuer_is_a_gap() {
     expect(&[
         (&["leaf < A"], "gap"),
         (&["leaf < A", "A:other < Root"], "gap"),
-        (
-            &["leaf < A", "B < Root", "Root < Root"],
-            "gap, stranger 02, stranger 03",
-        ),
+        (&["leaf < A", "B < Root", "Root < Root"], "gap, stranger 02, stranger 03"),
         // between two levels
         (&["leaf < A", "A < B", "C < Root"], "02, stranger 03"),
         (&["leaf < A", "A < B", "B:other < C", "C < Root"], "02, gap"),
         // at the top
-        (
-            &["leaf < A", "A < Root", "Root:other < Root:other"],
-            "02, gap",
-        ),
-        (
-            &[
-                "leaf < A",
-                "A < Root",
-                "Root:other < Root:other",
-                "Root < Root",
-            ],
-            "02",
-        ),
+        (&["leaf < A", "A < Root", "Root:other < Root:other"], "02, gap"),
+        (&["leaf < A", "A < Root", "Root:other < Root:other", "Root < Root"], "02"),
         // its own name does not make a certificate its own issuer
         (&["leaf < CA:new", "CA:new < CA:old"], "02"),
         // the issuer is there, but nothing goes through it
@@ -284,23 +220,11 @@ fn a_missing_issuer_is_a_gap() {
 fn a_link_that_cannot_be_verified_is_named() {
     expect(&[
         (&["leaf < A unverifiable", "A < Root"], "02, unverified 01"),
-        (
-            &["leaf < A unverifiable names-id", "A:other < Root"],
-            "gap, unverified 01",
-        ),
-        (
-            &["leaf < A", "A < B unverifiable", "B < Root unverifiable"],
-            "02, 03, unverified 02",
-        ),
+        (&["leaf < A unverifiable names-id", "A:other < Root"], "gap, unverified 01"),
+        (&["leaf < A", "A < B unverifiable", "B < Root unverifiable"], "02, 03, unverified 02"),
         // that to the root counts, too
-        (
-            &["leaf < A", "A < Root unverifiable", "Root < Root"],
-            "02, unverified 02",
-        ),
-        (
-            &["leaf < Root unverifiable", "Root < Root"],
-            "unverified 01",
-        ),
+        (&["leaf < A", "A < Root unverifiable", "Root < Root"], "02, unverified 02"),
+        (&["leaf < Root unverifiable", "Root < Root"], "unverified 01"),
         (&["leaf < A", "A < Root", "Root < Root unverifiable"], "02"),
     ]);
 }
@@ -312,10 +236,7 @@ fn a_stranger_is_what_no_name_leads_to() {
         (&["leaf < A", "A < Root", "X < A"], "02, stranger 03"),
         (&["leaf < A", "A < Root", "A:other < X", "X < Y"], "02"),
         (&["leaf < A", "A < B", "B < C expired", "C < Root"], "02"),
-        (
-            &["leaf < A", "A < B", "B < A", "X < X"],
-            "02, 03, stranger 04",
-        ),
+        (&["leaf < A", "A < B", "B < A", "X < X"], "02, 03, stranger 04"),
     ]);
 }
 
@@ -324,9 +245,7 @@ fn a_search_has_a_limit() {
     // each of one name: only signatures tell them apart
     let crowd = |count: usize| -> Vec<String> {
         let cas = (1..count).map(|n| format!("A:{n} < A:{}", n + 1));
-        std::iter::once("leaf < A:1".to_owned())
-            .chain(cas)
-            .collect()
+        std::iter::once("leaf < A:1".to_owned()).chain(cas).collect()
     };
     assert_eq!(outcome(&crowd(8)), "02, 03, 04, 05, 06, 07, 08, gap");
     assert_eq!(outcome(&crowd(40)), "pem-unreadable");
@@ -341,14 +260,8 @@ fn a_gap_is_drawn_as_a_tree() {
         (&["leaf < A"][..], leaf(&[missing])),
         (&["leaf < A", "X < Root"], leaf(&[missing])),
         (&["leaf < A", "A:other < Root"], leaf(&[foreign, missing])),
-        (
-            &["leaf < A", "A:other < Root since:0s"],
-            leaf(&[foreign, missing]),
-        ),
-        (
-            &["leaf < A", "A:other < Root until:0s"],
-            leaf(&[foreign, missing]),
-        ),
+        (&["leaf < A", "A:other < Root since:0s"], leaf(&[foreign, missing])),
+        (&["leaf < A", "A:other < Root until:0s"], leaf(&[foreign, missing])),
         (
             &["leaf < A", "A < Root expired"],
             leaf(&["\n  <- CN=A (serial 02) expired at 2027-06-30T23:59:59Z"]),
@@ -357,17 +270,11 @@ fn a_gap_is_drawn_as_a_tree() {
             &["leaf < A", "A < Root early"],
             leaf(&["\n  <- CN=A (serial 02) becomes valid at 2027-07-01T00:00:01Z"]),
         ),
-        (
-            &["leaf < A", "A < Root no-ca"],
-            leaf(&["\n  <- CN=A (serial 02) is not a CA"]),
-        ),
+        (&["leaf < A", "A < Root no-ca"], leaf(&["\n  <- CN=A (serial 02) is not a CA"])),
         // a fit namesake does not make up for it
         (
             &["leaf < A", "A:other < Root", "A < Root expired older"],
-            leaf(&[
-                foreign,
-                "\n  <- CN=A (serial 03) expired at 2027-06-30T23:59:59Z",
-            ]),
+            leaf(&[foreign, "\n  <- CN=A (serial 03) expired at 2027-06-30T23:59:59Z"]),
         ),
         // above a CA of the same name, which is not listed below itself
         (

@@ -68,12 +68,7 @@ fn names_within_and_outside_of_a_base() {
     for (base, within, outside) in [
         (
             "dns example.com",
-            &[
-                "example.com",
-                "a.example.com",
-                "a.b.example.com",
-                "*.example.com",
-            ][..],
+            &["example.com", "a.example.com", "a.b.example.com", "*.example.com"][..],
             &["badexample.com", "com", "example.org"][..],
         ),
         ("dns EXAMPLE.com", &["Example.COM"], &["example.org"]),
@@ -91,11 +86,7 @@ fn names_within_and_outside_of_a_base() {
                 // in lower case
                 let asked = name.to_lowercase();
                 let refusal = |refused| {
-                    if refused {
-                        asked.clone()
-                    } else {
-                        String::new()
-                    }
+                    if refused { asked.clone() } else { String::new() }
                 };
                 assert_eq!(
                     refused(&permitted, "", &[name]),
@@ -116,43 +107,13 @@ fn names_within_and_outside_of_a_base() {
 fn several_constraints_and_names() {
     for (permitted, excluded, names, expected) in [
         // one that permits it is enough, and so is one that excludes it
-        (
-            &["dns a.example", "dns b.example"][..],
-            &[][..],
-            &["b.example"][..],
-            "",
-        ),
-        (
-            &["dns a.example", "dns b.example"],
-            &[],
-            &["c.example"],
-            "c.example",
-        ),
-        (
-            &[],
-            &["dns a.example", "dns b.example"],
-            &["b.example"],
-            "b.example",
-        ),
-        (
-            &["dns a.example"],
-            &["dns x.a.example"],
-            &["y.a.example"],
-            "",
-        ),
-        (
-            &["dns a.example"],
-            &["dns x.a.example"],
-            &["y.a.example", "x.a.example"],
-            "x.a.example",
-        ),
+        (&["dns a.example", "dns b.example"][..], &[][..], &["b.example"][..], ""),
+        (&["dns a.example", "dns b.example"], &[], &["c.example"], "c.example"),
+        (&[], &["dns a.example", "dns b.example"], &["b.example"], "b.example"),
+        (&["dns a.example"], &["dns x.a.example"], &["y.a.example"], ""),
+        (&["dns a.example"], &["dns x.a.example"], &["y.a.example", "x.a.example"], "x.a.example"),
         // the first one is named
-        (
-            &[],
-            &["dns a.example"],
-            &["b.example", "2.a.example", "1.a.example"],
-            "2.a.example",
-        ),
+        (&[], &["dns a.example"], &["b.example", "2.a.example", "1.a.example"], "2.a.example"),
         // one of the names of a wildcard is excluded, or only one of them is permitted
         (&[], &["dns a.example"], &["*.example"], "*.example"),
         (&[], &["dns x.a.example"], &["*.a.example"], "*.a.example"),
@@ -162,19 +123,9 @@ fn several_constraints_and_names() {
         // a constraint is about its own kind only
         (&["dns a.example"], &[], &["192.0.2.1"], ""),
         (&["ip 192.0.2.0/24"], &[], &["b.example"], ""),
-        (
-            &["subject O"],
-            &["mail a.example"],
-            &["a.example", "192.0.2.1"],
-            "",
-        ),
+        (&["subject O"], &["mail a.example"], &["a.example", "192.0.2.1"], ""),
         (&["mail a.example", "dns "], &[], &["b.example"], ""),
-        (
-            &["dns a.example", "ip 192.0.2.0/24"],
-            &[],
-            &["a.example", "192.0.2.1"],
-            "",
-        ),
+        (&["dns a.example", "ip 192.0.2.0/24"], &[], &["a.example", "192.0.2.1"], ""),
         (
             &["dns a.example", "ip 192.0.2.0/24"],
             &[],
@@ -199,13 +150,7 @@ fn directory_names_are_about_the_subject() {
         (&["subject Shop"], &[], "Shop/www", &[], ""),
         (&["subject Shop/www"], &[], "Shop", &[], "subject"),
         (&["subject Shop"], &[], "Other", &[], "subject"),
-        (
-            &["subject Shop", "subject Other"],
-            &[],
-            "Other/www",
-            &[],
-            "",
-        ),
+        (&["subject Shop", "subject Other"], &[], "Other/www", &[], ""),
         (&[], &["subject Shop"], "Shop/www", &[], "subject"),
         (&[], &["subject Shop"], "Other", &[], ""),
         // of an empty subject nothing is asked
@@ -213,20 +158,8 @@ fn directory_names_are_about_the_subject() {
         (&[], &["subject "], "", &["a.example"], ""),
         (&["dns a.example"], &[], "Shop", &["a.example"], ""),
         // the subject comes first
-        (
-            &["subject Shop", "dns a.example"],
-            &[],
-            "Other",
-            &["b.example"],
-            "subject",
-        ),
-        (
-            &["subject Shop", "dns a.example"],
-            &[],
-            "Shop",
-            &["b.example"],
-            "b.example",
-        ),
+        (&["subject Shop", "dns a.example"], &[], "Other", &["b.example"], "subject"),
+        (&["subject Shop", "dns a.example"], &[], "Shop", &["b.example"], "b.example"),
     ] {
         let constraints = constraints(permitted, excluded);
         assert_eq!(
@@ -252,11 +185,9 @@ fn what_the_tls_library_checks_itself() {
 
 #[test]
 fn there_are_limits_to_what_is_compared() {
-    for (bases, names, expected) in [
-        (500, 500, ""),
-        (500, 501, "are too many to compare"),
-        (250_001, 0, ""),
-    ] {
+    for (bases, names, expected) in
+        [(500, 500, ""), (500, 501, "are too many to compare"), (250_001, 0, "")]
+    {
         let constraints = Constraints {
             permitted: vec![Base::Dns("a.example".to_owned()); bases - 1],
             excluded: vec![Base::Other],
@@ -265,9 +196,7 @@ fn there_are_limits_to_what_is_compared() {
             let name = SanType::DnsName("a.example".try_into().unwrap());
             params.subject_alt_names = vec![name; names];
         });
-        let refusal = constraints
-            .refusal(&below.subject_name, &below.names)
-            .unwrap_or_default();
+        let refusal = constraints.refusal(&below.subject_name, &below.names).unwrap_or_default();
         assert_eq!(refusal, expected, "{bases} {names}");
     }
 }

@@ -115,28 +115,14 @@ fn what_an_issuer_does_not_allow_fails() {
     let subject = GeneralSubtree::DirectoryName(DistinguishedName::new());
     // whether there is a finding, or the end of the error
     for (names, permitted, expected) in [
-        (
-            &["shop.example.com"][..],
-            vec![dns("example.com")],
-            Ok(false),
-        ),
-        (
-            &["shop.example.net"],
-            vec![dns("example.com")],
-            Err("do not allow shop.example.net"),
-        ),
-        (
-            &many,
-            vec![dns("example.com"); 500],
-            Err("are too many to compare"),
-        ),
+        (&["shop.example.com"][..], vec![dns("example.com")], Ok(false)),
+        (&["shop.example.net"], vec![dns("example.com")], Err("do not allow shop.example.net")),
+        (&many, vec![dns("example.com"); 500], Err("are too many to compare")),
         // the library refuses all below such a constraint
         (&["shop.example.com"], vec![subject], Ok(true)),
     ] {
-        let permitted = NameConstraints {
-            permitted_subtrees: permitted,
-            excluded_subtrees: Vec::new(),
-        };
+        let permitted =
+            NameConstraints { permitted_subtrees: permitted, excluded_subtrees: Vec::new() };
         let line = format!("shop < CA names:{}", names.join(","));
         let (pem, key) = issued(&line, |ca| ca.name_constraints = Some(permitted));
         match (rehearse(&pem, &key, true, NOW), expected) {
@@ -156,12 +142,7 @@ fn another_key_fails_and_another_spelling_does_not() {
     let (pem, _) = chain(&["shop.example.com"]);
     let other = maker().make("A < A").key;
     let error = rehearse(&pem, &other, true, NOW).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("the private key does not fit it"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("the private key does not fit it"), "{error}");
 
     let file = |name: &str| stored(&format!("cases/{name}"));
     let compressed = file("points/leaf-compressed") + &file("points/intermediate");

@@ -21,10 +21,7 @@ fn every_form_of_a_key_is_written_in_one() {
                 "p256-tab-after-begin",
             ][..],
         ),
-        (
-            "cases/keys/ed25519",
-            &["ed25519-pkcs8-v2", "ed25519-pkcs8-v2-old-spelling"],
-        ),
+        ("cases/keys/ed25519", &["ed25519-pkcs8-v2", "ed25519-pkcs8-v2-old-spelling"]),
         (
             "cases/keys/rsa2048",
             &[
@@ -54,10 +51,7 @@ fn every_form_of_a_key_is_written_in_one() {
 fn a_curve_that_is_spelled_out_is_named() {
     let output = std::process::Command::new("openssl")
         .args(["ec", "-param_enc", "explicit", "-in"])
-        .arg(format!(
-            "{}/tests/certificates/p384.pem",
-            env!("CARGO_MANIFEST_DIR")
-        ))
+        .arg(format!("{}/tests/certificates/p384.pem", env!("CARGO_MANIFEST_DIR")))
         .output()
         .unwrap();
     let explicit = String::from_utf8(output.stdout).unwrap();
@@ -95,19 +89,10 @@ fn what_cannot_be_used_says_why() {
         // the content counts, not the label
         (text("p256-encrypted").replace("ENCRYPTED ", ""), encrypted),
         (text("root"), "there is no PEM block of a private key"),
-        (
-            "see the safe in room 7".to_owned(),
-            "there is no PEM block of a private key",
-        ),
+        ("see the safe in room 7".to_owned(), "there is no PEM block of a private key"),
         (two.clone(), "there are 2 different keys, expected one"),
-        (
-            two.clone() + &text("p256"),
-            "there are 2 different keys, expected one",
-        ),
-        (
-            two + &text("p521"),
-            "there are 3 different keys, expected one",
-        ),
+        (two.clone() + &text("p256"), "there are 2 different keys, expected one"),
+        (two + &text("p521"), "there are 3 different keys, expected one"),
         (broken, "a PEM block is not base64"),
         (block(&[0x30, 0]), no_key),
         (block(&[0x30, 6, 2, 1, 0, 2, 1, 1]), no_key),
@@ -155,10 +140,7 @@ fn keys_are_compared_as_keys() {
     assert_eq!(whole(&even), key(2, &x));
     assert_ne!(whole(&odd), key(2, &x));
     assert_ne!(whole(&odd), key(3, &[8; 32]));
-    assert_ne!(
-        whole(&odd),
-        PublicKey::new(KeyKind::Ecdsa(384), &[&[3], &x[..]].concat())
-    );
+    assert_ne!(whole(&odd), PublicKey::new(KeyKind::Ecdsa(384), &[&[3], &x[..]].concat()));
     // a point of no form at all stays what it is
     assert_ne!(key(5, &x), key(4, &x));
 }

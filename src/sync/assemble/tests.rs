@@ -40,19 +40,12 @@ fn told(bundle: &Result<Bundle, Error>) -> String {
     let serials = bundle.chain().map(|c| c.serial.clone());
     let codes = bundle.findings.iter().map(|f| f.reason.to_string());
     let faults = bundle.faults.iter().map(|fault| (*fault).to_owned());
-    serials
-        .chain(faults)
-        .chain(codes)
-        .collect::<Vec<_>>()
-        .join(" ")
+    serials.chain(faults).chain(codes).collect::<Vec<_>>().join(" ")
 }
 
 fn finding(bundle: &Bundle, code: Reason) -> &str {
     let mut findings = bundle.findings.iter();
-    &findings
-        .find(|finding| finding.reason == code)
-        .unwrap()
-        .message
+    &findings.find(|finding| finding.reason == code).unwrap().message
 }
 
 const BROKEN: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
@@ -84,10 +77,7 @@ fn what_is_left_out_or_missing_is_found() {
         let texts: Vec<_> = certificates.iter().map(|text| ("list", *text)).collect();
         let list = assemble(&material(&texts, &key), NOW);
         let text = assembled(&certificates.concat(), &key);
-        assert_eq!(
-            (told(&list), told(&text)),
-            (expected.to_owned(), expected.to_owned())
-        );
+        assert_eq!((told(&list), told(&text)), (expected.to_owned(), expected.to_owned()));
     }
 
     let whole =
@@ -135,10 +125,7 @@ fn there_are_limits_to_the_certificates() {
         (strangers(MOST_CERTIFICATES - 1), "01 chain-gap"),
         (strangers(MOST_CERTIFICATES), "pem-unreadable"),
         (BROKEN.repeat(MOST_CERTIFICATES), "an issuer is missing"),
-        (
-            BROKEN.repeat(MOST_CERTIFICATES + 1),
-            "there are more than 64",
-        ),
+        (BROKEN.repeat(MOST_CERTIFICATES + 1), "there are more than 64"),
     ] {
         let text = format!("{leaf}{text}");
         let result = assembled(&text, &key);
@@ -183,10 +170,7 @@ fn the_key_chooses_the_newest_leaf_that_is_fit() {
     // a broken block may be the one
     let text = format!("{other}{BROKEN}");
     let error = assembled(&text, &key).unwrap_err();
-    assert!(
-        error.to_string().contains("belongs to none of the others"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("belongs to none of the others"), "{error}");
 }
 
 #[test]
@@ -195,11 +179,7 @@ fn a_certificate_that_clients_refuse_is_not_served() {
         ("", "01 chain-gap", ""),
         ("since:0s", "01 chain-gap", ""),
         ("until:0s", "01 chain-gap", ""),
-        (
-            "early",
-            "not-yet-valid",
-            "becomes valid at 2027-07-01T00:00:01Z",
-        ),
+        ("early", "not-yet-valid", "becomes valid at 2027-07-01T00:00:01Z"),
         ("expired", "expired", "expired at 2027-06-30T23:59:59Z"),
         ("ca", "unfit", "is that of a CA"),
         ("for-clients", "unfit", "extended key usage"),
@@ -211,11 +191,7 @@ fn a_certificate_that_clients_refuse_is_not_served() {
         ),
         ("signs", "01 chain-gap", ""),
         ("names:", "unfit", "names no server"),
-        (
-            "long-serial",
-            "unfit",
-            "has a serial number of more than 20 bytes",
-        ),
+        ("long-serial", "unfit", "has a serial number of more than 20 bytes"),
     ] {
         let Cert { pem, key, .. } = maker().make(&format!("shop < Root {words}"));
         let result = assembled(&pem, &key);
@@ -246,16 +222,8 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
     for (key, message, hint) in [
         ("", "there is no PEM block of a private key", None),
         (cut, "(the certificates are for CN=shop: ECDSA P-256)", None),
-        (
-            &file("p256-encrypted"),
-            "the key is encrypted",
-            Some("with an unencrypted key"),
-        ),
-        (
-            &file("rsa-1024"),
-            "no whole key that servers take",
-            Some("use RSA of 2048 to 8192 bits"),
-        ),
+        (&file("p256-encrypted"), "the key is encrypted", Some("with an unencrypted key")),
+        (&file("rsa-1024"), "no whole key that servers take", Some("use RSA of 2048 to 8192 bits")),
     ] {
         let error = assemble(&material(&[("text", &leaf)], key), NOW).unwrap_err();
         assert_eq!(error.reason, Reason::KeyUnusable);
@@ -280,11 +248,7 @@ fn a_bundle_is_written_leaf_first() {
         assert_eq!(ders(&bundle.certificate_pem()), ders(&chain));
         assert_eq!(bundle.top().serial, top);
         let digest = digest(&SHA256, &ders(&chain).concat());
-        let hex: String = digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(bundle.chain_sha256(), hex);
     }
 
@@ -345,10 +309,7 @@ fn missing_issuers_are_taken_from_what_is_deployed() {
 
 /// These files of `tests/certificates/cases` and a key, and what is told.
 fn told_of(files: &[&str], key: &str) -> String {
-    let texts: Vec<String> = files
-        .iter()
-        .map(|name| file(&format!("cases/{name}")))
-        .collect();
+    let texts: Vec<String> = files.iter().map(|name| file(&format!("cases/{name}"))).collect();
     let texts: Vec<(&str, &str)> = texts.iter().map(|text| ("list", text.as_str())).collect();
     let bundle = match assemble(&material(&texts, &file(&format!("cases/keys/{key}"))), NOW) {
         Ok(bundle) => bundle,
@@ -375,40 +336,22 @@ fn what_is_no_reason_to_refuse_is_a_finding_or_a_fault() {
             "p256",
             "1 lacks digitalSignature in its key usage: Envoy refuses it",
         ),
-        (
-            &["envoy/leaf-rsa-key-encipherment", envoy],
-            "rsa2048",
-            "1 unfit",
-        ),
+        (&["envoy/leaf-rsa-key-encipherment", envoy], "rsa2048", "1 unfit"),
         (
             &["small-ca/leaf", "small-ca/intermediate-rsa1024"],
             "p256",
             "1 has a CA with an RSA key below 2048 bits, which clients refuse chain-unverified",
         ),
+        (&["points/leaf-compressed", "points/intermediate"], "p256", "1 "),
         (
-            &["points/leaf-compressed", "points/intermediate"],
-            "p256",
-            "1 ",
-        ),
-        (
-            &[
-                "key-ids/leaf-names-key-id",
-                "key-ids/intermediate-newer-other-id",
-            ],
+            &["key-ids/leaf-names-key-id", "key-ids/intermediate-newer-other-id"],
             "p256",
             "1 chain-gap",
         ),
-        (
-            &["key-ids/leaf-names-key-id", "key-ids/intermediate-older"],
-            "p256",
-            "1 ",
-        ),
+        (&["key-ids/leaf-names-key-id", "key-ids/intermediate-older"], "p256", "1 "),
         // the root signs with ML-DSA, or the intermediate does
         (
-            &[
-                "post-quantum/leaf-of-intermediate-ec",
-                "post-quantum/intermediate-ec",
-            ],
+            &["post-quantum/leaf-of-intermediate-ec", "post-quantum/intermediate-ec"],
             "p256",
             "1 chain-unverified",
         ),
@@ -422,26 +365,15 @@ fn what_is_no_reason_to_refuse_is_a_finding_or_a_fault() {
             "1 chain-unverified",
         ),
         (
-            &[
-                "post-quantum/leaf-of-intermediate-mldsa65",
-                "post-quantum/intermediate-mldsa65",
-            ],
+            &["post-quantum/leaf-of-intermediate-mldsa65", "post-quantum/intermediate-mldsa65"],
             "p256",
             "1 chain-unverified",
         ),
         // the server bears the name of its CA
         (&["same-name/leaf", "same-name/root"], "p256", "0 "),
         (&["same-name/leaf"], "p256", "0 chain-gap"),
-        (
-            &["same-name/leaf-sha1", "same-name/root-rsa"],
-            "p256",
-            "weak-signature",
-        ),
-        (
-            &["weak/leaf-of-intermediate-sha1", "weak/intermediate-sha1"],
-            "p256",
-            "weak-signature",
-        ),
+        (&["same-name/leaf-sha1", "same-name/root-rsa"], "p256", "weak-signature"),
+        (&["weak/leaf-of-intermediate-sha1", "weak/intermediate-sha1"], "p256", "weak-signature"),
     ] {
         assert_eq!(told_of(files, key), expected, "{files:?}");
     }
@@ -455,77 +387,44 @@ fn the_deployed_chain_of_the_same_leaf_stays_if_the_new_one_is_worse() {
         "key-ids/intermediate-older",
         "key-ids/intermediate-newer-other-id",
     ];
-    let ends = [
-        "ends-first/leaf",
-        "ends-first/intermediate-lasts",
-        "ends-first/intermediate-ends-first",
-    ];
+    let ends =
+        ["ends-first/leaf", "ends-first/intermediate-lasts", "ends-first/intermediate-ends-first"];
     let other = ["chain/leaf-p256", "chain/intermediate"];
     let texts = |names: &[&str]| -> Vec<String> {
-        names
-            .iter()
-            .map(|name| file(&format!("cases/{name}")))
-            .collect()
+        names.iter().map(|name| file(&format!("cases/{name}"))).collect()
     };
     let key = file("cases/keys/p256");
     // half a year, and a year but two hours, after they were made
     let (half, year) = (1_812_000_000, 1_827_450_000 - 2 * 60 * 60);
     for (new, old, at, expected) in [
         // the identifier
-        (
-            &[ids[0], ids[2]][..],
-            &[ids[0], ids[1]][..],
-            half,
-            "older chain-completed",
-        ),
+        (&[ids[0], ids[2]][..], &[ids[0], ids[1]][..], half, "older chain-completed"),
         (&[ids[0], ids[1]], &[ids[0], ids[2]], half, "none"),
         (&[ids[0], ids[2]], &[ids[0], ids[2]], half, "none"),
         // the first end
-        (
-            &[ends[0], ends[2]],
-            &[ends[0], ends[1]],
-            year,
-            "older chain-completed",
-        ),
+        (&[ends[0], ends[2]], &[ends[0], ends[1]], year, "older chain-completed"),
         (&[ends[0], ends[2]], &[ends[0], ends[1]], half, "none"),
         (&[ends[0], ends[1]], &[ends[0], ends[2]], year, "none"),
         // a gap
         (&[ids[0]], &[ids[0], ids[1]], half, "older chain-completed"),
         // another leaf: only a gap is closed
         (&[ids[0], ids[2]], &[other[0], ids[1]], half, "none"),
-        (
-            &other[..1],
-            &[ids[0], other[1]],
-            half,
-            "other chain-completed",
-        ),
+        (&other[..1], &[ids[0], other[1]], half, "other chain-completed"),
     ] {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(at));
         let given = texts(new);
         let given: Vec<(&str, &str)> = given.iter().map(|text| ("list", text.as_str())).collect();
         let bundle = assemble(&material(&given, &key), now).unwrap();
         let deployed = texts(old).concat();
-        let deployed: Vec<Certificate> = Certificate::all_in(&deployed)
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
+        let deployed: Vec<Certificate> =
+            Certificate::all_in(&deployed).into_iter().map(Result::unwrap).collect();
         let found = bundle.completed(&deployed, now).map(|completed| {
-            assert_eq!(
-                ders(&completed.certificate_pem())[1..],
-                ders(&texts(&old[1..]).concat())
-            );
+            assert_eq!(ders(&completed.certificate_pem())[1..], ders(&texts(&old[1..]).concat()));
             let which = if old[0] == new[0] { "older" } else { "other" };
-            let codes: Vec<String> = completed
-                .findings
-                .iter()
-                .map(|f| f.reason.to_string())
-                .collect();
+            let codes: Vec<String> =
+                completed.findings.iter().map(|f| f.reason.to_string()).collect();
             format!("{which} {}", codes.join(" "))
         });
-        assert_eq!(
-            found.as_deref().unwrap_or("none"),
-            expected,
-            "{new:?} over {old:?} at {at}"
-        );
+        assert_eq!(found.as_deref().unwrap_or("none"), expected, "{new:?} over {old:?} at {at}");
     }
 }

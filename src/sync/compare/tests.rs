@@ -49,10 +49,7 @@ impl Case {
         let domains = || {
             asked.set((asked.get().0 + 1, asked.get().1));
             let domains = self.domains.as_ref().map_err(|reason| error(*reason))?;
-            Ok(domains
-                .iter()
-                .map(|domain| ServerName::dns(domain))
-                .collect())
+            Ok(domains.iter().map(|domain| ServerName::dns(domain)).collect())
         };
         let previous_serial = || {
             asked.set((asked.get().0, asked.get().1 + 1));
@@ -86,9 +83,9 @@ impl Case {
         let decision = match decision {
             Ok(Decision::Keep) => "keep".to_owned(),
             Err(error) => format!("refuse {}", error.reason),
-            Ok(Decision::Write(findings)) => findings
-                .iter()
-                .fold("write".to_owned(), |text, f| format!("{text} {}", f.reason)),
+            Ok(Decision::Write(findings)) => {
+                findings.iter().fold("write".to_owned(), |text, f| format!("{text} {}", f.reason))
+            }
         };
         (decision, asked.to_owned())
     }
@@ -127,16 +124,8 @@ fn the_same_certificate_is_kept_only_in_a_form_that_everything_loads() {
         (chain.replace('\n', "\r\n"), key.clone(), "keep"),
         (chain.trim_end().to_owned(), key.clone(), "keep"),
         (format!("a comment\n{chain}"), key.clone(), "write"),
-        (
-            chain.replace("CERTIFICATE", "X509 CERTIFICATE"),
-            key.clone(),
-            "write",
-        ),
-        (
-            chain.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE-----\t"),
-            key.clone(),
-            "keep",
-        ),
+        (chain.replace("CERTIFICATE", "X509 CERTIFICATE"), key.clone(), "write"),
+        (chain.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE-----\t"), key.clone(), "keep"),
         (chain.clone(), format!("a comment\n{key}"), "write"),
         // a hidden key cannot be told
         (chain.clone(), String::new(), "write"),
@@ -147,21 +136,12 @@ fn the_same_certificate_is_kept_only_in_a_form_that_everything_loads() {
 
 #[test]
 fn what_does_not_serve_sets_no_baseline() {
-    let one_name = Spec {
-        names: &["shop.example.com"],
-        ..RENEWED
-    };
+    let one_name = Spec { names: &["shop.example.com"], ..RENEWED };
     let old = issue(&SHOP);
     let other = issue(&SHOP);
     let chain = format!("{}{}", old.leaf, old.issuer);
-    let expired = issue(&Spec {
-        valid: (-90, -1),
-        ..SHOP
-    });
-    let early = issue(&Spec {
-        valid: (1, 90),
-        ..SHOP
-    });
+    let expired = issue(&Spec { valid: (-90, -1), ..SHOP });
+    let early = issue(&Spec { valid: (1, 90), ..SHOP });
     for (certificate, key, expected) in [
         // it serves, as far as can be told
         (chain.clone(), old.key.as_str(), "refuse names-lost"),
@@ -183,11 +163,7 @@ fn what_does_not_serve_sets_no_baseline() {
         (early.leaf, early.key.as_str(), "write"),
         // nobody can tell
         (String::new(), old.key.as_str(), "write deployed-unreadable"),
-        (
-            "********".to_owned(),
-            "********",
-            "write deployed-unreadable",
-        ),
+        ("********".to_owned(), "********", "write deployed-unreadable"),
         (
             format!("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{chain}"),
             old.key.as_str(),
@@ -203,13 +179,7 @@ fn what_does_not_serve_sets_no_baseline() {
 fn names_that_are_lost() {
     let case = |old, new, domains: Result<Vec<&'static str>, Reason>| Case {
         domains,
-        ..Case::of(
-            &Spec { names: old, ..SHOP },
-            &Spec {
-                names: new,
-                ..RENEWED
-            },
-        )
+        ..Case::of(&Spec { names: old, ..SHOP }, &Spec { names: new, ..RENEWED })
     };
     let old = &["a.example.com", "b.example.com"];
     let new = &["b.example.com", "c.example.com"];
@@ -222,29 +192,17 @@ fn names_that_are_lost() {
     // a wildcard mapping needs every name below it
     case(old, new, Ok(vec!["*.example.com"])).expect("refuse names-lost", "domains");
     case(old, new, Ok(vec!["*.example.org"])).expect("write names-lost", "domains");
-    case(
-        &["*.example.com"],
-        &["a.example.com"],
-        Ok(vec!["b.example.com"]),
-    )
-    .expect("refuse names-lost", "domains");
-    case(
-        &["*.example.com"],
-        &["a.example.com"],
-        Ok(vec!["a.example.com"]),
-    )
-    .expect("write names-lost", "domains");
+    case(&["*.example.com"], &["a.example.com"], Ok(vec!["b.example.com"]))
+        .expect("refuse names-lost", "domains");
+    case(&["*.example.com"], &["a.example.com"], Ok(vec!["a.example.com"]))
+        .expect("write names-lost", "domains");
     case(old, &["*.example.com"], Ok(vec![])).expect("write", "nothing");
     case(old, new, Err(Reason::CodeEngineForbidden)).expect("refuse names-lost", "domains");
-    let forced = Case {
-        force: vec![Reason::NamesLost],
-        ..case(old, new, Ok(vec!["a.example.com"]))
-    };
+    let forced =
+        Case { force: vec![Reason::NamesLost], ..case(old, new, Ok(vec!["a.example.com"])) };
     forced.expect("write names-lost", "nothing");
-    let other_force = Case {
-        force: vec![Reason::Older],
-        ..case(old, new, Ok(vec!["a.example.com"]))
-    };
+    let other_force =
+        Case { force: vec![Reason::Older], ..case(old, new, Ok(vec!["a.example.com"])) };
     other_force.expect("refuse names-lost", "domains");
 }
 
@@ -306,37 +264,22 @@ fn what_is_said_about_lost_names() {
             ),
         ),
     ] {
-        let old = Spec {
-            names: two,
-            valid,
-            ..SHOP
-        };
-        let new = Spec {
-            names: new,
-            ..RENEWED
-        };
-        let case = Case {
-            domains,
-            force,
-            ..Case::of(&old, &new)
-        };
+        let old = Spec { names: two, valid, ..SHOP };
+        let new = Spec { names: new, ..RENEWED };
+        let case = Case { domains, force, ..Case::of(&old, &new) };
         assert_eq!(case.message(), expected);
     }
 }
 
 #[test]
 fn a_message_shows_twenty_names() {
-    let names: Vec<ServerName> = (1..=22)
-        .map(|n| ServerName::dns(&format!("n{n}")))
-        .collect();
+    let names: Vec<ServerName> = (1..=22).map(|n| ServerName::dns(&format!("n{n}"))).collect();
     let shown = |count| list(&names.iter().take(count).collect::<Vec<_>>());
     assert_eq!(shown(0), "");
     assert_eq!(shown(2), "n1, n2");
-    for (count, end) in [
-        (20, ", n19, n20"),
-        (21, ", n19, n20, ... and 1 more"),
-        (22, ", n19, n20, ... and 2 more"),
-    ] {
+    for (count, end) in
+        [(20, ", n19, n20"), (21, ", n19, n20, ... and 1 more"), (22, ", n19, n20, ... and 2 more")]
+    {
         assert!(shown(count).ends_with(end), "{}", shown(count));
     }
 }
@@ -344,10 +287,7 @@ fn a_message_shows_twenty_names() {
 /// Lifetime and what is left of it, in hours: a tenth, at least 25 hours or a quarter, at most three days.
 #[test]
 fn in_the_last_days_lost_names_are_a_finding() {
-    let new = issue(&Spec {
-        names: &["shop.example.com"],
-        ..RENEWED
-    });
+    let new = issue(&Spec { names: &["shop.example.com"], ..RENEWED });
     for (lifetime, left, last) in [
         (90 * 24, 72, false),
         (90 * 24, 71, true),
@@ -364,10 +304,7 @@ fn in_the_last_days_lost_names_are_a_finding() {
         (48, 12, false),
         (48, 11, true),
     ] {
-        let issued = issue(&Spec {
-            hours: Some((left - lifetime, left)),
-            ..SHOP
-        });
+        let issued = issue(&Spec { hours: Some((left - lifetime, left)), ..SHOP });
         let old = deployed(format!("{}{}", issued.leaf, issued.issuer), &issued.key);
         let case = Case::with(old, bundle(&new, true));
         let expected = match last {
@@ -382,22 +319,9 @@ fn in_the_last_days_lost_names_are_a_finding() {
 
 #[test]
 fn a_public_certificate_stays_public() {
-    let (private, public) = (
-        SHOP,
-        Spec {
-            public: true,
-            ..SHOP
-        },
-    );
-    let staging = Spec {
-        issuer: "(STAGING)_Pretend_CA",
-        ..public.clone()
-    };
-    let renewed = |spec: &Spec| Spec {
-        valid: RENEWED.valid,
-        serial: 2,
-        ..spec.clone()
-    };
+    let (private, public) = (SHOP, Spec { public: true, ..SHOP });
+    let staging = Spec { issuer: "(STAGING)_Pretend_CA", ..public.clone() };
+    let renewed = |spec: &Spec| Spec { valid: RENEWED.valid, serial: 2, ..spec.clone() };
     for (old, new, expected) in [
         (&public, &private, "refuse less-trusted"),
         (&public, &staging, "refuse less-trusted"),
@@ -408,33 +332,16 @@ fn a_public_certificate_stays_public() {
     ] {
         Case::of(old, &renewed(new)).expect(expected, "nothing");
     }
-    let forced = Case {
-        force: vec![Reason::LessTrusted],
-        ..Case::of(&public, &renewed(&private))
-    };
+    let forced = Case { force: vec![Reason::LessTrusted], ..Case::of(&public, &renewed(&private)) };
     forced.expect("write less-trusted", "nothing");
     // what is overridden is this rule, and no other
-    let one_name = Spec {
-        names: &["shop.example.com"],
-        ..renewed(&private)
-    };
+    let one_name = Spec { names: &["shop.example.com"], ..renewed(&private) };
     for (new, force, expected) in [
-        (
-            &renewed(&private),
-            vec![Reason::ChainShorter],
-            "refuse less-trusted",
-        ),
+        (&renewed(&private), vec![Reason::ChainShorter], "refuse less-trusted"),
         (&one_name, vec![Reason::LessTrusted], "refuse names-lost"),
-        (
-            &one_name,
-            vec![Reason::LessTrusted, Reason::NamesLost],
-            "write less-trusted names-lost",
-        ),
+        (&one_name, vec![Reason::LessTrusted, Reason::NamesLost], "write less-trusted names-lost"),
     ] {
-        let case = Case {
-            force,
-            ..Case::of(&public, new)
-        };
+        let case = Case { force, ..Case::of(&public, new) };
         assert_eq!(case.decide().0, expected);
     }
 }
@@ -448,35 +355,22 @@ fn a_chain_must_not_get_shorter() {
     Case::with(with_chain(), bundle(&new, false)).expect("refuse chain-shorter", "nothing");
     Case::with(with_chain(), bundle(&new, true)).expect("write", "nothing");
     Case::with(alone(), bundle(&new, false)).expect("write", "nothing");
-    let forced = Case {
-        force: vec![Reason::ChainShorter],
-        ..Case::with(with_chain(), bundle(&new, false))
-    };
+    let forced =
+        Case { force: vec![Reason::ChainShorter], ..Case::with(with_chain(), bundle(&new, false)) };
     forced.expect("write chain-shorter", "nothing");
-    let other_force = Case {
-        force: vec![Reason::LessTrusted],
-        ..Case::with(with_chain(), bundle(&new, false))
-    };
+    let other_force =
+        Case { force: vec![Reason::LessTrusted], ..Case::with(with_chain(), bundle(&new, false)) };
     other_force.expect("refuse chain-shorter", "nothing");
     // fewer, and no gap
-    let longer = deployed(
-        format!("{}{}{}", old.leaf, old.issuer, new.issuer),
-        &old.key,
-    );
+    let longer = deployed(format!("{}{}{}", old.leaf, old.issuer, new.issuer), &old.key);
     Case::with(longer, bundle(&new, true)).expect("write", "nothing");
     // its issuer is known as a root
     let issuer = Certificate::all_in(&new.issuer).remove(0).unwrap();
     let known: CertificateDer<'static> = issuer.der.clone();
-    let known = Case {
-        roots: vec![known],
-        ..Case::with(with_chain(), bundle(&new, false))
-    };
+    let known = Case { roots: vec![known], ..Case::with(with_chain(), bundle(&new, false)) };
     known.expect("write", "nothing");
     // in the last days of the deployed certificate
-    let ending = issue(&Spec {
-        valid: (-88, 2),
-        ..SHOP
-    });
+    let ending = issue(&Spec { valid: (-88, 2), ..SHOP });
     let ending = deployed(format!("{}{}", ending.leaf, ending.issuer), &ending.key);
     let ending = Case::with(ending, bundle(&new, false));
     ending.expect("write chain-shorter", "nothing");
@@ -491,11 +385,7 @@ fn a_chain_must_not_get_shorter() {
 
 #[test]
 fn older_means_both_dates() {
-    let valid = |valid| Spec {
-        valid,
-        serial: 2,
-        ..SHOP
-    };
+    let valid = |valid| Spec { valid, serial: 2, ..SHOP };
     for (new, expected, asked) in [
         ((-20, 70), "refuse older", "previous"),
         ((-20, 80), "write", "nothing"),
@@ -507,43 +397,25 @@ fn older_means_both_dates() {
         Case::of(&SHOP, &valid(new)).expect(expected, asked);
     }
     let older = || Case::of(&SHOP, &valid((-20, 70)));
-    let previous = |previous| Case {
-        previous,
-        ..older()
-    };
+    let previous = |previous| Case { previous, ..older() };
     // Secrets Manager's own notation of serial number 1
     previous(Ok(Some("01"))).expect("write older", "previous");
     previous(Ok(Some("02"))).expect("refuse older", "previous");
     previous(Ok(None)).expect("refuse older", "previous");
     previous(Err(Reason::SecretsManagerUnavailable)).expect("refuse older", "previous");
-    let undo = Case {
-        undo: true,
-        ..older()
-    };
+    let undo = Case { undo: true, ..older() };
     undo.expect("write older", "nothing");
-    let forced = Case {
-        force: vec![Reason::Older],
-        ..older()
-    };
+    let forced = Case { force: vec![Reason::Older], ..older() };
     forced.expect("write older", "nothing");
 }
 
 #[test]
 fn a_certificate_that_only_the_event_names_must_cover_everything() {
-    let named = |case: Case| Case {
-        named_by_event: true,
-        ..case
-    };
+    let named = |case: Case| Case { named_by_event: true, ..case };
     named(Case::of(&SHOP, &RENEWED)).expect("write", "nothing");
-    let one_name = Spec {
-        names: &["shop.example.com"],
-        ..RENEWED
-    };
+    let one_name = Spec { names: &["shop.example.com"], ..RENEWED };
     named(Case::of(&SHOP, &one_name)).expect("refuse names-lost", "nothing");
-    let expired = Spec {
-        valid: (-90, -1),
-        ..SHOP
-    };
+    let expired = Spec { valid: (-90, -1), ..SHOP };
     named(Case::of(&expired, &one_name)).expect("refuse names-lost", "nothing");
     let unreadable = Case::with(deployed(String::new(), ""), bundle(&issue(&SHOP), true));
     named(unreadable).expect("refuse names-lost", "nothing");
@@ -564,11 +436,7 @@ fn an_end_that_is_near_is_a_finding() {
         (true, 160, 40, false),
         (true, 160, 39, true),
     ] {
-        let spec = Spec {
-            public,
-            hours: Some((left - lifetime, left)),
-            ..SHOP
-        };
+        let spec = Spec { public, hours: Some((left - lifetime, left)), ..SHOP };
         let found = expires_soon(&bundle(&issue(&spec), true), NOW);
         assert_eq!(found.is_some(), soon, "{public} {left} of {lifetime} hours");
     }
@@ -583,10 +451,7 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
     let file = |name: &str| stored(&format!("cases/{name}"));
     let key = file("keys/p256");
     let chain = |name: &str| file(name) + &file("envoy/intermediate");
-    let (staple, usage) = (
-        chain("envoy/leaf-must-staple"),
-        chain("envoy/leaf-ec-key-agreement"),
-    );
+    let (staple, usage) = (chain("envoy/leaf-must-staple"), chain("envoy/leaf-ec-key-agreement"));
     let sound = file("deployed/plain");
     for (new, old, expected) in [
         (&staple, String::new(), "refuse"),

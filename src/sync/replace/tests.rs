@@ -91,13 +91,8 @@ fn how_long_to_wait_before_the_next_attempt() {
         assert_eq!(told.contains("it is unknown whether"), in_doubt, "{count}");
     }
     // what the service asks for, neither less than the shortest wait nor half a minute
-    for (asked, expected) in [
-        (None, 1),
-        (Some(0), 1),
-        (Some(2), 2),
-        (Some(29), 29),
-        (Some(30), 1),
-    ] {
+    for (asked, expected) in [(None, 1), (Some(0), 1), (Some(2), 2), (Some(29), 29), (Some(30), 1)]
+    {
         let wait = Failures::default().add(unclear(asked));
         assert_eq!(wait.unwrap(), seconds(expected), "{asked:?}");
     }
@@ -150,25 +145,15 @@ fn an_event_is_missed_after_ten_minutes() {
         (true, Some(660), placeholder(), None),
         (true, Some(660), unreadable(), None),
     ] {
-        let mut case = Case {
-            task: Task {
-                scheduled,
-                ..task()
-            },
-            deployed: before,
-            ..Case::new(&RENEWED)
-        };
+        let mut case =
+            Case { task: Task { scheduled, ..task() }, deployed: before, ..Case::new(&RENEWED) };
         case.bundle.updated_at = changed.map(|seconds| {
             rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(
                 NOW.as_secs() - seconds,
             ))
         });
         let finding = case.attempt(|attempt| attempt.missed_event());
-        assert_eq!(
-            finding.is_some(),
-            expected.is_some(),
-            "{scheduled} {changed:?}"
-        );
+        assert_eq!(finding.is_some(), expected.is_some(), "{scheduled} {changed:?}");
         if let (Some(finding), Some(expected)) = (finding, expected) {
             assert_eq!(finding.reason, Reason::EventMissed);
             assert!(finding.message.contains(expected), "{}", finding.message);
@@ -178,11 +163,7 @@ fn an_event_is_missed_after_ten_minutes() {
 
 #[test]
 fn what_becomes_of_a_target() {
-    let older = Spec {
-        valid: (-20, 70),
-        serial: 2,
-        ..SHOP
-    };
+    let older = Spec { valid: (-20, 70), serial: 2, ..SHOP };
     let renewed = || Case::new(&RENEWED);
     let would = Ok(Action::WouldReplace);
     // it would be written, but nothing is sent without an entity tag
@@ -196,11 +177,7 @@ fn what_becomes_of_a_target() {
         (true, false, Version::Previous, written),
         (true, true, Version::Previous, would),
     ] {
-        let mut case = Case {
-            dry_run,
-            version,
-            ..renewed()
-        };
+        let mut case = Case { dry_run, version, ..renewed() };
         case.task.target.hold = hold;
         assert_eq!(case.run(false), expected, "{hold} {dry_run} {version:?}");
         assert_eq!(
@@ -208,20 +185,13 @@ fn what_becomes_of_a_target() {
             hold && version == Version::Current
         );
     }
-    let one_name = Spec {
-        names: &["shop.example.com"],
-        ..RENEWED
-    };
+    let one_name = Spec { names: &["shop.example.com"], ..RENEWED };
     // no name may be lost, and nobody can be asked for mappings
     assert_eq!(Case::new(&one_name).run(false), Err(Reason::NamesLost));
     // nor may it be older, except for an undo
     let refused = Err(Reason::Older);
     for (version, expected) in [(Version::Current, refused), (Version::Previous, would)] {
-        let case = Case {
-            dry_run: true,
-            version,
-            ..Case::new(&older)
-        };
+        let case = Case { dry_run: true, version, ..Case::new(&older) };
         assert_eq!(case.run(false), expected, "{version:?}");
     }
 
@@ -255,12 +225,7 @@ fn what_an_answer_to_the_write_means() {
             ..ApiError::answered(status, format!("{status} as answered"))
         })
     };
-    let unanswered = || {
-        Err(ApiError {
-            temporary: true,
-            ..ApiError::unexpected("no answer")
-        })
-    };
+    let unanswered = || Err(ApiError { temporary: true, ..ApiError::unexpected("no answer") });
     let (refused, conflict) = (Reason::CodeEngineRefused, Reason::WriteConflict);
     let (forbidden, down) = (Reason::CodeEngineForbidden, Reason::CodeEngineUnavailable);
     // done; look again for this reason, after this wait; or failed for this reason
@@ -285,15 +250,9 @@ fn what_an_answer_to_the_write_means() {
         (status(401), last(forbidden)),
         (status(403), last(forbidden)),
         (status(404), last(Reason::TlsSecretMissing)),
-        (
-            Err(ApiError::from(Reason::IamRefused.error("no"))),
-            last(Reason::IamRefused),
-        ),
+        (Err(ApiError::from(Reason::IamRefused.error("no"))), last(Reason::IamRefused)),
     ] {
-        let case = Case {
-            bundle: bundle(&new, true),
-            ..Case::new(&RENEWED)
-        };
+        let case = Case { bundle: bundle(&new, true), ..Case::new(&RENEWED) };
         let text = format!("{answer:?}");
         let found = case.attempt(|attempt| attempt.meaning(answer));
         let found = found.map_err(|failure| match failure {
@@ -324,29 +283,14 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
             case.task.target.secret = None;
         }
         let error = case.attempt(|attempt| attempt.with_force(reason.error("no")));
-        assert_eq!(
-            error.command.as_deref(),
-            expected,
-            "{reason} {named_by_event}"
-        );
+        assert_eq!(error.command.as_deref(), expected, "{reason} {named_by_event}");
     }
     // an attempt that is refused shows it
-    let private = Spec {
-        public: false,
-        ..RENEWED
-    };
-    let public = issue(&Spec {
-        public: true,
-        ..SHOP
-    });
-    let case = Case {
-        deployed: of(&public),
-        ..Case::new(&private)
-    };
+    let private = Spec { public: false, ..RENEWED };
+    let public = issue(&Spec { public: true, ..SHOP });
+    let case = Case { deployed: of(&public), ..Case::new(&private) };
     let failure = case.attempt(|attempt| attempt.run().unwrap_err());
-    let Failure::Final(error) = failure else {
-        panic!("{failure:?}")
-    };
+    let Failure::Final(error) = failure else { panic!("{failure:?}") };
     assert_eq!(error.reason, Reason::LessTrusted);
     assert!(error.command.unwrap().contains("FORCE=less-trusted "));
 }
@@ -363,13 +307,7 @@ fn the_report_of_a_target() {
         let outcome = case.attempt(|attempt| {
             let up_to_date = attempt.settle(action, vec![finding]);
             assert_eq!(up_to_date.is_some(), written.is_some(), "{action:?}");
-            if let Some(UpToDate {
-                leaf,
-                chain_sha256,
-                replaced,
-                ..
-            }) = up_to_date
-            {
+            if let Some(UpToDate { leaf, chain_sha256, replaced, .. }) = up_to_date {
                 assert_eq!(leaf.der, case.bundle.leaf.der);
                 assert_eq!(chain_sha256, case.bundle.chain_sha256());
                 let before = replaced.map(|replaced| replaced.leaf);
@@ -394,15 +332,11 @@ fn the_report_of_a_target() {
 
 #[test]
 fn a_failure_names_the_tls_secret_once() {
-    for (text, expected) in [
-        ("no", "TLS secret shop-tls: no"),
-        ("shop-tls is missing", "shop-tls is missing"),
-    ] {
+    for (text, expected) in
+        [("no", "TLS secret shop-tls: no"), ("shop-tls is missing", "shop-tls is missing")]
+    {
         let error = Reason::TlsSecretMissing.error(text);
-        let known = Outcome {
-            attempts: Some(2),
-            ..Outcome::default()
-        };
+        let known = Outcome { attempts: Some(2), ..Outcome::default() };
         let outcome = failed(&task(), known, &error);
         assert_eq!(outcome.message, expected);
         assert_eq!(outcome.reason, Some(Reason::TlsSecretMissing));
@@ -416,38 +350,16 @@ fn a_hold_and_an_undo_are_findings() {
     let next = "the next event or daily run deploys the current version again";
     for (hold, version, action, expected) in [
         (false, Version::Current, Action::WouldReplace, None),
-        (
-            true,
-            Version::Current,
-            Action::WouldReplace,
-            Some((Reason::Held, "is on hold")),
-        ),
+        (true, Version::Current, Action::WouldReplace, Some((Reason::Held, "is on hold"))),
         (false, Version::Previous, Action::Failed, None),
-        (
-            false,
-            Version::Previous,
-            Action::Replaced,
-            Some((Reason::Undone, "set HOLD=true")),
-        ),
-        (
-            true,
-            Version::Previous,
-            Action::Replaced,
-            Some((Reason::Undone, "set HOLD=true")),
-        ),
+        (false, Version::Previous, Action::Replaced, Some((Reason::Undone, "set HOLD=true"))),
+        (true, Version::Previous, Action::Replaced, Some((Reason::Undone, "set HOLD=true"))),
     ] {
-        let mut case = Case {
-            version,
-            ..Case::new(&RENEWED)
-        };
+        let mut case = Case { version, ..Case::new(&RENEWED) };
         case.task.target.hold = hold;
         let findings = case.attempt(|attempt| attempt.outcome(action, Vec::new()).findings);
         let found = findings.first().map(|finding| finding.reason);
-        assert_eq!(
-            found,
-            expected.map(|(code, _)| code),
-            "{hold} {version:?} {action:?}"
-        );
+        assert_eq!(found, expected.map(|(code, _)| code), "{hold} {version:?} {action:?}");
         if let (Some(finding), Some((code, text))) = (findings.first(), expected) {
             assert!(finding.message.contains(text), "{}", finding.message);
             assert_eq!(finding.message.contains(next), code == Reason::Undone);
@@ -470,10 +382,7 @@ fn a_pending_order_is_no_failure_if_the_secret_was_just_created() {
         assert_eq!(outcome.action, action, "{reason} {just_created}");
         assert_eq!(outcome.reason, Some(reason));
         assert_eq!(outcome.tls_secret.as_deref(), Some("shop-tls"));
-        assert_eq!(
-            outcome.message.contains("another event follows"),
-            findings == 1
-        );
+        assert_eq!(outcome.message.contains("another event follows"), findings == 1);
         assert_eq!(outcome.findings.len(), findings);
     }
 }

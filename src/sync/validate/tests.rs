@@ -34,10 +34,8 @@ const ONE: Variables<'_> = &[
     ("SECRETS_MANAGER_INSTANCE_ID", INSTANCE),
 ];
 /// One target, whose secret only the event names.
-const OPEN: Variables<'_> = &[
-    ("TLS_SECRET_NAME", "shop-tls"),
-    ("SECRETS_MANAGER_INSTANCE_ID", INSTANCE),
-];
+const OPEN: Variables<'_> =
+    &[("TLS_SECRET_NAME", "shop-tls"), ("SECRETS_MANAGER_INSTANCE_ID", INSTANCE)];
 /// Two targets, and nothing says which instance is ours.
 const ANY_INSTANCE: Variables<'_> = &[TARGETS];
 
@@ -65,10 +63,9 @@ fn plan(variables: Variables<'_>, trigger: Variables<'_>) -> Result<String, (Rea
     for task in &plan.tasks {
         let secret = name(&task.secret.to_string());
         let mut text = format!("{secret} to {}", task.target.tls_secret.name);
-        for (flag, word) in [
-            (task.just_created, "created"),
-            (task.named_by_event(), "named by the event"),
-        ] {
+        for (flag, word) in
+            [(task.just_created, "created"), (task.named_by_event(), "named by the event")]
+        {
             if flag {
                 text = format!("{text} ({word})");
             }
@@ -149,11 +146,7 @@ fn the_sample_events() {
         (ONE, PUBLIC, "shop to shop-tls"),
         (OPEN, PUBLIC, "shop to shop-tls (named by the event)"),
         (ANY_INSTANCE, PUBLIC, "shop to shop-tls"),
-        (
-            TWO,
-            MANY,
-            &format!("shop to shop-tls, blog to blog-tls, {OTHER_SECRET}"),
-        ),
+        (TWO, MANY, &format!("shop to shop-tls, blog to blog-tls, {OTHER_SECRET}")),
         (
             ONE,
             MANY,
@@ -163,11 +156,7 @@ fn the_sample_events() {
         ),
         (OPEN, MANY, "error event-ambiguous"),
         (TWO, CREATED, "shop to shop-tls (created)"),
-        (
-            OPEN,
-            CREATED,
-            "shop to shop-tls (created) (named by the event)",
-        ),
+        (OPEN, CREATED, "shop to shop-tls (created) (named by the event)"),
         (TWO, FAILED, "Ignored event-ignored"),
         (TWO, EXPIRING, "Ignored event-ignored"),
         (TWO, TEST, "Ignored event-ignored"),
@@ -179,10 +168,7 @@ fn the_sample_events() {
         (FAILED, "events of type secret_rotation_failed do not"),
         (EXPIRING, "events of type secret_about_to_expire do not"),
         (TEST, "test event of Secrets Manager acknowledged"),
-        (
-            DESTINATION,
-            "test event of the destination in Event Notifications acknowledged",
-        ),
+        (DESTINATION, "test event of the destination in Event Notifications acknowledged"),
     ] {
         let message = message(TWO, event);
         assert!(message.starts_with(expected), "{message}");
@@ -200,55 +186,15 @@ fn what_started_the_run() {
     let scheduled = format!("scheduled, {all}");
     for (trigger, word, id, expected) in [
         (&[][..], "manual", None, all),
-        (
-            &[("ibmendata", &*event)],
-            "event-notifications",
-            Some("e-1"),
-            "shop to shop-tls",
-        ),
-        (
-            &[("ibmendata", &wake_up)],
-            "wake-up",
-            Some("w-1"),
-            &scheduled,
-        ),
-        (
-            &[("ibmendata", &without_id)],
-            "event-notifications",
-            None,
-            "error event-invalid",
-        ),
-        (
-            &[("ibmendata", "{")],
-            "event-notifications",
-            None,
-            "error event-invalid",
-        ),
-        (
-            &[cron, ("CE_ID", "c-1"), ("CE_DATA", "{}")],
-            "cron",
-            Some("c-1"),
-            &scheduled,
-        ),
-        (
-            &[kafka, ("CE_ID", "k-1"), ("CE_DATA", &event)],
-            "kafka",
-            Some("k-1"),
-            "shop to shop-tls",
-        ),
+        (&[("ibmendata", &*event)], "event-notifications", Some("e-1"), "shop to shop-tls"),
+        (&[("ibmendata", &wake_up)], "wake-up", Some("w-1"), &scheduled),
+        (&[("ibmendata", &without_id)], "event-notifications", None, "error event-invalid"),
+        (&[("ibmendata", "{")], "event-notifications", None, "error event-invalid"),
+        (&[cron, ("CE_ID", "c-1"), ("CE_DATA", "{}")], "cron", Some("c-1"), &scheduled),
+        (&[kafka, ("CE_ID", "k-1"), ("CE_DATA", &event)], "kafka", Some("k-1"), "shop to shop-tls"),
         (&[kafka], "kafka", None, "error event-invalid"),
-        (
-            &[("CE_DATA", &event)],
-            "subscription",
-            Some("e-1"),
-            "shop to shop-tls",
-        ),
-        (
-            &[("CE_TYPE", "com.example"), ("CE_DATA", &event)],
-            "subscription",
-            None,
-            &scheduled,
-        ),
+        (&[("CE_DATA", &event)], "subscription", Some("e-1"), "shop to shop-tls"),
+        (&[("CE_TYPE", "com.example"), ("CE_DATA", &event)], "subscription", None, &scheduled),
     ] {
         let read = Trigger::read(&config(TWO, trigger).settings);
         assert_eq!((read.word, read.id.as_deref()), (word, id), "{trigger:?}");
@@ -291,10 +237,7 @@ fn the_accepted_forms() {
         (as_text(&as_text(&as_text(&event.to_string()))), unreadable),
         (with("data", &json!("hello")), unreadable),
         (with("data_base64", &json!("?")), unreadable),
-        (
-            with("data_base64", &json!(BASE64_STANDARD.encode([0xff]))),
-            unreadable,
-        ),
+        (with("data_base64", &json!(BASE64_STANDARD.encode([0xff]))), unreadable),
         (with("data_base64", &json!(17)), "error event-invalid"),
         (with("more", &json!(17)), "error event-invalid"),
         (String::new(), unreadable),
@@ -318,10 +261,7 @@ fn the_accepted_forms() {
             "{}}".to_owned(),
             "the event is not JSON: Syntax error at line 1 column 3; make sure that the subscription in Event Notifications has no template",
         ),
-        (
-            with("data_base64", &json!("?")),
-            "data of the event is not base64 of a text",
-        ),
+        (with("data_base64", &json!("?")), "data of the event is not base64 of a text"),
     ] {
         assert_eq!(message(TWO, &event), expected);
     }
@@ -343,10 +283,7 @@ fn the_type_of_the_envelope_decides() {
             event["data"]["event_type"] = json!(short);
         })
     };
-    let (all, shop) = (
-        "scheduled, shop to shop-tls, blog to blog-tls",
-        "shop to shop-tls",
-    );
+    let (all, shop) = ("scheduled, shop to shop-tls, blog to blog-tls", "shop to shop-tls");
     let (created, ignored) = ("shop to shop-tls (created)", "Ignored event-ignored");
     let (is_rotated, is_created) = (Some("secret_rotated"), Some("secret_created"));
     for (long, short, expected) in [
@@ -372,11 +309,7 @@ fn the_type_of_the_envelope_decides() {
         ("destination", all),
         ("periodic-timer", all),
     ] {
-        expect(
-            TWO,
-            &typed(Some(&format!("{event_notifications}{name}")), None),
-            expected,
-        );
+        expect(TWO, &typed(Some(&format!("{event_notifications}{name}")), None), expected);
     }
     for event in [
         json!({"source_instance_crn": SOURCE}),
@@ -447,34 +380,14 @@ fn a_wake_up_call_may_be_anything_but_of_another_instance() {
         (TWO, json!({"type": timer, "source": "timer"}), all),
         (TWO, json!({"type": timer, "source": SOURCE}), all),
         (TWO, json!({"type": timer, "source": OTHER_SERVICE}), all),
-        (
-            TWO,
-            json!({"type": timer, "source": "crn:v1:bluemix:public:kms:eu-de:a/1:2::"}),
-            all,
-        ),
-        (
-            TWO,
-            json!({"type": timer, "source": OTHER_INSTANCE}),
-            foreign,
-        ),
-        (
-            TWO,
-            json!({"type": timer, "data": {"source_instance_crn": OTHER_INSTANCE}}),
-            foreign,
-        ),
-        (
-            ANY_INSTANCE,
-            json!({"type": timer, "source": OTHER_INSTANCE}),
-            all,
-        ),
+        (TWO, json!({"type": timer, "source": "crn:v1:bluemix:public:kms:eu-de:a/1:2::"}), all),
+        (TWO, json!({"type": timer, "source": OTHER_INSTANCE}), foreign),
+        (TWO, json!({"type": timer, "data": {"source_instance_crn": OTHER_INSTANCE}}), foreign),
+        (ANY_INSTANCE, json!({"type": timer, "source": OTHER_INSTANCE}), all),
         // whatever else it contains
         (TWO, json!({"type": timer, "data": "hello"}), all),
         (TWO, json!({"type": timer, "data_base64": "?"}), all),
-        (
-            TWO,
-            json!({"type": timer, "data": {"secrets": [{"secret_id": SHOP}]}}),
-            all,
-        ),
+        (TWO, json!({"type": timer, "data": {"secrets": [{"secret_id": SHOP}]}}), all),
     ] {
         expect(variables, &event.to_string(), expected);
     }
@@ -498,21 +411,9 @@ fn the_entries_of_an_event() {
         // each secret once, in whatever form
         (TWO, json!([shop, shop]), "shop to shop-tls"),
         (TWO, json!([shop, crn(SOURCE, SHOP)]), "shop to shop-tls"),
-        (
-            TWO,
-            json!([other, other]),
-            "Ignored event-ignored other other",
-        ),
-        (
-            OPEN,
-            json!([shop, crn(SOURCE, SHOP)]),
-            "shop to shop-tls (named by the event)",
-        ),
-        (
-            OPEN,
-            json!([other]),
-            "other to shop-tls (named by the event)",
-        ),
+        (TWO, json!([other, other]), "Ignored event-ignored other other"),
+        (OPEN, json!([shop, crn(SOURCE, SHOP)]), "shop to shop-tls (named by the event)"),
+        (OPEN, json!([other]), "other to shop-tls (named by the event)"),
         (OPEN, json!([shop, other]), "error event-ambiguous"),
         // one bad entry does not spoil the others
         (
@@ -520,41 +421,18 @@ fn the_entries_of_an_event() {
             json!([{"secret_name": "bad"}, shop, other]),
             "shop to shop-tls, Refused event-invalid bad, Ignored event-ignored other other",
         ),
-        (
-            TWO,
-            json!([shop, {"secret_id": "../x"}]),
-            "shop to shop-tls, Refused event-invalid",
-        ),
-        (
-            TWO,
-            json!([crn(OTHER_INSTANCE, SHOP)]),
-            "Refused event-foreign shop",
-        ),
-        (
-            TWO,
-            json!([crn(OTHER_SERVICE, SHOP)]),
-            "Refused event-invalid shop",
-        ),
+        (TWO, json!([shop, {"secret_id": "../x"}]), "shop to shop-tls, Refused event-invalid"),
+        (TWO, json!([crn(OTHER_INSTANCE, SHOP)]), "Refused event-foreign shop"),
+        (TWO, json!([crn(OTHER_SERVICE, SHOP)]), "Refused event-invalid shop"),
         (TWO, json!(["hello"]), "Refused event-invalid"),
         // but nobody knows what it would have named
-        (
-            OPEN,
-            json!([shop, {"secret_name": "bad"}]),
-            "error event-ambiguous",
-        ),
-        (
-            OPEN,
-            json!([{"secret_name": "bad"}]),
-            "error event-ambiguous",
-        ),
+        (OPEN, json!([shop, {"secret_name": "bad"}]), "error event-ambiguous"),
+        (OPEN, json!([{"secret_name": "bad"}]), "error event-ambiguous"),
     ] {
         expect(variables, &of(&secrets).to_string(), expected);
     }
     let second = of(&json!([{"secret_id": SHOP}, {"secret_id": 17}])).to_string();
-    assert_eq!(
-        message(TWO, &second),
-        "data.secrets[1] of the event: secret_id is missing"
-    );
+    assert_eq!(message(TWO, &second), "data.secrets[1] of the event: secret_id is missing");
     let several = of(&json!([shop, other, other])).to_string();
     assert!(message(OPEN, &several).contains("names 3 secrets"));
 }
@@ -563,28 +441,13 @@ fn the_entries_of_an_event() {
 fn the_type_of_the_secrets_is_only_a_hint() {
     for (variables, secret_type, secret, expected) in [
         (TWO, json!("private_cert"), SHOP, "shop to shop-tls"),
-        (
-            TWO,
-            json!("imported_cert"),
-            OTHER,
-            "Ignored event-ignored other",
-        ),
+        (TWO, json!("imported_cert"), OTHER, "Ignored event-ignored other"),
         (TWO, json!(null), OTHER, "Ignored event-ignored other"),
         (TWO, json!("kv"), SHOP, "shop to shop-tls"),
         (TWO, json!("kv"), OTHER, "Ignored event-ignored other"),
         (OPEN, json!("kv"), OTHER, "Ignored event-ignored other"),
-        (
-            OPEN,
-            json!("imported_cert"),
-            OTHER,
-            "other to shop-tls (named by the event)",
-        ),
-        (
-            OPEN,
-            json!(null),
-            OTHER,
-            "other to shop-tls (named by the event)",
-        ),
+        (OPEN, json!("imported_cert"), OTHER, "other to shop-tls (named by the event)"),
+        (OPEN, json!(null), OTHER, "other to shop-tls (named by the event)"),
     ] {
         let mut event = of(&json!([{"secret_id": secret}]));
         event["data"]["secret_type"] = secret_type;
@@ -600,10 +463,7 @@ fn secret_id_selects_among_the_targets() {
     for (trigger, expected) in [
         (&[][..], "blog to blog-tls"),
         (&[("ibmendata", &*wake_up)], "scheduled, blog to blog-tls"),
-        (
-            &[("ibmendata", &*many)],
-            "blog to blog-tls, Ignored event-ignored shop",
-        ),
+        (&[("ibmendata", &*many)], "blog to blog-tls, Ignored event-ignored shop"),
     ] {
         assert_eq!(plan(only_blog, trigger).unwrap(), expected);
     }
@@ -622,19 +482,10 @@ fn an_instance_of_an_array_takes_its_share() {
         ("2", "3", &["c"]),
         ("6", "7", &[]),
     ] {
-        let config = config(
-            &[
-                ("TARGETS", &targets),
-                ("JOB_INDEX", index),
-                ("JOB_ARRAY_SIZE", size),
-            ],
-            &[],
-        );
+        let config =
+            config(&[("TARGETS", &targets), ("JOB_INDEX", index), ("JOB_ARRAY_SIZE", size)], &[]);
         let plan = judged(&config).unwrap();
-        let places = plan
-            .tasks
-            .iter()
-            .map(|t| t.target.tls_secret.name.to_string());
+        let places = plan.tasks.iter().map(|t| t.target.tls_secret.name.to_string());
         assert_eq!(places.collect::<Vec<_>>(), expected, "{index} of {size}");
     }
     // the first instance reports what is wrong with the event
@@ -652,15 +503,10 @@ fn an_instance_of_an_array_takes_its_share() {
 #[test]
 fn a_task_takes_over_what_its_target_says() {
     let plan = judged(&config(TWO, &[])).unwrap();
-    let [shop, blog] = plan.tasks.as_slice() else {
-        panic!("{plan:?}")
-    };
+    let [shop, blog] = plan.tasks.as_slice() else { panic!("{plan:?}") };
     assert_eq!((shop.target.hold, blog.target.hold), (false, true));
     assert!(shop.target.restart_apps.is_empty());
-    assert_eq!(
-        blog.target.restart_apps.names,
-        [AppName::parse("blog").unwrap()]
-    );
+    assert_eq!(blog.target.restart_apps.names, [AppName::parse("blog").unwrap()]);
 
     let outcome = blog.outcome(Action::Unchanged);
     assert_eq!(outcome.action, Action::Unchanged);

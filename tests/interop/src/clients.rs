@@ -52,9 +52,8 @@ pub(crate) fn served_serial(port: u16, name: &str) -> anyhow::Result<String> {
 /// What OpenSSL prints about a handshake, with the certificates as the server sends them.
 pub(crate) fn openssl_sees(port: u16, name: &str) -> anyhow::Result<String> {
     let mut client = bounded("openssl");
-    client.args(words(&format!(
-        "s_client -connect 127.0.0.1:{port} -servername {name} -showcerts"
-    )));
+    client
+        .args(words(&format!("s_client -connect 127.0.0.1:{port} -servername {name} -showcerts")));
     succeed(client.stdin(Stdio::null()))
 }
 
@@ -62,9 +61,7 @@ pub(crate) fn openssl_sees(port: u16, name: &str) -> anyhow::Result<String> {
 pub(crate) fn certificates(text: &str) -> Vec<&str> {
     let parts = text.split_inclusive(END);
     let begin = "-----BEGIN CERTIFICATE-----";
-    parts
-        .filter_map(|part| part.get(part.find(begin)?..))
-        .collect()
+    parts.filter_map(|part| part.get(part.find(begin)?..)).collect()
 }
 
 /// Serial number of the first certificate in a text.

@@ -53,9 +53,7 @@ impl Ingress {
         let arguments = "--disable-hot-restart --concurrency 1 --log-level warning \
                          --component-log-level config:info --log-format %v --config-path";
         command.args(words(arguments)).arg(configuration);
-        command
-            .arg("--admin-address-path")
-            .arg(folder.join("admin"));
+        command.arg("--admin-address-path").arg(folder.join("admin"));
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = Process(command.spawn().context("start Envoy")?);
         let log = process.0.stderr.take().context("Envoy's log")?;
@@ -69,11 +67,7 @@ impl Ingress {
         let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
         let port = address["port_value"].as_u64().context("Envoy's port")?;
         let port = port.try_into()?;
-        Ok(Self {
-            volume,
-            port,
-            _process: process,
-        })
+        Ok(Self { volume, port, _process: process })
     }
 
     /// Replaces the files that Envoy watches; it takes them a moment later.
@@ -85,10 +79,7 @@ impl Ingress {
 /// Replaces `tls.crt` and `tls.key` of a folder together, as Kubernetes does it: both point into `..data`,
 /// a link that is renamed over the earlier one.
 fn mount(volume: &Path, secret: &TlsSecret) -> anyhow::Result<()> {
-    let data = tempfile::Builder::new()
-        .prefix("..")
-        .tempdir_in(volume)?
-        .keep();
+    let data = tempfile::Builder::new().prefix("..").tempdir_in(volume)?.keep();
     write(&data, "tls.crt", &secret.tls_cert)?;
     write(&data, "tls.key", &secret.tls_key)?;
     let link = volume.join("..data_tmp");

@@ -7,15 +7,8 @@
 //! of, says what it loads, and serves what the job writes.
 //!
 //! Needs pebble, nginx, openssl, curl and gnutls-cli: `tests/interop/run` installs them, and Envoy.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for a terminal"
-)]
-#![allow(
-    clippy::indexing_slicing,
-    reason = "an absent field of a JSON value is null, no panic"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+#![allow(clippy::indexing_slicing, reason = "an absent field of a JSON value is null, no panic")]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -70,10 +63,7 @@ fn run(flag: &str, job: &Path) -> anyhow::Result<()> {
     }
     let folder = tempfile::Builder::new().prefix("interop-").tempdir()?;
     let pebble = Pebble::start(folder.path())?;
-    for (name, algorithm) in [
-        ("ECDSA", &PKCS_ECDSA_P256_SHA256),
-        ("RSA", &PKCS_RSA_SHA256),
-    ] {
+    for (name, algorithm) in [("ECDSA", &PKCS_ECDSA_P256_SHA256), ("RSA", &PKCS_RSA_SHA256)] {
         rotation(job, &pebble, name, algorithm).context(name)?;
     }
     for protocol in ["TLSv1.2", "TLSv1.3"] {
@@ -145,10 +135,7 @@ fn rotation(
 /// The job's own client against a TLS server that is not ours: nginx in front of the cloud.
 fn foreign_server(job: &Path, protocol: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let cloud = LocalCloud::start(Options {
-        https: false,
-        ..Options::default()
-    })?;
+    let cloud = LocalCloud::start(Options { https: false, ..Options::default() })?;
     let project = cloud.world().project_id;
     let secret = cloud.issue(CertificateSpec::default());
     cloud.deploy(&secret, &project, TLS_SECRET);
@@ -167,9 +154,7 @@ fn foreign_server(job: &Path, protocol: &str) -> anyhow::Result<()> {
         environment.insert((*variable).into(), format!("https://127.0.0.1:{port}"));
     }
     synchronize(job, environment, "replaced")?;
-    let deployed = cloud
-        .tls_secret(&project, TLS_SECRET)
-        .map(|secret| secret.tls_key);
+    let deployed = cloud.tls_secret(&project, TLS_SECRET).map(|secret| secret.tls_key);
     let held = cloud.material(&secret).private_key;
     ensure!(deployed == held, "the new key is not in it");
 
@@ -190,10 +175,7 @@ fn synchronize(job: &Path, mut environment: Environment, action: &str) -> anyhow
     let report: Value = serde_json::from_slice(&output.stdout).with_context(|| said(&output))?;
     let is_done = report["targets"][0]["action"] == action;
     let (status, said) = (output.status, said(&output));
-    ensure!(
-        status.success() && is_done,
-        "{status}, not {action}: {said}"
-    );
+    ensure!(status.success() && is_done, "{status}, not {action}: {said}");
     Ok(report)
 }
 

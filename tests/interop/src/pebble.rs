@@ -53,23 +53,15 @@ impl Pebble {
 
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build()?;
-        let account = NewAccount {
-            contact: &[],
-            terms_of_service_agreed: true,
-            only_return_existing: false,
-        };
+        let account =
+            NewAccount { contact: &[], terms_of_service_agreed: true, only_return_existing: false };
         let directory = format!("https://127.0.0.1:{api}/dir");
         let account = runtime.block_on(async {
             let builder = Account::builder_with_root(&certificate)?;
             builder.create(&account, directory, None).await
         });
         let (account, _) = account.context("ACME account")?;
-        Ok(Self {
-            account,
-            root,
-            runtime,
-            _process: process,
-        })
+        Ok(Self { account, root, runtime, _process: process })
     }
 
     /// The root, which no client knows.

@@ -22,10 +22,7 @@ pub(crate) fn check(job: &Path, envoy: &Envoy) -> anyhow::Result<()> {
         for protocol in ["TLSv1.2", "TLSv1.3"] {
             let what = format!("{name} over {protocol}");
             rotation(job, envoy, key, protocol).context(what.clone())?;
-            println!(
-                "{what}: Envoy {} took the renewal while it ran",
-                envoy.version
-            );
+            println!("{what}: Envoy {} took the renewal while it ran", envoy.version);
         }
     }
     Ok(())
@@ -35,10 +32,7 @@ fn rotation(job: &Path, envoy: &Envoy, key: KeyKind, protocol: &str) -> anyhow::
     let folder = tempfile::tempdir()?;
     let cloud = LocalCloud::start(Options::default())?;
     let project = cloud.world().project_id;
-    let secret = cloud.issue(CertificateSpec {
-        key,
-        ..CertificateSpec::default()
-    });
+    let secret = cloud.issue(CertificateSpec { key, ..CertificateSpec::default() });
     cloud.deploy(&secret, &project, TLS_SECRET);
     cloud.map_domain(&project, NAME, TLS_SECRET);
     let deployed = || -> anyhow::Result<TlsSecret> {

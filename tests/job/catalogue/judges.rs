@@ -60,18 +60,12 @@ fn servers_load_what_is_written() {
     for Written { name, key, .. } in &written {
         let found = folder.openssl_writes(key);
         if found.as_ref() != Ok(key) {
-            wrong.push(format!(
-                "- {name}: OpenSSL writes the key differently: {found:?}"
-            ));
+            wrong.push(format!("- {name}: OpenSSL writes the key differently: {found:?}"));
         }
     }
     // Debian puts it where only an administrator's PATH looks
     let places = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"];
-    match places
-        .map(Path::new)
-        .into_iter()
-        .find(|path| path.is_file())
-    {
+    match places.map(Path::new).into_iter().find(|path| path.is_file()) {
         Some(nginx) => wrong.extend(folder.nginx_refuses(nginx, &written)),
         None => println!("skipped: nginx is not installed"),
     }
@@ -79,10 +73,8 @@ fn servers_load_what_is_written() {
     if envoys.is_empty() {
         println!("skipped: Envoy is not installed (tests/interop/envoy does that)");
     }
-    let pairs: Vec<(&str, &str)> = written
-        .iter()
-        .map(|one| (one.certificate.as_str(), one.key.as_str()))
-        .collect();
+    let pairs: Vec<(&str, &str)> =
+        written.iter().map(|one| (one.certificate.as_str(), one.key.as_str())).collect();
     for envoy in envoys {
         for (one, result) in written.iter().zip(envoy.loads(&pairs).unwrap()) {
             if let Err(why) = result {
@@ -137,9 +129,7 @@ impl Folder {
     fn verify(&self, leaf: &str, above: &str, anchors: &str) -> Result<String, String> {
         let mut command = openssl("verify");
         command.args(["-purpose", "sslserver", "-auth_level", "1", "-no-CApath"]);
-        command
-            .arg("-CAfile")
-            .arg(self.file("anchors.pem", anchors));
+        command.arg("-CAfile").arg(self.file("anchors.pem", anchors));
         if !above.is_empty() {
             command.arg("-untrusted").arg(self.file("above.pem", above));
         }
@@ -157,9 +147,7 @@ fn openssl(task: &str) -> Command {
 
 /// What the command prints, or its error.
 fn said(command: &mut Command) -> Result<String, String> {
-    let output: Output = command
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output: Output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let said = |bytes| String::from_utf8(bytes).unwrap();
     match output.status.success() {
         true => Ok(said(output.stdout)),

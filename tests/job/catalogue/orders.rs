@@ -33,10 +33,7 @@ pub(super) fn spread(case: &Case, texts: &[String], way: usize) -> Fields {
         3 => {
             let above = rest.chunks(1).map(|text| join("ca_chain", text));
             let issuer = join("issuing_ca", &rest[..rest.len().min(1)]);
-            [certificate(first), issuer]
-                .into_iter()
-                .chain(above)
-                .collect()
+            [certificate(first), issuer].into_iter().chain(above).collect()
         }
         4 => ["certificate", "intermediate", "issuing_ca", "ca_chain"]
             .map(|field| join(field, texts))
@@ -50,10 +47,7 @@ pub(super) fn spread(case: &Case, texts: &[String], way: usize) -> Fields {
 fn assembled(case: &Case, fields: Fields) -> Result<Bundle, Error> {
     let fetched = fetch::Material {
         name: "shop".to_owned(),
-        certificates: fields
-            .into_iter()
-            .map(|(field, text)| (field.to_owned(), text))
-            .collect(),
+        certificates: fields.into_iter().map(|(field, text)| (field.to_owned(), text)).collect(),
         key: Secret::new(case.key.clone()),
         updated_at: None,
     };
@@ -110,11 +104,7 @@ fn every_case_has_its_verdict_whatever_the_order_and_field() {
         let mut seen = BTreeSet::new();
         for (number, texts) in orders(&case.texts).into_iter().enumerate() {
             // the first order in each way, the others in turn
-            let ways = if number == 0 {
-                0..WAYS
-            } else {
-                number..number + 1
-            };
+            let ways = if number == 0 { 0..WAYS } else { number..number + 1 };
             for way in ways {
                 let result = assembled(case, spread(case, &texts, way % WAYS));
                 if let Some(wrong) = wrong(case, result)

@@ -168,40 +168,27 @@ fn texts() -> Vec<Case> {
     };
     let forms: [(&str, Form); 4] = [
         ("CRLF", |texts| texts.concat().replace('\n', "\r\n")),
-        ("glued blocks", |texts| {
-            texts.concat().replace("\n-----B", "-----B")
-        }),
+        ("glued blocks", |texts| texts.concat().replace("\n-----B", "-----B")),
         ("text before blocks", |texts| {
             let before = "subject=CN = Café\nissuer=CN = x\n-----BEGIN";
             texts.concat().replace("-----BEGIN", before)
         }),
         ("bodies of one line", |texts| {
             let lines = texts.concat().replace('\n', "");
-            lines
-                .replace("E-----", "E-----\n")
-                .replace("-----END", "\n-----END")
+            lines.replace("E-----", "E-----\n").replace("-----END", "\n-----END")
         }),
     ];
-    let forms = forms.map(|(name, form)| Case {
-        form,
-        ..sound(name)
-    });
+    let forms = forms.map(|(name, form)| Case { form, ..sound(name) });
     let others = [
         refused("no base64", |pem| pem.replacen("MI", "M*", 1)),
         refused("no certificate in it", |_| block(b"not a certificate")),
         refused("a byte order mark", |pem| format!("\u{feff}{pem}")),
-        beside("a request", |pem| {
-            pem.replace("CERTIFICATE", "CERTIFICATE REQUEST")
-        }),
+        beside("a request", |pem| pem.replace("CERTIFICATE", "CERTIFICATE REQUEST")),
         beside("a key without END", |_| {
             super::key("p256").replace("-----END PRIVATE KEY-----\n", "")
         }),
-        beside("no block", |_| {
-            "see the wiki for the other half\n".to_owned()
-        }),
-        beside("bytes behind the DER", |pem| {
-            block(&[&der(pem)[..], &[0, 0]].concat())
-        }),
+        beside("no block", |_| "see the wiki for the other half\n".to_owned()),
+        beside("bytes behind the DER", |pem| block(&[&der(pem)[..], &[0, 0]].concat())),
     ];
     let mut label = sound("a leaf labelled CERT");
     label.texts[0] = label.texts[0].replace("CERTIFICATE", "CERT");

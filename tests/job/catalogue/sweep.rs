@@ -11,17 +11,13 @@ use crate::harness::{Scene, TLS_SECRET};
 fn the_program_does_as_the_catalogue_says() {
     let scene = Scene::new();
     let cases = CASES.iter().enumerate();
-    let wrong: Vec<String> = cases
-        .filter_map(|(number, case)| wrong(&scene, case, number % WAYS))
-        .collect();
+    let wrong: Vec<String> =
+        cases.filter_map(|(number, case)| wrong(&scene, case, number % WAYS)).collect();
     none(&wrong);
 }
 
 fn wrong(scene: &Scene, case: &Case, way: usize) -> Option<String> {
-    let mut material = Material {
-        private_key: Some(case.key.clone()),
-        ..Material::default()
-    };
+    let mut material = Material { private_key: Some(case.key.clone()), ..Material::default() };
     for (field, text) in spread(case, &case.texts, way) {
         match field {
             "certificate" => material.certificate = Some(text),

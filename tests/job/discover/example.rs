@@ -6,10 +6,7 @@ use crate::harness::{Scene, spec_for};
 /// `UPDATE_DOCS=1 cargo test --test job discover` rewrites the example. IDs, dates and the time that
 /// the run took differ each time.
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a person asks for the new text this way"
-)]
+#[expect(clippy::disallowed_methods, reason = "a person asks for the new text this way")]
 fn the_example_in_the_docs_is_real() {
     const BEGIN: &str = "<!-- begin output: UPDATE_DOCS=1 cargo test --test job discover -->\n\n";
     const END: &str = "\n<!-- end output -->";
@@ -26,39 +23,22 @@ fn the_example_in_the_docs_is_real() {
         secret_group_id: Some(scene.world.foreign_secret_group_id.clone()),
         ..CertificateSpec::default()
     };
-    deploy(
-        &["blog.example.com"],
-        "blog-tls",
-        CertificateSpec::default(),
-    );
+    deploy(&["blog.example.com"], "blog-tls", CertificateSpec::default());
     deploy(&["api.example.com"], "api-tls", elsewhere());
-    let expired = CertificateSpec {
-        not_before_days: -91,
-        not_after_days: -1,
-        ..elsewhere()
-    };
+    let expired = CertificateSpec { not_before_days: -91, not_after_days: -1, ..elsewhere() };
     deploy(&["old.example.org"], "old-tls", expired);
-    let internal = CertificateSpec {
-        secret_type: SecretType::PrivateCert,
-        ..CertificateSpec::default()
-    };
+    let internal =
+        CertificateSpec { secret_type: SecretType::PrivateCert, ..CertificateSpec::default() };
     deploy(&["intranet.example.internal"], "intranet-tls", internal);
     for (name, names) in [
         ("api", ["api.example.com"]),
         ("wildcard", ["*.example.com"]),
         ("spare", ["spare.example.net"]),
     ] {
-        cloud.issue(CertificateSpec {
-            name: name.to_owned(),
-            ..spec_for(&names)
-        });
+        cloud.issue(CertificateSpec { name: name.to_owned(), ..spec_for(&names) });
     }
     for name in ["blog", "api"] {
-        cloud.map_domain(
-            project,
-            &format!("{name}.example.com"),
-            &format!("{name}-tls"),
-        );
+        cloud.map_domain(project, &format!("{name}.example.com"), &format!("{name}-tls"));
     }
     let (status, text) = bare(&scene).arg("--output").arg("text").printed();
     let wide = text.lines().find(|line| line.chars().count() > 80);
@@ -77,10 +57,7 @@ fn the_example_in_the_docs_is_real() {
         std::fs::write(path, format!("{before}{BEGIN}{real}{END}{after}")).unwrap();
         return;
     }
-    assert!(
-        fixed(shown) == fixed(&real),
-        "docs/discover.md should contain:\n{real}"
-    );
+    assert!(fixed(shown) == fixed(&real), "docs/discover.md should contain:\n{real}");
 }
 
 /// The text without what differs each time: numbers, dates and IDs.

@@ -53,12 +53,7 @@ pub(crate) fn made(
             (_, expired) => ["", "expired"][usize::from(expired)],
         };
         let above = (level + 1).min(root);
-        maker
-            .make(&format!("{} < {} {words}", name(level), name(above)))
-            .pem
+        maker.make(&format!("{} < {} {words}", name(level), name(above))).pem
     };
-    Made {
-        blocks: (0..=root).map(block).collect(),
-        key: key(0).serialize_pem(),
-    }
+    Made { blocks: (0..=root).map(block).collect(), key: key(0).serialize_pem() }
 }

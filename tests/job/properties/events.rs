@@ -13,13 +13,8 @@ use super::{config, judge};
 /// The bodies of tests/payloads.
 static BODIES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/payloads");
-    let paths = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let json = paths.filter(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "json")
-    });
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let json = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
     let mut bodies: Vec<Value> = json
         .map(|path| serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
         .collect();

@@ -81,9 +81,7 @@ pub(crate) fn accepted(material: &Material, now: UnixTime) -> Result<Bundle, Err
     if let Some(fault) = bundle.faults.first() {
         return Err(Reason::Unfit.error(fault.to_string()));
     }
-    bundle
-        .findings
-        .extend(bundle.rehearse(&bundle.certificate_pem(), now)?);
+    bundle.findings.extend(bundle.rehearse(&bundle.certificate_pem(), now)?);
     Ok(bundle)
 }
 
@@ -113,11 +111,7 @@ pub(crate) fn assembled(
         is_the_materials_own(bundle, material);
         // without its issuer nobody can verify it, without the algorithm we cannot
         let unverifiable = [Reason::ChainGap, Reason::ChainUnverified];
-        if !bundle
-            .findings
-            .iter()
-            .any(|f| unverifiable.contains(&f.reason))
-        {
+        if !bundle.findings.iter().any(|f| unverifiable.contains(&f.reason)) {
             a_client_accepts(bundle, material, now);
         }
     }
@@ -151,10 +145,7 @@ fn is_the_materials_own(bundle: &Bundle, material: &Material) {
     assert_eq!(given.public, bundle.leaf.public_key);
     assert_eq!(*given.to_pem(), bundle.key_pem.expose());
     let key = PrivateKeyDer::from_pem_slice(bundle.key_pem.expose().as_bytes()).unwrap();
-    let key = default_provider()
-        .key_provider
-        .load_private_key(key)
-        .unwrap();
+    let key = default_provider().key_provider.load_private_key(key).unwrap();
     CertifiedKey::new(served, key).keys_match().unwrap();
 }
 
@@ -206,8 +197,5 @@ fn anchors(bundle: &Bundle, material: &Material) -> Option<Vec<Certificate>> {
 
 fn certificates_of(material: &Material) -> Vec<Certificate> {
     let texts = material.certificates.iter().map(|(_, text)| text);
-    texts
-        .flat_map(|text| Certificate::all_in(text))
-        .filter_map(Result::ok)
-        .collect()
+    texts.flat_map(|text| Certificate::all_in(text)).filter_map(Result::ok).collect()
 }

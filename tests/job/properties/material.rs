@@ -29,10 +29,8 @@ enum Edit {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
-    let characters = prop_oneof![
-        select(b"A+/=-*\n\r \x00".to_vec()).prop_map(char::from),
-        any::<char>()
-    ];
+    let characters =
+        prop_oneof![select(b"A+/=-*\n\r \x00".to_vec()).prop_map(char::from), any::<char>()];
     let replacements = [
         ("\n", "\r\n"),
         ("\n", "\\n"),
@@ -88,11 +86,7 @@ fn flipped(block: &str, at: Index, bits: u8) -> Option<String> {
 fn judged(certificates: Vec<String>, key: String, made: &Made) -> Result<Bundle, Error> {
     let material = Material {
         name: "shop".to_owned(),
-        certificates: FIELDS
-            .map(str::to_owned)
-            .into_iter()
-            .zip(certificates)
-            .collect(),
+        certificates: FIELDS.map(str::to_owned).into_iter().zip(certificates).collect(),
         key: Secret::new(key),
         updated_at: None,
     };

@@ -178,10 +178,7 @@ impl Ca {
             None => params.self_signed(&key)?,
             Some(parent) => params.signed_by(&key, &parent.issuer)?,
         };
-        Ok(Self {
-            pem: certificate.pem().replace('\r', ""),
-            issuer: Issuer::new(params, key),
-        })
+        Ok(Self { pem: certificate.pem().replace('\r', ""), issuer: Issuer::new(params, key) })
     }
 }
 
@@ -332,14 +329,7 @@ pub(crate) fn facts(pem: &str) -> Option<Map<String, Value>> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&der).ok()?;
     let names = parsed.subject_alternative_name().ok().flatten();
-    let names = names.map(|names| {
-        names
-            .value
-            .general_names
-            .iter()
-            .filter_map(san_text)
-            .collect()
-    });
+    let names = names.map(|names| names.value.general_names.iter().filter_map(san_text).collect());
     let (from, to) = (parsed.validity().not_before, parsed.validity().not_after);
     let (from, to) = (seconds(from.to_datetime()), seconds(to.to_datetime()));
     let mut facts = object(json!({

@@ -21,10 +21,7 @@ pub(crate) const ROUTES: Routes = &[
     ("GET /v2/projects/{project_id}/job_runs", runs),
     ("POST /v2/projects/{project_id}/job_runs", submit),
     ("GET /v2/projects/{project_id}/job_runs/{name}", run),
-    (
-        "DELETE /v2/projects/{project_id}/job_runs/{name}",
-        delete_run,
-    ),
+    ("DELETE /v2/projects/{project_id}/job_runs/{name}", delete_run),
     ("GET /v2/projects/{project_id}/{kind}", list),
     ("POST /v2/projects/{project_id}/{kind}", create),
     ("GET /v2/projects/{project_id}/{kind}/{name}", read),
@@ -216,10 +213,7 @@ fn change(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
     let found = project.get(kind, name).ok_or_else(missing)?;
     let options = &cloud.options;
     let Some(given) = ask.headers.get("if-match") else {
-        let (status, why) = (
-            options.missing_if_match_status,
-            "The If-Match header is missing.",
-        );
+        let (status, why) = (options.missing_if_match_status, "The If-Match header is missing.");
         return Err(no(status, "precondition_required", why));
     };
     let given = String::from_utf8_lossy(given.as_bytes());

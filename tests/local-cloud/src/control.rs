@@ -111,9 +111,7 @@ pub(crate) fn answers(
 async fn answered(cloud: CloudHandle, guards: Arc<Guards>, request: Request) -> Response {
     let method = request.method().to_string();
     let path = segments(request.uri());
-    let body = to_bytes(request.into_body(), usize::MAX)
-        .await
-        .unwrap_or_default();
+    let body = to_bytes(request.into_body(), usize::MAX).await.unwrap_or_default();
     let operation = move || {
         let body = match body.is_empty() {
             true => Value::Null,

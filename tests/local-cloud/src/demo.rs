@@ -14,10 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(12);
 
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let with_job = options.job_program.is_some();
-    ensure!(
-        with_job,
-        "demo needs --job PATH, the program that copies the certificate"
-    );
+    ensure!(with_job, "demo needs --job PATH, the program that copies the certificate");
     let cloud = LocalCloud::start(options)?;
     let project = cloud.world().project_id;
     let variables = seed(&cloud);
@@ -93,9 +90,7 @@ fn follow(cloud: &LocalCloud) -> anyhow::Result<String> {
     let destination = delivery.destination.as_deref();
     say("destination", destination.unwrap_or("none"));
     match delivery.outcome {
-        DeliveryOutcome::Delivered {
-            job_run: Some(name),
-        } => {
+        DeliveryOutcome::Delivered { job_run: Some(name) } => {
             say("job run", &name);
             Ok(name)
         }

@@ -92,15 +92,10 @@ pub(crate) fn set_serving(
     if serving == Serving::AtOnce {
         return;
     }
-    let served = instead
-        .or_else(|| before?.served)
-        .or_else(|| tls_secret(store, project_id, domain));
+    let served =
+        instead.or_else(|| before?.served).or_else(|| tls_secret(store, project_id, domain));
     let awaited = (None, 0);
-    let ingress = Ingress {
-        serving,
-        served,
-        awaited,
-    };
+    let ingress = Ingress { serving, served, awaited };
     store.edge.ingresses.insert(key, ingress);
 }
 
@@ -213,8 +208,7 @@ struct Connection {
 impl Connection {
     fn clients(&self, change: impl FnOnce(&mut Clients)) {
         let name = self.name.clone();
-        self.cloud
-            .update(|store| change(store.edge.clients.entry(name).or_default()));
+        self.cloud.update(|store| change(store.edge.clients.entry(name).or_default()));
     }
 }
 
@@ -266,19 +260,13 @@ fn decide(store: &mut Store, domain: &str) -> Decision {
 
 /// The mapping of exactly this name, else the wildcard mapping above it: its project and its name.
 fn mapping_of(store: &Store, domain: &str) -> Option<(String, String)> {
-    let wildcard = domain
-        .split_once('.')
-        .map(|(_, parent)| format!("*.{parent}"));
-    [Some(domain.to_owned()), wildcard]
-        .into_iter()
-        .flatten()
-        .find_map(|name| {
-            let has = |project: &&crate::store::Project| {
-                project.get(Kind::DomainMapping, &name).is_some()
-            };
-            let project = store.projects.values().find(has)?;
-            Some((project.id.clone(), name))
-        })
+    let wildcard = domain.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+    [Some(domain.to_owned()), wildcard].into_iter().flatten().find_map(|name| {
+        let has =
+            |project: &&crate::store::Project| project.get(Kind::DomainMapping, &name).is_some();
+        let project = store.projects.values().find(has)?;
+        Some((project.id.clone(), name))
+    })
 }
 
 fn tls_secret(store: &Store, project_id: &str, mapping: &str) -> Option<Pair> {

@@ -17,22 +17,10 @@ use crate::problems::{Problem, bad, not_found};
 use crate::store::{Delivery, DeliveryOutcome, Store, Things, Wish, new_id, object};
 
 pub(crate) const ROUTES: Routes = &[
-    (
-        "GET /event-notifications/v1/instances/{instance_id}/{kind}",
-        list,
-    ),
-    (
-        "POST /event-notifications/v1/instances/{instance_id}/{kind}",
-        create,
-    ),
-    (
-        "GET /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
-        read,
-    ),
-    (
-        "DELETE /event-notifications/v1/instances/{instance_id}/{kind}/{id}",
-        delete,
-    ),
+    ("GET /event-notifications/v1/instances/{instance_id}/{kind}", list),
+    ("POST /event-notifications/v1/instances/{instance_id}/{kind}", create),
+    ("GET /event-notifications/v1/instances/{instance_id}/{kind}/{id}", read),
+    ("DELETE /event-notifications/v1/instances/{instance_id}/{kind}/{id}", delete),
 ];
 
 /// Type of the source that sends events at set times. IBM documents no word for it.
@@ -141,11 +129,7 @@ pub(crate) fn add(
     mut body: Map<String, Value>,
 ) -> Result<Map<String, Value>, String> {
     check(store, kind, &body)?;
-    let id = if kind == "sources" {
-        new_id() + ":api"
-    } else {
-        new_id()
-    };
+    let id = if kind == "sources" { new_id() + ":api" } else { new_id() };
     body.insert("id".into(), id.as_str().into());
     body.insert("created_at".into(), millis(now()).into());
     identify_rules(&mut body);
@@ -162,9 +146,7 @@ fn check(store: &Store, kind: &str, body: &Map<String, Value>) -> Result<(), Str
     let body = Value::Object(body.clone());
     let known = |kind: &str, id: &Value| {
         let known = store.events[kind].contains_key(id.as_str().unwrap_or_default());
-        known
-            .then_some(())
-            .ok_or_else(|| format!("there is none of the {kind} with id {id}"))
+        known.then_some(()).ok_or_else(|| format!("there is none of the {kind} with id {id}"))
     };
     if text(&body["name"]).is_empty() {
         return Err("name is missing".into());
@@ -214,8 +196,7 @@ fn identify_rules(thing: &mut Map<String, Value>) {
         for rule in rules.into_iter().flatten().filter_map(Value::as_object_mut) {
             rule.entry("enabled").or_insert(true.into());
             rule.entry("id").or_insert_with(|| new_id().into());
-            rule.entry("updated_at")
-                .or_insert_with(|| millis(now()).into());
+            rule.entry("updated_at").or_insert_with(|| millis(now()).into());
         }
     }
 }
@@ -243,8 +224,7 @@ fn document(store: &Store, kind: &str, thing: &Map<String, Value>, form: Form) -
     };
     let subscribed = |field: &str| -> Vec<&Map<String, Value>> {
         let all = store.events["subscriptions"].values();
-        all.filter(|subscription| subscription[field] == *id)
-            .collect()
+        all.filter(|subscription| subscription[field] == *id).collect()
     };
     let names = |all: &[&Map<String, Value>]| -> Vec<Value> {
         all.iter().map(|one| one["name"].clone()).collect()
@@ -263,10 +243,7 @@ fn document(store: &Store, kind: &str, thing: &Map<String, Value>, form: Form) -
             for source in &mut sources {
                 source["name"] = name_of("sources", &source["id"], "name");
             }
-            let names: Vec<_> = sources
-                .iter()
-                .map(|source| source["name"].clone())
-                .collect();
+            let names: Vec<_> = sources.iter().map(|source| source["name"].clone()).collect();
             let subscribed = subscribed("topic_id");
             json!({
                 "source_count": names.len(),

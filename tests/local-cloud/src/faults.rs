@@ -128,18 +128,12 @@ pub struct Fault {
 impl Fault {
     /// On one route: method and path template, see [`crate::route`].
     pub fn on(route: &str, kind: FaultKind) -> Self {
-        Self {
-            route: Some(route.to_owned()),
-            ..Self::of(kind)
-        }
+        Self { route: Some(route.to_owned()), ..Self::of(kind) }
     }
 
     /// On every request to one service.
     pub fn anywhere(service: Service, kind: FaultKind) -> Self {
-        Self {
-            service: Some(service),
-            ..Self::of(kind)
-        }
+        Self { service: Some(service), ..Self::of(kind) }
     }
 
     fn of(kind: FaultKind) -> Self {
@@ -156,10 +150,7 @@ impl Fault {
 
     /// Strikes so many times, then never again. Without: as long as the guard lives.
     pub fn times(self, times: u32) -> Self {
-        Self {
-            times: Some(times),
-            ..self
-        }
+        Self { times: Some(times), ..self }
     }
 
     /// Lets the first so many matching requests pass.
@@ -169,18 +160,12 @@ impl Fault {
 
     /// Only where the path holds this text: one secret, one project.
     pub fn path_contains(self, text: &str) -> Self {
-        Self {
-            path_contains: Some(text.to_owned()),
-            ..self
-        }
+        Self { path_contains: Some(text.to_owned()), ..self }
     }
 
     /// Only for clients that call us by this name: `localhost` and `127.0.0.1` distinguish two clients.
     pub fn host(self, name: &str) -> Self {
-        Self {
-            host: Some(name.to_owned()),
-            ..self
-        }
+        Self { host: Some(name.to_owned()), ..self }
     }
 
     fn matches(&self, service: Service, route: Option<&str>, request: &Request) -> bool {
@@ -227,10 +212,7 @@ impl Faults {
             released: watch::Sender::new(false),
         });
         lock(&self.active).push(active.clone());
-        FaultGuard {
-            faults: self.clone(),
-            active,
-        }
+        FaultGuard { faults: self.clone(), active }
     }
 
     /// The faults that strike this request: every delay, and the first of another kind.
@@ -284,10 +266,7 @@ impl FaultGuard {
         let waited = changed.wait_timeout_while(counts, timeout, |counts| of(counts) < count);
         let (counts, timed_out) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         let (seen, route) = (of(&counts), &self.active.fault.route);
-        anyhow::ensure!(
-            !timed_out.timed_out(),
-            "{seen} of {count} at {route:?} in {timeout:?}"
-        );
+        anyhow::ensure!(!timed_out.timed_out(), "{seen} of {count} at {route:?} in {timeout:?}");
         Ok(())
     }
 

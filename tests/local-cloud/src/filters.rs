@@ -55,11 +55,7 @@ mod tests {
             ("$.data.secret_type =~ '^cert$'", false),
             ("$.nothing =~ '.*'", false),
         ] {
-            assert_eq!(
-                Filter::parse(filter).unwrap().matches(&event),
-                fits,
-                "{filter}"
-            );
+            assert_eq!(Filter::parse(filter).unwrap().matches(&event), fits, "{filter}");
         }
         for bad in ["$.type ==", "$.type = 'x'", "'x'", "$.a =~ '('", "$.a)"] {
             assert!(Filter::parse(bad).is_err(), "{bad}");

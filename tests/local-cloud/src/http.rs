@@ -193,12 +193,8 @@ async fn answer(cloud: &Arc<Cloud>, service: Service, request: Request) -> Answe
         headers: request.headers().clone(),
         region: found.region,
         path: found.path,
-        query: form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect(),
-        body: body(request)
-            .await
-            .map_err(|why| no(400, "bad_request", why))?,
+        query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        body: body(request).await.map_err(|why| no(400, "bad_request", why))?,
     };
     cloud.update(|store| (found.handler)(cloud, store, &ask))
 }
@@ -217,17 +213,12 @@ async fn body(request: Request) -> Result<Map<String, Value>, String> {
             let name = part.name().unwrap_or_default().to_owned();
             let text = part.text().await.map_err(bad)?;
             // `config` is JSON, names and texts are not
-            body.insert(
-                name,
-                serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
-            );
+            body.insert(name, serde_json::from_str(&text).unwrap_or_else(|_| text.into()));
         }
         return Ok(body);
     }
     let form = is("application/x-www-form-urlencoded");
-    let bytes = to_bytes(request.into_body(), usize::MAX)
-        .await
-        .unwrap_or_default();
+    let bytes = to_bytes(request.into_body(), usize::MAX).await.unwrap_or_default();
     if form {
         let pairs = form_urlencoded::parse(&bytes).into_owned();
         return Ok(pairs.map(|(name, value)| (name, value.into())).collect());

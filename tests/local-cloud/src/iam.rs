@@ -58,13 +58,7 @@ fn token(cloud: &Arc<Cloud>, store: &mut Store, ask: &Ask) -> Answer {
 }
 
 fn needed<'a>(ask: &'a Ask, name: &str) -> Result<&'a str, Problem> {
-    let why = || {
-        no(
-            400,
-            "BXNIM0109E",
-            format!("Property missing or empty: {name}"),
-        )
-    };
+    let why = || no(400, "BXNIM0109E", format!("Property missing or empty: {name}"));
     let value = Some(ask.text(name)).filter(|value| !value.is_empty());
     value.ok_or_else(why)
 }

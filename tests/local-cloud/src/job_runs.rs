@@ -318,9 +318,7 @@ fn platform(cloud: &Cloud, project: &Project) -> Environment {
         ("PATH", path),
         ("PWD", "/"),
     ];
-    variables
-        .map(|(name, value)| (name.into(), value.into()))
-        .into()
+    variables.map(|(name, value)| (name.into(), value.into())).into()
 }
 
 /// The variables of `run_env_variables`; config maps as they are now.

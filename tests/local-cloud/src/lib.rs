@@ -190,11 +190,7 @@ impl EntityTags {
 
     /// May `If-Match` hold this tag?
     fn takes(self, given: &str, tag: &str) -> bool {
-        let strong = if self == Self::Weakened {
-            Self::Quoted
-        } else {
-            self
-        };
+        let strong = if self == Self::Weakened { Self::Quoted } else { self };
         given == "*" || given == tag || strong.in_header(tag).as_deref() == Some(given)
     }
 }
@@ -306,10 +302,7 @@ impl LocalCloud {
             .build()
             .context("runtime")?;
         let handle = runtime.block_on(listen(options, runtime.handle().clone()))?;
-        Ok(Self {
-            handle,
-            runtime: Some(runtime),
-        })
+        Ok(Self { handle, runtime: Some(runtime) })
     }
 }
 
@@ -370,12 +363,8 @@ async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle
     cloud.update(|store| world::fill(&cloud, store))?;
 
     let mut listeners = listeners.into_iter();
-    let services = [
-        Service::Iam,
-        Service::SecretsManager,
-        Service::EventNotifications,
-        Service::CodeEngine,
-    ];
+    let services =
+        [Service::Iam, Service::SecretsManager, Service::EventNotifications, Service::CodeEngine];
     for (service, listener) in services.into_iter().zip(listeners.by_ref()) {
         let cloud = cloud.clone();
         let answer = move |request| {
@@ -384,9 +373,7 @@ async fn listen(options: Options, runtime: Handle) -> anyhow::Result<CloudHandle
         };
         tokio::spawn(http::serve(listener, tls.clone(), answer));
     }
-    let handle = CloudHandle {
-        cloud: cloud.clone(),
-    };
+    let handle = CloudHandle { cloud: cloud.clone() };
     let [control, edge] = [listeners.next(), listeners.next()].map(|one| one.expect("six"));
     tokio::spawn(http::serve(control, None, control::answers(handle.clone())));
     tokio::spawn(domains::serve(cloud, edge));

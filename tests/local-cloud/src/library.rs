@@ -81,9 +81,8 @@ impl CloudHandle {
             ("SECRETS_MANAGER_URL", self.secrets_manager_url()),
             ("SSL_CERT_FILE", ca),
         ];
-        let mut variables: Environment = variables
-            .map(|(name, value)| (name.to_owned(), value))
-            .into();
+        let mut variables: Environment =
+            variables.map(|(name, value)| (name.to_owned(), value)).into();
         if !self.cloud.options.https {
             variables.remove("SSL_CERT_FILE");
         }
@@ -144,13 +143,8 @@ impl CloudHandle {
 
     /// Creates a trusted profile, or replaces all that it is; `id` is `Profile-` and a UUID.
     pub fn put_profile(&self, id: &str, name: &str, links: Vec<Link>, policies: Vec<Policy>) {
-        let profile = Profile {
-            name: name.to_owned(),
-            links,
-            policies,
-        };
-        self.cloud
-            .update(|store| store.profiles.insert(id.to_owned(), profile));
+        let profile = Profile { name: name.to_owned(), links, policies };
+        self.cloud.update(|store| store.profiles.insert(id.to_owned(), profile));
     }
 
     /// Deletes a trusted profile; tokens that it holds may do nothing from now on.
@@ -165,8 +159,7 @@ impl CloudHandle {
 
     fn profile<R>(&self, change: impl FnOnce(&mut Profile) -> R) -> R {
         let id = &self.cloud.world.profile_id;
-        self.cloud
-            .update(|store| change(store.profiles.get_mut(id).expect("the world's profile")))
+        self.cloud.update(|store| change(store.profiles.get_mut(id).expect("the world's profile")))
     }
 }
 

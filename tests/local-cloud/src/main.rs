@@ -1,15 +1,8 @@
 //! The local cloud as a program: `serve` until a signal, `demo` shows one rotation.
 //!
 //! Standard output: the variables, or the steps of the demo. Standard error: what went wrong.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for a terminal"
-)]
-#![allow(
-    clippy::indexing_slicing,
-    reason = "an absent field of a JSON value is null, no panic"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+#![allow(clippy::indexing_slicing, reason = "an absent field of a JSON value is null, no panic")]
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -93,9 +86,7 @@ fn serve(options: Options) -> anyhow::Result<()> {
     if std::io::stdout().is_terminal() {
         eprintln!("# The cloud runs until Ctrl-C. Paste these lines into another shell.");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         let mut interrupt = signal(SignalKind::interrupt())?;

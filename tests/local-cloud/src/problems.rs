@@ -22,11 +22,7 @@ pub(crate) struct Problem {
 }
 
 pub(crate) fn no(status: u16, code: &str, message: impl Into<String>) -> Problem {
-    Problem {
-        status,
-        code: code.into(),
-        message: message.into(),
-    }
+    Problem { status, code: code.into(), message: message.into() }
 }
 
 pub(crate) fn not_found(what: &str) -> Problem {

@@ -28,10 +28,7 @@ pub(crate) const ROUTES: Routes = &[
     ("GET /api/v2/secrets/{id}/versions", versions),
     ("POST /api/v2/secrets/{id}/versions", create_version),
     ("GET /api/v2/secrets/{id}/versions/{version}", read_version),
-    (
-        "GET /api/v2/secrets/{id}/versions/{version}/metadata",
-        version_metadata,
-    ),
+    ("GET /api/v2/secrets/{id}/versions/{version}/metadata", version_metadata),
     ("POST /api/v2/secret_groups", create_group),
     ("POST /api/v2/notifications/registration", register),
     ("GET /api/v2/notifications/registration", registration),
@@ -333,18 +330,11 @@ pub(crate) fn rotate(
     supplied: Option<Material>,
     auto_rotated: bool,
 ) -> Result<(), String> {
-    let secret = store
-        .secrets
-        .get_mut(id)
-        .ok_or_else(|| format!("no secret {id}"))?;
+    let secret = store.secrets.get_mut(id).ok_or_else(|| format!("no secret {id}"))?;
     let material = match supplied {
         Some(material) => material,
         None => {
-            let kept = secret
-                .current()
-                .material
-                .as_ref()
-                .filter(|_| !secret.spec.rotate_keys);
+            let kept = secret.current().material.as_ref().filter(|_| !secret.spec.rotate_keys);
             let key = kept.and_then(Material::key);
             let issued = cloud.authority.issue(&secret.spec, key);
             issued.map_err(|error| format!("{error:#}"))?
@@ -358,11 +348,7 @@ pub(crate) fn rotate(
 
 /// Keys go onto the list for leak searches.
 pub(crate) fn remember(cloud: &Cloud, material: &Material) {
-    for key in material
-        .key()
-        .into_iter()
-        .chain(material.payload.as_deref())
-    {
+    for key in material.key().into_iter().chain(material.payload.as_deref()) {
         cloud.remember(key);
     }
 }

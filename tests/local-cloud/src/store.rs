@@ -191,9 +191,7 @@ impl Store {
     pub(crate) fn allow(&self, who: &Identity, wish: Wish<'_>) -> Result<(), Problem> {
         let why = "You are not authorized to perform this action: no policy permits it.";
         let permitted = self.permits(who, wish);
-        permitted
-            .then_some(())
-            .ok_or_else(|| no(403, "forbidden", why))
+        permitted.then_some(()).ok_or_else(|| no(403, "forbidden", why))
     }
 
     pub(crate) fn admit(&self, ask: &Ask, wish: Wish<'_>) -> Result<Identity, Problem> {
@@ -212,19 +210,13 @@ fn grants(policy: &Policy, wish: Wish<'_>) -> bool {
             Wish::InProject(_, project) => project_id == project && *role == Role::Writer,
             _ => false,
         },
-        Policy::CodeEngineCustom {
-            actions,
-            project_id,
-        } => match wish {
+        Policy::CodeEngineCustom { actions, project_id } => match wish {
             Wish::InProject(Some(action), project) => {
                 project_id == project && actions.contains(&action)
             }
             _ => false,
         },
-        Policy::SecretsManager {
-            role,
-            secret_group_id,
-        } => {
+        Policy::SecretsManager { role, secret_group_id } => {
             let covers = |group: &str| secret_group_id.as_deref().is_none_or(|only| only == group);
             match wish {
                 Wish::KnowInstance => true,

@@ -122,10 +122,7 @@ pub(crate) fn fill(cloud: &Cloud, store: &mut Store) -> anyhow::Result<()> {
                 role: Role::SecretsReader,
                 secret_group_id: Some(world.secret_group_id.clone()),
             },
-            Policy::CodeEngine {
-                role: Role::Writer,
-                project_id: world.project_id.clone(),
-            },
+            Policy::CodeEngine { role: Role::Writer, project_id: world.project_id.clone() },
         ],
     };
     store.profiles.insert(world.profile_id.clone(), profile);

@@ -32,9 +32,7 @@ static JOB_PROGRAM: LazyLock<String> = LazyLock::new(|| {
     let output = cargo.output().unwrap();
     let built = String::from_utf8_lossy(&output.stdout);
     let program = built.split('"').find(|text| text.ends_with("/sm-tls-sync"));
-    program
-        .unwrap_or_else(|| panic!("no job was built: {output:?}"))
-        .to_owned()
+    program.unwrap_or_else(|| panic!("no job was built: {output:?}")).to_owned()
 });
 
 /// An account, a local cloud behind it, and a folder with the `ibmcloud` command.
@@ -99,15 +97,7 @@ impl Site {
         let account = Account::new((*cloud).clone(), home.path().to_owned(), instances);
         let account = Arc::new(Mutex::new(account));
         let address = serve(account.clone());
-        Self {
-            cloud,
-            world,
-            secret,
-            job_project,
-            home,
-            account,
-            address,
-        }
+        Self { cloud, world, secret, job_project, home, account, address }
     }
 
     /// What there is, and what commands have done.
@@ -120,9 +110,7 @@ impl Site {
         let home = self.home.path();
         let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", home.display());
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .envs([("PATH", &*path), ("SETUP_PAUSE", "0")]);
+        command.env_clear().envs([("PATH", &*path), ("SETUP_PAUSE", "0")]);
         command.env("HOME", home).env("TMPDIR", home);
         command.env("IBMCLOUD_STAND_IN", &self.address);
         command

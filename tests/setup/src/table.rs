@@ -109,11 +109,7 @@ pub fn parse(arguments: &[String]) -> Result<Call, String> {
         let value = value.ok_or_else(|| format!("'{flag}' needs a value"))?;
         flags.entry(flag.to_owned()).or_default().push(value);
     }
-    Ok(Call {
-        command,
-        words,
-        flags,
-    })
+    Ok(Call { command, words, flags })
 }
 
 /// Reads a command line that the stand-in does, with all that it needs.

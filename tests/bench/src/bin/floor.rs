@@ -5,10 +5,7 @@
 //! one target in `TARGETS`. Prints the microseconds from the first call to the last answer;
 //! reading the environment and the CA file comes before.
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
-#![allow(
-    clippy::indexing_slicing,
-    reason = "an absent field of a JSON value is null, no panic"
-)]
+#![allow(clippy::indexing_slicing, reason = "an absent field of a JSON value is null, no panic")]
 #![allow(clippy::disallowed_methods, reason = "a yardstick, not the job")]
 
 use std::sync::Arc;
@@ -53,9 +50,7 @@ fn main() -> anyhow::Result<()> {
     let data = json!({ "tls_cert": found["certificate"], "tls_key": found["private_key"] });
     let body = json!({ "format": "tls", "data": data });
     let put = agent.put(&place).header("Authorization", &bearer);
-    let put = put
-        .header("If-Match", &tag)
-        .content_type("application/json");
+    let put = put.header("If-Match", &tag).content_type("application/json");
     parsed(put.send(body.to_string())?)?;
     println!("{}", start.elapsed().as_micros());
     Ok(())
@@ -77,9 +72,5 @@ fn agent(ca_file: &str) -> anyhow::Result<Agent> {
         .root_certs(RootCerts::new_with_certs(&roots))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .build();
-    Ok(Agent::config_builder()
-        .tls_config(tls)
-        .proxy(None)
-        .build()
-        .new_agent())
+    Ok(Agent::config_builder().tls_config(tls).proxy(None).build().new_agent())
 }

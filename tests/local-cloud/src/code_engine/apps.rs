@@ -30,13 +30,7 @@ pub(crate) struct Revisions {
 
 impl Revisions {
     pub(super) fn first() -> Self {
-        Self {
-            created: 1,
-            ready: 1,
-            fate: AppFate::Ready,
-            stage: AppFate::Ready,
-            unseen: false,
-        }
+        Self { created: 1, ready: 1, fate: AppFate::Ready, stage: AppFate::Ready, unseen: false }
     }
 
     /// A change of the template.

@@ -42,8 +42,7 @@ pub(super) fn name(kind: Kind, name: &str) -> Result<(), Problem> {
     let is_label = matches!(kind, Kind::App | Kind::Job);
     let most = if is_label { 63 } else { 253 };
     let fits = name.len() <= most && Regex::new(&form).expect("a constant").is_match(name);
-    fits.then_some(())
-        .ok_or_else(|| bad(format!("The name {name:?} is not valid.")))
+    fits.then_some(()).ok_or_else(|| bad(format!("The name {name:?} is not valid.")))
 }
 
 pub(super) fn fields(
@@ -54,8 +53,7 @@ pub(super) fn fields(
 ) -> Result<(), Problem> {
     let text = |field: &str| fields.get(field).and_then(Value::as_str);
     let needed = |held: bool, what: &str| {
-        held.then_some(())
-            .ok_or_else(|| bad(format!("{what} is missing or not valid.")))
+        held.then_some(()).ok_or_else(|| bad(format!("{what} is missing or not valid.")))
     };
     match kind {
         Kind::ConfigMap => data(fields),
@@ -73,8 +71,7 @@ pub(super) fn fields(
             let size = name.len() + Value::Object(fields.clone()).to_string().len();
             let why = format!("The job has {size} bytes, {OBJECT_LIMIT} are allowed.");
             let fits = size <= OBJECT_LIMIT;
-            fits.then_some(())
-                .ok_or_else(|| no(400, "resource_too_large", why))
+            fits.then_some(()).ok_or_else(|| no(400, "resource_too_large", why))
         }
         // The platform's own: of no secret of the project.
         Kind::DomainMapping if fields.get("user_managed") == Some(&json!(false)) => Ok(()),
@@ -100,8 +97,7 @@ fn data(fields: &Map<String, Value>) -> Result<(), Problem> {
         total += value.as_str().map_or(0, str::len);
     }
     let fits = total <= DATA_LIMIT;
-    fits.then_some(())
-        .ok_or_else(|| bad(format!("data has more than {DATA_LIMIT} characters.")))
+    fits.then_some(()).ok_or_else(|| bad(format!("data has more than {DATA_LIMIT} characters.")))
 }
 
 /// Defaults, and what only Code Engine knows.

@@ -122,13 +122,9 @@ pub(super) async fn answer(
 /// Visits every text with the name of its field; texts in a list have the name of the list.
 fn each_text(value: &mut Value, field: &str, visit: &mut impl FnMut(&str, &mut String)) {
     match value {
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| each_text(item, field, visit)),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_text(item, field, visit)),
         Value::Object(fields) => {
-            fields
-                .iter_mut()
-                .for_each(|(field, value)| each_text(value, field, visit));
+            fields.iter_mut().for_each(|(field, value)| each_text(value, field, visit));
         }
         Value::String(text) => visit(field, text),
         _ => {}

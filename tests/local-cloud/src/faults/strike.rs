@@ -36,11 +36,7 @@ pub(super) async fn strike(
     };
     let done = async |request| served(cloud, service, request).await;
     match &active.fault.kind {
-        FaultKind::Answer {
-            status,
-            content_type,
-            body,
-        } => {
+        FaultKind::Answer { status, content_type, body } => {
             let mut response = answer(content_type, Body::from(body.clone()));
             *response.status_mut() = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
             response
@@ -124,10 +120,7 @@ pub(super) async fn strike(
             for name in names {
                 response.headers_mut().remove(name.as_str());
             }
-            changed(response, |body| {
-                body.retain(|name, _| !names.contains(name))
-            })
-            .await
+            changed(response, |body| body.retain(|name, _| !names.contains(name))).await
         }
     }
 }
@@ -161,10 +154,7 @@ async fn park(active: &Active) {
 /// The answer in pieces, with a pause before each.
 pub(crate) async fn drip(response: Response, bytes: usize, every: Duration) -> Response {
     let (parts, whole) = whole(response).await;
-    let pieces: Vec<_> = whole
-        .chunks(bytes.max(1))
-        .map(|piece| whole.slice_ref(piece))
-        .collect();
+    let pieces: Vec<_> = whole.chunks(bytes.max(1)).map(|piece| whole.slice_ref(piece)).collect();
     slowly(parts, pieces, every)
 }
 

@@ -78,8 +78,7 @@ impl CloudHandle {
     /// A new project; the world's profile gets no policy for it (see `grant`).
     pub fn create_project(&self, name: &str, region: &str) -> String {
         let id = new_id();
-        self.cloud
-            .update(|store| world::add_project(store, &id, name, region));
+        self.cloud.update(|store| world::add_project(store, &id, name, region));
         id
     }
 

@@ -73,16 +73,12 @@ impl CloudHandle {
 
     /// Creates a cron subscription or replaces it.
     pub fn put_cron_subscription(&self, project: &str, name: &str, cron: CronSubscription) {
-        self.project(project, |project| {
-            project.crons.insert(name.to_owned(), cron)
-        });
+        self.project(project, |project| project.crons.insert(name.to_owned(), cron));
     }
 
     /// All cron subscriptions of a project, by name.
     pub fn cron_subscriptions(&self, project_id: &str) -> Vec<(String, CronSubscription)> {
-        self.project(project_id, |project| {
-            project.crons.clone().into_iter().collect()
-        })
+        self.project(project_id, |project| project.crons.clone().into_iter().collect())
     }
 
     /// Deletes a cron subscription; says whether there was one.
@@ -176,11 +172,7 @@ impl CloudHandle {
     ) -> String {
         let event = event.iter();
         let event = event.map(|(name, value)| ((*name).into(), (*value).into()));
-        let request = RunRequest {
-            body: object(body),
-            event: event.collect(),
-            trigger,
-        };
+        let request = RunRequest { body: object(body), event: event.collect(), trigger };
         let submit = |store: &mut _| job_runs::submit(&self.cloud, store, project_id, request);
         let name = self.cloud.update(submit);
         name.unwrap_or_else(|why| panic!("job run refused: {why:?}"))
@@ -213,16 +205,12 @@ impl CloudHandle {
     /// All runs of a project, by name.
     pub fn job_runs(&self, project_id: &str) -> Vec<JobRun> {
         let public = |run: &Run| run.public.clone();
-        self.project(project_id, |project| {
-            project.job_runs.values().map(public).collect()
-        })
+        self.project(project_id, |project| project.job_runs.values().map(public).collect())
     }
 
     /// SIGTERM to the processes of a run, SIGKILL after the grace.
     pub fn stop_job_run(&self, project_id: &str, name: &str) {
-        self.project(project_id, |project| {
-            project.job_runs[name].stop.send_replace(true)
-        });
+        self.project(project_id, |project| project.job_runs[name].stop.send_replace(true));
     }
 
     /// What became of every notification.

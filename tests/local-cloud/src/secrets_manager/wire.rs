@@ -84,11 +84,7 @@ pub(super) fn described(cloud: &Cloud, secret: &Secret) -> Map<String, Value> {
         }),
     };
     body.extend(object(more));
-    body.extend(
-        version
-            .into_iter()
-            .flat_map(|version| version.facts.clone()),
-    );
+    body.extend(version.into_iter().flat_map(|version| version.facts.clone()));
     if !cloud.options.optional_fields {
         body.retain(|name, _| !OPTIONAL.split(' ').any(|one| one == name));
     }

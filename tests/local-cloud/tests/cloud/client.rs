@@ -49,12 +49,7 @@ impl Stage {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let (https, job_program) = (false, Some(program));
-        let cloud = LocalCloud::start(Options {
-            https,
-            job_program,
-            ..options
-        })
-        .unwrap();
+        let cloud = LocalCloud::start(Options { https, job_program, ..options }).unwrap();
         let secret = cloud.issue(CertificateSpec::default());
         let world = cloud.world();
         cloud.deploy(&secret, &world.project_id, "shop-tls");
@@ -66,22 +61,15 @@ impl Stage {
             token: String::new(),
             _folder: folder,
         };
-        let (grant, profile) = (
-            "urn:ibm:params:oauth:grant-type:cr-token",
-            &world.profile_id,
-        );
-        stage.token = stage.token_by(&format!(
-            "grant_type={grant}&cr_token={cr_token}&profile_id={profile}"
-        ));
+        let (grant, profile) = ("urn:ibm:params:oauth:grant-type:cr-token", &world.profile_id);
+        stage.token =
+            stage.token_by(&format!("grant_type={grant}&cr_token={cr_token}&profile_id={profile}"));
         stage
     }
 
     pub(crate) fn ask_token(&self, form: &str) -> Answer {
         let request = Request::post(format!("{}/identity/token", self.cloud.iam_url()));
-        send(
-            request.header("Content-Type", "application/x-www-form-urlencoded"),
-            form,
-        )
+        send(request.header("Content-Type", "application/x-www-form-urlencoded"), form)
     }
 
     fn token_by(&self, form: &str) -> String {
@@ -92,10 +80,7 @@ impl Stage {
     /// As the owner of the account; Event Notifications by its instance's path.
     pub(crate) fn events(&self, method: &str, path: &str, body: &Value) -> Answer {
         let (base, world) = (self.cloud.event_notifications_url(), self.cloud.world());
-        let url = format!(
-            "{base}/v1/instances/{}/{path}",
-            world.event_notifications_instance_id
-        );
+        let url = format!("{base}/v1/instances/{}/{path}", world.event_notifications_instance_id);
         let grant = "grant_type=urn:ibm:params:oauth:grant-type:apikey";
         let owner = self.token_by(&format!("{grant}&apikey={}", world.api_key));
         write(method, &url, &owner, "*", body)
@@ -144,11 +129,7 @@ fn write(method: &str, url: &str, token: &str, tag: &str, body: &Value) -> Answe
     if !tag.is_empty() {
         request = request.header("If-Match", tag);
     }
-    let text = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
+    let text = if body.is_null() { String::new() } else { body.to_string() };
     send(request.header("Content-Type", "application/json"), &text)
 }
 
@@ -157,10 +138,7 @@ fn send(request: Builder, body: &str) -> Answer {
     let config = ureq::Agent::config_builder().http_status_as_error(false);
     let agent = ureq::Agent::from(config.max_redirects(0).build());
     let Ok(answer) = agent.run(request.body(body.to_owned()).unwrap()) else {
-        return Answer {
-            broken: true,
-            ..Answer::default()
-        };
+        return Answer { broken: true, ..Answer::default() };
     };
     let (parts, mut body) = answer.into_parts();
     let body = body.read_to_vec();

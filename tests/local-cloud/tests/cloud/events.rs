@@ -22,10 +22,7 @@ fn subscribed(stage: &Stage) {
 /// What the job of the last delivery was given.
 fn printed(stage: &Stage) -> Value {
     let delivery = stage.cloud.deliveries().pop().unwrap();
-    let DeliveryOutcome::Delivered {
-        job_run: Some(name),
-    } = delivery.outcome
-    else {
+    let DeliveryOutcome::Delivered { job_run: Some(name) } = delivery.outcome else {
         panic!("{delivery:?}")
     };
     let run = stage.cloud.wait_job_run(&stage.project, &name, SOON);
@@ -46,11 +43,7 @@ fn one_event_per_type_with_all_its_secrets() {
     let stage = Stage::running(PRINT, Options::default());
     let issue = |name: &str, secret_type| {
         let name = name.into();
-        stage.cloud.issue(CertificateSpec {
-            name,
-            secret_type,
-            ..CertificateSpec::default()
-        })
+        stage.cloud.issue(CertificateSpec { name, secret_type, ..CertificateSpec::default() })
     };
     let a = issue("a", SecretType::PublicCert);
     let b = issue("b", SecretType::PrivateCert);
@@ -58,23 +51,14 @@ fn one_event_per_type_with_all_its_secrets() {
     let event = rotated(&stage, &[&stage.secret, &a, &b]);
     assert_eq!(stage.cloud.deliveries().len(), 2);
     assert_eq!(event["data"]["secret_type"], "public_cert");
-    assert_eq!(
-        event["type"],
-        "com.ibm.cloud.secrets-manager.secret_rotated"
-    );
-    assert_eq!(
-        event["ibmendefaultshort"],
-        "Your 2 public certificate secrets were rotated"
-    );
+    assert_eq!(event["type"], "com.ibm.cloud.secrets-manager.secret_rotated");
+    assert_eq!(event["ibmendefaultshort"], "Your 2 public certificate secrets were rotated");
     assert_eq!(event["source"], stage.cloud.world().instance_crn);
     let secret = &event["data"]["secrets"][1];
     let id = secret["secret_id"].as_str().unwrap();
     assert!(id.ends_with(&format!(":secret:{a}")), "{id}");
     assert_eq!(secret["domains"], "shop.example.com, www.shop.example.com");
-    assert_eq!(
-        secret["serial_number"].as_str(),
-        stage.cloud.serial(&a).as_deref()
-    );
+    assert_eq!(secret["serial_number"].as_str(), stage.cloud.serial(&a).as_deref());
     // a creation matches no topic
     issue("c", SecretType::PublicCert);
     let last = stage.cloud.deliveries().pop().unwrap();
@@ -91,18 +75,13 @@ fn deliveries_are_tried_four_times() {
     assert_eq!(stage.cloud.deliveries().pop().unwrap().attempts, 3);
     let failed = |why: &str| {
         let delivery = stage.cloud.deliveries().pop().unwrap();
-        let DeliveryOutcome::Failed { reason } = delivery.outcome else {
-            panic!("{delivery:?}")
-        };
+        let DeliveryOutcome::Failed { reason } = delivery.outcome else { panic!("{delivery:?}") };
         assert!(reason.contains(why) && delivery.attempts == 4, "{reason}");
     };
     // more than a job run may hold
     let many = |n: i32| {
         let name = format!("s{n}");
-        stage.cloud.issue(CertificateSpec {
-            name,
-            ..CertificateSpec::default()
-        })
+        stage.cloud.issue(CertificateSpec { name, ..CertificateSpec::default() })
     };
     let ids: Vec<_> = (0..40).map(many).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
@@ -153,13 +132,7 @@ fn the_rules_of_the_alert_topic() {
 #[test]
 fn the_periodic_timer_gives_the_job_one_of_two_shapes() {
     for timer_event in [TimerEvent::CloudEvent, TimerEvent::BareData] {
-        let stage = Stage::running(
-            PRINT,
-            Options {
-                timer_event,
-                ..Options::default()
-            },
-        );
+        let stage = Stage::running(PRINT, Options { timer_event, ..Options::default() });
         subscribed(&stage);
         let cloud = &stage.cloud;
         cloud.subscribe_job_to_timer(&stage.project, JOB, "17 3 * * *");
@@ -167,32 +140,17 @@ fn the_periodic_timer_gives_the_job_one_of_two_shapes() {
         let event = printed(&stage);
         let data = match timer_event {
             TimerEvent::CloudEvent => {
-                assert_eq!(
-                    event["source"],
-                    cloud.world().event_notifications_instance_crn
-                );
-                assert_eq!(
-                    event["type"],
-                    "com.ibm.cloud.event-notifications.periodic-timer"
-                );
+                assert_eq!(event["source"], cloud.world().event_notifications_instance_crn);
+                assert_eq!(event["type"], "com.ibm.cloud.event-notifications.periodic-timer");
                 &event["data"]
             }
             TimerEvent::BareData => &event,
         };
-        assert_eq!(
-            (&data["schedule"], data.get("type")),
-            (&json!("17 3 * * *"), None)
-        );
+        assert_eq!((&data["schedule"], data.get("type")), (&json!("17 3 * * *"), None));
         cloud.rotate(&[&stage.secret]);
         let deliveries = cloud.deliveries().into_iter();
         let topics: Vec<_> = deliveries.map(|delivery| delivery.topic.unwrap()).collect();
-        assert_eq!(
-            topics,
-            [
-                "schedule for sm-tls-sync",
-                "rotated certificates for sm-tls-sync"
-            ]
-        );
+        assert_eq!(topics, ["schedule for sm-tls-sync", "rotated certificates for sm-tls-sync"]);
         // a rule of the timer needs a schedule
         let sources = stage.events("GET", "sources", &Value::Null).json()["sources"].clone();
         let mut sources = sources.as_array().unwrap().iter();
@@ -203,11 +161,7 @@ fn the_periodic_timer_gives_the_job_one_of_two_shapes() {
             json!({ "event_type_filter": "$.*" }),
         ] {
             let topic = json!({ "name": "daily", "sources": [{ "id": timer, "rules": [rule] }] });
-            assert_eq!(
-                stage.events("POST", "topics", &topic).status,
-                400,
-                "{topic}"
-            );
+            assert_eq!(stage.events("POST", "topics", &topic).status, 400, "{topic}");
         }
     }
 }

@@ -22,15 +22,9 @@ fn put_under(stage: &Stage, kind: FaultKind) -> Answer {
 fn a_fault_strikes_before_or_after_the_effect() {
     let stage = Stage::new(Options::default());
     let elsewhere = FaultKind::Redirect("http://127.0.0.1:1/".into());
-    let page = FaultKind::Answer {
-        status: 418,
-        content_type: "text/plain".into(),
-        body: "no".into(),
-    };
-    let drip = FaultKind::Drip {
-        bytes: 200,
-        every: EVERY,
-    };
+    let page =
+        FaultKind::Answer { status: 418, content_type: "text/plain".into(), body: "no".into() };
+    let drip = FaultKind::Drip { bytes: 200, every: EVERY };
     for (kind, status, done) in [
         (FaultKind::Status(503), 503, false),
         (FaultKind::StatusAfter(500), 500, true),
@@ -70,10 +64,7 @@ fn headers_and_fields_that_come_go_or_change() {
     assert_eq!(refused.json().get("trace"), None);
     let names = vec!["etag".to_owned(), "entity_tag".to_owned()];
     let bare = put_under(&stage, FaultKind::Without(names));
-    assert_eq!(
-        (bare.header("etag"), bare.json().get("entity_tag")),
-        (None, None)
-    );
+    assert_eq!((bare.header("etag"), bare.json().get("entity_tag")), (None, None));
     let odd = json!({ "format": null, "region": ["x"] });
     let odd = FaultKind::Override(odd.as_object().unwrap().clone());
     let odd = put_under(&stage, odd).json();
@@ -100,10 +91,7 @@ fn times_skip_and_scope() {
         (anywhere().host("localhost"), false),
         (anywhere().host("127.0.0.1"), true),
         // one request per connection: no second one
-        (
-            Fault::anywhere(Service::CodeEngine, FaultKind::CloseSecond),
-            false,
-        ),
+        (Fault::anywhere(Service::CodeEngine, FaultKind::CloseSecond), false),
     ] {
         let name = format!("{fault:?}");
         let status = if strikes { 500 } else { 200 };
@@ -151,11 +139,8 @@ fn every_text_of_an_echoed_error_quotes_the_request() {
     let form = format!("grant_type=x&apikey={}", stage.cloud.world().api_key);
     let token = stage.token.as_str();
     // what must be quoted, its secret first
-    let quoted: [&[&str]; 3] = [
-        &[&form[20..]],
-        &[token, "?limit=7"],
-        &[KEY, token, "if-match: 7", "the certificate"],
-    ];
+    let quoted: [&[&str]; 3] =
+        [&[&form[20..]], &[token, "?limit=7"], &[KEY, token, "if-match: 7", "the certificate"]];
     let services = [Service::Iam, Service::SecretsManager, Service::CodeEngine];
     for (service, quoted) in services.into_iter().zip(quoted) {
         let fault = Fault::anywhere(service, FaultKind::Echo(401));
@@ -181,9 +166,7 @@ fn every_text_of_an_echoed_error_quotes_the_request() {
 #[test]
 fn a_good_answer_holds_a_secret_where_none_belongs() {
     let stage = Stage::new(Options::default());
-    stage
-        .cloud
-        .map_domain(&stage.project, "shop.example.com", "shop-tls");
+    stage.cloud.map_domain(&stage.project, "shop.example.com", "shop-tls");
     let key = stage.cloud.material(&stage.secret).private_key.unwrap();
     let (secret, domains) = (route::READ_SECRET, route::LIST_DOMAIN_MAPPINGS);
     let (key, token) = (key.as_str(), stage.token.as_str());
@@ -192,31 +175,15 @@ fn a_good_answer_holds_a_secret_where_none_belongs() {
         (secret, "state", Quoted::Key, "/state", key),
         (secret, "not_there", Quoted::Key, "/not_there", key),
         // a list shows no key: there it is the token again
-        (
-            domains,
-            "tls_secret",
-            Quoted::Key,
-            "/domain_mappings/0/tls_secret",
-            token,
-        ),
+        (domains, "tls_secret", Quoted::Key, "/domain_mappings/0/tls_secret", token),
     ] {
         let fields = vec![field.to_owned()];
-        let fault = Fault::on(
-            route,
-            FaultKind::EchoIn {
-                fields,
-                secret: quoted,
-            },
-        );
+        let fault = Fault::on(route, FaultKind::EchoIn { fields, secret: quoted });
         let _guard = stage.cloud.fault(fault);
         let answer = match route == secret {
             true => stage.secrets_manager(&format!("secrets/{}", stage.secret)),
             false => stage.code_engine("GET", "/domain_mappings", &Value::Null),
         };
-        assert_eq!(
-            answer.json().pointer(pointer),
-            Some(&json!(shown)),
-            "{field}"
-        );
+        assert_eq!(answer.json().pointer(pointer), Some(&json!(shown)), "{field}");
     }
 }

@@ -10,10 +10,7 @@ fn read(stage: &Stage) -> Answer {
 
 /// The tag in the body.
 fn tag(stage: &Stage) -> String {
-    read(stage).json()["entity_tag"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    read(stage).json()["entity_tag"].as_str().unwrap().to_owned()
 }
 
 /// The form, the header for the tag 7, does the header's text match?
@@ -28,26 +25,16 @@ fn the_form_of_the_entity_tag() {
         (EntityTags::EmptyHeader, Some(""), false),
         (EntityTags::BodyOnly, None, false),
     ] {
-        let stage = Stage::new(Options {
-            entity_tags,
-            ..Options::default()
-        });
+        let stage = Stage::new(Options { entity_tags, ..Options::default() });
         let (answer, now) = (read(&stage), tag(&stage));
         let given = answer.header("etag");
-        assert_eq!(
-            given,
-            header.map(|header| header.replace('7', &now)).as_deref()
-        );
+        assert_eq!(given, header.map(|header| header.replace('7', &now)).as_deref());
         assert_eq!(stage.put("8").status, 412);
         let matches = given.is_some_and(|given| stage.put(given).status == 200);
         assert_eq!(matches, header_matches, "{entity_tags:?}");
         let now = tag(&stage);
         let statuses = [&now, &now, "*"].map(|tag| stage.put(tag).status);
-        assert_eq!(
-            statuses,
-            [200, 412, 200],
-            "{entity_tags:?}: the tag is used up"
-        );
+        assert_eq!(statuses, [200, 412, 200], "{entity_tags:?}: the tag is used up");
     }
 }
 
@@ -86,17 +73,9 @@ fn statuses_tags_lists_and_optional_fields() {
 fn status(app: &Value) -> String {
     let details = &app["status_details"];
     let revisions = ["latest_created_revision", "latest_ready_revision"];
-    let revisions = revisions.map(|which| {
-        details[which]
-            .as_str()
-            .unwrap()
-            .trim_start_matches("shop-0000")
-    });
-    format!(
-        "{} {}",
-        app["status"].as_str().unwrap(),
-        revisions.join(" ")
-    )
+    let revisions =
+        revisions.map(|which| details[which].as_str().unwrap().trim_start_matches("shop-0000"));
+    format!("{} {}", app["status"].as_str().unwrap(), revisions.join(" "))
 }
 
 #[test]
@@ -126,10 +105,7 @@ fn revisions_of_apps() {
         assert_eq!(status(&ready), "ready 2 2");
         assert_eq!(ready["entity_tag"] != patched["entity_tag"], lag);
         user(1);
-        assert_eq!(
-            cloud.app_revisions(project, "shop"),
-            if lag { 3 } else { 2 }
-        );
+        assert_eq!(cloud.app_revisions(project, "shop"), if lag { 3 } else { 2 });
         cloud.set_app_fate(project, "shop", AppFate::Failed);
         user(2);
         let failed = [read(), read()];
@@ -140,10 +116,7 @@ fn revisions_of_apps() {
         let body = json!({ "run_env_variables": variables, "scale_min_instances": null });
         let after = patch(body).json();
         assert_eq!(after["run_env_variables"], variables);
-        assert_eq!(
-            (after.get("scale_min_instances"), &after["run_as_user"]),
-            (None, &json!(2))
-        );
+        assert_eq!((after.get("scale_min_instances"), &after["run_as_user"]), (None, &json!(2)));
     }
 }
 
@@ -159,13 +132,7 @@ fn a_seed_chooses_and_the_same_seed_chooses_the_same() {
         assert_ne!(choices(1 << bit), choices(0), "{bit}");
     }
     // and events name secrets without a CRN
-    let stage = Stage::running(
-        PRINT,
-        Options {
-            secret_id_as_crn: false,
-            ..Options::default()
-        },
-    );
+    let stage = Stage::running(PRINT, Options { secret_id_as_crn: false, ..Options::default() });
     let event = rotated(&stage, &[&stage.secret]);
     assert_eq!(event["data"]["secrets"][0]["secret_id"], stage.secret);
 }

@@ -31,38 +31,22 @@ fn roles_and_actions_of_code_engine() {
     let stage = Stage::new(Options::default());
     let own = &stage.project;
     let other = stage.cloud.create_project("other", "eu-de");
-    for (role, expected) in [
-        (Role::Writer, [200, 200, 200, 201, 202]),
-        (Role::Reader, [200, 200, 403, 403, 403]),
-    ] {
+    for (role, expected) in
+        [(Role::Writer, [200, 200, 200, 201, 202]), (Role::Reader, [200, 200, 403, 403, 403])]
+    {
         let project_id = own.clone();
-        assert_eq!(
-            statuses(&stage, Policy::CodeEngine { role, project_id }),
-            expected,
-            "{role:?}"
-        );
+        assert_eq!(statuses(&stage, Policy::CodeEngine { role, project_id }), expected, "{role:?}");
     }
     let all = Action::ALL_OF_THE_JOB;
     for (actions, project, expected) in [
         (&all[..], own, [200, 200, 200, 403, 403]),
-        (
-            &[ReadEntities, UpdateEntities],
-            own,
-            [403, 200, 200, 403, 403],
-        ),
-        (
-            &[ReadProject, UpdateEntities],
-            own,
-            [200, 403, 200, 403, 403],
-        ),
+        (&[ReadEntities, UpdateEntities], own, [403, 200, 200, 403, 403]),
+        (&[ReadProject, UpdateEntities], own, [200, 403, 200, 403, 403]),
         (&[ReadProject, ReadEntities], own, [200, 200, 403, 403, 403]),
         (&all, &other, [403; 5]),
     ] {
         let (actions, project_id) = (actions.to_vec(), project.clone());
-        let policy = Policy::CodeEngineCustom {
-            actions,
-            project_id,
-        };
+        let policy = Policy::CodeEngineCustom { actions, project_id };
         assert_eq!(statuses(&stage, policy.clone()), expected, "{policy:?}");
     }
 }
@@ -72,10 +56,7 @@ fn roles_and_actions_of_code_engine() {
 fn roles_and_groups_of_secrets_manager() {
     let stage = Stage::new(Options::default());
     let world = stage.cloud.world();
-    let (own, foreign) = (
-        Some(world.secret_group_id),
-        Some(world.foreign_secret_group_id),
-    );
+    let (own, foreign) = (Some(world.secret_group_id), Some(world.foreign_secret_group_id));
     stage.cloud.issue(CertificateSpec {
         name: "foreign".into(),
         secret_group_id: foreign.clone(),
@@ -89,10 +70,7 @@ fn roles_and_groups_of_secrets_manager() {
         (Role::SecretsReader, foreign, (1, 403, 403)),
         (Role::SecretsReader, Some("default".into()), (0, 403, 403)),
     ] {
-        let policy = Policy::SecretsManager {
-            role,
-            secret_group_id,
-        };
+        let policy = Policy::SecretsManager { role, secret_group_id };
         stage.cloud.set_policies(vec![policy.clone()]);
         let listed = stage.secrets_manager("secrets").json();
         let metadata = stage.secrets_manager(&format!("{id}/metadata")).status;
@@ -108,44 +86,18 @@ fn roles_and_groups_of_secrets_manager() {
 #[test]
 fn fields_by_type_and_state() {
     let stage = Stage::new(Options::default());
-    let spec = |secret_type| CertificateSpec {
-        secret_type,
-        ..CertificateSpec::default()
-    };
+    let spec = |secret_type| CertificateSpec { secret_type, ..CertificateSpec::default() };
     let imported = || spec(SecretType::ImportedCert);
     let (with_private_key, with_intermediate) = (false, false);
-    let poor = CertificateSpec {
-        with_private_key,
-        with_intermediate,
-        ..imported()
-    };
-    let managed = CertificateSpec {
-        managed_csr: true,
-        ..imported()
-    };
+    let poor = CertificateSpec { with_private_key, with_intermediate, ..imported() };
+    let managed = CertificateSpec { managed_csr: true, ..imported() };
     for (spec, fields, absent) in [
-        (
-            spec(SecretType::PublicCert),
-            "intermediate private_key ca dns",
-            "issuing_ca managed_csr",
-        ),
-        (
-            imported(),
-            "certificate intermediate private_key",
-            "issuing_ca managed_csr",
-        ),
+        (spec(SecretType::PublicCert), "intermediate private_key ca dns", "issuing_ca managed_csr"),
+        (imported(), "certificate intermediate private_key", "issuing_ca managed_csr"),
         (poor, "certificate", "intermediate private_key managed_csr"),
         (managed, "certificate managed_csr csr", "private_key"),
-        (
-            spec(SecretType::PrivateCert),
-            "issuing_ca ca_chain private_key",
-            "intermediate",
-        ),
-        (
-            spec(SecretType::Arbitrary),
-            "payload",
-            "certificate private_key serial_number",
-        ),
+        (spec(SecretType::PrivateCert), "issuing_ca ca_chain private_key", "intermediate"),
+        (spec(SecretType::Arbitrary), "payload", "certificate private_key serial_number"),
     ] {
         let name = format!("{fields} but {absent}").replace(' ', "-");
         let id = stage.cloud.issue(CertificateSpec { name, ..spec });
@@ -164,24 +116,15 @@ fn fields_by_type_and_state() {
     ] {
         stage.cloud.set_state(id, state);
         let body = stage.secrets_manager(&format!("secrets/{id}")).json();
-        assert_eq!(
-            (&body["state"], &body["state_description"]),
-            (&json!(state), &json!(word))
-        );
+        assert_eq!((&body["state"], &body["state_description"]), (&json!(state), &json!(word)));
         for field in ["certificate", "private_key", "serial_number", "validity"] {
-            assert_eq!(
-                body.get(field).is_some(),
-                payload,
-                "{field} in state {state}"
-            );
+            assert_eq!(body.get(field).is_some(), payload, "{field} in state {state}");
         }
     }
     // two payloads are kept
     stage.cloud.rotate_quietly(&[id]);
     stage.cloud.rotate_quietly(&[id]);
-    let all = stage
-        .secrets_manager(&format!("secrets/{id}/versions"))
-        .json();
+    let all = stage.secrets_manager(&format!("secrets/{id}/versions")).json();
     let available = |n: usize| all["versions"][n]["payload_available"] == true;
     assert_eq!([0, 1, 2].map(available), [false, true, true]);
 }
@@ -189,10 +132,7 @@ fn fields_by_type_and_state() {
 /// The names in IBM's documents, and no others.
 #[test]
 fn the_environment_of_a_job_run_is_code_engines() {
-    let stage = Stage::running(
-        "/usr/bin/env; cat \"$CR_TOKEN_FILENAME\" >&2",
-        Options::default(),
-    );
+    let stage = Stage::running("/usr/bin/env; cat \"$CR_TOKEN_FILENAME\" >&2", Options::default());
     let (cloud, project) = (&stage.cloud, stage.project.as_str());
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let of_job = BTreeMap::from([variable("OF_JOB", "1"), variable("BOTH", "job")]);
@@ -226,10 +166,8 @@ fn the_environment_of_a_job_run_is_code_engines() {
 /// Also one that does not hear SIGTERM; and its files go.
 #[test]
 fn a_cloud_that_ends_ends_its_processes() {
-    let stage = Stage::running(
-        "trap '' TERM; echo $$ > \"$PID_FILE\"; sleep 60",
-        Options::default(),
-    );
+    let stage =
+        Stage::running("trap '' TERM; echo $$ > \"$PID_FILE\"; sleep 60", Options::default());
     let (cloud, project) = (&stage.cloud, stage.project.as_str());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
@@ -258,21 +196,11 @@ fn the_whole_state() {
     cloud.map_domain(project, "shop.example.com", "shop-tls");
     cloud.create_app(project, "shop", json!({}));
     let before = cloud.state();
-    for path in [
-        "/secrets/shop-tls",
-        "/secrets",
-        "/apps/shop",
-        "/domain_mappings",
-    ] {
+    for path in ["/secrets/shop-tls", "/secrets", "/apps/shop", "/domain_mappings"] {
         let read = stage.code_engine("GET", path, &Value::Null);
         assert_eq!(read.status, 200, "{path}");
     }
-    for path in [
-        "",
-        "/metadata",
-        "/versions/current",
-        "/versions/current/metadata",
-    ] {
+    for path in ["", "/metadata", "/versions/current", "/versions/current/metadata"] {
         let read = stage.secrets_manager(&format!("secrets/{id}{path}"));
         assert_eq!(read.status, 200, "{path}");
     }
@@ -281,22 +209,15 @@ fn the_whole_state() {
     assert_eq!(cloud.state(), before);
 
     let same = cloud.tls_secret(project, "shop-tls").unwrap();
-    let reader = Policy::SecretsManager {
-        role: Role::Reader,
-        secret_group_id: None,
-    };
+    let reader = Policy::SecretsManager { role: Role::Reader, secret_group_id: None };
     let changes: [(&str, &dyn Fn()); 7] = [
         ("a version", &|| cloud.rotate_quietly(&[id])),
         ("a state", &|| cloud.set_state(id, 3)),
-        ("no key", &|| {
-            cloud.change_material(id, |material| material.private_key = None)
-        }),
+        ("no key", &|| cloud.change_material(id, |material| material.private_key = None)),
         ("the same bytes again", &|| {
             cloud.put_tls_secret(project, "shop-tls", &same.tls_cert, &same.tls_key)
         }),
-        ("a mapping", &|| {
-            cloud.map_domain(project, "a.example.com", "shop-tls")
-        }),
+        ("a mapping", &|| cloud.map_domain(project, "a.example.com", "shop-tls")),
         ("a policy", &|| cloud.grant(reader.clone())),
         ("a link", &|| cloud.set_links(Vec::new())),
     ];
@@ -320,12 +241,7 @@ fn the_control_port() {
     for (method, path, body, status) in [
         ("GET", "state", Value::Null, 200),
         ("PUT", &domain, json!({ "tls_secret": "shop-tls" }), 204),
-        (
-            "PUT",
-            &material,
-            json!({ "certificate": "not PEM", "private_key": "neither" }),
-            204,
-        ),
+        ("PUT", &material, json!({ "certificate": "not PEM", "private_key": "neither" }), 204),
         ("PUT", &material, json!({ "colour": "red" }), 400),
         ("PUT", "projects/x/domains/y", json!({}), 400),
         ("POST", "rotate", json!({ "secret_ids": ["x"] }), 400),
@@ -333,10 +249,7 @@ fn the_control_port() {
     ] {
         let answer = stage.control(method, path, &body);
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-        assert!(
-            status < 400 || answer.json()["error"].is_string(),
-            "{answer:?}"
-        );
+        assert!(status < 400 || answer.json()["error"].is_string(), "{answer:?}");
     }
     let certificate = stage.cloud.material(&stage.secret).certificate;
     assert_eq!(certificate.as_deref(), Some("not PEM"));

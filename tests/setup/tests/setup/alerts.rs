@@ -31,8 +31,7 @@ fn mail_is_set_up_once_however_many_topics_there_are() {
     email("eu-de").well().counts(&[("already there", 2)]);
     let unset = ["EN_GUID", "EN_REGION", "SM_CRN", "MAIL_TO"];
     let unset = unset.map(|name| format!("scripts/alerts/email: {name} is not set"));
-    here.script("scripts/alerts/email", &[])
-        .ends(2, &unset.join(" | "));
+    here.script("scripts/alerts/email", &[]).ends(2, &unset.join(" | "));
 }
 
 /// IBM Cloud Logs' plug-in is not in the table of the stand-in; a few lines of shell play it here.
@@ -60,9 +59,6 @@ esac
         let definition: Value = serde_json::from_str(line).unwrap();
         let webhook = &definition["notification_group"]["webhooks"][0];
         assert_eq!(webhook["integration"]["integration_id"], 7);
-        assert!(
-            line.contains(r#""name":"shop: "#) && !line.contains("sm-tls-sync\\\""),
-            "{line}"
-        );
+        assert!(line.contains(r#""name":"shop: "#) && !line.contains("sm-tls-sync\\\""), "{line}");
     }
 }

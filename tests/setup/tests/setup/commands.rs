@@ -233,9 +233,7 @@ fn the_command_of_a_red_line_makes_it_green() {
         }
         here.account().tell();
         let lines = red(&here, "broken");
-        let [(line, command)] = lines.as_slice() else {
-            panic!("not one red line: {lines:?}")
-        };
+        let [(line, command)] = lines.as_slice() else { panic!("not one red line: {lines:?}") };
         assert_eq!(line, name);
         here.shell(command).well();
         assert_eq!(red(&here, "fixed"), [], "after {command}");

@@ -12,12 +12,8 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that is optional.
-pub(crate) const OPTIONS: [&str; 4] = [
-    "--schedule",
-    "17 3 * * *",
-    "--alert-email",
-    "ops@example.com",
-];
+pub(crate) const OPTIONS: [&str; 4] =
+    ["--schedule", "17 3 * * *", "--alert-email", "ops@example.com"];
 
 /// A site; whatever a script prints or passes on is searched for secrets.
 pub(crate) struct Here(Site);
@@ -137,11 +133,7 @@ impl Here {
         assert_eq!(secret, None, "shown or passed on:\n{shown}");
         let home = self.home.path().read_dir().unwrap();
         let mut paths = home.map(|entry| entry.unwrap().path().display().to_string());
-        assert_eq!(
-            paths.find(|path| path.contains("/tmp.")),
-            None,
-            "left behind"
-        );
+        assert_eq!(paths.find(|path| path.contains("/tmp.")), None, "left behind");
         done
     }
 
@@ -211,10 +203,7 @@ impl Here {
         assert_eq!([own, shared], [[&json!([]); 3]; 2]);
         let (destinations, authorizations) = (&all["destinations"], &all["authorizations"]);
         let source = &authorizations[0]["source_service_name"];
-        assert_eq!(
-            [&destinations[0]["type"], source],
-            ["smtp_ibm", "secrets-manager"]
-        );
+        assert_eq!([&destinations[0]["type"], source], ["smtp_ibm", "secrets-manager"]);
         assert_eq!([&destinations[1], &authorizations[1]], [&Value::Null; 2]);
     }
 }

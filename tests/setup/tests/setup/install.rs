@@ -22,9 +22,7 @@ fn a_fresh_installation_follows_each_rotation() {
     assert!(here.is_current());
     here.assert_follows();
     let runs = here.runs(Trigger::EventNotifications);
-    let [run] = runs.as_slice() else {
-        panic!("not one run: {:#?}", here.cloud.deliveries())
-    };
+    let [run] = runs.as_slice() else { panic!("not one run: {:#?}", here.cloud.deliveries()) };
     assert_eq!((&*run.job_name, &*run.status), (JOB, "completed"));
     assert_eq!(run.attempts.len(), 1);
     here.cloud.rotate_quietly(&[&here.secret]);
@@ -58,16 +56,9 @@ fn a_second_run_changes_nothing_and_all_can_be_removed() {
         here.setup(&OPTIONS[2..]).well();
         assert!(here.is_current(), "{odd:?}");
         let before = here.everything();
-        let done = here
-            .setup(&OPTIONS[2..])
-            .well()
-            .counts(&[("already there", 17)]);
+        let done = here.setup(&OPTIONS[2..]).well().counts(&[("already there", 17)]);
         let has_log = done.stdout.contains("unchanged");
-        assert_eq!(
-            (done.made(), has_log),
-            (0, !odd.contains("no-logs")),
-            "{odd:?}\n{done}"
-        );
+        assert_eq!((done.made(), has_log), (0, !odd.contains("no-logs")), "{odd:?}\n{done}");
         assert_eq!(before, here.everything());
         here.teardown(&["--yes"]).well();
         here.assert_gone();
@@ -84,10 +75,7 @@ fn a_plan_changes_nothing_and_says_what_exists_already() {
         let name = pair[0][2..].replace('-', "_").to_uppercase();
         command.env(format!("SETUP_{name}"), pair[1]);
     }
-    let done = here.run(
-        command.arg(root().join("scripts/setup.sh")).arg("--plan"),
-        "",
-    );
+    let done = here.run(command.arg(root().join("scripts/setup.sh")).arg("--plan"), "");
     let group = &here.world.secret_group_id;
     let planned =
         format!("SecretsReader | {group} | SmTlsSecretUpdater | {TLS_SECRET} | Viewer,Writer");

@@ -18,9 +18,7 @@ struct Two {
 impl Two {
     fn new() -> Self {
         let here = Here::new();
-        let group = here
-            .account()
-            .sm("POST secret_groups", json!({ "name": "blog" }));
+        let group = here.account().sm("POST secret_groups", json!({ "name": "blog" }));
         let group = text(&group.unwrap(), "id").to_owned();
         let blog = here.cloud.issue(CertificateSpec {
             names: vec!["blog.example.com".into()],
@@ -30,12 +28,7 @@ impl Two {
         let project = here.cloud.create_project("blog", &here.world.region);
         let blogs = instance("blog", &here.cloud.project_crn(&project));
         here.account().instances.push(blogs);
-        Self {
-            here,
-            blog,
-            group,
-            project,
-        }
+        Self { here, blog, group, project }
     }
 
     /// The certificate of the shop in both projects, that of the blog in its own.
@@ -86,11 +79,7 @@ fn a_list_of_targets_short_and_long() {
     let mut long = two.targets();
     long[0]["restart_apps"] = (0..2000).map(|n| format!("app-{n:0>50}")).collect();
     long[0]["hold"] = true.into();
-    for (way, targets) in [
-        ("many_targets", &long),
-        ("targets", &short),
-        ("many_targets", &long),
-    ] {
+    for (way, targets) in [("many_targets", &long), ("targets", &short), ("many_targets", &long)] {
         let done = two.setup(targets, &OPTIONS);
         done.well().counts(&[("changed ", 2)]);
         is_as_in_the_table(way, targets);
@@ -154,8 +143,7 @@ fn what_is_wrong_in_the_file_is_named_at_once() {
                     set \"region\": \"eu-de\" | target 3: TLS secret a of project";
     let none = "expected an array with at least one target";
     two.setup(&json!({}), &[]).ends(2, none);
-    two.setup(&shapes, &["--tls-secret", "a"])
-        .ends(2, of_shapes);
+    two.setup(&shapes, &["--tls-secret", "a"]).ends(2, of_shapes);
     two.setup(&names, &[]).ends(2, of_names);
     assert_eq!(two.here.account().changes, 0);
 }

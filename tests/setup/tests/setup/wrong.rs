@@ -39,8 +39,7 @@ fn wrong_inputs_are_named_before_anything_is_done() {
     let named = "--region is missing | --secrets-manager is missing | --event-notifications is missing | \
                  --project is missing | --tls-secret is missing | SETUP_TLS_SECRET";
     here.script(SCRIPTS[0], &["--yes"]).ends(2, named);
-    here.script(SCRIPTS[0], &here.inputs())
-        .ends(2, "nothing was done");
+    here.script(SCRIPTS[0], &here.inputs()).ends(2, "nothing was done");
     assert_eq!((before, 0), (here.everything(), here.account().changes));
 }
 
@@ -77,25 +76,13 @@ fn a_bare_machine_and_an_old_shell_are_told_everything_at_once() {
     // where sh is a current bash, it does not say so
     let sh_is_bash = found("sh").canonicalize().unwrap().ends_with("bash");
     let of_posix = if sh_is_bash { "" } else { "another shell" };
-    for (shell, version) in [
-        ("bash", ""),
-        (old_bash, "3.2.57(1)-release"),
-        ("sh", of_posix),
-    ] {
+    for (shell, version) in [("bash", ""), (old_bash, "3.2.57(1)-release"), ("sh", of_posix)] {
         for (script, has_openssl) in SCRIPTS.into_iter().zip([true, false]) {
-            let line = format!(
-                "PATH={} {shell} {}",
-                bare.display(),
-                root().join(script).display()
-            );
+            let line = format!("PATH={} {shell} {}", bare.display(), root().join(script).display());
             let lacks =
                 format!("{version} | {script}: ibmcloud is missing | {script}: jq is missing");
             let done = here.shell(&line).ends(2, &lacks);
-            assert_eq!(
-                done.stderr.contains("openssl is missing"),
-                has_openssl,
-                "{done}"
-            );
+            assert_eq!(done.stderr.contains("openssl is missing"), has_openssl, "{done}");
             assert_eq!(
                 done.stderr.contains("bash 4.4 or newer is missing"),
                 !version.is_empty(),
