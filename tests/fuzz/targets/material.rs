@@ -10,6 +10,7 @@ mod chains;
 #[allow(dead_code, reason = "this target needs the half that judges material")]
 #[path = "../../job/properties/judge.rs"]
 mod judge;
+#[allow(dead_code, reason = "this target needs PEM only")]
 #[path = "../../certificates/maker.rs"]
 mod maker;
 

@@ -104,9 +104,10 @@ pub(crate) fn assert_as_in_the_table(
     assert_eq!(sorted(&actual(here, &table)), sorted(&table));
 }
 
-/// The order of policies and the like means nothing.
+/// The order of policies and the like means nothing, nor that of the keys.
 fn sorted(all: &Value) -> Value {
     let mut all = compared(all);
+    all.sort_all_objects();
     for path in ["/authorizations", "/profile/policies"] {
         let list = all.pointer_mut(path).and_then(Value::as_array_mut);
         list.unwrap().sort_by_key(Value::to_string);
