@@ -491,4 +491,25 @@ mod tests {
             assert_eq!((read.serves(), read.failed()), (serves, failed), "{app}");
         }
     }
+    #[test]
+    fn an_app_copies_a_secret_in_its_environment_or_mounted_by_sub_path() {
+        let secret = TlsSecretName::parse("shop-tls").unwrap();
+        let mounts = "run_volume_mounts";
+        let variables = "run_env_variables";
+        for (list, kind, reference, sub_path, copies) in [
+            (variables, "secret_full_reference", "shop-tls", "", true),
+            (variables, "secret_key_reference", "shop-tls", "", true),
+            (variables, "config_map_key_reference", "shop-tls", "", false),
+            (variables, "secret_key_reference", "blog-tls", "", false),
+            (mounts, "secret", "shop-tls", "tls.crt", true),
+            (mounts, "secret", "shop-tls", "", false),
+            (mounts, "secret", "blog-tls", "tls.crt", false),
+            (mounts, "config_map", "shop-tls", "tls.crt", false),
+        ] {
+            let entry = json!({ "type": kind, "reference": reference, "sub_path": sub_path });
+            let app = json!({ "name": "shop", list: [entry] });
+            let read: App = read(app.to_string().as_bytes()).unwrap();
+            assert_eq!(read.copies(&secret), copies, "{app}");
+        }
+    }
 }
