@@ -47,7 +47,7 @@ statuses! {
     Refused = 8;
     /// interrupted by SIGTERM or DEADLINE before all targets were processed
     Interrupted = 9;
-    /// written, but not yet served: an app did not become ready, PROBE=require and a domain serves another certificate, or time ran out after the write
+    /// written, but not yet served: an app did not become ready, PROBE=require and a domain was not seen to serve the certificate, or time ran out after the write
     NotServed = 10;
 }
 
@@ -141,7 +141,7 @@ reasons! {
     ChainGap, "chain-gap", None, false, "the issuer of the certificate is missing";
     ChainCompleted, "chain-completed", None, false, "the missing issuer was taken from the deployed chain";
     ChainUnverified, "chain-unverified", None, false, "something in the chain cannot be verified by this program";
-    DeployedUnreadable, "deployed-unreadable", None, false, "no certificate of the deployed TLS secret could be read, so nothing could be compared";
+    DeployedUnreadable, "deployed-unreadable", None, false, "the first certificate of the deployed TLS secret could not be read, so nothing could be compared";
     ExpiresSoon, "expires-soon", None, false, "the certificate or one of its intermediates expires soon";
     EventMissed, "event-missed", None, false, "a scheduled run deployed a certificate that an event should have announced";
     KeyNotForIngress, "key-not-for-ingress", None, false, "a domain mapping uses the TLS secret, and an ingress or a browser may refuse the certificate";

@@ -125,8 +125,8 @@ fn synchronize(run: &Run<'_>, trigger: Trigger) -> Result<Report, Error> {
     Ok(run.progress.outcomes())
 }
 
-/// The first target of this run among `count`: any, chosen by the clock. A single chunk begins at the
-/// beginning.
+/// Where to start among `count` targets: at another chunk each second, so that an interrupted run does
+/// not always skip the same targets.
 fn beginning(count: usize, now: UnixTime) -> usize {
     // multiplying by the golden ratio spreads neighbouring seconds (Knuth, TAOCP 6.4)
     let spread = now.as_secs().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;

@@ -21,7 +21,7 @@ pub(crate) fn once<K: Copy + Ord + Send, R: Send>(
     keys.into_iter().zip(results).collect()
 }
 
-/// [`each_of`] with a number of threads that is easy on the services.
+/// [`each_of`] with at most eight threads.
 pub(crate) fn each<T: Send, R: Send>(
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, Error> + Sync,

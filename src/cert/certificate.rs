@@ -324,9 +324,9 @@ impl Certificate {
     /// Why no client takes it for that of a server, whatever the time.
     pub fn leaf_flaw(&self) -> Option<&str> {
         if self.is_ca {
-            Some("is that of a CA")
+            Some("is a CA certificate")
         } else if self.names.is_empty() {
-            Some("names no server (no DNS name or IP address in subjectAltName)")
+            Some("has no DNS name or IP address in subjectAltName")
         } else if self.only_deciphers() && !self.permits(KeyUsage::key_encipherment) {
             Some("has a key that may not serve (key usage)")
         } else {

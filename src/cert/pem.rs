@@ -284,6 +284,9 @@ mod tests {
             let der = vec![9; length];
             let text = write("CERTIFICATE", &der);
             assert!(text.lines().all(|line| line.len() <= 64));
+            // it never grew: the spare room is what was reserved for the last line, and no more
+            let spare = text.capacity() - text.len();
+            assert!((8..=73).contains(&spare), "{spare} bytes for {length}");
             assert_eq!(read(&text), [("CERTIFICATE".to_owned(), Some(der))]);
         }
     }

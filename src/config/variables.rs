@@ -104,7 +104,7 @@ variables! {
     /// "restart_apps"?, "hold"?}; at most 128 KiB, the kernel's limit for one variable
     what targets: Option<Entries> = values::array, "TARGETS", "";
     /// instead of TARGETS: a file with the same JSON, such as a mounted configmap; for more than
-    /// about 600 targets
+    /// about 700 targets
     what targets_file: Option<Entries> = values::file, "TARGETS_FILE", "";
     /// API base URL for all targets; may contain {region}
     what code_engine_url: Option<String> = values::base_url, "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com";
@@ -128,8 +128,8 @@ variables! {
     /// apps to restart, comma-separated; auto: those that read the secret as environment variables
     /// or by sub_path. With several targets only auto, for each target without "restart_apps"
     what restart_apps: RestartApps = values::restart_apps, "RESTART_APPS", "none";
-    /// check afterwards what the domain mappings serve: warn, require (exit status 10 if one serves
-    /// another certificate) or off
+    /// check afterwards what the domain mappings serve: warn, require (exit status 10 if one is
+    /// not seen to serve the certificate) or off
     what probe: Probe [Probe::Warn] = |text| values::choice(text, &[("warn", Probe::Warn), ("require", Probe::Require), ("off", Probe::Off)]), "PROBE", "warn";
     /// probe this host[:port] instead of the cname_target
     what probe_address: Option<(String, u16)> = values::probe_address, "PROBE_ADDRESS", "the cname_target of the mapping, port 443";

@@ -45,14 +45,19 @@ pub(super) fn log(name: &str, message: &str, item: &impl Serialize, logged: &imp
     if level > log::max_level() {
         return;
     }
-    let message = cut(message, 1000);
-    let length = Value::from(&*message).to_string().len();
-    let item = fitted(item, LONGEST - RESERVED - length);
-    let fields = [(name, item.to_string())];
+    let (message, item) = side_by_side(message, item);
+    let fields = [(name, item)];
     let mut record = Record::builder();
     record.level(level).target(OURS).key_values(&fields);
     log::logger().log(&record.args(format_args!("{message}")).build());
     logged();
+}
+
+/// A message and an item for one line.
+fn side_by_side(message: &str, item: Value) -> (String, String) {
+    let message = cut(message, 1000);
+    let length = Value::from(&*message).to_string().len();
+    (message, fitted(item, LONGEST - RESERVED - length).to_string())
 }
 
 /// A list of the report. Of the items that no line has room for, however short, only the number is
@@ -277,16 +282,16 @@ mod tests {
                 let mut outcome = failed(number);
                 outcome.message = long.clone();
                 outcome.secret_name = Some(long.clone());
-                outcome.restarted = vec![long.clone(); 40];
-                for number in 0..40 {
+                outcome.restarted = vec![long.clone(); 20];
+                for number in 0..20 {
                     outcome.findings.push(Reason::ChainGap.error(long.clone()));
-                    let state = if number == 39 { State::Old } else { State::New };
+                    let state = if number == 19 { State::Old } else { State::New };
                     let domain = long.clone();
                     outcome.served.push(Served { domain, state, after_ms: None });
                 }
                 outcome
             };
-            for count in [1, 3, 10] {
+            for count in [1, 5] {
                 let report = printed((0..count).map(hostile).collect::<Vec<_>>().into());
                 let first = &report["targets"][0];
                 assert_eq!(first["reason"], "secret-forbidden");
@@ -295,9 +300,13 @@ mod tests {
                 assert_eq!(first["served"][0]["state"], "old");
                 for list in ["findings", "served", "restarted"] {
                     let shown = first[list].as_array().unwrap().len();
-                    assert_eq!(first[format!("{list}_omitted")], 40 - shown, "{list}");
+                    assert_eq!(first[format!("{list}_omitted")], 20 - shown, "{list}");
                 }
             }
+            let (message, item) = side_by_side(&long.repeat(40), json(&hostile(0)));
+            let length = Value::from(message).to_string().len() + item.len();
+            let expected = LONGEST / 3..=LONGEST - RESERVED;
+            assert!(expected.contains(&length), "{length} bytes");
             let error = Some(failure(&long.repeat(40)));
             let report = printed(Report { error, ..Report::default() });
             assert_eq!(report["error"]["command"].as_str(), failed(0).command.as_deref());
@@ -324,7 +333,7 @@ mod tests {
             };
             let proposed =
                 json!({ "secret_id": certificate.secret_id, "tls_secret": "a".repeat(253) });
-            for count in [0, 1, 40] {
+            for count in [0, 1, 20] {
                 let report = printed(Report {
                     discovery: Some(Discovery {
                         discovered: vec![discovered.clone(); count],

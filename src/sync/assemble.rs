@@ -54,7 +54,7 @@ pub fn assemble(material: &Material, now: UnixTime) -> Result<Bundle, Error> {
     let (mut readable, unreadable) = certificates(material)?;
     let key = private_key(material, &readable)?;
     let position = leaf(&readable, &key, &unreadable, now)?;
-    // its place in the order is of no more use, and all others are candidates for its chain
+    // all others are candidates for its chain
     let leaf = Arc::new(readable.remove(position));
     let chain = chain::build(&leaf, &readable, now)?;
     if let Some(weak) = weak(&chain) {

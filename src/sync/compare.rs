@@ -139,7 +139,7 @@ fn went_back(case: &Comparison<'_>, baseline: &Certificate) -> Result<String, St
     Err("that was not the previous version: somebody deployed it manually".to_owned())
 }
 
-/// Only an event says that this certificate goes here: then it must cover every name of the
+/// The event alone decides which certificate is deployed: then it must cover every name of the
 /// deployed one, expired or not.
 fn covered(case: &Comparison<'_>) -> Result<(), Error> {
     let deployed = case.deployed.leaf();
@@ -151,7 +151,7 @@ fn covered(case: &Comparison<'_>) -> Result<(), Error> {
     };
     let name = &case.bundle.name;
     let told =
-        format!("SECRET_ID is unset, so only the event says that {name} goes here, and {why}");
+        format!("SECRET_ID is unset, so the event alone decides that {name} goes here, and {why}");
     let way_out = "set SECRET_ID, so that no event decides which certificate this is";
     Err(Reason::NamesLost.error(told).hint(way_out))
 }

@@ -38,7 +38,7 @@ enum DeployedKey {
 /// Whether servers can serve what is deployed.
 #[derive(Debug)]
 pub(crate) enum Serves<'a> {
-    /// It sets the bar for what may replace it.
+    /// It is the baseline for what may replace it.
     Yes(&'a Certificate),
     /// It is expired, not valid yet, a self-signed placeholder, or the key is another one's.
     No,

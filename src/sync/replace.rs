@@ -244,7 +244,7 @@ impl<'a> Attempt<'a, '_> {
 
     /// Sends the PUT.
     fn write(&self, certificate_pem: &str) -> Result<(), Failure> {
-        // what is deployed was read with one
+        // a TLS secret without one is refused when it is read
         let entity_tag = self.deployed.entity_tag.as_ref();
         let entity_tag = entity_tag.ok_or_else(|| Failure::Final(Error::defect()))?;
         let (run, task, key) = (self.run, self.task, &self.bundle.key_pem);

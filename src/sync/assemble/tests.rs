@@ -181,7 +181,7 @@ fn a_certificate_that_clients_refuse_is_not_served() {
         ("until:0s", "01 chain-gap", ""),
         ("early", "not-yet-valid", "becomes valid at 2027-07-01T00:00:01Z"),
         ("expired", "expired", "expired at 2027-06-30T23:59:59Z"),
-        ("ca", "unfit", "is that of a CA"),
+        ("ca", "unfit", "is a CA certificate"),
         ("for-clients", "unfit", "extended key usage"),
         ("for-servers", "01 chain-gap", ""),
         (
@@ -190,7 +190,7 @@ fn a_certificate_that_clients_refuse_is_not_served() {
             "",
         ),
         ("signs", "01 chain-gap", ""),
-        ("names:", "unfit", "names no server"),
+        ("names:", "unfit", "has no DNS name or IP address"),
         ("long-serial", "unfit", "has a serial number of more than 20 bytes"),
     ] {
         let Cert { pem, key, .. } = maker().make(&format!("shop < Root {words}"));

@@ -154,7 +154,7 @@ fn a_failed_dry_run_is_shown_and_nothing_is_called_installed() {
     }
 }
 
-/// A policy takes a while to be known everywhere.
+/// A policy takes time to propagate.
 #[test]
 fn a_right_that_is_not_known_yet_is_waited_for() {
     let here = Here::new();
