@@ -74,12 +74,20 @@ fn the_exit_statuses_in_the_runbook_are_the_programs() {
 }
 
 #[test]
-fn every_reason_has_a_heading_in_the_docs_and_every_heading_a_reason() {
+fn every_reason_has_a_heading_and_an_entry_in_the_docs_and_nothing_else_has() {
     let reasons = file("docs/reasons.md");
     let headings: BTreeSet<&str> =
         reasons.lines().filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`')).collect();
     let words: BTreeSet<&str> = Reason::ALL.iter().map(|(reason, _)| reason.word()).collect();
     assert_eq!(headings, words);
+    // the table at the top of the page
+    let rows = reasons.lines().filter(|line| line.starts_with("| "));
+    let links = rows.flat_map(|row| row.split('[').skip(1));
+    let mut entries: Vec<&str> =
+        links.map(|link| link.split_once(')').unwrap_or_default().0).collect();
+    entries.sort_unstable();
+    let once: Vec<String> = words.iter().map(|word| format!("{word}](#{word}")).collect();
+    assert_eq!(entries, once);
 }
 
 /// The pages of the repository: `.md` in these folders.
