@@ -1,4 +1,4 @@
-use local_cloud::{FaultKind, JobSettings, Serving, route};
+use local_cloud::{CertificateSpec, FaultKind, JobSettings, KeyKind, Serving, route};
 use serde_json::json;
 
 use crate::harness::{PATIENCE, Run, Scene, Start, TLS_SECRET, fields, spec_for};
@@ -42,6 +42,14 @@ fn a_rotation_ends_when_a_tls_client_sees_it() {
     assert_eq!(scene.cloud.handshakes(DOMAIN), 1);
     let sent = scene.cloud.edge_bytes(DOMAIN);
     assert_eq!(sent, bytes, "more than a handshake");
+}
+
+#[test]
+fn a_key_that_an_ingress_may_refuse_is_a_finding() {
+    let scene = Scene::of(CertificateSpec { key: KeyKind::P384, ..CertificateSpec::default() });
+    let run = probing(&scene).run();
+    run.expect(0, "replaced");
+    assert_eq!(codes(&run), ["key-not-for-ingress"]);
 }
 
 /// What comes before the write is what it was; all else comes after.
