@@ -106,9 +106,10 @@ fn a_newer_certificate_that_was_deployed_by_hand_stays() {
         assert!(told.contains("the previous version is unknown: "), "{told}");
     }
     // the end of the run is no answer either, and no refusal
-    let _silent = scene.fault(route::READ_VERSION_METADATA, FaultKind::Silent);
+    let silent = scene.fault(route::READ_VERSION_METADATA, FaultKind::Silent);
     let run = scene.start().env("DEADLINE", "3").run();
     run.refused(9, "interrupted");
+    assert_eq!(silent.struck(), 1, "{run:#?}");
 }
 
 #[test]
