@@ -80,6 +80,15 @@ fn what_servers_serve_sets_the_bar() {
             given(&scene, &[leaf, ISSUER], "p256");
             scene.run().refused(8, reason);
         }
+        // of the same CA: a leaf alone gets the chain that is deployed
+        if certificates[0].starts_with("deployed/") || certificates.contains(&ISSUER) {
+            given(&scene, &["chain/leaf-rsa2048"], "rsa2048");
+            let run = scene.run();
+            run.expect(0, "replaced");
+            found(&run, "chain-completed");
+            assert_eq!(scene.tls_secret().tls_cert, files(&["chain/leaf-rsa2048", ISSUER]));
+            deployed(&scene, certificates, key);
+        }
         // the others are newer than what could renew them
         if certificates[0].starts_with("deployed/") {
             given(&scene, &["chain/leaf-rsa2048", ISSUER], "rsa2048");
