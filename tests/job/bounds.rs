@@ -279,7 +279,8 @@ fn sigterm_ends_a_run_whose_log_is_stuck() {
     let waits = || std::fs::read_to_string(&wchan).unwrap().contains("pipe");
     let begin = Instant::now();
     while !waits() {
-        assert!(begin.elapsed() < PATIENCE, "it is not stuck");
+        let is_running = child.try_wait().unwrap().is_none();
+        assert!(is_running && begin.elapsed() < PATIENCE, "it is not stuck");
         std::thread::yield_now();
     }
     let begin = Instant::now();
