@@ -157,3 +157,29 @@ fn bring_up_to_date<'a>(run: &Run<'_>, tasks: &[&'a Task]) -> Vec<UpToDate<'a>> 
     let done = replaced.into_iter().filter_map(Result::ok);
     done.flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_run_begins_with_any_chunk() {
+        for (count, expected) in [
+            (0, &[0][..]),
+            (1, &[0]),
+            (24, &[0]),
+            (25, &[0, 24]),
+            (48, &[0, 24]),
+            (100, &[0, 24, 48, 72, 96]),
+        ] {
+            let seconds = 1_795_000_000..1_795_000_060;
+            let times =
+                seconds.map(|second| UnixTime::since_unix_epoch(Duration::from_secs(second)));
+            let found: BTreeSet<usize> = times.map(|time| beginning(count, time)).collect();
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), expected, "{count} targets");
+        }
+    }
+}

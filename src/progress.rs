@@ -334,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn a_target_without_an_outcome_is_a_defect() {
+        let progress = planned();
+        progress.settle(0, 0, |_| Outcome::new(Action::Replaced, "done"));
+        let targets = progress.outcomes().targets;
+        let reasons: Vec<_> = targets.iter().map(|target| target.reason).collect();
+        assert_eq!(reasons, [None, Some(Reason::Defect), Some(Reason::EventIgnored)]);
+        let told =
+            "TLS secret b: a bug in sm-tls-sync while waiting for its turn; nothing was written";
+        assert!(targets[1].message.starts_with(told), "{}", targets[1].message);
+    }
+
+    #[test]
     fn the_end_waits_for_the_answer_and_for_the_outcome_of_a_write_in_flight() {
         let progress = planned();
         progress.begin_write(0);

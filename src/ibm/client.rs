@@ -129,13 +129,10 @@ impl Http {
                 Err(failure) if failure.temporary && !(elsewhere && failure.unreachable) => failure,
                 answer => return answer,
             };
-            // a service in trouble that says "at once" would use up our patience in no time
-            let wait = jitter(wait).max(failure.retry_after.unwrap_or_default());
-            let in_vain = failure.unknown_name && begin.elapsed() + wait > UNKNOWN_NAME;
             let left = self.end.saturating_duration_since(Instant::now());
-            if in_vain || wait > LONGEST_RETRY_AFTER || wait >= left {
+            let Some(wait) = next_wait(&failure, jitter(wait), begin.elapsed(), left) else {
                 return Err(failure);
-            }
+            };
             log::warn!("{failure}; retrying in {:.1} s", wait.as_secs_f32());
             pause(wait);
         }
@@ -206,6 +203,20 @@ impl Http {
             body => Ok((head, body.unwrap_or_default())),
         }
     }
+}
+
+/// How long to wait before the same is sent again, after it was tried for so long and with so much of
+/// the run `left`; none, if it would be in vain.
+fn next_wait(
+    failure: &ApiError,
+    least: Duration,
+    tried: Duration,
+    left: Duration,
+) -> Option<Duration> {
+    // a service in trouble that says "at once" would use up our patience in no time
+    let wait = least.max(failure.retry_after.unwrap_or_default());
+    let in_vain = failure.unknown_name && tried + wait > UNKNOWN_NAME;
+    (!in_vain && wait <= LONGEST_RETRY_AFTER && wait < left).then_some(wait)
 }
 
 /// Reads roots to trust from PEM.
@@ -290,12 +301,53 @@ fn jitter(milliseconds: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cert::samples::certificates;
     use crate::ibm::api_error::Fate;
 
     #[test]
     fn a_message_shows_no_more_than_scheme_and_host() {
         assert_eq!(origin("https://a.example:8443/v2/x?y=z"), "https://a.example:8443");
         assert_eq!(origin("https://a.example"), "https://a.example");
+    }
+
+    #[test]
+    fn a_wait_is_as_long_as_asked_for_and_never_in_vain() {
+        let second = Duration::from_secs;
+        for (retry_after, unknown_name, tried, left, expected) in [
+            (None, false, 0, 100, Some(3)),
+            (Some(0), false, 0, 100, Some(3)),
+            (Some(4), false, 0, 100, Some(4)),
+            (Some(60), false, 0, 100, Some(60)),
+            (Some(61), false, 0, 100, None),
+            (Some(u64::MAX), false, 0, 100, None),
+            // the run ends before
+            (None, false, 0, 3, None),
+            (None, false, 0, 4, Some(3)),
+            // ten seconds for a name
+            (None, true, 7, 100, Some(3)),
+            (None, true, 8, 100, None),
+            (None, false, 8, 100, Some(3)),
+        ] {
+            let retry_after = retry_after.map(second);
+            let failure = ApiError { retry_after, unknown_name, ..ApiError::default() };
+            let wait = next_wait(&failure, second(3), second(tried), second(left));
+            assert_eq!(wait, expected.map(second), "{retry_after:?} {unknown_name} {tried} {left}");
+        }
+        assert!((30_000..40_000).contains(&WAITS.iter().sum::<u64>()));
+        let waits = [(); 100].map(|()| jitter(1_000).as_millis());
+        assert!(waits.iter().all(|wait| (750..=1_250).contains(wait)), "{waits:?}");
+    }
+
+    #[test]
+    fn further_roots_join_the_built_in_ones_and_every_call_has_a_limit() {
+        let root = certificates(&["root"]).remove(0).der;
+        let http = Http::new(&[root], None, Instant::now());
+        let config = http.agent.config();
+        let RootCerts::Specific(roots) = config.tls_config().root_certs() else { panic!() };
+        assert_eq!(roots.len(), webpki_root_certs::TLS_SERVER_ROOT_CERTS.len() + 1);
+        let limits = config.timeouts();
+        let limits = [limits.resolve, limits.connect, limits.global].map(|limit| limit.unwrap());
+        assert_eq!(limits.map(|limit| limit.as_secs()), [5, 5, 30]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use rustls_pki_types::CertificateDer;
 
 use super::*;
-use crate::cert::samples::{NOW, stored};
-use crate::sync::samples::{RENEWED, SHOP, Spec, bundle, deployed, issue};
+use crate::cert::samples::{NOW, maker, stored};
+use crate::sync::samples::{Issued, RENEWED, SHOP, Spec, bundle, deployed, issue};
 
 /// A comparison and the answers to its questions.
 struct Case {
@@ -344,6 +344,9 @@ fn a_public_certificate_stays_public() {
         let case = Case { force, ..Case::of(&public, new) };
         assert_eq!(case.decide().0, expected);
     }
+    // nor do the last days of the deployed certificate excuse it
+    let ending = Spec { valid: (-88, 2), ..public };
+    Case::of(&ending, &renewed(&private)).expect("refuse less-trusted", "nothing");
 }
 
 #[test]
@@ -352,7 +355,10 @@ fn a_chain_must_not_get_shorter() {
     let new = issue(&RENEWED);
     let with_chain = || deployed(format!("{}{}", old.leaf, old.issuer), &old.key);
     let alone = || deployed(old.leaf.clone(), &old.key);
-    Case::with(with_chain(), bundle(&new, false)).expect("refuse chain-shorter", "nothing");
+    let shorter = Case::with(with_chain(), bundle(&new, false));
+    shorter.expect("refuse chain-shorter", "nothing");
+    let way_out = "; import it again together with its intermediate certificates; or override";
+    assert!(shorter.message().contains(way_out), "{}", shorter.message());
     Case::with(with_chain(), bundle(&new, true)).expect("write", "nothing");
     Case::with(alone(), bundle(&new, false)).expect("write", "nothing");
     let forced =
@@ -364,6 +370,14 @@ fn a_chain_must_not_get_shorter() {
     // fewer, and no gap
     let longer = deployed(format!("{}{}{}", old.leaf, old.issuer, new.issuer), &old.key);
     Case::with(longer, bundle(&new, true)).expect("write", "nothing");
+    // what is missing is missing above the deployed chain, too
+    let foreign = maker().make("Root < Root").pem;
+    let issuer = format!("{}{foreign}", new.issuer);
+    let damaged = Issued { leaf: new.leaf.clone(), issuer, key: new.key.clone() };
+    let damaged = || bundle(&damaged, true);
+    Case::with(with_chain(), damaged()).expect("refuse chain-shorter", "nothing");
+    let same_issuer = deployed(format!("{}{}", old.leaf, new.issuer), &old.key);
+    Case::with(same_issuer, damaged()).expect("write", "nothing");
     // its issuer is known as a root
     let issuer = Certificate::all_in(&new.issuer).remove(0).unwrap();
     let known: CertificateDer<'static> = issuer.der.clone();
@@ -396,6 +410,9 @@ fn older_means_both_dates() {
     ] {
         Case::of(&SHOP, &valid(new)).expect(expected, asked);
     }
+    // the last days of the deployed certificate are no excuse
+    let ending = Spec { valid: (-88, 2), ..SHOP };
+    Case::of(&ending, &valid((-89, 1))).expect("refuse older", "previous");
     let older = || Case::of(&SHOP, &valid((-20, 70)));
     let previous = |previous| Case { previous, ..older() };
     // Secrets Manager's own notation of serial number 1
@@ -440,6 +457,24 @@ fn an_end_that_is_near_is_a_finding() {
         let found = expires_soon(&bundle(&issue(&spec), true), NOW);
         assert_eq!(found.is_some(), soon, "{public} {left} of {lifetime} hours");
     }
+    // the first end in the chain counts, whose ever it is
+    let mut maker = maker();
+    let leaf = maker.make("shop < CA until:10d");
+    for (issuer, told) in [
+        (
+            "CA < Root until:9d",
+            "the intermediate certificate CN=CA expires at 2027-07-10T00:00:00Z (9 days left)",
+        ),
+        (
+            "CA < Root until:11d",
+            "the certificate in Secrets Manager expires at 2027-07-11T00:00:00Z (10 days left)",
+        ),
+    ] {
+        let issuer = maker.make(issuer).pem;
+        let issued = Issued { leaf: leaf.pem.clone(), issuer, key: leaf.key.clone() };
+        let found = expires_soon(&bundle(&issued, true), NOW).unwrap();
+        assert!(found.message.starts_with(told), "{}", found.message);
+    }
 }
 
 /// A certificate with a fault is refused, unless the deployed one serves with the same.
@@ -453,6 +488,7 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
     let chain = |name: &str| file(name) + &file("envoy/intermediate");
     let (staple, usage) = (chain("envoy/leaf-must-staple"), chain("envoy/leaf-ec-key-agreement"));
     let sound = file("deployed/plain");
+    let small_ca = file("small-ca/leaf") + &file("small-ca/intermediate-rsa1024");
     for (new, old, expected) in [
         (&staple, String::new(), "refuse"),
         (&staple, sound.clone(), "refuse"),
@@ -460,6 +496,8 @@ fn a_fault_is_excused_by_the_same_one_deployed() {
         (&staple, staple.clone(), "find"),
         (&usage, usage.clone(), "find"),
         (&sound, staple.clone(), "pass"),
+        (&small_ca, sound.clone(), "refuse"),
+        (&small_ca, small_ca.clone(), "find"),
     ] {
         let material = Material {
             name: "shop".to_owned(),
