@@ -134,7 +134,12 @@ fn replaceable(run: &Run<'_>, place: &TlsSecretRef, secret: &TlsSecret) -> Tried
     let stale = secret.tag().and_then(|tag| tag.stale());
     let stale = stale.ok_or("the TLS secret has no usable entity tag")?;
     let TlsData { tls_cert, tls_key } = &secret.data;
-    match run.code_engine.replace(place, &stale, tls_cert, tls_key) {
+    if !tls_key.expose().contains("-----BEGIN") {
+        // should the tag not protect it, the key would be lost
+        return Err("Code Engine does not show its key".into());
+    }
+    let write = || run.code_engine.replace(place, &stale, tls_cert, tls_key);
+    match run.progress.change(write) {
         Err(failure) if failure.fate() == Fate::Conflict => {
             let status = failure.status.unwrap_or_default();
             let told = "can be replaced (a stale write is rejected with";

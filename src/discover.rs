@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cert::certificate::{Certificate, parse_rfc3339, same_serial};
 use crate::cert::names::{NameSet, ServerName, covered, lost};
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::ibm::code_engine::{TlsSecret, TlsSecretRef};
 use crate::ibm::ids::{Region, TlsSecretName, Uuid};
 use crate::ibm::secrets_manager::CertificateMetadata;
@@ -218,11 +218,7 @@ fn read_previous(run: &Run<'_>, secrets: &[Seen<'_>], known: &mut [Known]) -> Ve
     let mut asked: Vec<&mut Known> = known.iter_mut().collect();
     asked.retain(|one| leaves.iter().any(|leaf| one.shares_a_name(&leaf.names)));
     let read = run.each("reading previous versions", asked, |one| {
-        one.previous = match run.secrets_manager.previous_serial(&one.id) {
-            // never rotated
-            Err(error) if error.reason == Reason::SecretMissing => None,
-            serial => serial?,
-        };
+        one.previous = run.secrets_manager.previous_serial(&one.id)?;
         Ok(())
     });
     read.into_iter().filter_map(Result::err).collect()

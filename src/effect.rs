@@ -31,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Restarts apps and probes domains, side by side.
 pub(crate) fn verify(run: &Run<'_>, targets: &[UpToDate<'_>]) {
     for target in targets {
-        run.progress.step(target.task.position, "waiting for apps and domains");
+        let position = target.task.position;
+        run.progress.step(position, "waiting for apps and domains");
     }
     let restart = || restart_apps(run, targets);
     let probe = || probe_domains(run, targets);
@@ -61,7 +62,8 @@ fn probe_domains(run: &Run<'_>, targets: &[UpToDate<'_>]) {
             Some(Ok(mappings)) => {
                 let instead = run.config.settings.probe_address.as_ref();
                 let used = mappings.iter().filter(|mapping| mapping.uses(name));
-                used.map(|mapping| Domain::new(mapping, instead, target)).collect()
+                let probed = used.map(|mapping| Domain::new(mapping, instead, target));
+                probed.collect()
             }
             Some(Err(error)) => {
                 let unseen = |outcome: &mut Outcome| unseen(level, error.clone(), outcome);

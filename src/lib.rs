@@ -118,8 +118,8 @@ fn synchronize(run: &Run<'_>, trigger: Trigger) -> Result<Report, Error> {
     let begin = beginning(tasks.len(), run.now);
     tasks.rotate_left(begin);
     let chunks = tasks.chunks(CHUNK);
-    let mut up_to_date: Vec<UpToDate<'_>> =
-        chunks.flat_map(|chunk| bring_up_to_date(run, chunk)).collect();
+    let up_to_date = chunks.flat_map(|chunk| bring_up_to_date(run, chunk));
+    let mut up_to_date: Vec<UpToDate<'_>> = up_to_date.collect();
     up_to_date.sort_by_key(|target| target.task.position);
     effect::verify(run, &up_to_date);
     Ok(run.progress.outcomes())

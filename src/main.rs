@@ -95,7 +95,9 @@ fn arguments(
             "--discover" => ("DISCOVER", "true".into()),
             "--output" => ("OUTPUT", arguments.next().unwrap_or_else(|| "nothing".into())),
             unknown => {
-                let unknown = format!("unknown argument '{}'", sanitized(unknown));
+                // not its value, which may be a secret
+                let name = sanitized(unknown.split('=').next().unwrap_or_default());
+                let unknown = format!("unknown argument '{name}'");
                 let hint = "expected --help, --version, --dry-run, --check, --discover or --output";
                 return Err(Reason::Configuration.error(unknown).hint(hint));
             }

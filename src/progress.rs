@@ -177,7 +177,8 @@ impl Progress {
     /// run is over this never returns: somebody else reports.
     pub(crate) fn outcomes(&self) -> Report {
         let next = "please report it with the log of this run";
-        self.while_time_is_left().results(Reason::Defect, "a bug in sm-tls-sync", next)
+        let state = self.while_time_is_left();
+        state.results(Reason::Defect, "a bug in sm-tls-sync", next)
     }
 
     /// Ends the run: nothing is written from now on. Waits for the answers to what is in flight, and

@@ -227,7 +227,8 @@ fn strangers<'a>(leaf: &'a Certificate, certificates: &'a [Certificate]) -> Vec<
 /// Whether a built-in root, or one of the `further` ones, signed `certificate`, or is it.
 pub(crate) fn reaches_root(certificate: &Certificate, further: &[CertificateDer<'_>]) -> bool {
     let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let mut roots = built_in.chain(further).filter_map(|root| Certificate::from_der(root).ok());
+    let roots = built_in.chain(further);
+    let mut roots = roots.filter_map(|root| Certificate::from_der(root).ok());
     roots.any(|root| certificate.signed_by(&root) != Signature::Foreign)
 }
 

@@ -289,7 +289,7 @@ fn where_the_targets_are() {
         PROJECT_ID= CE_PROJECT_ID=$PROJECT => https://api.eu-de.$CE/$PROJECT
         CE_API_BASE_URL=https://api.private.eu-de.$CE/v2 => https://api.private.eu-de.$CE/$PROJECT
         CE_API_BASE_URL=https://ce.example.com/v2/ => https://ce.example.com/$PROJECT
-        CE_API_BASE_URL=https://no.example.com CODE_ENGINE_URL=https://ce.example.com/x/{region} => https://ce.example.com/x/eu-de/$PROJECT
+        CE_API_BASE_URL=https://no.example.com CODE_ENGINE_URL=https://ce.example.com/x/{region}/v2/ => https://ce.example.com/x/eu-de/$PROJECT
         CE_API_BASE_URL=https://ce.example.com $MANY=[$FAR,$SHOP,$BLOG] => https://ce.example.com/$PROJECT, https://api.us-south.$CE/$SECOND us-south
         PROJECT_ID= $MANY=[$FAR] => https://api.us-south.$CE/$SECOND us-south
         CE_REGION= DISCOVER=true $MANY=[$FAR] => https://api.us-south.$CE/$SECOND us-south

@@ -171,7 +171,8 @@ impl Settings {
         let named = |target: &Target| (target.tls_secret.project.clone(), target.region.clone());
         let all = default.into_iter().chain(targets.iter().map(named));
         let mut seen = HashSet::new();
-        all.filter(|(project, _)| seen.insert(project.clone())).collect()
+        let each = all.filter(|(project, _)| seen.insert(project.clone()));
+        each.collect()
     }
 
     fn project(&self, id: Option<&Uuid>, region: Option<&Region>) -> Result<Project> {

@@ -107,7 +107,7 @@ variables! {
     /// about 700 targets
     what targets_file: Option<Entries> = values::file, "TARGETS_FILE", "";
     /// API base URL for all targets; may contain {region}
-    what code_engine_url: Option<String> = values::base_url, "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com";
+    what code_engine_url: Option<String> = |text| Ok(values::base_url(text)?.trim_end_matches("/v2").to_owned()), "CODE_ENGINE_URL", "own region: CE_API_BASE_URL, which Code Engine injects; others: https://api.{region}.codeengine.cloud.ibm.com";
     /// default project of the targets
     what project: Option<Uuid> = Uuid::parse, "PROJECT_ID", "CE_PROJECT_ID, which Code Engine injects";
     /// IAM endpoint; if set, no fallback is tried

@@ -59,7 +59,8 @@ fn restart_in(run: &Run<'_>, project: &Project, targets: Vec<&UpToDate<'_>>) {
         let position = target.task.position;
         for name in names {
             if failed.is_none() && !done.contains_key(name) {
-                run.progress.step(position, &format!("restarting app {name}"));
+                let step = format!("restarting app {name}");
+                run.progress.step(position, &step);
                 match bring_up_to_date(run, project, name, &digests(name, &wanted)) {
                     Ok(restarted) => _ = done.insert(name, restarted),
                     Err(error) => failed = Some((name, error)),
@@ -179,7 +180,7 @@ fn bring_up_to_date(
             return Err(Reason::AppNotRestarted.error(format!(
                 "app {name} did not become ready with the new certificate (revision {revision}); the previous revision keeps serving the old one"
             ))
-            .hint("the next run tries again; see why")
+            .hint("the next run tries again, at most nine times in all; see why")
             .command(format!("ibmcloud ce application events --name {name}")));
         }
         log::info!("waiting for app {name} to become ready");

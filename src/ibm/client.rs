@@ -130,7 +130,7 @@ impl Http {
                 answer => return answer,
             };
             let left = self.end.saturating_duration_since(Instant::now());
-            let Some(wait) = next_wait(&failure, jitter(wait), begin.elapsed(), left) else {
+            let Some(wait) = self::wait(&failure, jitter(wait), begin.elapsed(), left) else {
                 return Err(failure);
             };
             log::warn!("{failure}; retrying in {:.1} s", wait.as_secs_f32());
@@ -207,12 +207,7 @@ impl Http {
 
 /// How long to wait before the same is sent again, after it was tried for so long and with so much of
 /// the run `left`; none, if it would be in vain.
-fn next_wait(
-    failure: &ApiError,
-    least: Duration,
-    tried: Duration,
-    left: Duration,
-) -> Option<Duration> {
+fn wait(failure: &ApiError, least: Duration, tried: Duration, left: Duration) -> Option<Duration> {
     // a service in trouble that says "at once" would use up our patience in no time
     let wait = least.max(failure.retry_after.unwrap_or_default());
     let in_vain = failure.unknown_name && tried + wait > UNKNOWN_NAME;
@@ -330,7 +325,7 @@ mod tests {
         ] {
             let retry_after = retry_after.map(second);
             let failure = ApiError { retry_after, unknown_name, ..ApiError::default() };
-            let wait = next_wait(&failure, second(3), second(tried), second(left));
+            let wait = wait(&failure, second(3), second(tried), second(left));
             assert_eq!(wait, expected.map(second), "{retry_after:?} {unknown_name} {tried} {left}");
         }
         assert!((30_000..40_000).contains(&WAITS.iter().sum::<u64>()));

@@ -56,8 +56,7 @@ impl EntityTag {
         fits.then(|| Self(tag.to_owned()))
     }
 
-    /// A tag of the same form that this resource does not have. Nor is it the next version's, if tags
-    /// are numbers. None, if there is nothing to exchange.
+    /// A tag of the same form that this resource does not have. None, if there is nothing to exchange.
     pub fn stale(&self) -> Option<Self> {
         let other = |c: char| match c {
             '1' => '7',

@@ -47,7 +47,8 @@ impl Grantee {
     /// The command that lets this job of this project assume the profile. Other instances may have
     /// the project's name.
     pub fn link(&self, profile: &str, project: Option<&str>, job: Option<&str>) -> String {
-        let profile = word(Some(profile), "PROFILE");
+        // the commands take a name or an ID, which is the end of a CRN
+        let profile = word(profile.rsplit(':').next(), "PROFILE");
         let region = word(self.region.as_ref(), "REGION");
         let project = word(project, "PROJECT");
         let job = word(job.or(self.job.as_deref()), "JOB");
@@ -105,7 +106,7 @@ impl Grantee {
         let Credentials::Profile { profile, .. } = &self.credentials else {
             return error.hint(format_args!("the owner of the API key needs {right}"));
         };
-        let profile = word(Some(profile), "PROFILE");
+        let profile = word(profile.rsplit(':').next(), "PROFILE");
         let error = error.hint(format_args!("grant the profile {right}"));
         error.command(format!(
             "ibmcloud iam trusted-profile-policy-create {profile} --roles {role} --service-name {on}"

@@ -48,7 +48,8 @@ pub struct Iam<'a> {
     /// Code Engine project is not documented.
     fallback: Option<&'a str>,
     pub(super) grantee: &'a Grantee,
-    token: Mutex<Option<Arc<Token>>>,
+    /// The token, or why there is none: what the service refused for so long, it is not asked again.
+    token: Mutex<Option<Result<Arc<Token>, Error>>>,
     public: AtomicBool,
 }
 
@@ -147,15 +148,15 @@ impl<'a> Iam<'a> {
     /// Others who ask meanwhile wait for the same answer.
     fn token(&self, refused: Option<&Arc<Token>>) -> Result<Arc<Token>, Error> {
         let mut held = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = &*held {
-            let refused = refused.is_some_and(|refused| Arc::ptr_eq(refused, token));
-            if !refused && Instant::now() < token.good_until {
-                return Ok(Arc::clone(token));
-            }
+        let is_refused = |token: &_| refused.is_some_and(|other| Arc::ptr_eq(other, token));
+        match &*held {
+            Some(Ok(token)) if is_refused(token) || Instant::now() >= token.good_until => {}
+            Some(known) => return known.clone(),
+            None => {}
         }
-        let token = Arc::new(self.fetch()?);
-        *held = Some(Arc::clone(&token));
-        Ok(token)
+        let token = self.fetch().map(Arc::new);
+        *held = Some(token.clone());
+        token
     }
 
     fn fetch(&self) -> Result<Token, Error> {
@@ -283,7 +284,8 @@ impl Token {
         let answer: TokenAnswer = read(&answer.body)?;
         let token = answer.access_token.context("no field access_token")?;
         let life = answer.expires_in.context("no field expires_in")?;
-        let fits = token.expose().bytes().all(|b| b.is_ascii_graphic());
+        let text = token.expose();
+        let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
         ensure!(fits, "it does not fit into a header");
         let life = Duration::from_secs(life).min(LONGEST_LIFE);
         Ok(Self {

@@ -39,7 +39,9 @@ impl Resolver for Names {
         _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let place = place(uri).ok_or(Error::HostNotFound)?;
+        let place = uri.scheme().zip(uri.authority());
+        let place = place.and_then(|(scheme, host)| DefaultResolver::host_and_port(scheme, host));
+        let place = place.ok_or(Error::HostNotFound)?;
         // held meanwhile: who asks for the same host waits for the same answer
         let mut known = self.known();
         if known.get(&place).is_none_or(Vec::is_empty) {
@@ -56,10 +58,6 @@ impl Resolver for Names {
         }
         Ok(addresses)
     }
-}
-
-fn place(uri: &Uri) -> Option<String> {
-    DefaultResolver::host_and_port(uri.scheme()?, uri.authority()?)
 }
 
 /// Asks the name service, in a thread of its own: the system's call cannot be bounded.

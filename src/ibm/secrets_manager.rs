@@ -138,15 +138,18 @@ impl<'a> SecretsManager<'a> {
         Ok(secret)
     }
 
-    /// Reads the serial number of the previous version: colon-separated hex.
+    /// Reads the serial number of the previous version, if there is one: colon-separated hex.
     ///
     /// # Errors
     /// As for [`Self::secret`].
     pub fn previous_serial(&self, id: &Uuid) -> Result<Option<String>, Error> {
-        let refused = |failure| self.refused(failure, id, Version::Previous);
         let path = format!("/{id}/versions/previous/metadata");
-        let metadata: CertificateMetadata = self.get(&path).map_err(refused)?;
-        Ok(metadata.serial_number)
+        match self.get::<CertificateMetadata>(&path) {
+            Ok(metadata) => Ok(metadata.serial_number),
+            // never rotated
+            Err(failure) if failure.status == Some(404) => Ok(None),
+            Err(failure) => Err(self.refused(failure, id, Version::Previous)),
+        }
     }
 
     /// Lists the certificates of the instance that the token may see, without their payload.

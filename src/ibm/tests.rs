@@ -279,7 +279,11 @@ fn what_is_not_known_is_a_word_in_capitals() {
             "ibmcloud ce job update --name sync --trusted-profiles-enabled=true",
         ),
         (
-            unknown().link("Profile-2", None, None),
+            unknown().link(
+                "crn:v1:bluemix:public:iam-identity::a/1::profile:Profile-2",
+                None,
+                None,
+            ),
             link("Profile-2", "PROJECT", "REGION", "JOB").as_str(),
         ),
         (

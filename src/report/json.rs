@@ -45,19 +45,14 @@ pub(super) fn log(name: &str, message: &str, item: &impl Serialize, logged: &imp
     if level > log::max_level() {
         return;
     }
-    let (message, item) = side_by_side(message, item);
-    let fields = [(name, item)];
+    let message = cut(message, 1000);
+    let length = Value::from(&*message).to_string().len();
+    let item = fitted(item, LONGEST - RESERVED - length);
+    let fields = [(name, item.to_string())];
     let mut record = Record::builder();
     record.level(level).target(OURS).key_values(&fields);
     log::logger().log(&record.args(format_args!("{message}")).build());
     logged();
-}
-
-/// A message and an item for one line.
-fn side_by_side(message: &str, item: Value) -> (String, String) {
-    let message = cut(message, 1000);
-    let length = Value::from(&*message).to_string().len();
-    (message, fitted(item, LONGEST - RESERVED - length).to_string())
 }
 
 /// A list of the report. Of the items that no line has room for, however short, only the number is
@@ -156,6 +151,8 @@ pub(super) fn json(value: &impl Serialize) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use serde_json::json;
 
     use super::*;
@@ -164,6 +161,26 @@ mod tests {
         Action, CertificateRef, Check, Discovered, Discovery, Heading, Match, Outcome, Served,
         State,
     };
+
+    /// The last item of a log line, with its message.
+    static LAST: Mutex<String> = Mutex::new(String::new());
+
+    /// Keeps what [`log`] writes.
+    struct Kept;
+
+    impl log::Log for Kept {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            if let Some(item) = record.key_values().get("target".into()) {
+                *LAST.lock().unwrap() = format!("{}{item}", Value::from(record.args().to_string()));
+            }
+        }
+
+        fn flush(&self) {}
+    }
 
     /// Texts that double when they are escaped, characters of four bytes, and ordinary ones.
     const FILLERS: [&str; 4] = ["\u{1}", "\"", "\u{1f980}", "a"];
@@ -277,6 +294,8 @@ mod tests {
 
     #[test]
     fn whatever_comes_in_the_line_is_short_and_the_command_whole() {
+        log::set_logger(&Kept).unwrap();
+        log::set_max_level(log::LevelFilter::Error);
         for long in FILLERS.map(|filler| filler.repeat(500)) {
             let hostile = |number| {
                 let mut outcome = failed(number);
@@ -303,10 +322,9 @@ mod tests {
                     assert_eq!(first[format!("{list}_omitted")], 20 - shown, "{list}");
                 }
             }
-            let (message, item) = side_by_side(&long.repeat(40), json(&hostile(0)));
-            let length = Value::from(message).to_string().len() + item.len();
-            let expected = LONGEST / 3..=LONGEST - RESERVED;
-            assert!(expected.contains(&length), "{length} bytes");
+            log("target", &long.repeat(40), &hostile(0), &|| ());
+            let logged = LAST.lock().unwrap().clone();
+            assert!((LONGEST / 3..=LONGEST - RESERVED).contains(&logged.len()), "{logged}");
             let error = Some(failure(&long.repeat(40)));
             let report = printed(Report { error, ..Report::default() });
             assert_eq!(report["error"]["command"].as_str(), failed(0).command.as_deref());

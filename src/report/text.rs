@@ -290,7 +290,8 @@ impl Page {
 
 fn name(target: &Outcome) -> &str {
     let name = target.tls_secret.as_ref().or(target.secret_name.as_ref());
-    name.or(target.secret_id.as_ref()).map_or("event", String::as_str)
+    let name = name.or(target.secret_id.as_ref());
+    name.map_or("event", String::as_str)
 }
 
 fn newest(target: &Outcome) -> Option<&Leaf> {

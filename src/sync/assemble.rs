@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::UnixTime;
 
-use crate::cert::certificate::{Certificate, Fault, chain_sha256, rfc3339};
+use crate::cert::certificate::{Certificate, Fault, rfc3339};
 use crate::cert::chain::{self, Chain};
 use crate::cert::handshake;
 use crate::cert::key::PrivateKey;
@@ -129,11 +129,6 @@ impl Bundle {
         self.chain().map(block).collect()
     }
 
-    /// The SHA-256 digest of the whole chain, DER after DER, lower-case hex.
-    pub fn chain_sha256(&self) -> String {
-        chain_sha256(self.chain())
-    }
-
     /// The same with a better chain from `deployed`, if its signatures verify and it is valid at `now`:
     /// for any leaf, if an issuer is missing; for the deployed leaf, also if the chain does not fit the
     /// authority key identifier or ends soon, and with the deployed one does not. None, if nothing is
@@ -181,11 +176,6 @@ impl Bundle {
         first.unwrap_or(&self.leaf)
     }
 
-    /// The last certificate that is sent.
-    pub fn top(&self) -> &Certificate {
-        self.intermediates.last().unwrap_or(&self.leaf)
-    }
-
     /// What a client would say to `certificate_pem`, this bundle's own, with its key; a finding, if
     /// something could not be checked.
     ///
@@ -196,7 +186,8 @@ impl Bundle {
         let limit = handshake::rehearse(certificate_pem, key_pem, self.verified, now);
         let limit = limit.map_err(|why| {
             let why = format!("TLS clients would refuse the certificate: {why:#}");
-            Reason::Unfit.error(why).hint("issue or import another certificate")
+            let error = Reason::Unfit.error(why);
+            error.hint("issue or import another certificate")
         })?;
         Ok(limit.map(|limit| Reason::ChainUnverified.error(limit)))
     }
@@ -265,7 +256,8 @@ fn leaf(
     unreadable: &[String],
     now: UnixTime,
 ) -> Result<usize, Error> {
-    let own = certificates.iter().enumerate().filter(|(_, c)| c.public_key == key.public);
+    let all = certificates.iter().enumerate();
+    let own = all.filter(|(_, c)| c.public_key == key.public);
     let judged = own.map(|(position, c)| fit_to_serve(c, now).map(|()| position));
     // certificates are sorted: the first fit one is the newest, and so is the first reason
     if let Some(best) = judged.reduce(|best, next| best.or_else(|first| next.map_err(|_| first))) {

@@ -50,11 +50,13 @@ pub(crate) enum Decision {
 /// Why the TLS secret must stay as it is.
 pub(crate) fn compare(case: &Comparison<'_>) -> Result<Decision, Error> {
     if case.deployed.is_same(case.bundle) {
-        // the same certificate in a form that some servers do not load: writing it cannot be worse
-        return Ok(match case.deployed.is_canonical(case.bundle) {
-            true => Decision::Keep,
-            false => Decision::Write(Vec::new()),
-        });
+        // the same certificate in a form that some servers do not load: writing it cannot be worse,
+        // unless the issuer that is missing is in a block that only we cannot read
+        let may_be_longer = case.bundle.gap.is_some() && case.deployed.unreadable > 0;
+        if may_be_longer || case.deployed.is_canonical(case.bundle) {
+            return Ok(Decision::Keep);
+        }
+        return Ok(Decision::Write(Vec::new()));
     }
     faults(case.deployed, case.bundle, case.now)?;
     if case.named_by_event {
@@ -181,12 +183,14 @@ fn is_public(leaf: &Certificate, chain: &[Certificate]) -> bool {
 fn chain_shorter(case: &Comparison<'_>, _: &Certificate) -> Option<Error> {
     let bundle = case.bundle;
     let deployed = case.deployed.certificates.get(1..).unwrap_or_default();
-    let has_gap = bundle.gap.is_some() && !reaches_root(bundle.top(), case.further_roots);
+    let count = deployed.len() + case.deployed.unreadable;
+    let top = bundle.chain().last().unwrap_or(&bundle.leaf);
+    let has_gap = bundle.gap.is_some() && !reaches_root(top, case.further_roots);
     // what is missing above a certificate that is deployed is missing there, too
-    let is_deployed = deployed.iter().any(|c| c.der == bundle.top().der);
-    (has_gap && !deployed.is_empty() && !is_deployed).then(|| {
+    let is_deployed = deployed.iter().any(|c| c.der == top.der);
+    (has_gap && count > 0 && !is_deployed).then(|| {
         Reason::ChainShorter.error(format!(
-            "the deployed certificate has {} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain", deployed.len(), bundle.leaf.serial, bundle.leaf.issuer, bundle.intermediates.len()
+            "the deployed certificate has {count} intermediate certificates, the new one (serial {}, issued by {}) has {}, and no known root signed the last of its chain", bundle.leaf.serial, bundle.leaf.issuer, bundle.intermediates.len()
         ))
     })
 }
@@ -211,8 +215,8 @@ fn older(case: &Comparison<'_>, baseline: &Certificate) -> Option<Error> {
     };
     (new.not_before < baseline.not_before && new.not_after < baseline.not_after).then(|| {
         let (new, deployed) = (shown(new), shown(baseline));
-        Reason::Older
-            .error(format!("the new certificate {new} is older than the deployed one {deployed}"))
+        let told = format!("the new certificate {new} is older than the deployed one {deployed}");
+        Reason::Older.error(told)
     })
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Deployed {
     pub(crate) certificates: Vec<Certificate>,
     /// Whether the first block of certificates is readable: servers send it as the leaf.
     leaf_is_readable: bool,
+    /// How many blocks are not readable here. Servers may read them.
+    pub(crate) unreadable: usize,
     key: DeployedKey,
 }
 
@@ -86,6 +88,7 @@ impl Deployed {
         Self {
             entity_tag: secret.tag(),
             leaf_is_readable: certificates.first().is_some_and(Result::is_ok),
+            unreadable: certificates.iter().filter(|read| read.is_err()).count(),
             certificates: certificates.into_iter().filter_map(Result::ok).collect(),
             key: match PrivateKey::from_pem(secret.data.tls_key.expose()) {
                 Ok(key) => DeployedKey::Of(key.public),

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cert::certificate::{Certificate, rfc3339};
+use crate::cert::certificate::{Certificate, chain_sha256, rfc3339};
 use crate::error::{Error, Reason};
 use crate::ibm::api_error::{ApiError, Fate};
 use crate::ibm::code_engine::TlsSecret;
@@ -66,35 +66,26 @@ pub(crate) fn replace<'a>(
         let (deployed, bundle) = match read {
             Ok(read) => read,
             Err(error) => {
-                fail(run, task, &error);
+                fail(run, task, &failures.in_doubt(error));
                 return None;
             }
         };
         let completed = bundle.completed(&deployed.certificates, run.now);
-        let attempt = Attempt {
-            run,
-            task,
-            deployed: &deployed,
-            bundle: &completed.unwrap_or(bundle),
-            failures: &failures,
-        };
+        let bundle = completed.unwrap_or(bundle);
+        let attempt =
+            Attempt { run, task, deployed: &deployed, bundle: &bundle, failures: &failures };
         attempt.tell();
         let failure = match attempt.run() {
             Ok((action, findings)) => return attempt.settle(action, findings),
             Err(failure) => failure,
         };
-        read = failures.add(failure).and_then(|wait| {
+        read = failures.add(failure, deployed).and_then(|wait| {
             pause(wait);
-            read_both(run, task).map_err(|error| failures.in_doubt(error))
+            // what is deployed first, the certificate second
+            let deployed = read_deployed(run, &task.target.tls_secret)?;
+            Ok((deployed, run.fetch_and_assemble(&task.secret)?))
         });
     }
-}
-
-/// What is deployed first, the certificate second.
-fn read_both(run: &Run<'_>, task: &Task) -> Result<(Deployed, Bundle), Error> {
-    let deployed = read_deployed(run, &task.target.tls_secret)?;
-    let current = run.fetch_and_assemble(&task.secret)?;
-    Ok((deployed, current))
 }
 
 /// The target could not be brought up to date: settles what is known of it.
@@ -146,16 +137,16 @@ enum Failure {
 #[derive(Default)]
 struct Failures {
     count: u32,
-    /// Whether a write of them may have taken effect.
-    doubt: bool,
+    /// What the last write that may have taken effect was to replace.
+    before: Option<Deployed>,
 }
 
 impl Failures {
-    /// Counts one more, and returns how long to wait before the next attempt.
+    /// Counts one more, which met what was `deployed`, and returns how long to wait before the next.
     ///
     /// # Errors
     /// There is no next one. What kept the last one from succeeding decides the reason.
-    fn add(&mut self, failure: Failure) -> Result<Duration, Error> {
+    fn add(&mut self, failure: Failure, deployed: Deployed) -> Result<Duration, Error> {
         self.count += 1;
         let gave_up = format!("gave up after {MOST_ATTEMPTS} attempts, the last one: ");
         match failure {
@@ -164,9 +155,9 @@ impl Failures {
             Failure::Conflict(cause) => Err(Reason::WriteConflict.error(gave_up + &cause)),
             Failure::Unclear(reason, cause, asked) => {
                 log::warn!("{cause}; reading the TLS secret again to find out");
-                self.doubt = true;
+                self.before = Some(deployed);
                 if self.count == MOST_ATTEMPTS {
-                    return Err(self.in_doubt(reason.error(gave_up + &cause)));
+                    return Err(reason.error(gave_up + &cause));
                 }
                 let asked = asked.filter(|asked| *asked < LONGEST_DOUBT);
                 Ok(asked.unwrap_or_default().max(AFTER_DOUBT * self.count))
@@ -177,9 +168,9 @@ impl Failures {
     /// What is not known if `error` ends the attempts.
     fn in_doubt(&self, error: Error) -> Error {
         const UNKNOWN: &str = "a write had no clear answer, so it is unknown whether the TLS secret holds the new certificate; the next run finds out";
-        match self.doubt {
-            true => error.hint(UNKNOWN),
-            false => error,
+        match self.before {
+            Some(_) => error.hint(UNKNOWN),
+            None => error,
         }
     }
 }
@@ -195,10 +186,21 @@ struct Attempt<'a, 'b> {
 }
 
 impl<'a> Attempt<'a, '_> {
+    /// What a write of an earlier attempt replaced, if it took effect.
+    fn replaced(&self) -> Option<&Deployed> {
+        let before = self.failures.before.as_ref();
+        before.filter(|_| self.deployed.shows(self.bundle))
+    }
+
+    /// What was deployed before the run wrote anything.
+    fn before(&self) -> &Deployed {
+        self.replaced().unwrap_or(self.deployed)
+    }
+
     /// Compares, rehearses, writes and confirms.
     fn run(&self) -> Result<(Action, Vec<Error>), Failure> {
-        // an earlier write may have taken effect: then "up to date" means that it did
-        if self.failures.doubt && self.deployed.shows(self.bundle) {
+        // what is done cannot be refused
+        if self.replaced().is_some() {
             return Ok((Action::Replaced, self.missed_event().into_iter().collect()));
         }
         let refused = |error| Failure::Final(self.with_force(error));
@@ -223,7 +225,7 @@ impl<'a> Attempt<'a, '_> {
         compare(&Comparison {
             deployed: self.deployed,
             bundle: self.bundle,
-            named_by_event: task.named_by_event(),
+            named_by_event: task.target.secret.is_none(),
             undo: run.config.settings.version == Version::Previous,
             force: &run.config.settings.force,
             further_roots: &run.config.settings.further_roots,
@@ -255,7 +257,7 @@ impl<'a> Attempt<'a, '_> {
         let stage = match &meaning {
             Ok(()) => Stage::Written,
             Err(Failure::Unclear(..)) => Stage::InDoubt,
-            Err(_) if self.failures.doubt => Stage::InDoubt,
+            Err(_) if self.failures.before.is_some() => Stage::InDoubt,
             Err(_) => Stage::Open,
         };
         run.progress.answered(task.position, stage);
@@ -291,21 +293,29 @@ impl<'a> Attempt<'a, '_> {
     fn missed_event(&self) -> Option<Error> {
         let now = self.run.now.as_secs();
         let age = now.saturating_sub(self.bundle.updated_at?.as_secs());
-        let placeholder = self.deployed.leaf().is_none_or(Certificate::self_signed);
+        let placeholder = self.before().leaf().is_none_or(Certificate::self_signed);
         (self.task.scheduled && !placeholder && age > MISSED).then(|| {
             Reason::EventMissed.error(format!(
-                "this certificate has been in Secrets Manager for {} minutes but no event arrived: check the log of Event Notifications, its topic, destination and subscription, and the job runs of that time", age / 60
+                "this certificate has been in Secrets Manager for {} minutes but no run deployed it: check the log of Event Notifications, its topic, destination and subscription, and the job runs of that time", age / 60
             ))
         })
     }
 
     /// The command that overrides a refusal.
     fn with_force(&self, error: Error) -> Error {
-        let (secret, reason) = (&self.task.secret, error.reason);
-        if !Reason::FORCEABLE.contains(&reason) || self.task.named_by_event() {
+        let (secret, settings) = (&self.task.secret, &self.run.config.settings);
+        if !Reason::FORCEABLE.contains(&error.reason) || self.task.target.secret.is_none() {
             return error;
         }
-        let variables = format!("--env SECRET_ID={secret} --env FORCE={reason}");
+        // with what is overridden already, and for the same version
+        let forced = settings.force.iter().chain([&error.reason]);
+        let reasons: Vec<String> = forced.map(ToString::to_string).collect();
+        let version = match settings.version {
+            Version::Current => "",
+            Version::Previous => " --env SECRET_VERSION=previous",
+        };
+        let reasons = reasons.join(",");
+        let variables = format!("--env SECRET_ID={secret} --env FORCE={reasons}{version}");
         error.command(self.run.config.grantee.run(&variables))
     }
 
@@ -313,7 +323,7 @@ impl<'a> Attempt<'a, '_> {
     fn settle(&self, action: Action, findings: Vec<Error>) -> Option<UpToDate<'a>> {
         let (run, task, bundle) = (self.run, self.task, self.bundle);
         let replaced = (action == Action::Replaced).then(|| Replaced {
-            leaf: self.deployed.leaf().map(Certificate::sha256),
+            leaf: self.before().leaf().map(Certificate::sha256),
             at: Instant::now(),
         });
         let effects = match action {
@@ -324,13 +334,13 @@ impl<'a> Attempt<'a, '_> {
         (effects > 0).then(|| UpToDate {
             task,
             leaf: Arc::clone(&bundle.leaf),
-            chain_sha256: bundle.chain_sha256(),
+            chain_sha256: chain_sha256(bundle.chain()),
             replaced,
         })
     }
 
     fn outcome(&self, action: Action, further: Vec<Error>) -> Outcome {
-        let (run, task, bundle, deployed) = (self.run, self.task, self.bundle, self.deployed);
+        let (run, task, bundle, deployed) = (self.run, self.task, self.bundle, self.before());
         let mut findings = bundle.findings.clone();
         findings.extend(expires_soon(bundle, run.now));
         findings.extend(faults(deployed, bundle, run.now).unwrap_or_default());

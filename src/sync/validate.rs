@@ -53,7 +53,7 @@ enum Asks {
 }
 
 /// The work of this run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
     /// The targets to bring up to date, in their configured order.
     pub tasks: Vec<Task>,
@@ -76,23 +76,10 @@ pub struct Task {
     pub scheduled: bool,
 }
 
+/// The secrets and targets of the tasks, and what is decided already.
+type Found = (Vec<(Uuid, Target)>, Vec<Outcome>);
+
 impl Task {
-    fn new(secret: &Uuid, target: &Target) -> Self {
-        Self {
-            secret: secret.clone(),
-            target: target.clone(),
-            position: 0,
-            just_created: false,
-            scheduled: false,
-        }
-    }
-
-    /// `SECRET_ID` is not set, so only the event says that the two belong together: the certificate
-    /// must cover the names of the deployed one.
-    pub const fn named_by_event(&self) -> bool {
-        self.target.secret.is_none()
-    }
-
     /// An outcome that identifies the target.
     pub(crate) fn outcome(&self, action: Action) -> Outcome {
         let place = &self.target.tls_secret;
@@ -144,7 +131,8 @@ impl Trigger {
         let sources = [event["source"].as_str(), event["ibmensourceid"].as_str()];
         let sources = sources.into_iter().chain([inner("source_instance_crn")]);
         self.sources = sources.flatten().map(str::to_owned).collect();
-        self.id = self.id.take().or_else(|| event["id"].as_str().map(sanitized));
+        let id = event["id"].as_str().map(sanitized);
+        self.id = self.id.take().or(id);
         let event_type = event["type"].as_str();
         let name = match event_type {
             Some(text) => text.strip_prefix(SECRETS_MANAGER),
@@ -220,7 +208,7 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
     let asks = trigger.asks?;
     let scheduled = matches!(asks, Asks::Everything) && trigger.word != "manual";
     let just_created = matches!(asks, Asks::Secrets { just_created: true, .. });
-    let mut plan = match asks {
+    let (found, mut settled) = match asks {
         Asks::Nothing(why) => ignored(why),
         Asks::Everything => {
             instance?;
@@ -237,29 +225,31 @@ pub fn validate(config: &Config, trigger: Trigger) -> Result<Plan, Error> {
             sync(&data, &instance, config)?
         }
     };
-    let mut positions = 0..;
-    let mut takes = |_: &Task| positions.next().is_some_and(|n| settings.takes(n));
-    plan.tasks.retain(&mut takes);
     if !settings.takes(0) {
         // each instance sees the whole event: one of them reports what is wrong with it
-        plan.settled.clear();
+        settled.clear();
     }
-    for (position, task) in plan.tasks.iter_mut().enumerate() {
-        (task.position, task.just_created, task.scheduled) = (position, just_created, scheduled);
-    }
-    Ok(plan)
+    let own = found.into_iter().enumerate();
+    let own = own.filter(|(number, _)| settings.takes(*number));
+    let task = |(position, (_, (secret, target)))| Task {
+        secret,
+        target,
+        position,
+        just_created,
+        scheduled,
+    };
+    let tasks = own.enumerate().map(task).collect();
+    Ok(Plan { tasks, settled })
 }
 
-fn ignored(why: String) -> Plan {
-    Plan {
-        tasks: Vec::new(),
-        settled: vec![Outcome::default().failed(&Reason::EventIgnored.error(why))],
-    }
+fn ignored(why: String) -> Found {
+    let ignored = Reason::EventIgnored.error(why);
+    (Vec::new(), vec![Outcome::default().failed(&ignored)])
 }
 
 /// Every configured target that this run is about.
-fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
-    let mut plan = Plan::default();
+fn reconcile(config: &Config, word: &str) -> Result<Found, Error> {
+    let mut found = Vec::new();
     for target in selected(config) {
         let Some(secret) = &target.secret else {
             let name = &target.tls_secret.name;
@@ -272,9 +262,9 @@ fn reconcile(config: &Config, word: &str) -> Result<Plan, Error> {
             log::warn!("{why}");
             return Ok(ignored(why));
         };
-        plan.tasks.push(Task::new(secret, target));
+        found.push((secret.clone(), target.clone()));
     }
-    Ok(plan)
+    Ok((found, Vec::new()))
 }
 
 /// The targets selected by `SECRET_ID`, or all.
@@ -305,7 +295,7 @@ fn instance(sources: &[String], ours: Option<&Uuid>) -> Result<Option<String>, E
 }
 
 /// Finds the configured targets of the event's secrets.
-fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
+fn sync(data: &Value, instance: &str, config: &Config) -> Result<Found, Error> {
     let secrets = data["secrets"].as_array();
     let secrets = secrets.filter(|secrets| !secrets.is_empty());
     let what = "data.secrets of the event is not a list of secrets";
@@ -313,7 +303,7 @@ fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
     // a hint as everything in an event: a configured target is processed whatever it says
     let secret_type = data["secret_type"].as_str();
     let other_type = secret_type.filter(|secret_type| !CERTIFICATE_TYPES.contains(secret_type));
-    let mut plan = Plan::default();
+    let (mut found, mut settled) = (Vec::new(), Vec::new());
     // each secret once, with its name, and whether a target uses it
     let mut entries: Vec<(Uuid, Option<String>, bool)> = Vec::new();
     for (position, entry) in secrets.iter().enumerate() {
@@ -325,7 +315,7 @@ fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
                 let error = error.context(format_args!("data.secrets[{position}] of the event"));
                 let mut outcome = Outcome::default().failed(&error);
                 outcome.secret_name = secret_name;
-                plan.settled.push(outcome);
+                settled.push(outcome);
             }
         }
     }
@@ -333,7 +323,7 @@ fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
         let entry = match (&target.secret, entries.as_mut_slice()) {
             (Some(secret), entries) => entries.iter_mut().find(|(named, ..)| named == secret),
             (None, _) if other_type.is_some() => None,
-            (None, [only]) if plan.settled.is_empty() => {
+            (None, [only]) if settled.is_empty() => {
                 let (name, secret) = (&target.tls_secret.name, &only.0);
                 log::warn!(
                     "SECRET_ID is unset, so the event decides what goes into {name}: {secret}; set SECRET_ID"
@@ -343,14 +333,14 @@ fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
             (None, _) => {
                 let count = secrets.len();
                 let what = format!(
-                    "SECRET_ID is unset, and the event names {count} secrets instead of exactly one"
+                    "SECRET_ID is unset, so the event must name exactly one secret, one of this instance; it has {count} entries"
                 );
                 let hint = "set SECRET_ID, or TARGETS for several";
                 return Err(Reason::EventAmbiguous.error(what).hint(hint));
             }
         };
         if let Some((secret, _, used)) = entry {
-            plan.tasks.push(Task::new(secret, target));
+            found.push((secret.clone(), target.clone()));
             *used = true;
         }
     }
@@ -361,9 +351,9 @@ fn sync(data: &Value, instance: &str, config: &Config) -> Result<Plan, Error> {
         };
         let mut outcome = Outcome::default().failed(&Reason::EventIgnored.error(why));
         (outcome.secret_id, outcome.secret_name) = (Some(secret.to_string()), secret_name);
-        plan.settled.push(outcome);
+        settled.push(outcome);
     }
-    Ok(plan)
+    Ok((found, settled))
 }
 
 /// The id in an entry of `data.secrets`: a bare id, or a secret CRN of the event's own instance.

@@ -118,6 +118,7 @@ fn an_unknown_argument_is_quoted_and_one_without_its_value_is_refused() {
     let scene = Scene::new();
     for (argument, said) in [
         ("--dryrun", "unknown argument '--dryrun'"),
+        ("--api-key=PRIVATE", "unknown argument '--api-key'; expected"),
         ("\u{1b}[31m", "unknown argument '\\u{1b}[31m'"),
         ("--output", "OUTPUT: expected one of json, text"),
     ] {

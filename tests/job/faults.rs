@@ -185,6 +185,7 @@ fn an_answer_of_iam_without_a_usable_token_is_refused() {
     for (token, told) in [
         (json!({ "access_token": "a\r\nX-Injected: 1", "expires_in": 3600 }), header),
         (json!({ "access_token": "café", "expires_in": 3600 }), header),
+        (json!({ "access_token": "", "expires_in": 3600 }), header),
         (json!({ "access_token": null, "expires_in": 3600 }), "no field access_token"),
         (json!({ "access_token": "abc" }), "no field expires_in"),
         (json!({ "access_token": "abc", "expires_in": "soon" }), soon),

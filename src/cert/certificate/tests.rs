@@ -128,6 +128,8 @@ fn what_is_odd_or_no_certificate() {
         let serial = serial.to_vec();
         said(issued(|params| params.serial_number = Some(serial.into())))
     };
+    let signed = issued(|params| params.serial_number = Some(vec![0x9a, 1].into()));
+    assert_eq!(signed.unwrap().serial, "9a:01");
     assert_eq!(with_serial(&[1; 20]), "");
     assert_eq!(with_serial(&[1; 21]), "has a serial number of more than 20 bytes");
     // the same serial number with superfluous zeros, or ones

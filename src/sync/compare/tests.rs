@@ -8,6 +8,9 @@ use super::*;
 use crate::cert::samples::{NOW, maker, stored};
 use crate::sync::samples::{Issued, RENEWED, SHOP, Spec, bundle, deployed, issue};
 
+/// Servers may read it.
+const UNREADABLE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
 /// A comparison and the answers to its questions.
 struct Case {
     old: Deployed,
@@ -127,11 +130,16 @@ fn the_same_certificate_is_kept_only_in_a_form_that_everything_loads() {
         (chain.replace("CERTIFICATE", "X509 CERTIFICATE"), key.clone(), "write"),
         (chain.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE-----\t"), key.clone(), "keep"),
         (chain.clone(), format!("a comment\n{key}"), "write"),
+        // what cannot be read is not needed
+        (format!("{chain}{UNREADABLE}"), key.clone(), "write"),
         // a hidden key cannot be told
         (chain.clone(), String::new(), "write"),
     ] {
         Case::with(deployed(certificate, &key), new()).expect(expected, "nothing");
     }
+    // it may be the issuer that the new one lacks
+    let longer = deployed(format!("{}{UNREADABLE}", issued.leaf), &key);
+    Case::with(longer, bundle(&issued, false)).expect("keep", "nothing");
 }
 
 #[test]
@@ -361,6 +369,8 @@ fn a_chain_must_not_get_shorter() {
     assert!(shorter.message().contains(way_out), "{}", shorter.message());
     Case::with(with_chain(), bundle(&new, true)).expect("write", "nothing");
     Case::with(alone(), bundle(&new, false)).expect("write", "nothing");
+    let unreadable = deployed(format!("{}{UNREADABLE}", old.leaf), &old.key);
+    Case::with(unreadable, bundle(&new, false)).expect("refuse chain-shorter", "nothing");
     let forced =
         Case { force: vec![Reason::ChainShorter], ..Case::with(with_chain(), bundle(&new, false)) };
     forced.expect("write chain-shorter", "nothing");

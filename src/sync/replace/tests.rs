@@ -16,10 +16,16 @@ struct Case {
     bundle: Bundle,
     version: Version,
     dry_run: bool,
+    force: Vec<Reason>,
 }
 
 fn of(issued: &Issued) -> Deployed {
     deployed(format!("{}{}", issued.leaf, issued.issuer), &issued.key)
+}
+
+/// [`SHOP`].
+fn old() -> Deployed {
+    of(&issue(&SHOP))
 }
 
 impl Case {
@@ -27,10 +33,11 @@ impl Case {
     fn new(new: &Spec) -> Self {
         Self {
             task: task(),
-            deployed: of(&issue(&SHOP)),
+            deployed: old(),
             bundle: bundle(&issue(new), true),
             version: Version::Current,
             dry_run: false,
+            force: Vec::new(),
         }
     }
 
@@ -42,9 +49,11 @@ impl Case {
         let change = |config: &mut Config| {
             config.settings.version = self.version;
             config.settings.dry_run = self.dry_run;
+            config.settings.force.clone_from(&self.force);
         };
         without_calls(change, |run| {
-            let failures = Failures { count: 2, doubt };
+            let before = doubt.then(old);
+            let failures = Failures { count: 2, before };
             let known = self.task.outcome(Action::Failed);
             run.progress.plan(vec![known], Vec::new());
             work(&Attempt {
@@ -85,7 +94,7 @@ fn how_long_to_wait_before_the_next_attempt() {
         (conflict(), 3, true, 0),
         (unclear(None), 4, true, 4),
     ] {
-        assert_eq!(failures.add(failure).unwrap(), seconds(wait));
+        assert_eq!(failures.add(failure, old()).unwrap(), seconds(wait));
         let told = failures.in_doubt(Reason::Interrupted.error("no")).message;
         assert_eq!(failures.count, count);
         assert_eq!(told.contains("it is unknown whether"), in_doubt, "{count}");
@@ -93,7 +102,7 @@ fn how_long_to_wait_before_the_next_attempt() {
     // what the service asks for, neither less than the shortest wait nor half a minute
     for (asked, expected) in [(None, 1), (Some(0), 1), (Some(2), 2), (Some(29), 29), (Some(30), 1)]
     {
-        let wait = Failures::default().add(unclear(asked));
+        let wait = Failures::default().add(unclear(asked), old());
         assert_eq!(wait.unwrap(), seconds(expected), "{asked:?}");
     }
 }
@@ -116,14 +125,15 @@ fn the_fifth_attempt_is_the_last_and_decides_the_reason() {
     ] {
         let mut failures = Failures::default();
         for _ in 0..4 {
-            assert!(failures.add(failure(first)).is_ok());
+            assert!(failures.add(failure(first), old()).is_ok());
         }
-        let error = failures.add(failure(last)).unwrap_err();
+        let error = failures.add(failure(last), old());
+        let error = failures.in_doubt(error.unwrap_err());
         assert_eq!(error.reason, reason);
         assert!(error.message.contains(told), "{error}");
     }
     let refused = Failure::Final(Reason::Older.error("no"));
-    let error = Failures::default().add(refused).unwrap_err();
+    let error = Failures::default().add(refused, old()).unwrap_err();
     assert_eq!(error.reason, Reason::Older);
 }
 
@@ -210,6 +220,18 @@ fn what_becomes_of_a_target() {
     assert_eq!(same("").run(false), written);
     assert_eq!(same("").run(true), replaced);
     assert_eq!(renewed().run(true), written);
+    // then what it replaced is what was there before, and not what is there now
+    for (doubt, expected) in [(false, "02"), (true, "01")] {
+        let case = same(key.expose());
+        let (leaf, from) = case.attempt_in_doubt(doubt, |attempt| {
+            let before = attempt.settle(Action::Replaced, Vec::new()).unwrap().replaced;
+            attempt.run.progress.seen(0);
+            let outcome = attempt.run.progress.outcomes().targets.remove(0);
+            (before.unwrap().leaf, serde_json::to_value(outcome.from).unwrap())
+        });
+        assert_eq!(from["serial"], expected);
+        assert_eq!(from["sha256"], leaf.unwrap());
+    }
 }
 
 #[test]
@@ -285,6 +307,12 @@ fn a_refusal_that_can_be_overridden_has_the_command() {
         let error = case.attempt(|attempt| attempt.with_force(reason.error("no")));
         assert_eq!(error.command.as_deref(), expected, "{reason} {named_by_event}");
     }
+    // for the same version, and with what is overridden already
+    let undo = Case { version: Version::Previous, ..Case::new(&RENEWED) };
+    let undo = Case { force: vec![Reason::NamesLost], ..undo };
+    let error = undo.attempt(|attempt| attempt.with_force(Reason::Older.error("no")));
+    let both = " --env FORCE=names-lost,older --env SECRET_VERSION=previous --env OUTPUT";
+    assert!(error.command.as_ref().unwrap().contains(both), "{error:?}");
     // an attempt that is refused shows it
     let private = Spec { public: false, ..RENEWED };
     let public = issue(&Spec { public: true, ..SHOP });
@@ -309,7 +337,7 @@ fn the_report_of_a_target() {
             assert_eq!(up_to_date.is_some(), written.is_some(), "{action:?}");
             if let Some(UpToDate { leaf, chain_sha256, replaced, .. }) = up_to_date {
                 assert_eq!(leaf.der, case.bundle.leaf.der);
-                assert_eq!(chain_sha256, case.bundle.chain_sha256());
+                assert_eq!(chain_sha256, super::chain_sha256(case.bundle.chain()));
                 let before = replaced.map(|replaced| replaced.leaf);
                 let expected = case.deployed.leaf().map(Certificate::sha256);
                 assert_eq!(before, (written == Some(true)).then_some(expected));

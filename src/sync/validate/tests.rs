@@ -64,7 +64,7 @@ fn plan(variables: Variables<'_>, trigger: Variables<'_>) -> Result<String, (Rea
         let secret = name(&task.secret.to_string());
         let mut text = format!("{secret} to {}", task.target.tls_secret.name);
         for (flag, word) in
-            [(task.just_created, "created"), (task.named_by_event(), "named by the event")]
+            [(task.just_created, "created"), (task.target.secret.is_none(), "named by the event")]
         {
             if flag {
                 text = format!("{text} ({word})");
@@ -434,7 +434,7 @@ fn the_entries_of_an_event() {
     let second = of(&json!([{"secret_id": SHOP}, {"secret_id": 17}])).to_string();
     assert_eq!(message(TWO, &second), "data.secrets[1] of the event: secret_id is missing");
     let several = of(&json!([shop, other, other])).to_string();
-    assert!(message(OPEN, &several).contains("names 3 secrets"));
+    assert!(message(OPEN, &several).contains("it has 3 entries"));
 }
 
 #[test]
