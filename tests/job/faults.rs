@@ -29,6 +29,18 @@ fn after_a_lost_answer_what_others_wrote_is_not_taken_for_ours() {
     }
 }
 
+/// The answer was lost, the write was not.
+#[test]
+fn a_write_that_is_seen_later_says_what_it_replaced() {
+    let scene = Scene::new();
+    let before = scene.served();
+    let _lost = scene.fault_once(route::REPLACE_TLS_SECRET, FaultKind::ResetAfter);
+    let run = scene.run();
+    let target = run.expect(0, "replaced");
+    assert_eq!(target.from.as_ref().unwrap().serial, before);
+    assert_eq!((scene.served(), scene.writes().len()), (scene.serial(), 1));
+}
+
 /// Somebody writes between our look and our write: whichever status says so, we look again.
 #[test]
 fn a_conflict_means_look_again_at_both() {

@@ -73,6 +73,17 @@ fn the_failure_of_one_leaves_the_others_to_finish_and_gives_the_status() {
 }
 
 #[test]
+fn iam_is_not_asked_again_for_what_it_refused() {
+    let (scene, pairs) = scene(12);
+    scene.cloud.set_links(Vec::new());
+    let run = scene.start().targets(targets(&pairs)).run();
+    run.says(4, "12 failed");
+    let reasons = run.report.targets.iter().map(|target| target.reason.as_deref());
+    assert!(reasons.eq([Some("profile-refused"); 12]), "{run:#?}");
+    assert_eq!(scene.times_asked(route::TOKEN), 1);
+}
+
+#[test]
 fn a_job_array_shares_the_targets_of_a_reconcile() {
     let (scene, pairs) = scene(7);
     let project = &scene.world.project_id;
