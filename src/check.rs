@@ -68,7 +68,7 @@ fn token(run: &Run<'_>) -> [Check; 2] {
     let issued = |()| format!("IAM issued a token ({})", run.iam.address());
     let profile = match file {
         Ok(_) => Ok(run.iam.assume().map(issued)),
-        Err(_) => Err("there is no token file".into()),
+        Err(_) => Err("the compute resource token cannot be read".into()),
     };
     let readable = Ok("readable".to_owned());
     let (subject, file) = match file {

@@ -2,8 +2,8 @@
 //! the other end).
 //!
 //! From the leaf upwards the best issuer is taken each time, until there is none: one whose signature
-//! verifies, then one that the authority key identifier fits, then one that does not end soon, then
-//! one that goes on, then the newest. Self-signed roots are left out. The same material in any order
+//! verifies, then one that is not signed with MD5 or SHA-1 itself, then one that the authority key
+//! identifier fits, then one that does not end soon, then one that goes on, then the newest. Self-signed roots are left out. The same material in any order
 //! gives the same chain.
 
 use std::cell::RefCell;

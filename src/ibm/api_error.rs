@@ -24,7 +24,7 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// Whether the same request may succeed later.
     pub temporary: bool,
-    /// Whether not even a connection was made, so that nothing can have taken effect.
+    /// Whether nobody was there: no connection was made, or the network lost the way to the host.
     pub unreachable: bool,
     /// Whether the name of the host was never found: nothing says that it will ever exist.
     pub unknown_name: bool,

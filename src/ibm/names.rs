@@ -42,7 +42,7 @@ impl Resolver for Names {
         let place = uri.scheme().zip(uri.authority());
         let place = place.and_then(|(scheme, host)| DefaultResolver::host_and_port(scheme, host));
         let place = place.ok_or(Error::HostNotFound)?;
-        // held meanwhile: who asks for the same host waits for the same answer
+        // held meanwhile: whoever asks waits, and finds the answer
         let mut known = self.known();
         if known.get(&place).is_none_or(Vec::is_empty) {
             match look_up(&place, timeout).filter(|addresses| !addresses.is_empty()) {

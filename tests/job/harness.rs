@@ -259,7 +259,7 @@ impl Scene {
         let variables = variables.iter();
         let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let (project, variables) = (&self.world.project_id, variables.collect());
-        self.cloud.submit_job_run(project, JOB, &variables, &[])
+        self.cloud.submit_job_run(project, JOB, &variables)
     }
 
     /// Starts the job as its schedule does.

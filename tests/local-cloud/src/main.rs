@@ -16,13 +16,12 @@ mod demo;
 const HELP: &str = "\
 A small IBM Cloud on 127.0.0.1 for tests and demonstrations.
 
-  local-cloud serve [--http] [--job PATH] [--hostile SEED]
+  local-cloud serve [--job PATH] [--hostile SEED]
                                print the variables to export, then run until a signal
   local-cloud demo --job PATH [--hostile SEED]
                                rotate a certificate and watch the job deploy it
 
   --job PATH       the program that job runs execute
-  --http           HTTP instead of HTTPS with a CA of its own
   --hostile SEED   unusual behaviour that IBM's documents allow, chosen by this number";
 
 /// Names in the seeded world.
@@ -46,7 +45,6 @@ fn run(arguments: Vec<String>) -> anyhow::Result<()> {
     let mut options = Options::default();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--http" if mode == "serve" => options.https = false,
             "--hostile" => {
                 let seed = words.next().context("--hostile needs a number")?;
                 let seed = seed.parse().with_context(|| format!("--hostile {seed}"))?;

@@ -6,8 +6,6 @@ pub const TOKEN: &str = "POST /identity/token";
 pub const LIST_SECRETS: &str = "GET /api/v2/secrets";
 /// Secrets Manager: a secret with its payload.
 pub const READ_SECRET: &str = "GET /api/v2/secrets/{id}";
-/// Secrets Manager: a secret without its payload.
-pub const READ_SECRET_METADATA: &str = "GET /api/v2/secrets/{id}/metadata";
 /// Secrets Manager: one version with its payload.
 pub const READ_VERSION: &str = "GET /api/v2/secrets/{id}/versions/{version}";
 /// Secrets Manager: one version without its payload.

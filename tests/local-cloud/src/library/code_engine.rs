@@ -45,16 +45,12 @@ impl TlsSecret {
 /// How a job runs.
 #[derive(Clone, Debug)]
 pub struct JobSettings {
-    /// `run_arguments`.
-    pub run_arguments: Vec<String>,
     /// `run_compute_resource_token_enabled`.
     pub token_enabled: bool,
     /// `scale_array_spec`.
     pub array_spec: String,
     /// `scale_retry_limit`.
     pub retry_limit: u32,
-    /// `scale_max_execution_time`, seconds over all retries.
-    pub max_execution_time: u64,
     /// Name of a config map whose keys become variables.
     pub config_map: Option<String>,
 }
@@ -62,14 +58,7 @@ pub struct JobSettings {
 impl Default for JobSettings {
     /// As the README of the job recommends: token on, one instance, no retry.
     fn default() -> Self {
-        Self {
-            run_arguments: Vec::new(),
-            token_enabled: true,
-            array_spec: "0".into(),
-            retry_limit: 0,
-            max_execution_time: 300,
-            config_map: None,
-        }
+        Self { token_enabled: true, array_spec: "0".into(), retry_limit: 0, config_map: None }
     }
 }
 
@@ -220,13 +209,12 @@ impl CloudHandle {
         }
         let job = json!({
             "image_reference": "icr.io/local-cloud/sm-tls-sync:latest",
-            "run_arguments": settings.run_arguments,
             "run_compute_resource_token_enabled": settings.token_enabled,
             "run_env_variables": variables,
             "scale_array_spec": settings.array_spec,
             "scale_cpu_limit": "0.125",
             "scale_memory_limit": "0.25G",
-            "scale_max_execution_time": settings.max_execution_time,
+            "scale_max_execution_time": 300,
             "scale_retry_limit": settings.retry_limit,
         });
         self.put(project_id, Kind::Job, name, job);

@@ -90,17 +90,8 @@ impl CloudHandle {
 /// Triggers and job runs.
 impl CloudHandle {
     /// A manual run: `ibmcloud ce jobrun submit`.
-    pub fn submit_job_run(
-        &self,
-        project_id: &str,
-        job: &str,
-        environment: &Environment,
-        arguments: &[&str],
-    ) -> String {
-        let mut body = json!({ "job_name": job, "run_env_variables": literals(environment) });
-        if !arguments.is_empty() {
-            body["run_arguments"] = json!(arguments);
-        }
+    pub fn submit_job_run(&self, project_id: &str, job: &str, environment: &Environment) -> String {
+        let body = json!({ "job_name": job, "run_env_variables": literals(environment) });
         self.submit(project_id, body, &[], Trigger::Api)
     }
 

@@ -138,7 +138,7 @@ fn the_environment_of_a_job_run_is_code_engines() {
     let of_job = BTreeMap::from([variable("OF_JOB", "1"), variable("BOTH", "job")]);
     cloud.create_job(project, "own", &of_job, &JobSettings::default());
     let of_run = BTreeMap::from([variable("BOTH", "run")]);
-    let name = cloud.submit_job_run(project, "own", &of_run, &[]);
+    let name = cloud.submit_job_run(project, "own", &of_run);
     let run = cloud.wait_job_run(project, &name, SOON).unwrap();
     let attempt = &run.attempts[0];
     let names: Vec<_> = attempt.environment.keys().map(String::as_str).collect();
@@ -173,7 +173,7 @@ fn a_cloud_that_ends_ends_its_processes() {
     let file = folder.path().join("pid");
     let environment = BTreeMap::from([("PID_FILE".into(), file.display().to_string())]);
     cloud.create_job(project, "own", &environment, &JobSettings::default());
-    cloud.submit_job_run(project, "own", &BTreeMap::new(), &[]);
+    cloud.submit_job_run(project, "own", &BTreeMap::new());
     let pid = loop {
         match std::fs::read_to_string(&file) {
             Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
