@@ -87,11 +87,7 @@ impl<'a> Block<'a> {
         Self {
             label,
             encrypted: headers.iter().any(|line| line.contains("ENCRYPTED")),
-            content: match decoded {
-                Ok(()) if content.is_empty() => Err("is empty"),
-                Ok(()) => Ok(content),
-                Err(_) => Err(NO_BASE64),
-            },
+            content: decoded.map(|()| content).map_err(|_| NO_BASE64),
         }
     }
 }

@@ -422,7 +422,8 @@ fn misspelt_names() {
         LOGLEVEL=debug LOG_LEVEL=info =>
         DRYRUN=true DRY_RUN=false =>
         DRYRUN= =>
-        CHEEKS=1 PROBED_X=1 DEAD_LINESS=1 =>
+        CHEEKS=1 PROBED_X=1 DEAD_LINESS=1 OUTPUTTY=1 =>
+        https_proxy=http://proxy no_proxy=sm =>
         SM_ENDPOINTS=1 CE_SECRETS=1 =>",
     );
     for variable in VARIABLES {

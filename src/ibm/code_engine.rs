@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::http::Method;
 use zeroize::Zeroizing;
@@ -122,10 +122,18 @@ fn either(field: Option<String>, header: Option<String>) -> Option<String> {
     field.filter(|tag| !tag.is_empty()).or(header)
 }
 
-#[derive(Serialize)]
-struct Replacement<'a> {
-    format: &'static str,
-    data: BTreeMap<&'static str, &'a str>,
+/// The body of a PUT, JSON.
+fn replacement(certificate: &str, key: &str) -> Zeroizing<Vec<u8>> {
+    let data = BTreeMap::from([("tls_cert", certificate), ("tls_key", key)]);
+    // in PEM only line breaks are escaped: so it does not grow, which would leave copies
+    let breaks = |text: &str| text.len() + text.matches(['\n', '\r']).count();
+    let length = 64 + breaks(certificate) + breaks(key);
+    let mut body = Zeroizing::new(Vec::with_capacity(length));
+    body.extend_from_slice(br#"{"format":"tls","data":"#);
+    // strings always serialize
+    let _written = serde_json::to_writer(&mut *body, &data);
+    body.push(b'}');
+    body
 }
 
 /// A domain mapping.
@@ -374,16 +382,7 @@ impl CodeEngine<'_> {
         certificate: &str,
         key: &Secret,
     ) -> Result<Option<TlsSecret>, ApiError> {
-        let replacement = Replacement {
-            format: "tls",
-            data: BTreeMap::from([("tls_cert", certificate), ("tls_key", key.expose())]),
-        };
-        // in PEM only line breaks are escaped: so it does not grow, which would leave copies
-        let breaks = |text: &str| text.len() + text.matches(['\n', '\r']).count();
-        let length = 64 + breaks(certificate) + breaks(key.expose());
-        let mut body = Zeroizing::new(Vec::with_capacity(length));
-        // two strings always serialize
-        let _written = serde_json::to_writer(&mut *body, &replacement);
+        let body = replacement(certificate, key.expose());
         let content_type = ("Content-Type", "application/json");
         let headers = [content_type, ("If-Match", &entity_tag.0)];
         let url = place.project.url(&format!("secrets/{}", place.name));
@@ -431,6 +430,19 @@ mod tests {
             body: Zeroizing::new(json!({ "entity_tag": field }).to_string().into_bytes()),
         };
         TlsSecret::of(answer).unwrap().tag().map(|tag| tag.0)
+    }
+
+    #[test]
+    fn the_body_of_a_write_never_grows() {
+        for (certificate, key) in [(900, 0), (0, 900), (900, 900), (4000, 3000)] {
+            let [certificate, key] = [certificate, key].map(|lines| "line\r\n".repeat(lines));
+            let body = replacement(&certificate, &key);
+            let read: Value = serde_json::from_slice(&body).unwrap();
+            let data = json!({ "tls_cert": certificate, "tls_key": key });
+            assert_eq!(read, json!({ "format": "tls", "data": data }));
+            // the room that is left is that of the frame
+            assert_eq!(body.capacity() - body.len(), 12, "{}", body.len());
+        }
     }
 
     #[test]

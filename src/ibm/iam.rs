@@ -313,6 +313,27 @@ fn absent(failure: &ApiError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::samples::without_calls;
+
+    #[test]
+    fn a_form_never_grows() {
+        let spare = |length: usize| {
+            let key = Secret::new("%".repeat(length));
+            let change = |config: &mut crate::config::Config| {
+                config.grantee.credentials = Credentials::ApiKey(key);
+            };
+            without_calls(change, |run| {
+                let form = run.iam.form(None);
+                assert!(form.contains(&format!("&apikey={}&", "%25".repeat(length))));
+                form.capacity() - form.len()
+            })
+        };
+        // what is left is that of the fields that have plain characters
+        assert!(spare(0) < 100, "{}", spare(0));
+        for length in [1, 100, 777, 2000] {
+            assert_eq!(spare(length), spare(0), "{length}");
+        }
+    }
 
     /// Only then the public address is asked; any other failure is the answer.
     #[test]

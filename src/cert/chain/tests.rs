@@ -179,6 +179,8 @@ fn of_issuers_that_verify_the_best_counts() {
     // it goes on, but not if it ends soon or is signed with SHA-1
     expect(&[
         (&["leaf < A", "A < B:rsa-2048.pem sha1", "A < B:rsa-2048.pem older"], "03"),
+        // a key that could not have signed it is no better for being newer
+        (&["leaf < A", "A:ed25519.pem < Root", "A < Root older"], "03"),
         (&["leaf < A", "A < B", "A < C older", "C < Root"], "03, 04"),
         (&["leaf < A", "A < B", "A < Root older", "Root < Root"], "03"),
         (&["leaf < A", "A < B", "A < C older ends-soon", "C < Root"], "02"),
