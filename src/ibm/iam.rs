@@ -328,11 +328,47 @@ mod tests {
                 form.capacity() - form.len()
             })
         };
-        // what is left is that of the fields that have plain characters
+        // what is left is that of plain characters
         assert!(spare(0) < 100, "{}", spare(0));
         for length in [1, 100, 777, 2000] {
             assert_eq!(spare(length), spare(0), "{length}");
         }
+    }
+
+    #[test]
+    fn a_token_is_good_until_a_minute_before_its_end() {
+        for (life, good) in [(3600, 3540), (60, 0), (59, 0), (90_000, 86_340), (u64::MAX, 86_340)] {
+            let body = serde_json::json!({ "access_token": "abc", "expires_in": life });
+            let body = Zeroizing::new(body.to_string().into_bytes());
+            let before = Instant::now();
+            let token = Token::read(&Answer { etag: None, body }).unwrap();
+            let spare = token.good_until - before;
+            let good = Duration::from_secs(good);
+            assert!(good <= spare && spare < good + Duration::from_secs(50), "{life}: {spare:?}");
+            assert_eq!(token.header.expose(), "Bearer abc");
+        }
+    }
+
+    #[test]
+    fn a_compute_resource_token_has_at_most_64_kib() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (length, fits) in [(1, true), (LARGEST_TOKEN, true), (LARGEST_TOKEN + 1, false)] {
+            std::fs::write(&file, "x".repeat(length)).unwrap();
+            let credentials = Credentials::Profile {
+                field: "profile_id",
+                profile: "Profile-1".to_owned(),
+                token_files: vec!["/no/such/file".into(), file.path().to_owned()],
+            };
+            let change = |config: &mut crate::config::Config| {
+                config.grantee.credentials = credentials;
+            };
+            let read = without_calls(change, |run| {
+                let token = run.iam.resource_token().map_err(|error| error.reason);
+                token.map(|found| found.unwrap().1.expose().len())
+            });
+            assert_eq!(read, fits.then_some(length).ok_or(Reason::TokenMissing), "{length}");
+        }
+        assert_eq!(LARGEST_TOKEN, 65_536);
     }
 
     /// Only then the public address is asked; any other failure is the answer.

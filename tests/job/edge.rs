@@ -34,6 +34,17 @@ fn a_token_that_is_not_valid_yet_is_tried_once_more_after_a_while() {
     assert_eq!(scene.times_asked(route::TOKEN), 2);
 }
 
+/// After a 401 nothing was done. After any other answer a write is not sent again before a look.
+#[test]
+fn a_write_is_sent_with_a_new_token_once() {
+    let scene = Scene::new();
+    let write = |kind| Fault::on(route::REPLACE_TLS_SECRET, kind);
+    let _refused = scene.cloud.fault(write(FaultKind::Status(401)).times(1));
+    let _unclear = scene.cloud.fault(write(FaultKind::StatusAfter(503)).times(1));
+    assert_eq!(scene.run().expect(0, "replaced").attempts, Some(2));
+    assert_eq!((scene.served(), scene.writes().len()), (scene.serial(), 2));
+}
+
 /// A token that ends soon is replaced before it is used again.
 #[test]
 fn a_token_near_its_end_is_renewed_before_it_is_used() {

@@ -137,6 +137,8 @@ fn the_same_certificate_is_kept_only_in_a_form_that_everything_loads() {
     ] {
         Case::with(deployed(certificate, &key), new()).expect(expected, "nothing");
     }
+    let commented = deployed(format!("a comment\n{}", issued.leaf), &key);
+    Case::with(commented, bundle(&issued, false)).expect("write", "nothing");
     // it may be the issuer that the new one lacks
     let longer = deployed(format!("{}{UNREADABLE}", issued.leaf), &key);
     Case::with(longer, bundle(&issued, false)).expect("keep", "nothing");
