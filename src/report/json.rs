@@ -162,8 +162,8 @@ mod tests {
         State,
     };
 
-    /// The last item of a log line, with its message.
-    static LAST: Mutex<String> = Mutex::new(String::new());
+    /// The level of the last item that was logged; the item, with its message.
+    static LAST: Mutex<(Level, String)> = Mutex::new((Level::Debug, String::new()));
 
     /// Keeps what [`log`] writes.
     struct Kept;
@@ -175,7 +175,8 @@ mod tests {
 
         fn log(&self, record: &Record<'_>) {
             if let Some(item) = record.key_values().get("target".into()) {
-                *LAST.lock().unwrap() = format!("{}{item}", Value::from(record.args().to_string()));
+                let text = format!("{}{item}", Value::from(record.args().to_string()));
+                *LAST.lock().unwrap() = (record.level(), text);
             }
         }
 
@@ -272,6 +273,10 @@ mod tests {
             assert_eq!(keys(other), ["secret_id", "project_id", "tls_secret", "action"]);
         }
         assert!(targets.len() > 40, "{}", targets.len());
+        // also of few: they fit if they are short, but not whole
+        let few = (0..100).map(|number| if number < 99 { target(number) } else { failed(number) });
+        let report = printed(few.collect::<Vec<_>>().into());
+        assert_eq!(report["targets"][0], json(&failed(99)));
     }
 
     #[test]
@@ -295,7 +300,19 @@ mod tests {
     #[test]
     fn whatever_comes_in_the_line_is_short_and_the_command_whole() {
         log::set_logger(&Kept).unwrap();
+        log::set_max_level(log::LevelFilter::Info);
+        let mut noted = target(2);
+        noted.findings.push(Reason::ExpiresSoon.error("soon"));
+        for (item, level) in
+            [(failed(1), Level::Error), (noted, Level::Warn), (target(3), Level::Info)]
+        {
+            log("target", "told", &item, &|| ());
+            let expected = format!("\"told\"{}", json(&item));
+            assert_eq!(*LAST.lock().unwrap(), (level, expected));
+        }
         log::set_max_level(log::LevelFilter::Error);
+        log("target", "not told", &target(4), &|| ());
+        assert_eq!(LAST.lock().unwrap().0, Level::Info);
         for long in FILLERS.map(|filler| filler.repeat(500)) {
             let hostile = |number| {
                 let mut outcome = failed(number);
@@ -322,9 +339,12 @@ mod tests {
                     assert_eq!(first[format!("{list}_omitted")], 20 - shown, "{list}");
                 }
             }
-            log("target", &long.repeat(40), &hostile(0), &|| ());
-            let logged = LAST.lock().unwrap().clone();
-            assert!((LONGEST / 3..=LONGEST - RESERVED).contains(&logged.len()), "{logged}");
+            let messages = (0..1000).step_by(200).map(|length| "m".repeat(length));
+            for message in messages.chain([long.repeat(40)]) {
+                log("target", &message, &hostile(0), &|| ());
+                let logged = LAST.lock().unwrap().1.clone();
+                assert!((LONGEST / 3..=LONGEST - RESERVED).contains(&logged.len()), "{logged}");
+            }
             let error = Some(failure(&long.repeat(40)));
             let report = printed(Report { error, ..Report::default() });
             assert_eq!(report["error"]["command"].as_str(), failed(0).command.as_deref());

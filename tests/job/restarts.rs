@@ -1,7 +1,7 @@
 use local_cloud::{AppFate, Fault, FaultKind, Options, route};
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Run, Running, Scene, Start, TLS_SECRET, spec_for};
+use crate::harness::{PATIENCE, Run, Running, Scene, Start, TLS_SECRET, fields, spec_for};
 
 const VARIABLE: &str = "TLS_SECRET_SHA256_SHOP_TLS";
 
@@ -193,6 +193,15 @@ fn the_first_app_that_fails_stops_the_rest_and_the_next_run_finishes() {
     let target = run.expect(0, "unchanged");
     assert_eq!(target.restarted, ["b", "c"]);
     assert_eq!(revisions(&scene, "a"), 2);
+}
+
+#[test]
+fn without_names_of_revisions_the_status_counts() {
+    let scene = with_apps(&["shop"]);
+    let unnamed = || fields(json!({ "status_details": {} }));
+    let _faults = [route::READ_APP, route::PATCH_APP].map(|route| scene.fault(route, unnamed()));
+    let run = restarting(&scene, "shop").run();
+    assert_eq!(run.expect(0, "replaced").restarted, ["shop"]);
 }
 
 /// A project keeps 120 revisions: an app that fails for good must not use them up.
