@@ -159,7 +159,7 @@ mod tests {
     use crate::error::{Error, Reason};
     use crate::report::{
         Action, CertificateRef, Check, Discovered, Discovery, Heading, Match, Outcome, Served,
-        State,
+        State, word,
     };
 
     /// The level of the last item that was logged; the item, with its message.
@@ -349,6 +349,51 @@ mod tests {
             let report = printed(Report { error, ..Report::default() });
             assert_eq!(report["error"]["command"].as_str(), failed(0).command.as_deref());
         }
+    }
+
+    #[test]
+    fn a_command_is_whole_or_not_there() {
+        let with_command = |length: usize, findings: usize| {
+            let mut outcome = target(1).failed(&failure("no").command("c".repeat(length)));
+            outcome.findings = vec![Reason::ChainGap.error("y".repeat(300)); findings];
+            let report = printed(vec![outcome].into());
+            report["targets"][0]["command"].as_str().map(str::len)
+        };
+        for (length, findings, expected) in [
+            (800, 60, Some(800)),
+            (801, 60, None),
+            // where all fits, however long
+            (801, 1, Some(801)),
+            (9000, 1, Some(9000)),
+        ] {
+            assert_eq!(with_command(length, findings), expected, "{length} {findings}");
+        }
+    }
+
+    #[test]
+    fn what_is_discovered_is_whole_and_in_its_order_if_it_fits() {
+        let discovered = [Match::Same, Match::Covers].map(|matches| Discovered {
+            project_id: "5f2a9c1e-7b3d-4e68-90af-1c2d3e4f5a6b".to_owned(),
+            tls_secret: word(matches),
+            not_after: None,
+            names: vec!["shop.example.com".to_owned()],
+            domains: Some(Vec::new()),
+            matches: Some(matches),
+            candidates: Vec::new(),
+        });
+        let found = Discovery {
+            discovered: discovered.to_vec(),
+            proposed_targets: Vec::new(),
+            unused_certificates: None,
+        };
+        let report = printed(Report { discovery: Some(found), ..Report::default() });
+        let shown = report["discovered"].as_array().unwrap();
+        assert_eq!(
+            shown.iter().map(|one| &one["tls_secret"]).collect::<Vec<_>>(),
+            ["same", "covers"]
+        );
+        let fields = ["project_id", "tls_secret", "names", "domains", "match"];
+        assert!(shown.iter().all(|one| keys(one) == fields), "{report:#}");
     }
 
     #[test]
