@@ -134,3 +134,12 @@ fn a_minute_is_waited_and_no_longer() {
         assert_eq!(is_last(elapsed, wait), last, "{elapsed:?} {wait:?}");
     }
 }
+
+#[test]
+fn each_wait_is_twice_as_long() {
+    let mut wait = Duration::from_millis(1);
+    for expected in [2, 4, 8] {
+        pause(&mut wait);
+        assert_eq!(wait, Duration::from_millis(expected));
+    }
+}
