@@ -61,6 +61,10 @@ fn the_messages_of_the_services_stay_useful() {
         ("The job has 123456 bytes, 65536 are allowed.", "The job has … bytes, 65536 are allowed."),
         ("a\n b\t c", "a b c"),
         ("a x1Y2 z1Y2 b", "a … b"),
+        // a code has the letters and digits of one
+        ("x1Y2z.05047E", "…"),
+        ("123E", "…"),
+        ("xy12", "…"),
         ("1 2 3 4 5 6 7 8 end", "1 2 3 4 5 6 … end"),
         ("x1Y a x1Y b x1Y c x1Y d x1Y e x1Y f x1Y g h", "… a … b … c … d … e … f …"),
         ("", ""),
