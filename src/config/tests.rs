@@ -233,6 +233,14 @@ fn one_variable_says_what_the_targets_are() {
     std::fs::write(&file, "[{}]").unwrap();
     let found = come_to(&format!("TLS_SECRET_NAME= TARGETS_FILE={path}"), each);
     assert_eq!(found, "TARGETS_FILE[0]: secret_id: is required");
+    // up to 2 MiB
+    for (size, expected) in
+        [(2_097_152, "TARGETS_FILE[0]: "), (2_097_153, "TARGETS_FILE: expected")]
+    {
+        std::fs::write(&file, "[{}]".to_owned() + &" ".repeat(size - 4)).unwrap();
+        let found = come_to(&format!("TLS_SECRET_NAME= TARGETS_FILE={path}"), each);
+        assert!(found.starts_with(expected), "{size}: {found}");
+    }
 }
 
 #[test]

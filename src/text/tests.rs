@@ -65,6 +65,8 @@ fn the_messages_of_the_services_stay_useful() {
         ("x1Y2z.05047E", "…"),
         ("123E", "…"),
         ("xy12", "…"),
+        // nor is everything behind a word the id of what it names
+        ("id-33333333+4444+5555+6666+777777777777", "…"),
         ("1 2 3 4 5 6 7 8 end", "1 2 3 4 5 6 … end"),
         ("x1Y a x1Y b x1Y c x1Y d x1Y e x1Y f x1Y g h", "… a … b … c … d … e … f …"),
         ("", ""),
