@@ -3,7 +3,7 @@
 use rcgen::{CertificateParams, CustomExtension, SigningKey as _};
 
 use super::*;
-use crate::cert::samples::{certificates, maker};
+use crate::cert::samples::{certificates, maker, stored};
 
 fn file(name: &str) -> Certificate {
     certificates(&[name]).remove(0)
@@ -278,6 +278,16 @@ fn a_certificate_without_a_subject_has_its_first_name() {
     let nameless = issued(|params| params.distinguished_name = rcgen::DistinguishedName::new());
     let nameless = nameless.unwrap();
     assert_eq!(nameless.subject, nameless.names[0].to_string());
+}
+
+/// OpenSSL's own form has trust settings behind the certificate; elsewhere nothing may follow it.
+#[test]
+fn what_follows_a_certificate_in_its_block_is_not_overlooked() {
+    let trusted = stored("leaf-trusted");
+    let found =
+        |text: &str| Certificate::all_in(text).iter().map(Result::is_ok).collect::<Vec<_>>();
+    assert_eq!(found(&trusted), [true]);
+    assert_eq!(found(&trusted.replace("TRUSTED CERT", "CERT")), [true, false]);
 }
 
 #[test]
