@@ -291,6 +291,22 @@ fn what_follows_a_certificate_in_its_block_is_not_overlooked() {
 }
 
 #[test]
+fn names_are_dns_names_and_addresses() {
+    let names = maker().make("shop < CA names:shop.example.com,10.0.0.1").read().names;
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["shop.example.com", "10.0.0.1"]);
+}
+
+#[test]
+fn an_issuer_may_be_named_by_its_serial_number() {
+    let file = |name: &str| certificates(&[&format!("cases/key-ids/{name}")]).remove(0);
+    let leaf = file("leaf-names-older-by-serial");
+    let fits =
+        ["intermediate-older", "intermediate-newer"].map(|name| leaf.fits_issuer(&file(name)));
+    assert_eq!(fits, [true, false]);
+}
+
+#[test]
 fn serial_numbers_are_compared_as_numbers() {
     assert!(same_serial("04:1a:2b", "4:1A:2b"));
     assert!(same_serial("00:04:1a", "04:1a"));
