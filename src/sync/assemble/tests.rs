@@ -242,6 +242,7 @@ fn a_bundle_is_written_leaf_first() {
     let Cert { pem: leaf, key, .. } = maker.make("shop < CA");
     let above = maker.make("CA < Root serial:9").pem;
     let other = maker.make("shop:other < CA").pem;
+    let nameless = maker.make("shop < CA names:https://shop.example.com").pem;
     let bundle = |text: &str| assembled(text, &key).unwrap();
     for (text, chain, top) in [
         (format!("{above}{leaf}"), format!("{leaf}{above}"), "09"),
@@ -261,6 +262,9 @@ fn a_bundle_is_written_leaf_first() {
     assert!(finding.is_none());
     let error = first.rehearse(&format!("{other}{above}"), NOW).unwrap_err();
     assert_eq!(error.reason, Reason::Unfit);
+    let nameless = bundle(&format!("{nameless}{above}"));
+    let error = nameless.rehearse(&nameless.certificate_pem(), NOW).unwrap_err();
+    assert!(error.message.contains("no TLS client can ask for any of its names"), "{error}");
 }
 
 #[test]
